@@ -1,0 +1,132 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::*;
+
+fn pool(frames: u32) -> Pool {
+    Pool::new(Arena::new(frames, 2048).unwrap())
+}
+
+fn whole(pool: &Pool) -> bool {
+    let c = pool.census();
+    c.free == pool.frames() && pool.available() as u32 == c.free
+}
+
+#[test]
+fn every_frame_is_given_out_once_and_comes_back() {
+    let mut p = pool(8);
+    let held: Vec<Pkt> = std::iter::from_fn(|| p.alloc()).collect();
+    let mut frames: Vec<_> = held.iter().map(Pkt::frame).collect();
+    frames.sort_unstable();
+    assert_eq!(frames, (0..8).collect::<Vec<_>>());
+    assert!(p.alloc().is_none());
+    assert_eq!(p.census().owned, 8);
+    held.into_iter().for_each(|k| p.free(k));
+    assert!(whole(&p));
+}
+
+#[test]
+fn bytes_are_written_in_the_window_and_headers_in_front_of_it() {
+    let mut p = pool(1);
+    let mut k = p.alloc().unwrap();
+    let n = p
+        .append_with(&mut k, 5, |b| {
+            b.copy_from_slice(b"hello");
+            Ok::<_, ()>(5)
+        })
+        .unwrap();
+    assert_eq!(n, Ok(5));
+    p.headroom_mut(&mut k, 3).unwrap().copy_from_slice(b"abc");
+    assert_eq!(p.bytes(&k), b"hello");
+    let tx = p.lend(&k, 3, TxChecksum::Complete).unwrap();
+    assert_eq!(p.lent_bytes(&tx), b"abchello");
+    p.take_back(tx);
+    k.trim_front(1);
+    k.truncate(3);
+    assert_eq!(p.bytes(&k), b"ell");
+    p.free(k);
+    assert!(whole(&p));
+}
+
+#[test]
+fn lent_bytes_cannot_be_written_and_a_freed_loan_returns_later() {
+    let mut p = pool(2);
+    let mut k = p.alloc().unwrap();
+    let tx = p.lend(&k, 14, TxChecksum::Complete).unwrap();
+    assert!(p.bytes_mut(&mut k).is_none());
+    assert!(p.headroom_mut(&mut k, 4).is_none());
+    assert!(p.lend(&k, 14, TxChecksum::Complete).is_none());
+    assert!(p.append_with(&mut k, 1, |_| Ok::<_, ()>(1)).is_none());
+    p.free(k);
+    assert_eq!(p.census().given, 1);
+    assert_eq!(p.available(), 1);
+    let frame = tx.into_frame();
+    p.returned(frame);
+    assert!(whole(&p));
+}
+
+#[test]
+fn a_frame_goes_to_the_nic_and_comes_back_filled() {
+    let mut p = pool(2);
+    let f = p.to_nic().unwrap();
+    assert_eq!(p.census().nic, 1);
+    let k = p.from_nic(f, 256, 60);
+    assert_eq!((k.offset(), k.len()), (256, 60));
+    p.free(k);
+    assert!(p.claim_for_nic(1));
+    assert!(!p.claim_for_nic(1));
+    p.unfilled(1);
+    assert!(whole(&p));
+}
+
+#[test]
+fn a_leaked_packet_is_reported_where_it_is_dropped() {
+    let before = leaked();
+    let died = catch_unwind(AssertUnwindSafe(|| {
+        let mut p = pool(1);
+        drop(p.alloc());
+    }));
+    assert_eq!(died.is_err(), cfg!(debug_assertions));
+    assert_eq!(leaked(), before + 1);
+}
+
+#[test]
+fn a_frame_returned_twice_is_caught() {
+    let mut p = pool(1);
+    let k = p.alloc().unwrap();
+    let tx = p.give(k, 0, TxChecksum::Complete);
+    let frame = tx.into_frame();
+    p.returned(frame);
+    assert!(catch_unwind(AssertUnwindSafe(|| p.returned(frame))).is_err());
+    assert!(whole(&p));
+}
+
+#[test]
+fn what_a_nic_claims_is_checked() {
+    let mut p = pool(1);
+    let f = p.to_nic().unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| p.from_nic(f, 2000, 60))).is_err());
+    p.unfilled(f);
+    assert!(catch_unwind(AssertUnwindSafe(|| p.from_nic(f, 0, 60))).is_err());
+}
+
+#[test]
+fn an_arena_of_impossible_shape_is_refused() {
+    assert!(Arena::new(0, 2048).is_err());
+    assert!(Arena::new(1, 2000).is_err());
+    assert!(Arena::new(1, 1024).is_err());
+}
+
+#[test]
+fn an_arena_is_the_same_memory_for_all_who_map_it() {
+    let arena = Arena::new(4, 2048).unwrap();
+    let file = std::fs::File::from(arena.file().0.try_clone_to_owned().unwrap());
+    let mut one = Pool::new(arena);
+    let two = Pool::new(Arena::from_file(file, 0, 4, 2048).unwrap());
+    let mut k = one.alloc().unwrap();
+    one.append_with(&mut k, 2, |b| {
+        b.copy_from_slice(b"hi");
+        Ok::<_, ()>(2)
+    });
+    assert_eq!(&two.arena().bytes(k.frame(), HEADROOM as u16, 2), b"hi");
+    one.free(k);
+}
