@@ -1,0 +1,68 @@
+//! What can be set when a stack is made. Defaults are Linux's where Linux has one.
+
+use core::time::Duration;
+
+/// Limits and defaults of a stack.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Sockets, connections included, at the most.
+    pub max_sockets: u32,
+    /// Flow entries for UDP verdicts at the most; the longest idle is evicted first.
+    pub max_udp_flows: u32,
+    /// TCP.
+    pub tcp: TcpConfig,
+}
+
+/// Limits and defaults of TCP.
+#[derive(Clone, Debug)]
+pub struct TcpConfig {
+    /// Default send buffer, in bytes (SO_SNDBUF).
+    pub send_buffer: usize,
+    /// Default receive buffer, in bytes (SO_RCVBUF): what the window may grow to.
+    pub recv_buffer: usize,
+    /// How long a closed connection waits for stray segments (Linux: 60 s).
+    pub time_wait: Duration,
+    /// The shortest retransmission time-out (Linux: 200 ms).
+    pub rto_min: Duration,
+    /// The longest (RFC 6298 §2.5; Linux: 120 s).
+    pub rto_max: Duration,
+    /// The first, before a round trip was measured (RFC 6298 §2.1).
+    pub rto_initial: Duration,
+    /// The longest an ACK waits for company (Linux: 40 ms to 200 ms; RFC 9293 §3.8.6.3: under 500 ms).
+    pub delayed_ack: Duration,
+    /// Retransmissions of a SYN before connect fails (Linux: 6).
+    pub syn_retries: u8,
+    /// Retransmissions of a SYN-ACK (Linux: 5).
+    pub synack_retries: u8,
+    /// Retransmissions of data before the connection is given up (Linux: 15).
+    pub retries: u8,
+    /// Challenge ACKs a second, over all connections (RFC 5961 §10).
+    pub challenge_acks_per_second: u32,
+    /// How long an orphan may stay in FIN-WAIT-2 (Linux: 60 s).
+    pub fin_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_sockets: 1 << 20, max_udp_flows: 1 << 16, tcp: TcpConfig::default() }
+    }
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        Self {
+            send_buffer: 256 * 1024,
+            recv_buffer: 256 * 1024,
+            time_wait: Duration::from_secs(60),
+            rto_min: Duration::from_millis(200),
+            rto_max: Duration::from_secs(120),
+            rto_initial: Duration::from_secs(1),
+            delayed_ack: Duration::from_millis(40),
+            syn_retries: 6,
+            synack_retries: 5,
+            retries: 15,
+            challenge_acks_per_second: 1000,
+            fin_timeout: Duration::from_secs(60),
+        }
+    }
+}

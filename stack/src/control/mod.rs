@@ -1,0 +1,103 @@
+//! What the kernel's control plane knows, as a stack needs it: interfaces, addresses, routes, neighbours.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use crate::types::IfaceId;
+
+/// An Ethernet address.
+pub type MacAddr = [u8; 6];
+
+/// A change of the control plane, told by whoever follows it. Events are complete facts, not differences
+/// that need an order: telling one twice changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlEvent {
+    /// An interface that this stack drives appeared or changed.
+    Iface {
+        /// Which.
+        iface: IfaceId,
+        /// Its link address.
+        mac: MacAddr,
+        /// The longest IP packet, in bytes.
+        mtu: u16,
+        /// Whether it carries traffic (IFF_UP and carrier).
+        up: bool,
+        /// Whether frames may be sent with unfinished L4 checksums.
+        tx_checksum: bool,
+    },
+    /// An interface went away.
+    IfaceGone(IfaceId),
+    /// The host has an address.
+    Address {
+        /// The interface it belongs to (also one that this stack does not drive).
+        iface: IfaceId,
+        /// The address.
+        address: IpAddr,
+        /// Bits of its network.
+        prefix: u8,
+    },
+    /// The host lost an address.
+    AddressGone {
+        /// The interface it belonged to.
+        iface: IfaceId,
+        /// The address.
+        address: IpAddr,
+    },
+    /// The whole unicast routing table, in the order in which it is to be read: longest prefix first, then
+    /// lowest metric.
+    Routes(Vec<Route>),
+    /// A neighbour's link address is known.
+    Neighbour {
+        /// On which interface.
+        iface: IfaceId,
+        /// Whose.
+        address: IpAddr,
+        /// Its link address.
+        mac: MacAddr,
+    },
+    /// A neighbour could not be resolved, or its entry went away.
+    NeighbourGone {
+        /// On which interface.
+        iface: IfaceId,
+        /// Whose.
+        address: IpAddr,
+        /// True when the kernel tried and failed: senders get EHOSTUNREACH.
+        failed: bool,
+    },
+}
+
+/// A unicast route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination network.
+    pub network: IpAddr,
+    /// Bits of the network.
+    pub prefix: u8,
+    /// The next hop; none when the network is on the link.
+    pub gateway: Option<IpAddr>,
+    /// Where it leaves.
+    pub iface: IfaceId,
+    /// The address to send from, when the route names one.
+    pub source: Option<IpAddr>,
+    /// Path MTU, when the route names one.
+    pub mtu: Option<u16>,
+}
+
+/// What a stack asks of whoever runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Resolve this neighbour and tell with [`ControlEvent::Neighbour`] or `NeighbourGone`.
+    Neighbour {
+        /// On which interface.
+        iface: IfaceId,
+        /// Whose address.
+        address: Ipv4Addr,
+    },
+    /// Steer everything for this local endpoint to the stack.
+    SteerPort(crate::types::LocalKey),
+    /// No longer.
+    UnsteerPort(crate::types::LocalKey),
+    /// Steer exactly this flow to the stack.
+    SteerFlow(crate::types::FlowKey),
+    /// No longer.
+    UnsteerFlow(crate::types::FlowKey),
+}

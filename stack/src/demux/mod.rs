@@ -1,0 +1,1 @@
+//! Five-tuple → socket.

@@ -1,0 +1,82 @@
+//! What a socket call can answer besides success: one variant an errno.
+
+use core::fmt;
+
+macro_rules! socket_errors {
+    ($($(#[$doc:meta])* $name:ident = $errno:literal, $words:literal;)*) => {
+        /// Why a socket call failed. One variant an errno of Linux; [`errno`](SocketError::errno) converts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(i32)]
+        pub enum SocketError {
+            $($(#[$doc])* $name = $errno,)*
+        }
+
+        impl SocketError {
+            /// Linux's number (the generic table: x86, arm, riscv).
+            pub const fn errno(self) -> i32 {
+                self as i32
+            }
+        }
+
+        impl fmt::Display for SocketError {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(SocketError::$name => $words,)* })
+            }
+        }
+    };
+}
+
+socket_errors! {
+    /// EPERM: the policy does not let this flow out.
+    NotPermitted = 1, "operation not permitted by the policy";
+    /// EBADF: there is no such socket (any more).
+    BadSocket = 9, "no such socket";
+    /// EAGAIN: it would block.
+    WouldBlock = 11, "operation would block";
+    /// ENOMEM.
+    NoMemory = 12, "out of memory";
+    /// EACCES: broadcast without SO_BROADCAST.
+    Access = 13, "permission denied";
+    /// EFAULT: the application's memory could not be read or written.
+    Fault = 14, "bad address";
+    /// EINVAL.
+    Invalid = 22, "invalid argument";
+    /// EPIPE: this side was shut for sending.
+    BrokenPipe = 32, "broken pipe";
+    /// EDESTADDRREQ.
+    DestinationRequired = 89, "destination address required";
+    /// EMSGSIZE: the datagram does not fit.
+    MessageSize = 90, "message too long";
+    /// ENOPROTOOPT.
+    NoProtocolOption = 92, "protocol not available";
+    /// EOPNOTSUPP.
+    NotSupported = 95, "operation not supported";
+    /// EADDRINUSE.
+    AddressInUse = 98, "address in use";
+    /// EADDRNOTAVAIL.
+    AddressNotAvailable = 99, "cannot assign requested address";
+    /// ENETUNREACH: no route.
+    NetworkUnreachable = 101, "network is unreachable";
+    /// ECONNABORTED.
+    ConnectionAborted = 103, "software caused connection abort";
+    /// ECONNRESET.
+    ConnectionReset = 104, "connection reset by peer";
+    /// ENOBUFS: no frame, no socket slot.
+    NoBuffers = 105, "no buffer space available";
+    /// EISCONN.
+    IsConnected = 106, "socket is connected";
+    /// ENOTCONN.
+    NotConnected = 107, "socket is not connected";
+    /// ETIMEDOUT.
+    TimedOut = 110, "connection timed out";
+    /// ECONNREFUSED.
+    ConnectionRefused = 111, "connection refused";
+    /// EHOSTUNREACH.
+    HostUnreachable = 113, "no route to host";
+    /// EALREADY: a connect is under way.
+    AlreadyConnecting = 114, "operation already in progress";
+    /// EINPROGRESS: the connect has begun.
+    InProgress = 115, "operation now in progress";
+}
+
+impl core::error::Error for SocketError {}

@@ -1,0 +1,101 @@
+//! Counters: one row each. The struct, the names in `ringroad stat` and the documentation come from the row.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What happened, counted since the stack was made.
+        #[derive(Clone, Debug, Default)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// Every counter with its name, in the order of the table.
+            pub fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames received.
+    rx_frames,
+    /// Bytes received, link headers included.
+    rx_bytes,
+    /// Frames queued for sending.
+    tx_frames,
+    /// Bytes queued for sending, link headers included.
+    tx_bytes,
+    /// Sends that found no free frame.
+    tx_no_frames,
+    /// Sends that wait for a neighbour's link address.
+    tx_no_neighbour,
+    /// Dropped: shorter than its headers say.
+    drop_truncated,
+    /// Dropped: not IPv4, or an EtherType of no use to us.
+    drop_not_ip,
+    /// Dropped: a header field that makes no sense.
+    drop_bad_header,
+    /// Dropped: IP header checksum.
+    drop_ip_checksum,
+    /// Dropped: L4 checksum.
+    drop_l4_checksum,
+    /// Dropped: an IP fragment (the kernel handles those).
+    drop_fragment,
+    /// Dropped: not addressed to us.
+    drop_not_ours,
+    /// Dropped: a source address that cannot be a peer's (zero, broadcast, multicast, our own).
+    drop_martian,
+    /// Dropped: denied by the policy, inbound.
+    drop_denied_in,
+    /// Dropped: denied by the policy, outbound.
+    drop_denied_out,
+    /// Dropped: no socket listens there.
+    drop_no_socket,
+    /// Dropped: the accept queue or the backlog is full.
+    drop_backlog,
+    /// Dropped: a socket's receive buffer is full.
+    drop_buffer_full,
+    /// Passive opens (SYN-RECEIVED → ESTABLISHED).
+    tcp_passive_opens,
+    /// Active opens.
+    tcp_active_opens,
+    /// Connection attempts that failed.
+    tcp_attempt_fails,
+    /// Connections that ended by reset.
+    tcp_resets_in,
+    /// Resets sent.
+    tcp_resets_out,
+    /// Segments received.
+    tcp_segs_in,
+    /// Segments sent, retransmissions included.
+    tcp_segs_out,
+    /// Segments retransmitted.
+    tcp_retransmits,
+    /// Retransmission time-outs.
+    tcp_timeouts,
+    /// Recoveries entered by duplicate ACKs or SACK.
+    tcp_fast_recoveries,
+    /// Zero-window probes sent.
+    tcp_window_probes,
+    /// Keepalive probes sent.
+    tcp_keepalives,
+    /// Segments that arrived out of order and were kept.
+    tcp_out_of_order,
+    /// Segments outside the window.
+    tcp_out_of_window,
+    /// Segments refused by PAWS (RFC 7323 §5).
+    tcp_paws,
+    /// Challenge ACKs sent (RFC 5961).
+    tcp_challenge_acks,
+    /// Segments handled by header prediction.
+    tcp_fast_path,
+    /// Datagrams received.
+    udp_in,
+    /// Datagrams sent.
+    udp_out,
+    /// ICMP errors that found their socket.
+    icmp_errors_in,
+    /// ICMP errors that found none.
+    icmp_errors_stray,
+}

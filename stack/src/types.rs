@@ -1,0 +1,120 @@
+//! Names that every floor shares.
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+/// A transport protocol, by its IANA number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// TCP, 6.
+    Tcp = 6,
+    /// UDP, 17.
+    Udp = 17,
+}
+
+/// A network interface, by the kernel's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IfaceId(pub u32);
+
+/// A flow as this host sees it: the five-tuple with its ends named, not ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+/// Our end of a socket that hears more than one peer: a listener, an unconnected UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LocalKey {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The local address; unspecified (`0.0.0.0`) means every address of the host.
+    pub address: IpAddr,
+    /// The local port.
+    pub port: u16,
+}
+
+/// Where a flow began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The peer sent its first packet.
+    In,
+    /// We did.
+    Out,
+}
+
+/// A socket of a stack. The generation tells a socket from an earlier one in the same slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId {
+    /// Slot.
+    pub index: u32,
+    /// How often the slot was used before.
+    pub generation: u32,
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}.{}", self.index, self.generation)
+    }
+}
+
+/// What a socket is ready for: a set of bits with epoll's meanings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness(pub u8);
+
+impl Readiness {
+    /// Nothing.
+    pub const NONE: Readiness = Readiness(0);
+    /// `recv` or `accept` will not block (data, a connection, end of stream, an error).
+    pub const IN: Readiness = Readiness(1);
+    /// `send` will not block.
+    pub const OUT: Readiness = Readiness(2);
+    /// An error waits in SO_ERROR.
+    pub const ERR: Readiness = Readiness(4);
+    /// Both directions are shut.
+    pub const HUP: Readiness = Readiness(8);
+    /// The peer will send no more.
+    pub const RDHUP: Readiness = Readiness(16);
+    /// Urgent data.
+    pub const PRI: Readiness = Readiness(32);
+
+    /// Whether all bits of `other` are set.
+    pub const fn contains(self, other: Readiness) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any bit of `other` is set.
+    pub const fn intersects(self, other: Readiness) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether no bit is set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl core::ops::BitOr for Readiness {
+    type Output = Readiness;
+    fn bitor(self, rhs: Readiness) -> Readiness {
+        Readiness(self.0 | rhs.0)
+    }
+}
+
+impl core::ops::BitOrAssign for Readiness {
+    fn bitor_assign(&mut self, rhs: Readiness) {
+        self.0 |= rhs.0;
+    }
+}
+
+impl core::ops::BitAnd for Readiness {
+    type Output = Readiness;
+    fn bitand(self, rhs: Readiness) -> Readiness {
+        Readiness(self.0 & rhs.0)
+    }
+}

@@ -1,0 +1,1 @@
+//! Bytes ↔ headers, and checksums. RFC 791, 768, 9293, 792.
