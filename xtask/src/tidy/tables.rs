@@ -1,0 +1,89 @@
+//! The rules, one row each. Change the design here, and say why in ARCHITECTURE.md.
+
+/// A room, and the rooms it may name in its Cargo.toml. Rooms that are not here may name any.
+pub(super) const ARROWS: &[(&str, &[&str])] = &[
+    ("nic", &[]),
+    ("stack", &["nic"]),
+    ("af-xdp", &["nic"]),
+    ("ef-vi-sys", &[]),
+    ("ef-vi", &["nic", "ef-vi-sys"]),
+    ("ringroad", &["nic", "stack", "af-xdp", "ef-vi"]),
+    ("preload", &["ringroad", "stack"]),
+    ("cli", &["ringroad"]),
+    ("tests/lab", &[]),
+];
+
+/// The floors of `stack/src`, from the ground: a module names only floors below its own.
+pub(super) const FLOORS: &[&[&str]] = &[
+    &["time", "seq", "slab", "stats", "config"],
+    &["wire"],
+    &["policy", "demux", "ip", "control"],
+    &["tcp", "udp", "icmp"],
+    &["socket"],
+    &["engine"],
+];
+
+/// The files that may hold `unsafe`, and what for.
+pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[("nic/src/arena.rs", "the memory frames live in")];
+
+/// A call that has no place somewhere: where (a path begins so), what, and why.
+pub(super) struct Forbidden {
+    /// The paths it is forbidden in begin so; empty for everywhere.
+    pub(super) place: &'static [&'static str],
+    /// The call, as it stands in the code.
+    pub(super) call: &'static str,
+    /// Why, and what to do instead.
+    pub(super) why: &'static str,
+}
+
+const STACK: &[&str] = &["stack/src/"];
+const PACKET_PATH: &[&str] = &[
+    "stack/src/wire",
+    "stack/src/demux",
+    "stack/src/ip",
+    "stack/src/tcp",
+    "stack/src/udp",
+    "stack/src/icmp",
+    "stack/src/socket",
+    "stack/src/engine",
+];
+const NO_CLOCK: &str = "the stack has no clock: take `now`";
+const NO_SYSTEM: &str = "the stack is sans-IO: this belongs to the runtime";
+const NO_STRINGS: &str = "nothing on the packet path makes strings";
+const UNFINISHED: &str = "finish it";
+
+/// What must not be called where.
+pub(super) const FORBIDDEN: &[Forbidden] = &[
+    Forbidden { place: STACK, call: "Instant::now", why: NO_CLOCK },
+    Forbidden { place: STACK, call: "std::time::Instant", why: NO_CLOCK },
+    Forbidden { place: STACK, call: "SystemTime", why: NO_CLOCK },
+    Forbidden { place: STACK, call: "std::fs", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "std::io", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "std::env", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "std::thread", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "std::process", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "std::os", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "TcpStream", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "TcpListener", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "std::net::UdpSocket", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "libc", why: NO_SYSTEM },
+    Forbidden { place: STACK, call: "println!", why: "the stack does not talk: count it" },
+    Forbidden { place: STACK, call: "eprintln!", why: "the stack does not talk: count it" },
+    Forbidden { place: STACK, call: "print!", why: "the stack does not talk: count it" },
+    Forbidden { place: PACKET_PATH, call: "format!", why: NO_STRINGS },
+    Forbidden { place: PACKET_PATH, call: "to_string()", why: NO_STRINGS },
+    Forbidden { place: PACKET_PATH, call: "String::new", why: NO_STRINGS },
+    Forbidden { place: &[], call: "dbg!", why: UNFINISHED },
+    Forbidden { place: &[], call: "todo!", why: UNFINISHED },
+    Forbidden { place: &[], call: "unimplemented!", why: UNFINISHED },
+    Forbidden { place: &[], call: "#[ignore", why: "a test that is ignored is a promise not kept" },
+];
+
+/// Marks in comments that say something is unfinished; spelled apart so that this file does not hold them.
+pub(super) const MARKS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+
+/// Lines a file may have without its tests.
+pub(super) const FILE_LINES: usize = 600;
+
+/// Lines a function may have, signature and braces included.
+pub(super) const FUNCTION_LINES: usize = 70;
