@@ -18,7 +18,7 @@ pub(super) fn check(source: &Source, faults: &mut Vec<Fault>) {
     for (at, name) in crate_paths(&source.product) {
         let fault = match floor(name) {
             None => format!("crate::{name} is no module of a floor: name the module it lives in"),
-            Some(floor) if name != module && floor >= own => {
+            Some(floor) if name != module && (floor > own || (floor == own && own > 0)) => {
                 format!("{module} (floor {own}) must not name {name} (floor {floor})")
             }
             Some(_) => continue,
@@ -78,6 +78,11 @@ mod tests {
     fn groups_are_opened_and_neighbours_are_not_below() {
         let found = faults_of(check, "stack/src/demux.rs", "use crate::{seq, ip::{a, b}, wire::x};\n");
         assert_eq!(found, ["stack/src/demux.rs:1: demux (floor 2) must not name ip (floor 2)"]);
+    }
+
+    #[test]
+    fn neighbours_on_the_ground_may_name_each_other() {
+        assert!(faults_of(check, "stack/src/wheel.rs", "use crate::time::Instant;").is_empty());
     }
 
     #[test]
