@@ -13,6 +13,28 @@ pub struct Config {
     pub tcp: TcpConfig,
 }
 
+/// What makes a stack unpredictable from outside: random bytes, fresh for each stack and never shown.
+#[derive(Clone)]
+pub struct Secrets(pub [u8; 32]);
+
+impl Secrets {
+    /// The key of the hash tables.
+    pub fn hash_key(&self) -> [u8; 16] {
+        self.0[..16].try_into().expect("half of 32 bytes")
+    }
+
+    /// The key of initial sequence numbers (RFC 6528).
+    pub fn isn_key(&self) -> [u8; 16] {
+        self.0[16..].try_into().expect("half of 32 bytes")
+    }
+}
+
+impl core::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
 /// Limits and defaults of TCP.
 #[derive(Clone, Debug)]
 pub struct TcpConfig {

@@ -30,4 +30,9 @@ pub mod demux;
 pub mod ip;
 pub mod policy;
 
+pub mod socket;
 pub mod tcp;
+
+pub mod engine;
+
+pub use engine::Stack;

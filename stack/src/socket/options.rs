@@ -1,0 +1,218 @@
+//! Socket options: one row each. Numbers are Linux's generic ones (x86, arm, riscv).
+
+use crate::error::SocketError;
+
+use super::Result;
+
+/// The shape of an option's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A C `int`.
+    Int,
+    /// `struct linger`.
+    Linger,
+    /// A congestion control's name.
+    Name,
+    /// `struct tcp_info`; read only.
+    Info,
+}
+
+/// The value of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A C `int`; flags are 0 and 1.
+    Int(i32),
+    /// SO_LINGER: none when off, else seconds.
+    Linger(Option<u16>),
+    /// A name of at most 16 bytes, padded with zeros (`TCP_CA_NAME_MAX`).
+    Name([u8; 16]),
+    /// TCP_INFO.
+    Info(TcpInfo),
+}
+
+impl Value {
+    /// The integer.
+    ///
+    /// # Errors
+    /// `Invalid` for the other shapes.
+    pub fn int(self) -> Result<i32> {
+        match self {
+            Value::Int(i) => Ok(i),
+            _ => Err(SocketError::Invalid),
+        }
+    }
+}
+
+/// What TCP_INFO tells, in Linux's units (microseconds, bytes, segments).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// `TCP_ESTABLISHED` … in Linux's numbers.
+    pub state: u8,
+    /// Retransmissions of the oldest segment.
+    pub retransmits: u8,
+    /// Probes outstanding.
+    pub probes: u8,
+    /// Back-off of the time-out.
+    pub backoff: u8,
+    /// `TCPI_OPT_*`.
+    pub options: u8,
+    /// Window scale of the peer, then ours.
+    pub wscale: (u8, u8),
+    /// Retransmission time-out.
+    pub rto: u32,
+    /// Delayed-ACK time-out.
+    pub ato: u32,
+    /// Our maximum segment size.
+    pub snd_mss: u32,
+    /// The peer's.
+    pub rcv_mss: u32,
+    /// Segments in flight.
+    pub unacked: u32,
+    /// Segments reported by SACK.
+    pub sacked: u32,
+    /// Segments taken for lost.
+    pub lost: u32,
+    /// Segments sent again and in flight.
+    pub retrans: u32,
+    /// Path MTU.
+    pub pmtu: u32,
+    /// Slow-start threshold of the receive window.
+    pub rcv_ssthresh: u32,
+    /// Smoothed round-trip time.
+    pub rtt: u32,
+    /// Its variation.
+    pub rttvar: u32,
+    /// Slow-start threshold, in segments.
+    pub snd_ssthresh: u32,
+    /// Congestion window, in segments.
+    pub snd_cwnd: u32,
+    /// Our maximum segment size as announced.
+    pub advmss: u32,
+    /// Reordering that is tolerated, in segments.
+    pub reordering: u32,
+    /// Receive buffer.
+    pub rcv_space: u32,
+    /// Segments sent again, ever.
+    pub total_retrans: u32,
+    /// Bytes acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Segments out.
+    pub segs_out: u32,
+    /// Segments in.
+    pub segs_in: u32,
+    /// Bytes not yet sent.
+    pub notsent_bytes: u32,
+}
+
+macro_rules! options {
+    ($($(#[$doc:meta])* $name:ident = $level:literal, $number:literal, $kind:ident;)*) => {
+        /// An option by name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum OptName { $($(#[$doc])* $name,)* }
+
+        impl OptName {
+            /// Every option, in the order of the table.
+            pub const ALL: &'static [OptName] = &[$(OptName::$name),*];
+
+            /// The option that C calls `(level, number)`.
+            pub const fn from_raw(level: i32, number: i32) -> Option<OptName> {
+                match (level, number) {
+                    $(($level, $number) => Some(OptName::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// What C calls it: level and number.
+            pub const fn raw(self) -> (i32, i32) {
+                match self { $(OptName::$name => ($level, $number),)* }
+            }
+
+            /// The shape of its value.
+            pub const fn kind(self) -> Kind {
+                match self { $(OptName::$name => Kind::$kind,)* }
+            }
+        }
+    };
+}
+
+// SOL_SOCKET = 1, IPPROTO_IP = 0, IPPROTO_TCP = 6.
+options! {
+    /// SO_REUSEADDR: stored; the backing kernel socket decides.
+    ReuseAddr = 1, 2, Int;
+    /// SO_TYPE; read only.
+    Type = 1, 3, Int;
+    /// SO_ERROR; reading clears it.
+    Error = 1, 4, Int;
+    /// SO_DONTROUTE: stored.
+    DontRoute = 1, 5, Int;
+    /// SO_BROADCAST.
+    Broadcast = 1, 6, Int;
+    /// SO_SNDBUF. Set: doubled, as Linux does.
+    SendBuffer = 1, 7, Int;
+    /// SO_RCVBUF. Set: doubled, as Linux does.
+    RecvBuffer = 1, 8, Int;
+    /// SO_KEEPALIVE.
+    KeepAlive = 1, 9, Int;
+    /// SO_OOBINLINE.
+    OobInline = 1, 10, Int;
+    /// SO_PRIORITY: stored.
+    Priority = 1, 12, Int;
+    /// SO_LINGER.
+    Linger = 1, 13, Linger;
+    /// SO_REUSEPORT: stored; the backing kernel socket decides.
+    ReusePort = 1, 15, Int;
+    /// SO_RCVLOWAT.
+    RecvLowWater = 1, 18, Int;
+    /// SO_ACCEPTCONN; read only.
+    AcceptConn = 1, 30, Int;
+    /// SO_PROTOCOL; read only.
+    Protocol = 1, 38, Int;
+    /// SO_DOMAIN; read only.
+    Domain = 1, 39, Int;
+    /// SO_BUSY_POLL: stored.
+    BusyPoll = 1, 46, Int;
+    /// SO_INCOMING_CPU; read only.
+    IncomingCpu = 1, 49, Int;
+    /// IP_TOS.
+    Tos = 0, 1, Int;
+    /// IP_TTL.
+    Ttl = 0, 2, Int;
+    /// IP_MTU_DISCOVER: stored.
+    MtuDiscover = 0, 10, Int;
+    /// IP_MTU of a connected socket; read only.
+    Mtu = 0, 14, Int;
+    /// TCP_NODELAY.
+    NoDelay = 6, 1, Int;
+    /// TCP_MAXSEG.
+    MaxSeg = 6, 2, Int;
+    /// TCP_CORK.
+    Cork = 6, 3, Int;
+    /// TCP_KEEPIDLE, seconds.
+    KeepIdle = 6, 4, Int;
+    /// TCP_KEEPINTVL, seconds.
+    KeepInterval = 6, 5, Int;
+    /// TCP_KEEPCNT.
+    KeepCount = 6, 6, Int;
+    /// TCP_SYNCNT: stored.
+    SynCount = 6, 7, Int;
+    /// TCP_LINGER2, seconds: stored.
+    Linger2 = 6, 8, Int;
+    /// TCP_DEFER_ACCEPT, seconds: stored.
+    DeferAccept = 6, 9, Int;
+    /// TCP_WINDOW_CLAMP: stored.
+    WindowClamp = 6, 10, Int;
+    /// TCP_INFO; read only.
+    Info = 6, 11, Info;
+    /// TCP_QUICKACK.
+    QuickAck = 6, 12, Int;
+    /// TCP_CONGESTION: `cubic`.
+    Congestion = 6, 13, Name;
+    /// TCP_USER_TIMEOUT, milliseconds.
+    UserTimeout = 6, 18, Int;
+    /// TCP_FASTOPEN: stored.
+    FastOpen = 6, 23, Int;
+    /// TCP_NOTSENT_LOWAT, bytes.
+    NotSentLowWater = 6, 25, Int;
+}
