@@ -1,0 +1,144 @@
+//! The laboratory: it owns the hosts, the cables between them and a folder for their files.
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::namespace::{self, Namespace};
+use crate::relay::{Relay, Trouble};
+use crate::sys;
+
+/// The server's address in [`Lab::pair`].
+pub const SERVER: &str = "10.77.0.1";
+/// The client's address in [`Lab::pair`].
+pub const CLIENT: &str = "10.77.0.2";
+/// The name of the interface on either side of a cable.
+pub const IFACE: &str = "road0";
+
+const PREFIX: &str = "rrlab";
+
+static LABS: AtomicU32 = AtomicU32::new(0);
+
+/// Hosts and cables that go when it is dropped.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    folder: PathBuf,
+    hosts: RefCell<Vec<String>>,
+}
+
+impl Lab {
+    /// An empty laboratory; `what` becomes part of its names.
+    ///
+    /// # Panics
+    /// When the process is not root, which network namespaces need.
+    #[must_use]
+    pub fn new(what: &str) -> Self {
+        assert!(sys::is_root(), "the laboratory needs root: network namespaces and AF_XDP");
+        sweep();
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}-{}-{number}-{what}", std::process::id());
+        let folder = std::env::temp_dir().join(&name);
+        fs::create_dir_all(&folder).expect("a folder for the laboratory's files");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
+            .expect("a folder that servers can read");
+        Self { name, folder, hosts: RefCell::default() }
+    }
+
+    /// A folder for files, readable by all users.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a file into the folder.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        path
+    }
+
+    /// A host with nothing but its loopback interface.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Namespace {
+        let full = format!("{}-{name}", self.name);
+        let host = Namespace::new(&full, &self.folder);
+        self.hosts.borrow_mut().push(full);
+        host
+    }
+
+    /// A cable: interface `left_iface` of one host to `right_iface` of another, both up, without addresses.
+    pub fn cable(&self, left: (&Namespace, &str), right: (&Namespace, &str)) {
+        let ends = ["link", "add", left.1, "netns", left.0.name(), "type", "veth"];
+        namespace::ip(&[&ends[..], &["peer", "name", right.1, "netns", right.0.name()]].concat());
+        for (host, iface) in [left, right] {
+            host.must(&["ip", "link", "set", iface, "up"]);
+        }
+    }
+
+    /// A server and a client on one cable, [`SERVER`] and [`CLIENT`], each on [`IFACE`].
+    #[must_use]
+    pub fn pair(&self) -> (Namespace, Namespace) {
+        let (server, client) = (self.host("server"), self.host("client"));
+        self.cable((&server, IFACE), (&client, IFACE));
+        address(&server, &client);
+        (server, client)
+    }
+
+    /// As [`Lab::pair`], with a relay on the way that makes trouble. Both ends finish their checksums and
+    /// segments themselves, as they would on a real cable.
+    #[must_use]
+    pub fn pair_through(&self, trouble: Trouble) -> (Namespace, Namespace, Relay) {
+        let (server, client, middle) = (self.host("server"), self.host("client"), self.host("relay"));
+        self.cable((&server, IFACE), (&middle, "left"));
+        self.cable((&middle, "right"), (&client, IFACE));
+        for host in [&server, &client] {
+            host.must(&["ethtool", "-K", IFACE, "tx", "off", "tso", "off", "gso", "off", "gro", "off"]);
+        }
+        let relay = Relay::start(&middle, ["left", "right"], trouble);
+        address(&server, &client);
+        (server, client, relay)
+    }
+}
+
+fn address(server: &Namespace, client: &Namespace) {
+    server.must(&["ip", "address", "add", &format!("{SERVER}/24"), "dev", IFACE]);
+    client.must(&["ip", "address", "add", &format!("{CLIENT}/24"), "dev", IFACE]);
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for host in self.hosts.borrow().iter() {
+            namespace::remove(host);
+        }
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Removes the hosts and folders of laboratories whose process is gone.
+fn sweep() {
+    let here = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in here(Path::new("/run/netns")) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_stale(&name) {
+            namespace::remove(&name);
+        }
+    }
+    for entry in here(&std::env::temp_dir()) {
+        if is_stale(&entry.file_name().to_string_lossy()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_stale(name: &str) -> bool {
+    let pid = name.strip_prefix(PREFIX).and_then(|n| n.strip_prefix('-')).and_then(|n| n.split('-').next());
+    pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
+}

@@ -1,0 +1,37 @@
+//! A laboratory of network namespaces: hosts joined by veth pairs, programs that run in them, links that
+//! misbehave from a seed, and the kernel's own counters to check by.
+//!
+//! ```no_run
+//! use ringroad_lab::Lab;
+//!
+//! let lab = Lab::new("hello");
+//! let (server, client) = lab.pair();
+//! let before = server.counters();
+//! let _nginx = server.spawn(&["nginx", "-g", "daemon off;"]);
+//! client.run(&["curl", "-s", "http://10.77.0.1/"]);
+//! assert_eq!(server.counters().since(&before, "TcpPassiveOpens"), 1);
+//! ```
+//!
+//! Everything is named after the process that made it and goes when its owner is dropped, panics included.
+//! What a killed process left behind is swept up by the next [`Lab`].
+
+mod counters;
+mod lab;
+mod namespace;
+mod pcap;
+mod product;
+mod program;
+mod relay;
+mod site;
+mod sys;
+mod wait;
+
+pub use counters::Counters;
+pub use lab::{CLIENT, IFACE, Lab, SERVER};
+pub use namespace::Namespace;
+pub use pcap::Pcap;
+pub use product::{product, stacks};
+pub use program::{Outcome, Running, Signal};
+pub use relay::{Relay, Trouble};
+pub use site::Site;
+pub use wait::{eventually, eventually_some};

@@ -1,0 +1,38 @@
+//! The built product: where it is, and what it says of its running stacks.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::namespace::Namespace;
+use crate::program::Outcome;
+
+/// The path of the `ringroad` command, built in release mode and up to date, its library beside it.
+///
+/// # Panics
+/// With the compiler's words, when it cannot be built.
+pub fn product() -> &'static str {
+    static BUILT: OnceLock<String> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = root.canonicalize().expect("the root of the workspace");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(&root).args(["build", "--release", "-p", "ringroad-cli", "-p", "ringroad-preload"]);
+        Outcome::of(&mut cargo).must();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        root.join(target).join("release/ringroad").to_string_lossy().into_owned()
+    })
+}
+
+/// The stacks that run on a host, as `ringroad stat --json` tells of them.
+///
+/// # Panics
+/// When the command fails or prints something else.
+#[must_use]
+pub fn stacks(host: &Namespace) -> Vec<Value> {
+    let text = host.must(&[product(), "stat", "--json"]);
+    let all: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
+    all["stacks"].as_array().cloned().unwrap_or_else(|| panic!("no stacks in {text}"))
+}
