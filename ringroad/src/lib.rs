@@ -1,1 +1,13 @@
-//! ringroad
+//! The runtime and the Rust API: opens the interfaces, follows the kernel's control plane, runs the poll
+//! loop, waits, and owns the lock.
+//!
+//! - [`config`]: what can be set, from the environment.
+//! - [`runtime`]: one stack a process, one lock, and the one place that waits.
+
+pub mod config;
+pub mod error;
+pub mod runtime;
+
+pub use config::{Config, Profile};
+pub use error::StartError;
+pub use runtime::Runtime;

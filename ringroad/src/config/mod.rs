@@ -1,0 +1,112 @@
+//! What can be set, and where the values come from: the environment, by one table of rows.
+
+mod parse;
+mod table;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use parse::{Settings, Warning};
+pub use table::{ROWS, Row, help};
+
+/// How the runtime trades latency, throughput and processor time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// A short spin while it pays, frames sent once a turn.
+    #[default]
+    Balanced,
+    /// Long spins, frames sent at once.
+    Latency,
+    /// No spinning, frames sent once a turn.
+    Throughput,
+}
+
+impl Profile {
+    /// How long a wait spins before it blocks, unless told otherwise.
+    pub fn spin(self) -> Duration {
+        match self {
+            Profile::Balanced => Duration::from_micros(30),
+            Profile::Latency => Duration::from_secs(1),
+            Profile::Throughput => Duration::ZERO,
+        }
+    }
+
+    /// The name as the user writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Balanced => "balanced",
+            Profile::Latency => "latency",
+            Profile::Throughput => "throughput",
+        }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Names of the interfaces to accelerate; empty means none.
+    pub interfaces: Vec<String>,
+    /// The policy file; without one everything is allowed.
+    pub policy: Option<PathBuf>,
+    /// The profile.
+    pub profile: Profile,
+    /// How long a wait spins before it blocks; `None` is the profile's.
+    pub spin: Option<Duration>,
+    /// Least severe level of log lines on standard error.
+    pub log: tracing::Level,
+    /// Whether an application that cannot be accelerated is an error.
+    pub strict: bool,
+    /// Frames of 4096 bytes in the port.
+    pub frames: u32,
+    /// How long exit waits for closed connections to deliver their data.
+    pub linger: Duration,
+    /// Where the control sockets are; `None` is the first of the usual places that can be written.
+    pub control_dir: Option<PathBuf>,
+    /// A port opened by the launcher, described for import.
+    pub port: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            policy: None,
+            profile: Profile::default(),
+            spin: None,
+            log: tracing::Level::WARN,
+            strict: false,
+            frames: 16384,
+            linger: Duration::from_secs(2),
+            control_dir: None,
+            port: None,
+        }
+    }
+}
+
+impl Config {
+    /// How long a wait spins before it blocks.
+    pub fn spin(&self) -> Duration {
+        self.spin.unwrap_or(self.profile.spin())
+    }
+
+    /// Reads `RINGROAD_*` from the environment. Unknown names and bad values are warnings, beside a
+    /// configuration that leaves them out.
+    pub fn from_env() -> (Self, Vec<Warning>) {
+        Self::from_vars(std::env::vars_os())
+    }
+
+    /// Whether anything is to be accelerated at all: an interface is named, or a port is at hand.
+    pub fn wants_acceleration(&self) -> bool {
+        !self.interfaces.is_empty() || self.port.is_some()
+    }
+}
+
+/// An interface that could be accelerated: up, not the loopback, with its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// Its IPv4 addresses.
+    pub addresses: Vec<IpAddr>,
+}

@@ -1,0 +1,144 @@
+//! One row a setting: parser, documentation and the warning for unknown names come from it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{Config, Profile};
+
+/// Stores a value in the configuration; the error says what was expected.
+pub type Parser = fn(&mut Config, &str) -> Result<(), String>;
+
+/// A setting.
+pub struct Row {
+    /// The environment variable.
+    pub name: &'static str,
+    /// Its default, as the user would write it.
+    pub default: &'static str,
+    /// What it does, in one sentence.
+    pub doc: &'static str,
+    /// How it is read.
+    pub parse: Parser,
+}
+
+/// Every setting.
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "RINGROAD_IFACE",
+        default: "",
+        doc: "Interfaces to accelerate, separated by commas.",
+        parse: |c, v| {
+            c.interfaces = v.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Into::into).collect();
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_POLICY",
+        default: "",
+        doc: "Policy file (TOML); none allows everything.",
+        parse: |c, v| {
+            c.policy = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_PROFILE",
+        default: "balanced",
+        doc: "balanced, latency or throughput.",
+        parse: |c, v| {
+            c.profile = [Profile::Balanced, Profile::Latency, Profile::Throughput]
+                .into_iter()
+                .find(|p| p.name() == v)
+                .ok_or("expected balanced, latency or throughput")?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_SPIN_US",
+        default: "the profile's",
+        doc: "Microseconds that a wait spins before it blocks.",
+        parse: |c, v| {
+            c.spin = Some(Duration::from_micros(number(v)?));
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_LOG",
+        default: "warn",
+        doc: "Log lines on standard error: error, warn, info, debug or trace.",
+        parse: |c, v| {
+            c.log = v.parse().map_err(|_| "expected error, warn, info, debug or trace")?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_STRICT",
+        default: "0",
+        doc: "1: an application that cannot be accelerated does not run.",
+        parse: |c, v| {
+            c.strict = flag(v)?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_FRAMES",
+        default: "16384",
+        doc: "Frames of 4096 bytes for all interfaces together.",
+        parse: |c, v| {
+            let frames = number(v)?;
+            if !(1024..=1 << 22).contains(&frames) {
+                return Err("expected 1024 to 4194304".into());
+            }
+            c.frames = frames as u32;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_LINGER_MS",
+        default: "2000",
+        doc: "Milliseconds that exit waits for closed connections to deliver their data.",
+        parse: |c, v| {
+            c.linger = Duration::from_millis(number(v)?);
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_CONTROL_DIR",
+        default: "/run/ringroad",
+        doc: "Directory of the control sockets that `ringroad stat` reads.",
+        parse: |c, v| {
+            c.control_dir = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_PORT",
+        default: "",
+        doc: "Set by `ringroad run` for the program it starts: the opened interfaces.",
+        parse: |c, v| {
+            c.port = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        },
+    },
+];
+
+fn number(v: &str) -> Result<u64, String> {
+    v.parse().map_err(|_| "expected a whole number".into())
+}
+
+fn flag(v: &str) -> Result<bool, String> {
+    match v {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "" | "0" | "no" | "false" | "off" => Ok(false),
+        _ => Err("expected 1 or 0".into()),
+    }
+}
+
+/// The table as text, one setting a paragraph, for `--help`.
+pub fn help() -> String {
+    let mut text = String::new();
+    for row in ROWS {
+        let default = if row.default.is_empty() { "none" } else { row.default };
+        let _ = writeln!(text, "  {:<22}{} [default: {default}]", row.name, row.doc);
+    }
+    text
+}
