@@ -3,9 +3,13 @@
 //!
 //! - [`config`]: what can be set, from the environment.
 //! - [`runtime`]: one stack a process, one lock, and the one place that waits.
+//! - [`launch`]: starts another program under Ringroad.
+//! - [`control`]: what `ringroad stat` shows.
 
 pub mod config;
+pub mod control;
 pub mod error;
+pub mod launch;
 pub mod runtime;
 
 pub use config::{Config, Profile};

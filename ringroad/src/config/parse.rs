@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use super::table::ROWS;
 use super::Config;
+use super::table::ROWS;
 
 /// Something in the environment that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]

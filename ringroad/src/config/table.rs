@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Config, Profile};
 
 /// Stores a value in the configuration; the error says what was expected.
-pub type Parser = fn(&mut Config, &str) -> Result<(), String>;
+type Parser = fn(&mut Config, &str) -> Result<(), String>;
 
 /// A setting.
 pub struct Row {

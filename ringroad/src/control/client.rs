@@ -1,0 +1,59 @@
+//! The asking end: finds every stack of the host.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::model::{Report, StackReport};
+use super::place;
+
+/// How long a stack may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Every stack that runs, or only that of `pid`. Sockets of dead processes are removed on the way; those that
+/// do not answer are left out.
+pub fn stacks(pid: Option<u32>) -> Report {
+    let configured = crate::Config::from_env().0.control_dir;
+    let mut stacks: Vec<StackReport> = sockets(configured.as_deref())
+        .into_iter()
+        .filter(|(owner, _)| pid.is_none_or(|p| p == *owner))
+        .filter_map(|(owner, path)| match ask(&path, "stat") {
+            Ok(text) => serde_json::from_str(&text).ok(),
+            Err(_) => {
+                if !Path::new("/proc").join(owner.to_string()).exists() {
+                    let _ = std::fs::remove_file(&path);
+                }
+                None
+            }
+        })
+        .collect();
+    stacks.sort_by_key(|s| s.pid);
+    stacks.dedup_by_key(|s| s.pid);
+    Report { stacks }
+}
+
+/// Sends one line to a control socket and reads the whole answer.
+///
+/// # Errors
+/// As connecting, writing and reading do; `TimedOut` when the stack does not answer.
+pub fn ask(path: &Path, request: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    stream.write_all(b"\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn sockets(configured: Option<&Path>) -> Vec<(u32, PathBuf)> {
+    place::directories(configured)
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|path| Some((place::pid_of(&path)?, path)))
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! The lock, held.
+
+use std::any::Any;
+use std::sync::MutexGuard;
+
+use stack::engine::Stack;
+use stack::time::Instant;
+
+use super::core::Core;
+use super::{Sleepers, WakeObserver, now};
+
+/// The runtime's lock, held for a few calls. When it goes, what the calls caused is carried out: steering
+/// first, then frames, then wake-ups.
+pub struct Turn<'a> {
+    core: MutexGuard<'a, Core>,
+    now: Option<Instant>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(core: MutexGuard<'a, Core>) -> Self {
+        Self { core, now: None }
+    }
+
+    /// The stack.
+    #[inline]
+    pub fn stack(&mut self) -> &mut Stack {
+        &mut self.core.stack
+    }
+
+    /// The time of this turn: read once, the same for all its calls.
+    #[inline]
+    pub fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(now)
+    }
+
+    /// The registered observer, when it is a `T`, and the stack beside it.
+    pub fn observer<T: WakeObserver>(&mut self) -> Option<(&mut T, &mut Stack)> {
+        let core = &mut *self.core;
+        let observer: &mut dyn Any = core.observer.as_deref_mut()?;
+        Some((observer.downcast_mut()?, &mut core.stack))
+    }
+
+    /// Those who sleep in [`Runtime::wait`](super::Runtime::wait).
+    pub fn sleepers(&mut self) -> &mut Sleepers {
+        &mut self.core.sleepers
+    }
+
+    /// Receives what has arrived, runs the timers, sends what is queued and rings the doorbell.
+    pub fn poll(&mut self) {
+        let now = now();
+        self.now = Some(now);
+        self.core.poll(now);
+    }
+
+    /// Sends what is queued and rings the doorbell, without receiving.
+    pub fn flush(&mut self) {
+        let now = self.now();
+        self.core.drain(now);
+        self.core.ring();
+    }
+
+    pub(super) fn core(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let now = self.now();
+        self.core.drain(now);
+        self.core.ring_if_due(now);
+    }
+}
