@@ -80,3 +80,13 @@ socket_errors! {
 }
 
 impl core::error::Error for SocketError {}
+
+/// The application's memory could not be read or written; what a copying closure answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault;
+
+impl From<Fault> for SocketError {
+    fn from(_: Fault) -> Self {
+        SocketError::Fault
+    }
+}

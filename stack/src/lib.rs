@@ -19,6 +19,7 @@
 
 pub mod config;
 pub mod error;
+pub mod seq;
 pub mod stats;
 pub mod time;
 pub mod types;

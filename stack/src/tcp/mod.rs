@@ -1,1 +1,30 @@
 //! TCP. RFC 9293 and what has grown round it: one file, one idea, one RFC.
+//!
+//! A [`Tcb`] is data. The parts take plain arguments and never a `Tcb`; the conductors see it whole:
+//! [`connect`], [`listen`], [`input`], [`output`], [`call`] and [`expiry`]. After each call of a conductor the
+//! owner of the `Tcb` asks it for its [`state`](Tcb::state), [`take_wakes`](Tcb::take_wakes) and
+//! [`next_deadline`](Tcb::next_deadline), and calls [`Tcb::release`] before dropping it.
+
+pub mod call;
+pub mod challenge;
+pub mod connect;
+pub mod env;
+pub mod expiry;
+pub mod info;
+pub mod input;
+pub mod listen;
+pub mod options;
+pub mod output;
+pub mod reset;
+pub mod segs;
+pub mod state;
+pub mod tcb;
+pub mod time_wait;
+
+pub use env::{Env, Shared};
+pub use info::Info;
+pub use options::TcpOptions;
+pub use segs::SegTable;
+pub use state::State;
+pub use tcb::Tcb;
+pub use time_wait::TimeWait;

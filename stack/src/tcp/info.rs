@@ -1,0 +1,46 @@
+//! What can be told of a connection (TCP_INFO, `ringroad stat`).
+
+use core::time::Duration;
+
+use super::state::State;
+
+/// A snapshot of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The state.
+    pub state: State,
+    /// Smoothed round-trip time; none before the first measurement.
+    pub srtt: Option<Duration>,
+    /// Its mean deviation.
+    pub rttvar: Duration,
+    /// The retransmission time-out as it stands.
+    pub rto: Duration,
+    /// Congestion window, in octets.
+    pub cwnd: u32,
+    /// Slow-start threshold, in octets.
+    pub ssthresh: u32,
+    /// Octets of payload in a full segment that we send.
+    pub snd_mss: u32,
+    /// The largest payload seen from the peer, in octets.
+    pub rcv_mss: u32,
+    /// Segments sent again, in all.
+    pub retransmits: u32,
+    /// Time-outs in a row without an answer.
+    pub backoff: u8,
+    /// Octets that the application has not read.
+    pub recv_queue: u32,
+    /// Octets that the peer has not acknowledged.
+    pub send_queue: u32,
+    /// Octets in flight.
+    pub in_flight: u32,
+    /// The peer's window, in octets.
+    pub snd_wnd: u32,
+    /// Our window, in octets.
+    pub rcv_wnd: u32,
+    /// The window-scale shifts (sent, received) of RFC 7323; none when not agreed.
+    pub window_scale: Option<(u8, u8)>,
+    /// Timestamps are agreed.
+    pub timestamps: bool,
+    /// SACK is agreed.
+    pub sack: bool,
+}

@@ -1,0 +1,55 @@
+//! What an application may set for one connection.
+
+use core::time::Duration;
+
+use crate::config::TcpConfig;
+
+/// Options of a socket, inherited from the listener by the connections it accepts. Setting one takes effect
+/// with the next [`push`](super::output::push).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// TCP_NODELAY: small segments do not wait (RFC 9293 §3.7.4).
+    pub nodelay: bool,
+    /// TCP_CORK: only full segments are sent, for 200 ms at the longest.
+    pub cork: bool,
+    /// TCP_QUICKACK: nothing is gained by waiting with an ACK.
+    pub quickack: bool,
+    /// SO_KEEPALIVE (RFC 9293 §3.8.4).
+    pub keepalive: bool,
+    /// TCP_KEEPCNT: unanswered probes before the connection is given up.
+    pub keepalive_count: u8,
+    /// TCP_SYNCNT: retransmissions of a SYN; none: the stack's default.
+    pub syn_retries: Option<u8>,
+    /// TCP_MAXSEG: an upper bound for segments both ways, in octets; none: by the MTU.
+    pub max_segment: Option<u16>,
+    /// TCP_KEEPIDLE.
+    pub keepalive_idle: Duration,
+    /// TCP_KEEPINTVL.
+    pub keepalive_interval: Duration,
+    /// TCP_USER_TIMEOUT (RFC 5482): how long data may stay unacknowledged; none: by the retries.
+    pub user_timeout: Option<Duration>,
+    /// SO_SNDBUF, in octets of data.
+    pub send_buffer: u32,
+    /// SO_RCVBUF, in octets of data.
+    pub recv_buffer: u32,
+}
+
+impl TcpOptions {
+    /// Linux's defaults, with the buffers of `config`.
+    pub fn new(config: &TcpConfig) -> Self {
+        Self {
+            nodelay: false,
+            cork: false,
+            quickack: false,
+            keepalive: false,
+            keepalive_count: 9,
+            syn_retries: None,
+            max_segment: None,
+            keepalive_idle: Duration::from_secs(7200),
+            keepalive_interval: Duration::from_secs(75),
+            user_timeout: None,
+            send_buffer: config.send_buffer as u32,
+            recv_buffer: config.recv_buffer as u32,
+        }
+    }
+}

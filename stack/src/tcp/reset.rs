@@ -1,0 +1,39 @@
+//! Answers to segments that belong to no connection (RFC 9293 §3.10.7.1).
+
+use super::env::Env;
+use crate::ip::{Egress, Flow, Outgoing, Payload};
+use crate::seq::Seq;
+use crate::wire::tcp::{CHECKSUM_AT, Flags, HEADER_MAX, Header, Segment};
+
+/// Sends a reset for `seg`, unless that is a reset itself. `flow` is the segment's five-tuple seen from here.
+pub fn answer<E: Egress>(seg: &Segment, flow: &mut Flow, env: &mut Env<'_, E>) {
+    if seg.flags.has(Flags::RST) {
+        return;
+    }
+    let (seq, ack, flags) = if seg.flags.has(Flags::ACK) {
+        (seg.ack, Seq(0), Flags::RST)
+    } else {
+        (Seq(0), seg.end(), Flags::RST | Flags::ACK)
+    };
+    send(flow, seq, ack, flags, env);
+}
+
+/// Sends a bare reset.
+pub(super) fn send<E: Egress>(flow: &mut Flow, seq: Seq, ack: Seq, flags: Flags, env: &mut Env<'_, E>) {
+    let header = Header {
+        src_port: flow.key.local.port(),
+        dst_port: flow.key.remote.port(),
+        seq,
+        ack,
+        flags,
+        ..Header::default()
+    };
+    let mut bytes = [0; HEADER_MAX];
+    let len = header.emit(&mut bytes);
+    let out = Outgoing { header: &bytes[..len], checksum_at: CHECKSUM_AT, payload: Payload::None };
+    // A reset that cannot be sent is not waited for: the peer's next segment earns another.
+    if env.egress.send(env.pool, flow, out, env.now).is_ok() {
+        env.stats.tcp_segs_out += 1;
+        env.stats.tcp_resets_out += 1;
+    }
+}

@@ -1,0 +1,185 @@
+//! Queued segments of all connections: one slot a frame, linked by index, so that no queue allocates.
+
+use nic::{FrameIndex, Pkt};
+
+use crate::seq::Seq;
+use crate::time::Instant;
+
+/// No frame.
+pub(super) const NONE: FrameIndex = FrameIndex::MAX;
+
+/// What the scoreboard knows of a segment in flight (RFC 6675 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The peer has it, above a hole.
+    pub(super) sacked: bool,
+    /// Held to be lost.
+    pub(super) lost: bool,
+    /// Sent again since it was held to be lost, and that copy is in flight.
+    pub(super) resent: bool,
+    /// Sent more than once at some time: its round trip is ambiguous (Karn).
+    pub(super) ambiguous: bool,
+}
+
+/// A queued packet, its place in the sequence space and in its list.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pkt: Option<Pkt>,
+    /// Sequence number of the window's first octet.
+    pub(super) seq: Seq,
+    /// When it was sent last.
+    pub(super) sent_at: Instant,
+    pub(super) prev: FrameIndex,
+    pub(super) next: FrameIndex,
+    pub(super) mark: Mark,
+}
+
+impl Slot {
+    /// The packet. Only slots in a list are asked.
+    pub(super) fn pkt(&self) -> &Pkt {
+        self.pkt.as_ref().expect("a linked slot holds a packet")
+    }
+
+    pub(super) fn pkt_mut(&mut self) -> &mut Pkt {
+        self.pkt.as_mut().expect("a linked slot holds a packet")
+    }
+
+    /// Octets queued here.
+    pub(super) fn len(&self) -> u32 {
+        self.pkt().len() as u32
+    }
+
+    /// One past the last sequence number.
+    pub(super) fn end(&self) -> Seq {
+        self.seq + self.len()
+    }
+}
+
+/// One slot for each frame of a pool. Send queues, receive queues and reassembly are lists in it.
+#[derive(Debug)]
+pub struct SegTable {
+    slots: Box<[Slot]>,
+}
+
+impl SegTable {
+    /// A table for a pool of `frames` frames.
+    pub fn new(frames: u32) -> Self {
+        let empty = |_| Slot {
+            pkt: None,
+            seq: Seq(0),
+            sent_at: Instant::ZERO,
+            prev: NONE,
+            next: NONE,
+            mark: Mark::default(),
+        };
+        Self { slots: (0..frames).map(empty).collect() }
+    }
+
+    pub(super) fn slot(&self, at: FrameIndex) -> &Slot {
+        &self.slots[at as usize]
+    }
+
+    pub(super) fn slot_mut(&mut self, at: FrameIndex) -> &mut Slot {
+        &mut self.slots[at as usize]
+    }
+}
+
+/// A doubly linked list of slots.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    pub(super) head: FrameIndex,
+    pub(super) tail: FrameIndex,
+    /// Packets in the list.
+    pub(super) count: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE, count: 0 }
+    }
+}
+
+impl List {
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    /// Takes the packet in behind `after` (in front of all when that is [`NONE`]).
+    pub(super) fn insert(
+        &mut self,
+        segs: &mut SegTable,
+        after: FrameIndex,
+        pkt: Pkt,
+        seq: Seq,
+    ) -> FrameIndex {
+        let at = pkt.frame();
+        let next = if after == NONE { self.head } else { segs.slot(after).next };
+        *segs.slot_mut(at) =
+            Slot { pkt: Some(pkt), seq, sent_at: Instant::ZERO, prev: after, next, mark: Mark::default() };
+        match after {
+            NONE => self.head = at,
+            _ => segs.slot_mut(after).next = at,
+        }
+        match next {
+            NONE => self.tail = at,
+            _ => segs.slot_mut(next).prev = at,
+        }
+        self.count += 1;
+        at
+    }
+
+    /// Takes the packet in at the end.
+    pub(super) fn push(&mut self, segs: &mut SegTable, pkt: Pkt, seq: Seq) -> FrameIndex {
+        self.insert(segs, self.tail, pkt, seq)
+    }
+
+    /// Takes the packet at `at` out.
+    pub(super) fn remove(&mut self, segs: &mut SegTable, at: FrameIndex) -> Pkt {
+        let (prev, next) = (segs.slot(at).prev, segs.slot(at).next);
+        match prev {
+            NONE => self.head = next,
+            _ => segs.slot_mut(prev).next = next,
+        }
+        match next {
+            NONE => self.tail = prev,
+            _ => segs.slot_mut(next).prev = prev,
+        }
+        self.count -= 1;
+        segs.slot_mut(at).pkt.take().expect("a linked slot holds a packet")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nic::{Arena, Pool};
+
+    use super::*;
+
+    fn order(list: &List, segs: &SegTable) -> Vec<u32> {
+        let mut seen = Vec::new();
+        let mut at = list.head;
+        while at != NONE {
+            seen.push(segs.slot(at).seq.0);
+            at = segs.slot(at).next;
+        }
+        seen
+    }
+
+    #[test]
+    fn a_list_keeps_its_order_through_insertion_and_removal_anywhere() {
+        let mut pool = Pool::new(Arena::new(4, 2048).unwrap());
+        let mut segs = SegTable::new(4);
+        let mut list = List::default();
+        let b = list.push(&mut segs, pool.alloc().unwrap(), Seq(20));
+        let d = list.push(&mut segs, pool.alloc().unwrap(), Seq(40));
+        let c = list.insert(&mut segs, b, pool.alloc().unwrap(), Seq(30));
+        let a = list.insert(&mut segs, NONE, pool.alloc().unwrap(), Seq(10));
+        assert_eq!(order(&list, &segs), [10, 20, 30, 40]);
+        for (at, left) in [(c, vec![10, 20, 40]), (a, vec![20, 40]), (d, vec![20]), (b, vec![])] {
+            pool.free(list.remove(&mut segs, at));
+            assert_eq!(order(&list, &segs), left);
+        }
+        assert!(list.is_empty() && list.tail == NONE && list.count == 0);
+        assert_eq!(pool.available(), 4);
+    }
+}

@@ -1,0 +1,454 @@
+//! The TCP header (RFC 9293 §3.1) with the options of RFC 9293 §3.2, RFC 7323 and RFC 2018.
+
+use core::fmt;
+use core::ops::BitOr;
+
+use crate::seq::Seq;
+
+/// Octets of a header without options.
+pub const HEADER_LEN: usize = 20;
+/// Octets of the longest header.
+pub const HEADER_MAX: usize = 60;
+/// Where the checksum field is in a header.
+pub const CHECKSUM_AT: usize = 16;
+/// Most SACK blocks that fit a header (RFC 2018 §3).
+pub const SACK_BLOCKS: usize = 4;
+/// Octets that timestamps take in every header, padding included.
+pub const TIMESTAMPS_LEN: usize = 12;
+
+const KIND_END: u8 = 0;
+const KIND_NOP: u8 = 1;
+const KIND_MSS: u8 = 2;
+const KIND_WINDOW_SCALE: u8 = 3;
+const KIND_SACK_PERMITTED: u8 = 4;
+const KIND_SACK: u8 = 5;
+const KIND_TIMESTAMPS: u8 = 8;
+/// RFC 7323 §2.3: a larger shift is read as this one.
+const WINDOW_SCALE_MAX: u8 = 14;
+
+/// The control bits.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// No more data from the sender.
+    pub const FIN: Flags = Flags(0x01);
+    /// Synchronise sequence numbers.
+    pub const SYN: Flags = Flags(0x02);
+    /// Reset the connection.
+    pub const RST: Flags = Flags(0x04);
+    /// Push.
+    pub const PSH: Flags = Flags(0x08);
+    /// The acknowledgment field counts.
+    pub const ACK: Flags = Flags(0x10);
+    /// The urgent pointer counts.
+    pub const URG: Flags = Flags(0x20);
+    /// ECN echo (RFC 3168).
+    pub const ECE: Flags = Flags(0x40);
+    /// Congestion window reduced (RFC 3168).
+    pub const CWR: Flags = Flags(0x80);
+
+    /// Whether any bit of `other` is set.
+    #[inline]
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These bits without those of `other`.
+    #[inline]
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Flags;
+    fn bitor(self, rhs: Flags) -> Flags {
+        Flags(self.0 | rhs.0)
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (bit, letter) in "FSRP.UEW".chars().enumerate() {
+            if self.0 & (1 << bit) != 0 {
+                write!(f, "{letter}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A range of octets that arrived out of order: `[left, right)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SackBlock {
+    /// First octet.
+    pub left: Seq,
+    /// One past the last.
+    pub right: Seq,
+}
+
+/// SACK blocks in the order in which the header has them.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct SackBlocks {
+    blocks: [SackBlock; SACK_BLOCKS],
+    count: u8,
+}
+
+impl SackBlocks {
+    /// The blocks.
+    #[inline]
+    pub fn as_slice(&self) -> &[SackBlock] {
+        &self.blocks[..usize::from(self.count).min(SACK_BLOCKS)]
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a block at the end; a fifth is dropped.
+    pub fn push(&mut self, block: SackBlock) {
+        if let Some(slot) = self.blocks.get_mut(usize::from(self.count)) {
+            *slot = block;
+            self.count += 1;
+        }
+    }
+
+    /// Keeps the first `n`.
+    pub fn truncate(&mut self, n: usize) {
+        self.count = self.count.min(n.min(SACK_BLOCKS) as u8);
+    }
+}
+
+impl fmt::Debug for SackBlocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
+}
+
+/// RFC 7323 §3: TSval and TSecr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimestampsOption {
+    /// The sender's clock.
+    pub val: u32,
+    /// The clock of the other side, as the sender saw it last.
+    pub ecr: u32,
+}
+
+/// The options that mean something to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Maximum segment size (RFC 9293 §3.7.1), in octets.
+    pub mss: Option<u16>,
+    /// Window scale shift (RFC 7323 §2), at most 14.
+    pub window_scale: Option<u8>,
+    /// SACK permitted (RFC 2018 §2).
+    pub sack_permitted: bool,
+    /// Timestamps (RFC 7323 §3).
+    pub timestamps: Option<TimestampsOption>,
+    /// SACK blocks (RFC 2018 §3).
+    pub sack: SackBlocks,
+}
+
+/// A segment as it arrived: the SEG variables of RFC 9293 §3.3.1. The payload is elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// The sender's port.
+    pub src_port: u16,
+    /// The receiver's port.
+    pub dst_port: u16,
+    /// SEG.SEQ.
+    pub seq: Seq,
+    /// SEG.ACK; means nothing without [`Flags::ACK`].
+    pub ack: Seq,
+    /// The control bits.
+    pub flags: Flags,
+    /// SEG.WND as on the wire, not scaled.
+    pub wnd: u16,
+    /// The urgent pointer as on the wire.
+    pub urgent: u16,
+    /// Octets of payload (SYN and FIN not counted).
+    pub len: u32,
+    /// Octets of header.
+    pub header_len: u8,
+    /// Options.
+    pub options: Options,
+}
+
+/// A TCP header that contradicts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl Segment {
+    /// Reads a segment: header and payload, as the IP packet holds it. The checksum is not looked at.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the header is cut off, its length field is impossible, or an option runs over its
+    /// end or has a length that its kind cannot have (RFC 9293 §3.1, MUST-7).
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<Segment, Malformed> {
+        let Some(fixed) = bytes.first_chunk::<HEADER_LEN>() else { return Err(Malformed) };
+        let header_len = usize::from(fixed[12] >> 4) * 4;
+        if header_len < HEADER_LEN || header_len > bytes.len() {
+            return Err(Malformed);
+        }
+        Ok(Segment {
+            src_port: u16::from_be_bytes([fixed[0], fixed[1]]),
+            dst_port: u16::from_be_bytes([fixed[2], fixed[3]]),
+            seq: Seq(be32(fixed, 4)),
+            ack: Seq(be32(fixed, 8)),
+            flags: Flags(fixed[13]),
+            wnd: u16::from_be_bytes([fixed[14], fixed[15]]),
+            urgent: u16::from_be_bytes([fixed[18], fixed[19]]),
+            len: (bytes.len() - header_len) as u32,
+            header_len: header_len as u8,
+            options: parse_options(&bytes[HEADER_LEN..header_len])?,
+        })
+    }
+
+    /// SEG.LEN: octets of sequence space, SYN and FIN included.
+    #[inline]
+    pub fn space(&self) -> u32 {
+        self.len + u32::from(self.flags.has(Flags::SYN)) + u32::from(self.flags.has(Flags::FIN))
+    }
+
+    /// One past the last sequence number the segment occupies.
+    #[inline]
+    pub fn end(&self) -> Seq {
+        self.seq + self.space()
+    }
+}
+
+#[inline]
+fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[inline]
+fn parse_options(bytes: &[u8]) -> Result<Options, Malformed> {
+    let mut options = Options::default();
+    // RFC 7323 appendix A: what nearly every segment of an established connection has.
+    if bytes.len() == TIMESTAMPS_LEN && bytes[..4] == [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10] {
+        options.timestamps = Some(TimestampsOption { val: be32(bytes, 4), ecr: be32(bytes, 8) });
+        return Ok(options);
+    }
+    let mut rest = bytes;
+    while let Some((&kind, after)) = rest.split_first() {
+        match kind {
+            KIND_END => break,
+            KIND_NOP => rest = after,
+            _ => {
+                let len = usize::from(*after.first().ok_or(Malformed)?);
+                if len < 2 || len > rest.len() {
+                    return Err(Malformed);
+                }
+                parse_option(kind, &rest[2..len], &mut options)?;
+                rest = &rest[len..];
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn parse_option(kind: u8, body: &[u8], options: &mut Options) -> Result<(), Malformed> {
+    match (kind, body.len()) {
+        (KIND_MSS, 2) => options.mss = Some(u16::from_be_bytes([body[0], body[1]])),
+        (KIND_WINDOW_SCALE, 1) => options.window_scale = Some(body[0].min(WINDOW_SCALE_MAX)),
+        (KIND_SACK_PERMITTED, 0) => options.sack_permitted = true,
+        (KIND_TIMESTAMPS, 8) => {
+            options.timestamps = Some(TimestampsOption { val: be32(body, 0), ecr: be32(body, 4) });
+        }
+        (KIND_SACK, n) if n > 0 && n % 8 == 0 => {
+            for block in body.chunks_exact(8) {
+                options.sack.push(SackBlock { left: Seq(be32(block, 0)), right: Seq(be32(block, 4)) });
+            }
+        }
+        (KIND_MSS | KIND_WINDOW_SCALE | KIND_SACK_PERMITTED | KIND_TIMESTAMPS | KIND_SACK, _) => {
+            return Err(Malformed);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A header to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Our port.
+    pub src_port: u16,
+    /// Their port.
+    pub dst_port: u16,
+    /// SEG.SEQ.
+    pub seq: Seq,
+    /// SEG.ACK.
+    pub ack: Seq,
+    /// The control bits.
+    pub flags: Flags,
+    /// SEG.WND, scaled already.
+    pub wnd: u16,
+    /// Options. As many SACK blocks are written as fit.
+    pub options: Options,
+}
+
+impl Header {
+    /// Writes the header with a zero checksum and returns its length, a multiple of four.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8; HEADER_MAX]) -> usize {
+        out[0..2].copy_from_slice(&self.src_port.to_be_bytes());
+        out[2..4].copy_from_slice(&self.dst_port.to_be_bytes());
+        out[4..8].copy_from_slice(&self.seq.0.to_be_bytes());
+        out[8..12].copy_from_slice(&self.ack.0.to_be_bytes());
+        out[13] = self.flags.0;
+        out[14..16].copy_from_slice(&self.wnd.to_be_bytes());
+        out[16..20].fill(0);
+        let len = HEADER_LEN + self.options.emit(out);
+        out[12] = (len as u8 / 4) << 4;
+        len
+    }
+}
+
+impl Options {
+    /// Writes the options after the fixed header; each is padded in front to a multiple of four.
+    #[inline]
+    fn emit(&self, out: &mut [u8; HEADER_MAX]) -> usize {
+        let mut at = HEADER_LEN;
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        if let Some(mss) = self.mss {
+            put(&[KIND_MSS, 4]);
+            put(&mss.to_be_bytes());
+        }
+        if let Some(shift) = self.window_scale {
+            put(&[KIND_NOP, KIND_WINDOW_SCALE, 3, shift]);
+        }
+        if self.sack_permitted {
+            put(&[KIND_NOP, KIND_NOP, KIND_SACK_PERMITTED, 2]);
+        }
+        if let Some(ts) = self.timestamps {
+            put(&[KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10]);
+            put(&ts.val.to_be_bytes());
+            put(&ts.ecr.to_be_bytes());
+        }
+        if !self.sack.is_empty() {
+            let fits = self.sack_room();
+            let blocks = &self.sack.as_slice()[..self.sack.as_slice().len().min(fits)];
+            put(&[KIND_NOP, KIND_NOP, KIND_SACK, 2 + 8 * blocks.len() as u8]);
+            for block in blocks {
+                put(&block.left.0.to_be_bytes());
+                put(&block.right.0.to_be_bytes());
+            }
+        }
+        at - HEADER_LEN
+    }
+
+    /// SACK blocks that fit beside the other options.
+    fn sack_room(&self) -> usize {
+        let others = 4 * usize::from(self.mss.is_some())
+            + 4 * usize::from(self.window_scale.is_some())
+            + 4 * usize::from(self.sack_permitted)
+            + TIMESTAMPS_LEN * usize::from(self.timestamps.is_some());
+        (HEADER_MAX - HEADER_LEN - others - 4) / 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Header {
+        let mut sack = SackBlocks::default();
+        for n in 0..4 {
+            sack.push(SackBlock { left: Seq(n * 100), right: Seq(n * 100 + 50) });
+        }
+        Header {
+            src_port: 80,
+            dst_port: 40000,
+            seq: Seq(0xfffffff0),
+            ack: Seq(7),
+            flags: Flags::ACK | Flags::PSH,
+            wnd: 502,
+            options: Options {
+                timestamps: Some(TimestampsOption { val: 1, ecr: 2 }),
+                sack,
+                ..Options::default()
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_only_three_blocks_fit_beside_timestamps() {
+        let mut out = [0xff; HEADER_MAX];
+        let len = full().emit(&mut out);
+        assert_eq!(len, 20 + 12 + 4 + 24);
+        assert_eq!(out[CHECKSUM_AT..CHECKSUM_AT + 2], [0, 0]);
+        let mut packet = out[..len].to_vec();
+        packet.extend_from_slice(b"hello");
+        let seg = Segment::parse(&packet).unwrap();
+        assert_eq!((seg.src_port, seg.dst_port, seg.wnd), (80, 40000, 502));
+        assert_eq!((seg.seq, seg.ack, seg.len), (Seq(0xfffffff0), Seq(7), 5));
+        assert_eq!(seg.options.timestamps, Some(TimestampsOption { val: 1, ecr: 2 }));
+        assert_eq!(seg.options.sack.as_slice(), &full().options.sack.as_slice()[..3]);
+    }
+
+    #[test]
+    fn a_syn_carries_all_its_options_in_20_octets_more() {
+        let header = Header {
+            flags: Flags::SYN,
+            options: Options {
+                mss: Some(1460),
+                window_scale: Some(7),
+                sack_permitted: true,
+                timestamps: Some(TimestampsOption::default()),
+                sack: SackBlocks::default(),
+            },
+            ..Header::default()
+        };
+        let mut out = [0; HEADER_MAX];
+        let len = header.emit(&mut out);
+        assert_eq!(len, 44);
+        let seg = Segment::parse(&out[..len]).unwrap();
+        assert_eq!(seg.options, header.options);
+        assert_eq!(seg.space(), 1);
+    }
+
+    #[test]
+    fn unknown_options_are_skipped_and_an_end_hides_the_rest() {
+        let mut packet = [0u8; 32];
+        packet[12] = 8 << 4;
+        packet[20..32].copy_from_slice(&[254, 4, 9, 9, 1, 2, 4, 5, 180, 0, 2, 99]);
+        let seg = Segment::parse(&packet).unwrap();
+        assert_eq!(seg.options.mss, Some(1460));
+    }
+
+    #[test]
+    fn a_shift_over_14_counts_as_14() {
+        let mut packet = [0u8; 24];
+        packet[12] = 6 << 4;
+        packet[20..24].copy_from_slice(&[1, 3, 3, 99]);
+        assert_eq!(Segment::parse(&packet).unwrap().options.window_scale, Some(14));
+    }
+
+    #[test]
+    fn headers_that_contradict_themselves_are_refused() {
+        assert_eq!(Segment::parse(&[0; 19]), Err(Malformed));
+        let mut packet = [0u8; 24];
+        for (offset, options) in [
+            (4 << 4, [0, 0, 0, 0]),
+            (7 << 4, [0, 0, 0, 0]),
+            (6 << 4, [254, 0, 0, 0]),
+            (6 << 4, [254, 1, 0, 0]),
+            (6 << 4, [254, 5, 0, 0]),
+            (6 << 4, [1, 1, 1, 254]),
+            (6 << 4, [2, 3, 5, 0]),
+            (6 << 4, [5, 2, 0, 0]),
+        ] {
+            packet[12] = offset;
+            packet[20..24].copy_from_slice(&options);
+            assert_eq!(Segment::parse(&packet), Err(Malformed), "{options:?}");
+        }
+    }
+}
