@@ -1,5 +1,7 @@
 //! What the kernel's control plane knows, as a stack needs it: interfaces, addresses, routes, neighbours.
 
+pub mod table;
+
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::types::IfaceId;
