@@ -19,10 +19,13 @@
 
 pub mod config;
 pub mod error;
+pub mod hash;
 pub mod seq;
+pub mod slab;
 pub mod stats;
 pub mod time;
 pub mod types;
+pub mod wheel;
 
 pub mod wire;
 

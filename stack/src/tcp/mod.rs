@@ -6,16 +6,19 @@
 //! [`next_deadline`](Tcb::next_deadline), and calls [`Tcb::release`] before dropping it.
 
 pub mod call;
+pub mod cc;
 pub mod challenge;
 pub mod connect;
 pub mod env;
 pub mod expiry;
 pub mod info;
 pub mod input;
+pub mod isn;
 pub mod listen;
 pub mod options;
 pub mod output;
 pub mod reset;
+pub mod rto;
 pub mod segs;
 pub mod state;
 pub mod tcb;
