@@ -1,2 +1,30 @@
-//! cli
-fn main() {}
+//! The `ringroad` command: run a program on the road, see what the stacks do, check a policy.
+
+mod args;
+mod run;
+mod stat;
+mod table;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Task};
+
+fn main() -> ExitCode {
+    match Args::parse().task {
+        Task::Run(flags) => run::run(&flags),
+        Task::Stat(flags) => stat::run(&flags),
+    }
+}
+
+/// Prints to standard output; a reader that has gone away is no error.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Says what went wrong, in one line.
+fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "ringroad: {what}");
+}

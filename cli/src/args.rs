@@ -1,0 +1,88 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+/// Runs programs on a TCP/IP stack of their own, beside the kernel's, behind a gate.
+#[derive(Debug, Parser)]
+#[command(name = "ringroad", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Run a program; its sockets on the named interfaces leave the kernel
+    Run(Run),
+    /// Show every stack that runs on this host
+    Stat(Stat),
+}
+
+/// Flags of `ringroad run`. Each is also an environment variable; the flag wins.
+#[derive(Debug, Group)]
+#[command(after_help = after_help())]
+pub(crate) struct Run {
+    /// Interfaces to accelerate, separated by commas
+    #[arg(long, value_name = "IF[,IF…]")]
+    pub(crate) iface: Option<String>,
+    /// Policy file; without one everything is allowed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<String>,
+    /// How to trade latency, throughput and processor time: balanced, latency or throughput
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// How long a wait spins before it blocks
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) spin: Option<String>,
+    /// What to say on standard error: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// Do not run the program when it cannot be accelerated
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Flags of `ringroad stat`.
+#[derive(Debug, Group)]
+pub(crate) struct Stat {
+    /// Only the stack of this process
+    pub(crate) pid: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn after_help() -> String {
+    format!("Environment:\n{}", ringroad::config::help())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_behind_the_dashes_is_the_program() {
+        let args = Args::parse_from(["ringroad", "run", "--iface", "a,b", "--", "nginx", "-c", "--iface"]);
+        let Task::Run(run) = args.task else { panic!("not run") };
+        assert_eq!(run.iface.as_deref(), Some("a,b"));
+        assert_eq!(run.command, ["nginx", "-c", "--iface"]);
+    }
+
+    #[test]
+    fn a_program_is_required() {
+        assert!(Args::try_parse_from(["ringroad", "run", "--iface", "a"]).is_err());
+        assert!(Args::try_parse_from(["ringroad", "run", "--spin", "3", "nginx"]).is_err());
+    }
+}

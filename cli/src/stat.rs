@@ -1,0 +1,154 @@
+//! `ringroad stat`: every stack of the host, as a table or as JSON.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use ringroad::control::client;
+use ringroad::control::model::{PolicyReport, Report, SocketReport, StackReport};
+
+use crate::args::Stat;
+use crate::table::{columns, row};
+use crate::{complain, print};
+
+/// Asks every stack and prints what they answer.
+pub(crate) fn run(flags: &Stat) -> ExitCode {
+    let report = client::stacks(flags.pid);
+    if let (Some(pid), true) = (flags.pid, report.stacks.is_empty()) {
+        complain(&format!("process {pid} runs no stack, or it does not answer"));
+        return ExitCode::FAILURE;
+    }
+    match if flags.json { json(&report) } else { Ok(text(&report)) } {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn json(report: &Report) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(report).map(|text| text + "\n")
+}
+
+fn text(report: &Report) -> String {
+    if report.stacks.is_empty() {
+        return "no stack runs on this host\n".to_owned();
+    }
+    report.stacks.iter().map(stack).collect::<Vec<_>>().join("\n")
+}
+
+fn stack(stack: &StackReport) -> String {
+    let mut text = format!("{}  {}\n", stack.pid, stack.command);
+    for i in &stack.interfaces {
+        text += &format!("  {} queue {}: {} XDP, {}\n", i.name, i.queue, i.xdp, i.mode);
+    }
+    text += &sockets(&stack.sockets);
+    text += &policy(&stack.policy);
+    text += &counts("COUNTER", &stack.counters);
+    text += &counts("STAYED IN THE KERNEL", &stack.bypass);
+    text
+}
+
+fn sockets(sockets: &[SocketReport]) -> String {
+    if sockets.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![row(["PROTO", "LOCAL", "REMOTE", "STATE", "RECV-Q", "SEND-Q", "RETRANS", "SRTT/us"])];
+    for s in sockets {
+        let end = |address: &str| if address.is_empty() { "-".to_owned() } else { address.to_owned() };
+        let numbers = [s.recv_queue, s.send_queue, s.retransmits, s.srtt_us];
+        let mut cells = vec![s.protocol.clone(), end(&s.local), end(&s.remote), s.state.clone()];
+        cells.extend(numbers.map(|n| n.to_string()));
+        rows.push(cells);
+    }
+    columns(2, &rows)
+}
+
+fn policy(policy: &PolicyReport) -> String {
+    if policy.tables.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![row(["GATE", "MODE", "RULE", "PACKETS", "BYTES"])];
+    for table in &policy.tables {
+        let rules = table.rules.iter().map(|r| (r.name.as_str(), r.packets, r.bytes));
+        for (name, packets, bytes) in rules.chain([("(denied)", table.denied.packets, table.denied.bytes)]) {
+            rows.push(row([&table.local, &table.mode, name, &packets.to_string(), &bytes.to_string()]));
+        }
+    }
+    columns(2, &rows)
+}
+
+/// The counters that are not zero.
+fn counts(title: &str, counts: &BTreeMap<String, u64>) -> String {
+    let mut rows = vec![row([title, "N"])];
+    rows.extend(counts.iter().filter(|(_, n)| **n > 0).map(|(name, n)| row([name, &n.to_string()])));
+    if rows.len() == 1 { String::new() } else { columns(2, &rows) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringroad::control::model::{Count, InterfaceReport, RuleReport, TableReport};
+
+    fn report() -> Report {
+        let listener = SocketReport {
+            protocol: "tcp".into(),
+            local: "0.0.0.0:80".into(),
+            state: "LISTEN".into(),
+            send_queue: 511,
+            ..SocketReport::default()
+        };
+        let table = TableReport {
+            local: "10.77.0.1".into(),
+            mode: "enforce".into(),
+            rules: vec![RuleReport { name: "web".into(), packets: 12, bytes: 3456 }],
+            denied: Count { packets: 2, bytes: 120 },
+        };
+        let interface =
+            InterfaceReport { name: "road0".into(), queue: 0, xdp: "native".into(), mode: "copy".into() };
+        let counters = [("rx_frames".to_owned(), 14), ("tx_no_frames".to_owned(), 0)];
+        let stack = StackReport {
+            pid: 42,
+            command: "nginx: worker process".into(),
+            interfaces: vec![interface],
+            sockets: vec![listener],
+            counters: counters.into(),
+            policy: PolicyReport { generation: 1, tables: vec![table] },
+            ..StackReport::default()
+        };
+        Report { stacks: vec![stack] }
+    }
+
+    #[test]
+    fn the_table_shows_what_is_there() {
+        let expected = "\
+42  nginx: worker process
+  road0 queue 0: native XDP, copy
+  PROTO  LOCAL       REMOTE  STATE   RECV-Q  SEND-Q  RETRANS  SRTT/us
+  tcp    0.0.0.0:80       -  LISTEN       0     511        0        0
+  GATE       MODE     RULE      PACKETS  BYTES
+  10.77.0.1  enforce  web            12   3456
+  10.77.0.1  enforce  (denied)        2    120
+  COUNTER     N
+  rx_frames  14
+";
+        assert_eq!(text(&report()), expected);
+        assert_eq!(text(&Report::default()), "no stack runs on this host\n");
+    }
+
+    #[test]
+    fn the_json_has_the_names_that_others_rely_on() {
+        let value: serde_json::Value = serde_json::from_str(&json(&report()).unwrap()).unwrap();
+        let stack = &value["stacks"][0];
+        for key in ["pid", "command", "interfaces", "sockets", "counters", "bypass", "policy"] {
+            assert!(!stack[key].is_null(), "{key}");
+        }
+        assert_eq!(stack["interfaces"][0]["xdp"], "native");
+        assert_eq!(stack["sockets"][0]["send_queue"], 511);
+        assert_eq!(stack["policy"]["tables"][0]["rules"][0]["bytes"], 3456);
+        assert_eq!(stack["policy"]["tables"][0]["denied"]["packets"], 2);
+    }
+}
