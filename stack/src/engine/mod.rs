@@ -5,6 +5,7 @@
 
 mod calls;
 
+use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use nic::{Pool, RxFrame, TxPkt};
@@ -62,6 +63,20 @@ impl Stack {
     /// The control plane changed.
     pub fn control(&mut self, now: Instant, event: ControlEvent) {
         let _ = (now, event);
+    }
+
+    /// The address to send from to `remote`, when the way there leaves by an interface of this stack; `None`
+    /// when it does not (another interface, an address of the host itself): such traffic is the kernel's.
+    pub fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
+        let _ = remote;
+        None
+    }
+
+    /// Whether packets for this address of the host can arrive on an interface of this stack; true for the
+    /// unspecified address.
+    pub fn serves(&self, local: IpAddr) -> bool {
+        let _ = local;
+        false
     }
 
     /// A frame arrived on `iface`. It is always taken: queued on a socket or freed.
