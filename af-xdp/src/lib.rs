@@ -1,1 +1,81 @@
-//! af-xdp
+//! AF_XDP: frames between a stack and an interface of this host, past the kernel's own stack.
+//!
+//! A [`Port`] is a set of interfaces on one UMEM (the arena of one [`nic::Pool`]): an AF_XDP socket with four
+//! rings for every queue, and on each interface the [`Steering`] program, which redirects to those sockets
+//! what its maps name and passes everything else to the kernel.
+//!
+//! # How a port travels
+//!
+//! Opening takes privilege (CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF); driving takes none. So:
+//!
+//! 1. *Launcher.* `Port::open(&mut pool, &["eth0"], &Options::default())`: modes are found by trying, errors are
+//!    one line each. The pool here serves the attempts only. `port.inheritable(900)` puts copies of all
+//!    descriptors at high numbers without close-on-exec; its [`PortParts`] goes into the environment as text.
+//!    The arena's memfd is the launcher's to hand over. Then `exec`.
+//! 2. *Application*, any time later, as any user, after any fork: map the arena
+//!    ([`nic::Arena::from_file`]), make a fresh `Pool` over it, `Port::from_parts(&text.parse()?)`, then
+//!    [`Port::adopt`] with the pool. That settles which frames the kernel holds, whether the rings are fresh or
+//!    were left by a process that was killed in the middle of something, and gives a [`Road`] for each
+//!    interface: the [`XskNic`] to drive and the [`Steering`] to steer.
+//! 3. *In one process* it is `Port::open` and `adopt` in a row, with one pool.
+//!
+//! One process drives a port at a time; who does is the caller's to arrange. When it is gone, the next one does
+//! step 2. Ports and flows that a dead process had steered stay in the maps until they are removed: a successor
+//! removes what it does not want (or finds frames for them, which its stack refuses).
+//!
+//! When the last process that holds the descriptors ends, however it ends, the kernel detaches the program, and
+//! all traffic is the kernel's again.
+//!
+//! # Driving
+//!
+//! [`XskNic`] is a [`nic::Nic`]. `kick` makes a bounded number of system calls; in copy mode (veth) nothing is
+//! sent without one. `rx` makes none while the kernel does not ask to be woken. Before sleeping, poll
+//! `wait_fds` for `POLLIN`; that wakes the kernel's side too.
+//!
+//! Transmit frames whose window begins at least 24 bytes behind the beginning of their frame
+//! ([`nic::HEADROOM`] sees to it): the checksum request for the kernel goes there.
+//!
+//! Frames longer than a chunk, which only a kernel on this host makes (TSO), are cut into segments again, so a
+//! stack sees frames of one chunk at most; they may be longer than the MTU.
+
+#[cfg(not(loom))]
+mod adopt;
+#[cfg(not(loom))]
+mod bpf;
+#[cfg(not(loom))]
+mod cut;
+#[cfg(not(loom))]
+mod driver;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod interface;
+#[cfg(not(loom))]
+mod mapped;
+#[cfg(not(loom))]
+mod parts;
+#[cfg(not(loom))]
+mod port;
+#[cfg(not(loom))]
+mod probe;
+#[cfg_attr(loom, allow(dead_code))]
+mod ring;
+#[cfg(not(loom))]
+mod socket;
+#[cfg(not(loom))]
+mod steer;
+mod sync;
+#[cfg(not(loom))]
+mod sys;
+
+#[cfg(not(loom))]
+pub use self::{
+    adopt::TakeOver,
+    driver::{XskCounters, XskNic},
+    error::{SetupError, Step},
+    interface::Interface,
+    parts::{InterfaceParts, ParseError, PortParts},
+    port::{Options, Port, RX_HEADROOM, Road},
+    socket::{BindMode, RingSizes, UmemMode, XskParts, XskSocket, XskStatistics},
+    steer::{QUEUES, SLOTS, Steering, SteeringCounters, SteeringFds, XdpMode},
+};

@@ -22,6 +22,17 @@ enum State {
     Given,
 }
 
+/// What a NIC has a frame for that no one in this process gave it; see [`Pool::claim`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It does not have it.
+    Free,
+    /// To receive into.
+    Filling,
+    /// To send.
+    Sending,
+}
+
 /// How many frames are in which hands. The sum is the arena's size, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -246,13 +257,19 @@ impl Pool {
         self.free.push(frame);
     }
 
-    /// Takes frame `frame` off the free list because a driver's ring, left by an earlier process, holds it.
-    /// Set-up only: linear in the number of free frames. False when the frame is not free.
-    pub fn claim_for_nic(&mut self, frame: FrameIndex) -> bool {
-        let Some(at) = self.free.iter().position(|&f| f == frame) else { return false };
-        self.free.swap_remove(at);
-        self.turn(frame, State::Free, State::Nic);
-        true
+    /// Takes frames off the free list that a NIC still holds from the time of an earlier process: `of` says
+    /// of each free frame what the NIC has it for. What it sends comes back with [`Pool::returned`], what it
+    /// fills with [`Pool::from_nic`] or [`Pool::unfilled`]. For set-up: one pass over the free frames.
+    pub fn claim(&mut self, mut of: impl FnMut(FrameIndex) -> Claim) {
+        let free = std::mem::take(&mut self.free);
+        self.free.reserve_exact(free.capacity());
+        for frame in free {
+            match of(frame) {
+                Claim::Free => self.free.push(frame),
+                Claim::Filling => self.turn(frame, State::Free, State::Nic),
+                Claim::Sending => self.turn(frame, State::Free, State::Given),
+            }
+        }
     }
 
     #[inline]

@@ -72,9 +72,21 @@ fn a_frame_goes_to_the_nic_and_comes_back_filled() {
     let k = p.from_nic(f, 256, 60);
     assert_eq!((k.offset(), k.len()), (256, 60));
     p.free(k);
-    assert!(p.claim_for_nic(1));
-    assert!(!p.claim_for_nic(1));
-    p.unfilled(1);
+    assert!(whole(&p));
+}
+
+#[test]
+fn frames_that_a_nic_holds_from_before_are_claimed_and_come_back() {
+    let mut p = pool(4);
+    p.claim(|f| [Claim::Free, Claim::Filling, Claim::Sending, Claim::Filling][f as usize]);
+    let census = p.census();
+    assert_eq!((census.free, census.nic, census.given, p.available()), (1, 2, 1, 1));
+    p.claim(|_| Claim::Free);
+    assert_eq!(p.census(), census, "what is claimed is not asked about again");
+    let k = p.from_nic(1, 0, 60);
+    p.free(k);
+    p.unfilled(3);
+    p.returned(2);
     assert!(whole(&p));
 }
 

@@ -26,6 +26,10 @@ pub(super) const FLOORS: &[&[&str]] = &[
 
 /// The files that may hold `unsafe`, and what for.
 pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("af-xdp/src/mapped.rs", "rings and ledger, shared with the kernel and other processes"),
+    ("af-xdp/src/ring_tests.rs", "a ring on the heap, for loom"),
+    ("af-xdp/src/sys.rs", "system calls of AF_XDP and bpf"),
+    ("af-xdp/tests/lab/net.rs", "threads in network namespaces"),
     ("nic/src/arena.rs", "the memory frames live in"),
     ("tests/lab/src/sys.rs", "namespaces, packet sockets, signals"),
 ];

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Redirects to AF_XDP sockets exactly the packets that a live stack has asked for; all else goes to the kernel.
+ *
+ * Self-contained on purpose: no kernel or libbpf headers, so that the object depends on the compiler alone.
+ * Build: cargo xtask bpf
+ */
+#include "steer.h"
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define BE16(x) ((u16)__builtin_bswap16(x))
+
+/* BTF-defined maps. */
+#define UINT(name, value) int (*name)[value]
+#define TYPE(name, value) typeof(value) *name
+
+/* Helper numbers, map types and actions are kernel ABI (uapi/linux/bpf.h). */
+static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
+enum { MAP_HASH = 1, MAP_PERCPU_ARRAY = 6, MAP_XSK = 17 };
+enum { MAP_NO_PREALLOC = 1 };
+enum { XDP_PASS = 2 };
+
+struct xdp_md {
+	u32 data;
+	u32 data_end;
+	u32 data_meta;
+	u32 ingress_ifindex;
+	u32 rx_queue_index;
+	u32 egress_ifindex;
+};
+
+struct eth_header {
+	u8 destination[6];
+	u8 source[6];
+	u16 type;
+};
+
+struct ipv4_header {
+	u8 version_length;
+	u8 tos;
+	u16 total_length;
+	u16 id;
+	u16 fragment;
+	u8 ttl;
+	u8 protocol;
+	u16 checksum;
+	u32 source;
+	u32 destination;
+};
+
+struct ports {
+	u16 source;
+	u16 destination;
+};
+
+struct icmp_header {
+	u8 type;
+	u8 code;
+	u16 checksum;
+	u32 rest;
+};
+
+enum { ETH_IPV4 = 0x0800, ETH_IPV6 = 0x86dd };
+enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
+enum { ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11, ICMP_PARAMETER_PROBLEM = 12 };
+enum { IPV4_MORE_OR_OFFSET = 0x3fff };
+
+struct {
+	UINT(type, MAP_XSK);
+	UINT(max_entries, STEER_SLOTS * STEER_QUEUES);
+	TYPE(key, u32);
+	TYPE(value, u32);
+} xsks SEC(".maps");
+
+struct {
+	UINT(type, MAP_HASH);
+	UINT(max_entries, STEER_FLOWS_MAX);
+	UINT(map_flags, MAP_NO_PREALLOC);
+	TYPE(key, struct steer_flow_key);
+	TYPE(value, u32);
+} flows SEC(".maps");
+
+struct {
+	UINT(type, MAP_HASH);
+	UINT(max_entries, STEER_PORTS_MAX);
+	UINT(map_flags, MAP_NO_PREALLOC);
+	TYPE(key, struct steer_port_key);
+	TYPE(value, u32);
+} ports SEC(".maps");
+
+struct {
+	UINT(type, MAP_PERCPU_ARRAY);
+	UINT(max_entries, 1);
+	TYPE(key, u32);
+	TYPE(value, struct steer_counts);
+} counts SEC(".maps");
+
+INLINE void count(enum steer_counter which)
+{
+	u32 zero = 0;
+	struct steer_counts *c = map_lookup(&counts, &zero);
+
+	if (c)
+		c->of[which]++;
+}
+
+INLINE int pass(enum steer_counter why)
+{
+	count(why);
+	return XDP_PASS;
+}
+
+INLINE void mapped(u8 to[16], u32 v4)
+{
+	u32 *word = (u32 *)to;
+
+	word[0] = 0;
+	word[1] = 0;
+	word[2] = __builtin_bswap32(0xffff);
+	word[3] = v4;
+}
+
+/* What a packet says, seen from this host. */
+struct tuple {
+	u32 local;
+	u32 remote;
+	u16 local_port;
+	u16 remote_port;
+	u8 protocol;
+};
+
+INLINE u32 *slot_of_flow(const struct tuple *t)
+{
+	struct steer_flow_key key = {
+		.local_port = t->local_port,
+		.remote_port = t->remote_port,
+		.protocol = t->protocol,
+	};
+
+	mapped(key.local, t->local);
+	mapped(key.remote, t->remote);
+	return map_lookup(&flows, &key);
+}
+
+INLINE u32 *slot_of_port(const struct tuple *t)
+{
+	struct steer_port_key key = { .port = t->local_port, .protocol = t->protocol };
+
+	mapped(key.local, t->local);
+	return map_lookup(&ports, &key);
+}
+
+INLINE int redirect(struct xdp_md *ctx, const struct tuple *t, int icmp)
+{
+	enum steer_counter how = icmp ? STEER_ICMP : STEER_FLOW;
+	u32 *slot = slot_of_flow(t);
+	int action;
+
+	if (!slot) {
+		slot = slot_of_port(t);
+		how = icmp ? STEER_ICMP : STEER_PORT;
+	}
+	if (!slot)
+		return pass(icmp ? STEER_PASS_OTHER : STEER_PASS_MISS);
+	if (ctx->rx_queue_index >= STEER_QUEUES)
+		return pass(STEER_PASS_NO_XSK);
+	action = redirect_map(&xsks, (u64)*slot * STEER_QUEUES + ctx->rx_queue_index, XDP_PASS);
+	count(action == XDP_PASS ? STEER_PASS_NO_XSK : how);
+	return action;
+}
+
+/* An ICMP error quotes the head of a packet that this host sent: its source is our side (RFC 792, RFC 1122 3.2.2). */
+INLINE int icmp(struct xdp_md *ctx, const struct ipv4_header *outer, void *l4, void *end)
+{
+	struct icmp_header *icmp = l4;
+	struct ipv4_header *ip = (void *)(icmp + 1);
+	struct ports *quoted;
+	struct tuple t = {};
+
+	if ((void *)(ip + 1) > end)
+		return pass(STEER_PASS_OTHER);
+	if (icmp->type != ICMP_UNREACHABLE && icmp->type != ICMP_TIME_EXCEEDED &&
+	    icmp->type != ICMP_PARAMETER_PROBLEM)
+		return pass(STEER_PASS_OTHER);
+	if (ip->version_length >> 4 != 4 || (ip->version_length & 15) < 5)
+		return pass(STEER_PASS_SHORT);
+	if (ip->protocol != PROTO_TCP && ip->protocol != PROTO_UDP)
+		return pass(STEER_PASS_OTHER);
+	/* Only the first fragment carries the ports. */
+	if (ip->fragment & BE16(0x1fff))
+		return pass(STEER_PASS_FRAGMENT);
+	quoted = (void *)ip + (ip->version_length & 15) * 4;
+	if ((void *)(quoted + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	/* An error that quotes a packet from another address than it was sent to is not about us. */
+	if (ip->source != outer->destination)
+		return pass(STEER_PASS_OTHER);
+	t.local = ip->source;
+	t.remote = ip->destination;
+	t.local_port = quoted->source;
+	t.remote_port = quoted->destination;
+	t.protocol = ip->protocol;
+	return redirect(ctx, &t, 1);
+}
+
+INLINE int steer(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end;
+	struct eth_header *eth = (void *)(long)ctx->data;
+	struct ipv4_header *ip = (void *)(eth + 1);
+	struct ports *l4;
+	struct tuple t = {};
+
+	if ((void *)(eth + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	if (eth->type == BE16(ETH_IPV6))
+		return pass(STEER_PASS_IPV6);
+	if (eth->type != BE16(ETH_IPV4))
+		return pass(STEER_PASS_LINK);
+	if ((void *)(ip + 1) > end || ip->version_length >> 4 != 4 || (ip->version_length & 15) < 5)
+		return pass(STEER_PASS_SHORT);
+	/* The kernel reassembles; the whole datagram arrives on the kernel's socket. */
+	if (ip->fragment & BE16(IPV4_MORE_OR_OFFSET))
+		return pass(STEER_PASS_FRAGMENT);
+	l4 = (void *)ip + (ip->version_length & 15) * 4;
+	if (ip->protocol == PROTO_ICMP)
+		return icmp(ctx, ip, l4, end);
+	if (ip->protocol != PROTO_TCP && ip->protocol != PROTO_UDP)
+		return pass(STEER_PASS_OTHER);
+	if ((void *)(l4 + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	t.local = ip->destination;
+	t.remote = ip->source;
+	t.local_port = l4->destination;
+	t.remote_port = l4->source;
+	t.protocol = ip->protocol;
+	return redirect(ctx, &t, 0);
+}
+
+/* Two programs of one body: a driver that cannot do multi-buffer XDP refuses the one that says it can. */
+SEC("xdp.frags")
+int steer_frags(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+SEC("xdp")
+int steer_linear(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,213 @@
+//! Frames longer than a chunk, cut back into segments.
+//!
+//! A local kernel hands its TCP superframes (TSO) over uncut. With multi-buffer XDP such a frame arrives as
+//! several descriptors: headers and payload in the first, payload alone in the others. The segmentation that
+//! the sender left to its NIC is done here instead, in place: the headers go into the room in front of each
+//! further part. Nothing is copied but headers.
+
+/// Ethernet, IPv4 and TCP headers at their longest.
+const HEADERS_MAX: usize = ETH + 60 + 60;
+const ETH: usize = 14;
+
+const FIN: u8 = 0x01;
+const PSH: u8 = 0x08;
+const CWR: u8 = 0x80;
+
+/// A superframe of which the first part has been seen.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    headers: [u8; HEADERS_MAX],
+    /// Bytes of headers in use.
+    len: usize,
+    /// Where the TCP header begins.
+    tcp: usize,
+    /// FIN and PSH as the superframe had them: they belong to its last segment.
+    last_flags: u8,
+    /// SEG.SEQ of the next segment.
+    seq: u32,
+    /// IP identification of the next segment.
+    id: u16,
+    /// Payload bytes that are still to come.
+    left: usize,
+}
+
+impl Cut {
+    /// Makes a segment of the first part of a superframe, in place. `None` when it is no TCP superframe, or its
+    /// checksum is not the unfinished one of a local sender: only such a sender makes superframes.
+    pub(crate) fn begin(first: &mut [u8]) -> Option<Self> {
+        let ip = first.get(ETH..)?;
+        if first[12..14] != [0x08, 0x00] || ip.len() < 40 || ip[0] >> 4 != 4 {
+            return None;
+        }
+        let ip_len = usize::from(ip[0] & 15) * 4;
+        let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff;
+        if ip_len < 20 || fragment != 0 || ip[9] != libc::IPPROTO_TCP as u8 || ip.len() < ip_len + 20 {
+            return None;
+        }
+        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+        let tcp = ETH + ip_len;
+        let len = tcp + usize::from(first[tcp + 12] >> 4) * 4;
+        if len < tcp + 20 || len > first.len() || total + ETH <= first.len() {
+            return None;
+        }
+        if first[tcp + 16..tcp + 18] != pseudo(&first[ETH..], total - ip_len).to_be_bytes() {
+            return None;
+        }
+        let mut cut = Self {
+            headers: [0; HEADERS_MAX],
+            len,
+            tcp,
+            last_flags: first[tcp + 13] & (FIN | PSH),
+            seq: u32::from_be_bytes([first[tcp + 4], first[tcp + 5], first[tcp + 6], first[tcp + 7]]),
+            id: u16::from_be_bytes([first[ETH + 4], first[ETH + 5]]),
+            left: total + ETH - len,
+        };
+        cut.headers[..len].copy_from_slice(&first[..len]);
+        cut.headers[tcp + 13] &= !(FIN | PSH);
+        let payload = first.len() - len;
+        cut.segment(payload, false, &mut first[..len]);
+        // RFC 3168 6.1.2: CWR is said once, by the first segment.
+        cut.headers[tcp + 13] &= !CWR;
+        Some(cut)
+    }
+
+    /// Bytes of headers in front of every segment.
+    pub(crate) fn headers(&self) -> usize {
+        self.len
+    }
+
+    /// Writes the headers of the next segment, whose payload is `payload` bytes, into `room`, which is
+    /// [`Cut::headers`] long. Returns how many of the payload bytes belong to the superframe.
+    pub(crate) fn next(&mut self, payload: usize, last: bool, room: &mut [u8]) -> usize {
+        let payload = payload.min(self.left);
+        self.segment(payload, last, room);
+        payload
+    }
+
+    fn segment(&mut self, payload: usize, last: bool, room: &mut [u8]) {
+        room.copy_from_slice(&self.headers[..self.len]);
+        let (ip, tcp) = room[ETH..].split_at_mut(self.tcp - ETH);
+        let total = self.len - ETH + payload;
+        ip[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+        ip[4..6].copy_from_slice(&self.id.to_be_bytes());
+        ip[10..12].fill(0);
+        let sum = !fold(words(ip));
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        tcp[4..8].copy_from_slice(&self.seq.to_be_bytes());
+        if last {
+            tcp[13] |= self.last_flags;
+        }
+        let unfinished = pseudo(ip, total - ip.len());
+        tcp[16..18].copy_from_slice(&unfinished.to_be_bytes());
+        self.seq = self.seq.wrapping_add(payload as u32);
+        self.id = self.id.wrapping_add(1);
+        self.left -= payload;
+    }
+}
+
+/// The sum of 16-bit words, not folded.
+fn words(bytes: &[u8]) -> u32 {
+    bytes.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)]))).sum()
+}
+
+fn fold(mut sum: u32) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// What a sender leaves in the field for its NIC to finish: the folded pseudo-header sum of `len` bytes of TCP
+/// (RFC 9293 3.1).
+fn pseudo(ip: &[u8], len: usize) -> u16 {
+    fold(words(&ip[12..20]) + u32::from(ip[9]) + len as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: usize = 5000;
+
+    /// A superframe of `PAYLOAD` bytes with timestamps, PSH, FIN and CWR, as a local kernel sends it.
+    fn superframe() -> Vec<u8> {
+        let mut f = vec![2; 12];
+        f.extend([8, 0]);
+        let total = 20 + 32 + PAYLOAD as u16;
+        f.extend([0x45, 0]);
+        f.extend(total.to_be_bytes());
+        f.extend([0xff, 0xff, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1]);
+        f.extend([0x12, 0x34, 0, 80]);
+        f.extend(0xffff_ff00u32.to_be_bytes());
+        f.extend([0, 0, 0, 9, 0x80, 0x99, 1, 0, 0, 0, 0, 0, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+        f.extend((0..PAYLOAD).map(|i| i as u8));
+        let sum = pseudo(&f[14..], 32 + PAYLOAD);
+        f[50..52].copy_from_slice(&sum.to_be_bytes());
+        f
+    }
+
+    fn u16_at(f: &[u8], at: usize) -> u16 {
+        u16::from_be_bytes([f[at], f[at + 1]])
+    }
+
+    #[test]
+    fn segments_carry_the_payload_once_in_order_with_flags_where_they_belong() {
+        let whole = superframe();
+        let chunk = 1792;
+        let mut first = whole[..chunk].to_vec();
+        let mut cut = Cut::begin(&mut first).unwrap();
+        assert_eq!(cut.headers(), 66);
+        let mut segments = vec![first];
+        let parts: Vec<&[u8]> = whole[chunk..].chunks(chunk).collect();
+        for (i, part) in parts.iter().enumerate() {
+            let mut frame = vec![0; 66];
+            let n = cut.next(part.len(), i == parts.len() - 1, &mut frame);
+            frame.extend(&part[..n]);
+            segments.push(frame);
+        }
+        let mut seq = 0xffff_ff00u32;
+        let mut payload: Vec<u8> = Vec::new();
+        for (i, s) in segments.iter().enumerate() {
+            assert_eq!(usize::from(u16_at(s, 16)), s.len() - 14, "total length");
+            assert_eq!(u16_at(s, 18), 0xffffu16.wrapping_add(i as u16), "identification");
+            assert_eq!(fold(words(&s[14..34])), 0xffff, "IP checksum");
+            assert_eq!(u16_at(s, 50), pseudo(&s[14..], s.len() - 34), "unfinished checksum");
+            assert_eq!(s[38..42], seq.to_be_bytes());
+            let flags = [0x90, 0x10, 0x19][if i == 0 { 0 } else { 1 + usize::from(i == 2) }];
+            assert_eq!(s[47], flags, "segment {i}");
+            seq = seq.wrapping_add(s.len() as u32 - 66);
+            payload.extend(&s[66..]);
+        }
+        assert_eq!(segments.len(), 3);
+        assert_eq!(payload, whole[66..]);
+        assert_eq!(cut.left, 0);
+    }
+
+    #[test]
+    fn bytes_beyond_the_superframe_are_left_out() {
+        let whole = superframe();
+        let mut cut = Cut::begin(&mut whole[..4000].to_vec()).unwrap();
+        assert_eq!(cut.next(2000, true, &mut [0; 66]), PAYLOAD + 66 - 4000);
+        assert_eq!(cut.next(2000, true, &mut [0; 66]), 0);
+    }
+
+    #[test]
+    fn what_is_no_superframe_of_a_local_sender_is_refused() {
+        let whole = superframe();
+        let broken = |at: usize, to: u8| {
+            let mut f = whole[..1792].to_vec();
+            f[at] = to;
+            Cut::begin(&mut f).is_none()
+        };
+        assert!(broken(12, 0x86), "not IPv4");
+        assert!(broken(14, 0x44), "header length");
+        assert!(broken(20, 0x20), "a fragment");
+        assert!(broken(23, 17), "UDP");
+        assert!(broken(46, 0x40), "data offset below 20");
+        assert!(broken(51, whole[51] ^ 1), "another checksum");
+        assert!(broken(16, 0), "no longer than its first part");
+        for n in 0..66 {
+            assert!(Cut::begin(&mut whole[..n].to_vec()).is_none(), "{n} bytes");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What the kernel says of an interface.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::error::{At, SetupError, Step};
+use crate::sys::{self, IfRequest};
+
+/// An interface as AF_XDP needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index in its network namespace.
+    pub index: u32,
+    /// Its link address.
+    pub mac: [u8; 6],
+    /// Its MTU in bytes, link header not counted.
+    pub mtu: u32,
+    /// Its receive queues.
+    pub queues: u32,
+    /// Its driver's name; `unknown` when the driver does not say.
+    pub driver: String,
+}
+
+/// Drivers whose frames may come from this very host with their checksums unfinished, by the name that
+/// ethtool reports.
+const VIRTUAL: &[&str] = &[
+    "veth",
+    "netkit",
+    "tun",
+    "bridge",
+    "macvlan",
+    "ipvlan",
+    "dummy",
+    "ifb",
+    "vxlan",
+    "geneve",
+    "openvswitch",
+    "virtio_net",
+    "vif",
+    "netvsc",
+    "hv_netvsc",
+    "lo",
+    "loopback",
+];
+
+const ETHTOOL_GDRVINFO: u32 = 3;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+impl Interface {
+    /// Looks interface `name` up in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`Step::Interface`] when there is no such interface.
+    pub fn find(name: &str) -> Result<Self, SetupError> {
+        Self::ask(name).at(Step::Interface).map_err(|e| e.on(name))
+    }
+
+    fn ask(name: &str) -> io::Result<Self> {
+        let socket = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        let fd = socket.as_fd();
+        let index = sys::interface_index(name)?;
+        let hardware = get(fd, name, libc::SIOCGIFHWADDR as libc::Ioctl)?;
+        let mtu = get(fd, name, libc::SIOCGIFMTU as libc::Ioctl)?;
+        let mut mac = [0; 6];
+        // A `sockaddr`: two bytes of family, then the address.
+        mac.copy_from_slice(&hardware[2..8]);
+        Ok(Self {
+            name: name.to_owned(),
+            index,
+            mac,
+            mtu: u32::from_ne_bytes([mtu[0], mtu[1], mtu[2], mtu[3]]),
+            queues: queues(fd, name).unwrap_or(1),
+            driver: driver(fd, name).unwrap_or_else(|_| "unknown".to_owned()),
+        })
+    }
+
+    /// Whether frames may arrive with `CHECKSUM_PARTIAL` checksums, because their sender may be a kernel that
+    /// shares memory with this one.
+    pub fn is_virtual(&self) -> bool {
+        VIRTUAL.contains(&self.driver.as_str())
+    }
+}
+
+fn get(fd: BorrowedFd<'_>, name: &str, request: libc::Ioctl) -> io::Result<[u8; 24]> {
+    let mut r = IfRequest::new(name)?;
+    r.get(fd, request)?;
+    Ok(r.bytes())
+}
+
+/// `struct ethtool_drvinfo` is 196 bytes: command, then the driver's name in 32.
+fn driver(fd: BorrowedFd<'_>, name: &str) -> io::Result<String> {
+    let mut info = [0u32; 49];
+    info[0] = ETHTOOL_GDRVINFO;
+    IfRequest::new(name)?.ethtool(fd, &mut info)?;
+    let bytes: Vec<u8> = info[1..9].iter().flat_map(|w| w.to_ne_bytes()).take_while(|b| *b != 0).collect();
+    let usable = |b: &u8| b.is_ascii_graphic() && *b != b':';
+    Ok(bytes.iter().filter(|b| usable(b)).map(|b| char::from(*b)).collect())
+}
+
+/// `struct ethtool_channels`: command, four maxima, then rx, tx, other and combined counts. A queue that can
+/// receive is an rx channel or a combined one.
+fn queues(fd: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
+    let mut channels = [0u32; 9];
+    channels[0] = ETHTOOL_GCHANNELS;
+    IfRequest::new(name)?.ethtool(fd, &mut channels)?;
+    Ok((channels[5] + channels[8]).max(1))
+}
+
+/// The id of the XDP program on an interface, if there is one (`RTM_GETLINK`, `IFLA_XDP`).
+pub(crate) fn xdp_program(index: u32) -> Option<u32> {
+    const IFLA_XDP: u16 = 43;
+    const IFLA_XDP_PROG_ID: [u16; 4] = [4, 5, 6, 7]; // any mode, native, generic, hardware
+    let socket = sys::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE).ok()?;
+    // struct nlmsghdr, then struct ifinfomsg.
+    let mut request = [0u8; 32];
+    request[0..4].copy_from_slice(&32u32.to_ne_bytes());
+    request[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
+    request[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    request[20..24].copy_from_slice(&index.to_ne_bytes());
+    let mut answer = vec![0u8; 32768];
+    let len = sys::netlink(socket.as_fd(), &request, &mut answer).ok()?;
+    let attributes = answer.get(32..len)?;
+    let xdp = attribute(attributes, &[IFLA_XDP])?;
+    let id = attribute(xdp, &IFLA_XDP_PROG_ID)?;
+    Some(u32::from_ne_bytes(id.get(..4)?.try_into().ok()?))
+}
+
+/// The first attribute of one of the types in `wanted`: `struct nlattr`, payload, padding to four bytes.
+fn attribute<'a>(mut list: &'a [u8], wanted: &[u16]) -> Option<&'a [u8]> {
+    while list.len() >= 4 {
+        let len = usize::from(u16::from_ne_bytes([list[0], list[1]]));
+        let kind = u16::from_ne_bytes([list[2], list[3]]) & 0x3fff;
+        let payload = list.get(4..len)?;
+        if wanted.contains(&kind) {
+            return Some(payload);
+        }
+        list = list.get(len.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_found_and_an_unknown_name_refused() {
+        let lo = Interface::find("lo").unwrap();
+        assert_eq!((lo.index, lo.mac, lo.queues), (1, [0; 6], 1));
+        let e = Interface::find("no-such-if").unwrap_err();
+        assert_eq!(e.step, Step::Interface);
+        assert!(e.to_string().contains("there is no such interface in this network namespace"), "{e}");
+        assert!(Interface::find("a-name-longer-than-the-kernel-allows").is_err());
+        assert!(Interface::find("nul\0").is_err());
+    }
+
+    #[test]
+    fn attributes_are_walked_with_padding_and_cut_lists_refused() {
+        let list = [5, 0, 1, 0, 9, 0, 0, 0, 8, 0, 2, 0, 1, 2, 3, 4];
+        assert_eq!(attribute(&list, &[2]), Some(&[1, 2, 3, 4][..]));
+        assert_eq!(attribute(&list, &[3]), None);
+        assert_eq!(attribute(&list[..14], &[2]), None);
+        assert_eq!(attribute(&[0, 0, 1, 0], &[2]), None);
+    }
+}

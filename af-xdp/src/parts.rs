@@ -1,0 +1,212 @@
+//! A port in words: what another process image needs to go on with inherited descriptors.
+
+use std::fmt;
+use std::os::fd::RawFd;
+use std::str::FromStr;
+
+use crate::interface::Interface;
+use crate::socket::{BindMode, RingSizes, UmemMode, XskParts};
+use crate::steer::{SteeringFds, XdpMode};
+
+/// Everything about a [`Port`](crate::Port) but the arena. As text (`Display`, `FromStr`) it is one line
+/// without spaces at its ends, fit for an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortParts {
+    /// The ledger of frames.
+    pub ledger: RawFd,
+    /// Frames in the arena.
+    pub frames: u32,
+    /// Bytes in a frame.
+    pub frame_size: u32,
+    /// How the UMEM is bound.
+    pub mode: UmemMode,
+    /// The interfaces, at least one.
+    pub interfaces: Vec<InterfaceParts>,
+}
+
+/// One interface of a [`PortParts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceParts {
+    /// What is known of it.
+    pub interface: Interface,
+    /// Where its steering program runs.
+    pub xdp: XdpMode,
+    /// The steering program's descriptors.
+    pub steering: SteeringFds,
+    /// Its sockets, at least one.
+    pub sockets: Vec<XskParts>,
+}
+
+/// The text was not written by this version of [`PortParts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError;
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a description of a port by this version")
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+const VERSION: &str = "xdp1";
+
+impl fmt::Display for PortParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let m = &self.mode;
+        write!(f, "{VERSION} {}:{}:{}:", self.ledger, self.frames, self.frame_size)?;
+        write!(f, "{}:{}:{}", m.bind.name(), u8::from(m.multi_buffer), u8::from(m.tx_metadata))?;
+        for part in &self.interfaces {
+            let i = &part.interface;
+            let mac = i.mac.iter().fold(0u64, |a, b| a << 8 | u64::from(*b));
+            write!(f, " if:{}:{}:{mac:x}:{}:{}:{}", i.name, i.index, i.mtu, i.queues, i.driver)?;
+            let s = &part.steering;
+            write!(f, ":{}", part.xdp.name())?;
+            write!(f, ":{}:{}:{}:{}:{}", s.link, s.xsks, s.flows, s.ports, s.counters)?;
+            for x in &part.sockets {
+                let r = &x.rings;
+                write!(f, " xsk:{}:{}:{}:{}:{}:{}", x.fd, x.queue, r.fill, r.completion, r.rx, r.tx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for PortParts {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        parse(text).ok_or(ParseError)
+    }
+}
+
+fn parse(text: &str) -> Option<PortParts> {
+    let mut words = text.split(' ');
+    if words.next()? != VERSION {
+        return None;
+    }
+    let mut head = words.next()?.split(':');
+    let mut parts = PortParts {
+        ledger: number(&mut head)?,
+        frames: number(&mut head)?,
+        frame_size: number(&mut head)?,
+        mode: UmemMode {
+            bind: [BindMode::ZeroCopy, BindMode::Copy]
+                .into_iter()
+                .find(named(head.next()?, BindMode::name))?,
+            multi_buffer: number::<u8>(&mut head)? != 0,
+            tx_metadata: number::<u8>(&mut head)? != 0,
+        },
+        interfaces: Vec::new(),
+    };
+    for word in words {
+        let mut fields = word.split(':');
+        match fields.next()? {
+            "if" => parts.interfaces.push(interface(&mut fields)?),
+            "xsk" => parts.interfaces.last_mut()?.sockets.push(socket(&mut fields)?),
+            _ => return None,
+        }
+    }
+    let whole = !parts.interfaces.is_empty()
+        && parts.interfaces.iter().all(|i| !i.sockets.is_empty())
+        && parts.frame_size.is_power_of_two();
+    whole.then_some(parts)
+}
+
+fn named<T: Copy>(word: &str, name: fn(T) -> &'static str) -> impl Fn(&T) -> bool {
+    move |t| name(*t) == word
+}
+
+type Fields<'a> = std::str::Split<'a, char>;
+
+fn number<T: FromStr>(fields: &mut Fields<'_>) -> Option<T> {
+    fields.next()?.parse().ok()
+}
+
+fn interface(fields: &mut Fields<'_>) -> Option<InterfaceParts> {
+    let name = fields.next()?.to_owned();
+    let index = number(fields)?;
+    let mac = u64::from_str_radix(fields.next()?, 16).ok()?.to_be_bytes();
+    Some(InterfaceParts {
+        interface: Interface {
+            name,
+            index,
+            mac: [mac[2], mac[3], mac[4], mac[5], mac[6], mac[7]],
+            mtu: number(fields)?,
+            queues: number(fields)?,
+            driver: fields.next()?.to_owned(),
+        },
+        xdp: [XdpMode::Native, XdpMode::Generic].into_iter().find(named(fields.next()?, XdpMode::name))?,
+        steering: SteeringFds {
+            link: number(fields)?,
+            xsks: number(fields)?,
+            flows: number(fields)?,
+            ports: number(fields)?,
+            counters: number(fields)?,
+        },
+        sockets: Vec::new(),
+    })
+}
+
+fn socket(fields: &mut Fields<'_>) -> Option<XskParts> {
+    Some(XskParts {
+        fd: number(fields)?,
+        queue: number(fields)?,
+        rings: RingSizes {
+            fill: number(fields)?,
+            completion: number(fields)?,
+            rx: number(fields)?,
+            tx: number(fields)?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> PortParts {
+        let interface = |name: &str, queues: u32| InterfaceParts {
+            interface: Interface {
+                name: name.into(),
+                index: 7,
+                mac: [2, 0, 0xff, 1, 0, 9],
+                mtu: 1500,
+                queues,
+                driver: "veth".into(),
+            },
+            xdp: XdpMode::Generic,
+            steering: SteeringFds { link: 900, xsks: 901, flows: 902, ports: 903, counters: 904 },
+            sockets: (0..queues)
+                .map(|queue| XskParts { fd: 910 + queue as RawFd, queue, rings: RingSizes::default() })
+                .collect(),
+        };
+        PortParts {
+            ledger: 800,
+            frames: 4096,
+            frame_size: 2048,
+            mode: UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false },
+            interfaces: vec![interface("veth0", 1), interface("eth-x.9", 2)],
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let text = parts().to_string();
+        assert_eq!(text.parse(), Ok(parts()), "{text}");
+        assert!(text.starts_with("xdp1 800:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:veth:generic:"));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let text = parts().to_string();
+        for cut in 0..text.rfind(' ').unwrap() {
+            let read = text[..cut].parse::<PortParts>();
+            // A cut may fall behind a whole socket, or inside a number of the last one.
+            assert!(read.is_err() || read != Ok(parts()), "cut at {cut}");
+        }
+        for bad in ["", "xdp1", "xdp0 1:2:3:copy:0:0", "xdp1 800:4096:2048:copy:1:0", "xdp1 x"] {
+            assert_eq!(bad.parse::<PortParts>(), Err(ParseError), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use super::*;
+
+#[cfg(not(loom))]
+use std::{cell::UnsafeCell, sync::Arc};
+
+#[cfg(loom)]
+use loom::{cell::UnsafeCell, sync::Arc};
+
+/// A ring on the heap, with the kernel's place taken by a second handle. Under loom every slot watches for
+/// an access that the indices do not order.
+struct Heap {
+    producer: AtomicU32,
+    consumer: AtomicU32,
+    slots: Vec<UnsafeCell<u64>>,
+}
+
+// SAFETY: the two sides touch a slot only when the indices, which are atomic, say that it is theirs.
+#[cfg(not(loom))]
+unsafe impl Sync for Heap {}
+
+#[derive(Clone)]
+struct Side(Arc<Heap>);
+
+fn ring(len: u32, start: u32) -> (Producer<Side>, Consumer<Side>) {
+    let heap = Heap {
+        producer: AtomicU32::new(start),
+        consumer: AtomicU32::new(start),
+        slots: (0..len).map(|_| UnsafeCell::new(0)).collect(),
+    };
+    let side = Side(Arc::new(heap));
+    (Producer::new(side.clone()), Consumer::new(side))
+}
+
+impl RingMemory for Side {
+    type Entry = u64;
+
+    fn len(&self) -> u32 {
+        self.0.slots.len() as u32
+    }
+
+    fn producer(&self) -> &AtomicU32 {
+        &self.0.producer
+    }
+
+    fn consumer(&self) -> &AtomicU32 {
+        &self.0.consumer
+    }
+
+    fn needs_wakeup(&self) -> bool {
+        false
+    }
+
+    #[cfg(loom)]
+    fn read(&self, index: u32) -> u64 {
+        // SAFETY: the consumer reads between its own index and the producer's; loom proves it.
+        self.0.slots[(index & (self.len() - 1)) as usize].with(|p| unsafe { *p })
+    }
+
+    #[cfg(loom)]
+    fn write(&self, index: u32, entry: u64) {
+        // SAFETY: the producer writes where the consumer has been; loom proves it.
+        self.0.slots[(index & (self.len() - 1)) as usize].with_mut(|p| unsafe { *p = entry });
+    }
+
+    #[cfg(not(loom))]
+    fn read(&self, index: u32) -> u64 {
+        // SAFETY: the consumer reads between its own index and the producer's.
+        unsafe { *self.0.slots[(index & (self.len() - 1)) as usize].get() }
+    }
+
+    #[cfg(not(loom))]
+    fn write(&self, index: u32, entry: u64) {
+        let slot = self.0.slots[(index & (self.len() - 1)) as usize].get();
+        // SAFETY: the producer writes where the consumer has been.
+        unsafe { *slot = entry };
+    }
+}
+
+#[cfg(loom)]
+mod interleavings {
+    use super::*;
+
+    /// `items` pass a ring of `len`, in bursts of `burst` on both sides: all arrive, once, in order.
+    fn pass(len: u32, start: u32, items: u64, burst: u64) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let (mut tx, mut rx) = ring(len, start);
+            let producer = loom::thread::spawn(move || {
+                let mut sent = 0;
+                while sent < items {
+                    let mut n = 0;
+                    while n < burst && sent < items && tx.push(sent) {
+                        n += 1;
+                        sent += 1;
+                    }
+                    if !tx.publish() {
+                        loom::thread::yield_now();
+                    }
+                }
+            });
+            let mut seen = 0;
+            while seen < items {
+                let mut n = 0;
+                while n < burst
+                    && let Some(entry) = rx.pop()
+                {
+                    assert_eq!(entry, seen);
+                    n += 1;
+                    seen += 1;
+                }
+                rx.release();
+                if n == 0 {
+                    loom::thread::yield_now();
+                }
+            }
+            producer.join().unwrap();
+            assert_eq!(rx.pop(), None);
+        });
+    }
+
+    #[test]
+    fn one_slot_hands_over_every_entry() {
+        pass(1, 0, 3, 1);
+    }
+
+    #[test]
+    fn a_full_ring_makes_the_producer_wait() {
+        pass(2, 0, 4, 2);
+    }
+
+    #[test]
+    fn indices_wrap_through_zero() {
+        pass(2, u32::MAX - 1, 4, 2);
+    }
+
+    #[test]
+    fn bursts_are_seen_whole_and_in_order() {
+        pass(4, u32::MAX - 2, 5, 3);
+    }
+
+    /// A dead producer's side is taken over while the consumer runs on: what it had published is all there.
+    #[test]
+    fn a_successor_goes_on_where_the_dead_producer_stopped() {
+        loom::model(|| {
+            let (mut tx, mut rx) = ring(2, u32::MAX);
+            assert!(tx.push(0));
+            tx.publish();
+            assert!(tx.push(99)); // written, never published: nobody sees it
+            let memory = tx.memory.clone();
+            drop(tx);
+            let successor = loom::thread::spawn(move || {
+                let mut tx = Producer::new(memory);
+                assert!(tx.push(1));
+                tx.publish();
+            });
+            let mut seen = 0;
+            while seen < 2 {
+                match rx.pop() {
+                    Some(entry) => {
+                        assert_eq!(entry, seen);
+                        seen += 1;
+                        rx.release();
+                    }
+                    None => loom::thread::yield_now(),
+                }
+            }
+            successor.join().unwrap();
+        });
+    }
+}
+
+#[cfg(not(loom))]
+mod sequence {
+    use super::*;
+
+    #[test]
+    fn nothing_is_seen_before_it_is_published_and_no_slot_reused_before_its_release() {
+        let (mut tx, mut rx) = ring(4, u32::MAX - 1);
+        assert!((0..4).all(|i| tx.push(i)));
+        assert!(!tx.push(4), "the ring is full");
+        assert_eq!(rx.pop(), None);
+        assert!(tx.publish());
+        assert!(!tx.publish(), "nothing new");
+        assert_eq!(rx.available(), 4);
+        assert_eq!((rx.pop(), rx.pop()), (Some(0), Some(1)));
+        assert!(!tx.push(4), "popped is not released");
+        rx.release();
+        assert!(tx.push(4) && tx.push(5) && !tx.push(6));
+        tx.publish();
+        assert_eq!(std::iter::from_fn(|| rx.pop()).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        rx.release();
+        assert_eq!(tx.refresh(), 0);
+    }
+
+    #[test]
+    fn entries_pass_a_wrapping_ring_in_order() {
+        let (mut tx, mut rx) = ring(64, u32::MAX - 5000);
+        let mut seen = 0;
+        for i in 0..10_000 {
+            while !tx.push(i) {
+                tx.publish();
+                while let Some(entry) = rx.pop() {
+                    assert_eq!(entry, seen);
+                    seen += 1;
+                }
+                rx.release();
+            }
+        }
+        tx.publish();
+        seen += std::iter::from_fn(|| rx.pop()).count() as u64;
+        assert_eq!(seen, 10_000);
+    }
+
+    #[test]
+    fn a_dead_producers_entries_can_be_listed() {
+        let (mut tx, mut rx) = ring(8, u32::MAX);
+        assert!((10..15).all(|i| tx.push(i)));
+        tx.publish();
+        assert_eq!(rx.pop(), Some(10));
+        rx.release();
+        let mut left = Vec::new();
+        let mut successor = Producer::new(tx.memory.clone());
+        assert_eq!(successor.outstanding(|e| left.push(e)), 0);
+        assert_eq!(left, [11, 12, 13, 14]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Keys and counters as `bpf/steer.h` lays them out.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Slots: stacks that an interface can be shared among.
+pub const SLOTS: u32 = 64;
+/// Receive queues of an interface that can be steered from.
+pub const QUEUES: u32 = 64;
+
+/// `struct steer_flow_key`.
+pub(super) struct FlowKey(pub(super) [u8; 40]);
+
+/// `struct steer_port_key`.
+pub(super) struct PortKey(pub(super) [u8; 20]);
+
+/// IPv4 as v4-mapped.
+fn sixteen(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
+        IpAddr::V6(a) => a.octets(),
+    }
+}
+
+impl FlowKey {
+    pub(super) fn new(protocol: u8, local: SocketAddr, remote: SocketAddr) -> Self {
+        let mut key = [0; 40];
+        key[..16].copy_from_slice(&sixteen(local.ip()));
+        key[16..32].copy_from_slice(&sixteen(remote.ip()));
+        key[32..34].copy_from_slice(&local.port().to_be_bytes());
+        key[34..36].copy_from_slice(&remote.port().to_be_bytes());
+        key[36] = protocol;
+        Self(key)
+    }
+}
+
+impl PortKey {
+    pub(super) fn new(protocol: u8, local: SocketAddr) -> Self {
+        let mut key = [0; 20];
+        key[..16].copy_from_slice(&sixteen(local.ip()));
+        key[16..18].copy_from_slice(&local.port().to_be_bytes());
+        key[18] = protocol;
+        Self(key)
+    }
+}
+
+/// What the steering program did with packets (`enum steer_counter`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SteeringCounters {
+    /// Redirected: exact flow.
+    pub flow: u64,
+    /// Redirected: local address and port.
+    pub port: u64,
+    /// Redirected: ICMP error about a packet of ours.
+    pub icmp: u64,
+    /// Passed: TCP or UDP that nobody asked for.
+    pub pass_miss: u64,
+    /// Passed: neither TCP nor UDP nor an ICMP error of ours.
+    pub pass_other: u64,
+    /// Passed: not IP (ARP, VLAN, ...).
+    pub pass_link: u64,
+    /// Passed: IPv6.
+    pub pass_ipv6: u64,
+    /// Passed: a fragment, for the kernel to reassemble.
+    pub pass_fragment: u64,
+    /// Passed: cut off, or a header that contradicts itself.
+    pub pass_short: u64,
+    /// Passed: steered, but no socket for this queue in the slot.
+    pub pass_no_xsk: u64,
+}
+
+const COUNTERS: usize = 10;
+
+/// More CPUs than any kernel is built for; the kernel writes as many as are possible on this host.
+const CPUS_MAX: usize = 8192;
+
+impl SteeringCounters {
+    /// Room for the counters of every CPU.
+    pub(super) fn buffer() -> Vec<u64> {
+        vec![0; COUNTERS * CPUS_MAX]
+    }
+
+    /// Adds up one row a CPU.
+    pub(super) fn sum(rows: &[u64]) -> Self {
+        let of = |which: usize| rows.iter().skip(which).step_by(COUNTERS).sum();
+        Self {
+            flow: of(0),
+            port: of(1),
+            icmp: of(2),
+            pass_miss: of(3),
+            pass_other: of(4),
+            pass_link: of(5),
+            pass_ipv6: of(6),
+            pass_fragment: of(7),
+            pass_short: of(8),
+            pass_no_xsk: of(9),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_laid_out_as_the_program_reads_them() {
+        let local: SocketAddr = "10.1.2.3:80".parse().unwrap();
+        let key = PortKey::new(6, local).0;
+        assert_eq!(key, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 1, 2, 3, 0, 80, 6, 0]);
+        let key = FlowKey::new(17, local, "[::1]:258".parse().unwrap()).0;
+        assert_eq!(key[..16], PortKey::new(6, local).0[..16]);
+        assert_eq!(key[16..], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80, 1, 2, 17, 0, 0, 0]);
+    }
+
+    #[test]
+    fn counters_are_summed_over_cpus() {
+        let mut rows = SteeringCounters::buffer();
+        (rows[0], rows[10], rows[29]) = (1, 2, 5);
+        let c = SteeringCounters::sum(&rows);
+        assert_eq!((c.flow, c.pass_no_xsk, c.port), (3, 5, 0));
+    }
+}

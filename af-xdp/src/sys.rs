@@ -1,0 +1,212 @@
+//! The system calls of AF_XDP sockets and descriptors, each wrapped once.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use libc::{c_int, c_void, socklen_t};
+
+/// `XDP_MAX_TX_SKB_BUDGET` (Linux 6.17): how many frames one `sendto` may move in copy mode.
+pub(crate) const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn own(fd: c_int) -> io::Result<OwnedFd> {
+    let fd = check(fd)?;
+    // SAFETY: the kernel has just made this descriptor for us, and nothing else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A socket of the given kind, close-on-exec.
+pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the result is checked.
+    own(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })
+}
+
+/// Sets an option of level `SOL_XDP`.
+pub(crate) fn set_xdp_option<T: Copy>(fd: RawFd, name: c_int, value: &T) -> io::Result<()> {
+    let len = size_of::<T>() as socklen_t;
+    // SAFETY: `value` is a live object of `len` bytes, which the kernel only reads.
+    check(unsafe { libc::setsockopt(fd, libc::SOL_XDP, name, ptr::from_ref(value).cast(), len) })?;
+    Ok(())
+}
+
+/// Plain C structs of integers that the kernel may fill in part.
+///
+/// # Safety
+/// All zeroes, and any other bytes, must be a valid value.
+pub(crate) unsafe trait Plain: Copy {}
+
+// SAFETY: integers only.
+unsafe impl Plain for libc::xdp_mmap_offsets {}
+// SAFETY: integers only.
+unsafe impl Plain for libc::xdp_statistics {}
+// SAFETY: integers only.
+unsafe impl Plain for libc::xdp_options {}
+
+/// Reads an option of level `SOL_XDP`; what an older kernel does not know stays zero.
+pub(crate) fn xdp_option<T: Plain>(fd: RawFd, name: c_int) -> io::Result<(T, usize)> {
+    // SAFETY: `Plain` promises that zeroes are a value.
+    let mut value: T = unsafe { zeroed() };
+    let mut len = size_of::<T>() as socklen_t;
+    // SAFETY: `value` is a live object of `len` bytes, and any bytes the kernel writes make a value.
+    check(unsafe { libc::getsockopt(fd, libc::SOL_XDP, name, ptr::from_mut(&mut value).cast(), &mut len) })?;
+    Ok((value, len as usize))
+}
+
+/// Binds an AF_XDP socket.
+pub(crate) fn bind_xdp(fd: RawFd, address: &libc::sockaddr_xdp) -> io::Result<()> {
+    let len = size_of::<libc::sockaddr_xdp>() as socklen_t;
+    // SAFETY: `address` is a live `sockaddr_xdp` of `len` bytes.
+    check(unsafe { libc::bind(fd, ptr::from_ref(address).cast(), len) })?;
+    Ok(())
+}
+
+/// Asks the kernel to send what is in the tx ring. Never blocks.
+pub(crate) fn kick_tx(fd: RawFd) -> io::Result<()> {
+    // SAFETY: a null buffer of length zero and no address are allowed.
+    let sent = unsafe { libc::sendto(fd, ptr::null(), 0, libc::MSG_DONTWAIT, ptr::null(), 0) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Asks the kernel to look at the fill ring. Never blocks.
+pub(crate) fn kick_rx(fd: RawFd) {
+    // SAFETY: a null buffer of length zero and no address are allowed.
+    unsafe { libc::recvfrom(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
+}
+
+/// A copy of `fd` with a number of at least `min`: close-on-exec, or to be inherited.
+pub(crate) fn dup(fd: BorrowedFd<'_>, min: RawFd, cloexec: bool) -> io::Result<OwnedFd> {
+    let command = if cloexec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
+    // SAFETY: no pointers; `fd` is open for the whole call.
+    own(unsafe { libc::fcntl(fd.as_raw_fd(), command, min) })
+}
+
+/// A copy of a descriptor that this process inherited under the number `fd`.
+pub(crate) fn dup_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: no pointers; a number that is not open gives EBADF.
+    own(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, fd) })
+}
+
+/// An anonymous file of `len` zero bytes, close-on-exec.
+pub(crate) fn memfd(name: &CStr, len: u64) -> io::Result<OwnedFd> {
+    // SAFETY: `name` is NUL-terminated.
+    let fd = own(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: no pointers; `fd` is open.
+    check(unsafe { libc::ftruncate(fd.as_raw_fd(), len as libc::off_t) })?;
+    Ok(fd)
+}
+
+/// The index of interface `name` in this network namespace.
+pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    // SAFETY: `name` is NUL-terminated.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// An interface request that carries `N` bytes in its union, laid out as `struct ifreq`.
+#[repr(C)]
+pub(crate) struct IfRequest {
+    name: [u8; libc::IFNAMSIZ],
+    /// The union: 24 bytes on 64-bit systems.
+    pub(crate) data: IfData,
+}
+
+/// The parts of `struct ifreq`'s union that are used here.
+#[repr(C)]
+pub(crate) union IfData {
+    pub(crate) pointer: *mut c_void,
+    bytes: [u8; 24],
+}
+
+impl IfRequest {
+    /// A request about `name`, its union zero.
+    pub(crate) fn new(name: &str) -> io::Result<Self> {
+        let mut field = [0; libc::IFNAMSIZ];
+        if name.len() >= field.len() {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(Self { name: field, data: IfData { bytes: [0; 24] } })
+    }
+
+    /// The union as the kernel left it.
+    pub(crate) fn bytes(&self) -> [u8; 24] {
+        // SAFETY: all 24 bytes were initialised by `new`, and any bytes are a valid array.
+        unsafe { self.data.bytes }
+    }
+
+    /// Asks for a fixed-size answer in the union itself (SIOCGIFMTU and its like).
+    pub(crate) fn get(&mut self, fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<()> {
+        // SAFETY: `self` is laid out as `struct ifreq`, which is all these requests read and write.
+        check(unsafe { libc::ioctl(fd.as_raw_fd(), request, ptr::from_mut(self)) })?;
+        Ok(())
+    }
+
+    /// Asks for an ethtool answer in `answer`, whose first word is the command.
+    pub(crate) fn ethtool<const N: usize>(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        answer: &mut [u32; N],
+    ) -> io::Result<()> {
+        self.data.pointer = answer.as_mut_ptr().cast();
+        // SAFETY: the pointer leads to a buffer at least as long as the command's struct (callers size it so).
+        let result = check(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCETHTOOL, ptr::from_mut(self)) });
+        self.data.pointer = ptr::null_mut();
+        result.map(|_| ())
+    }
+}
+
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+
+/// The limit on locked memory: (soft, hard) in bytes.
+pub(crate) fn memlock() -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live `rlimit`.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) })?;
+    Ok(limit)
+}
+
+/// Sets the limit on locked memory.
+pub(crate) fn set_memlock(limit: &libc::rlimit) -> io::Result<()> {
+    // SAFETY: `limit` is a live `rlimit`, which the kernel only reads.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, limit) })?;
+    Ok(())
+}
+
+/// The `bpf` system call with `attr` as its attributes.
+pub(crate) fn bpf<T: Copy>(command: c_int, attr: &mut T) -> io::Result<c_int> {
+    let size = size_of::<T>();
+    // SAFETY: `attr` is a live object of `size` bytes; the pointers in it lead to what the callers in
+    // `bpf.rs` borrow for the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size) };
+    check(result as c_int)
+}
+
+/// As [`bpf`], for commands that make a descriptor (always close-on-exec).
+pub(crate) fn bpf_fd<T: Copy>(command: c_int, attr: &mut T) -> io::Result<OwnedFd> {
+    own(bpf(command, attr)?)
+}
+
+/// Sends one netlink request and reads one answer into `answer`.
+pub(crate) fn netlink(fd: BorrowedFd<'_>, request: &[u8], answer: &mut [u8]) -> io::Result<usize> {
+    let number = fd.as_raw_fd();
+    // SAFETY: `request` is a live slice.
+    let sent = unsafe { libc::send(number, request.as_ptr().cast(), request.len(), 0) };
+    if sent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `answer` is a live slice that nobody else holds.
+    let got = unsafe { libc::recv(number, answer.as_mut_ptr().cast(), answer.len(), 0) };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(got as usize) }
+}
