@@ -3,64 +3,20 @@
 //!
 //! The tests themselves are in `tests/`, one file a theme. They run as root, against the release build.
 
-use lab::{IFACE, Namespace, Running, eventually, eventually_some, product, stacks};
-use serde_json::Value;
+use lab::{Namespace, Running, Where, start};
 
-/// The command line that puts a program on the road, with more flags for `ringroad run`.
-#[must_use]
-pub fn ringroad<'a>(flags: &[&'a str], program: &[&'a str]) -> Vec<&'a str> {
-    [&[product(), "run", "--iface", IFACE], flags, &["--"], program].concat()
-}
+pub use lab::{must_have_stack, ringroad, stack_of};
 
 /// Starts a server on the road and waits until it listens there.
 #[must_use]
 pub fn on_road(host: &Namespace, flags: &[&str], program: &[&str], port: u16) -> Running {
-    let mut server = host.spawn(&ringroad(flags, program));
-    eventually(&format!("{} listens on port {port} on the road", program[0]), 20, || {
-        assert!(server.is_running(), "{} has ended:\n{}", program[0], server.said());
-        stack_of(host, &server).is_some_and(|stack| listens(&stack, port))
-    });
-    server
+    start(host, &ringroad(flags, program), port, Where::Road)
 }
 
 /// Starts a server on the kernel and waits until it listens there.
 #[must_use]
 pub fn on_kernel(host: &Namespace, program: &[&str], port: u16) -> Running {
-    let mut server = host.spawn(program);
-    eventually(&format!("{} listens on port {port}", program[0]), 20, || {
-        assert!(server.is_running(), "{} has ended:\n{}", program[0], server.said());
-        host.listens(port)
-    });
-    server
-}
-
-/// The stack of a program or of one of its children, as `ringroad stat` tells of it.
-#[must_use]
-pub fn stack_of(host: &Namespace, program: &Running) -> Option<Value> {
-    let mut pids = program.children();
-    pids.push(program.pid());
-    stacks(host).into_iter().find(|s| s["pid"].as_u64().is_some_and(|p| pids.contains(&(p as u32))))
-}
-
-/// The stack of a program that must have one.
-///
-/// # Panics
-/// When it has none within ten seconds.
-#[track_caller]
-#[must_use]
-pub fn must_have_stack(host: &Namespace, program: &Running) -> Value {
-    eventually_some("a stack of the program", 10, || stack_of(host, program))
-}
-
-fn listens(stack: &Value, port: u16) -> bool {
-    let suffix = format!(":{port}");
-    let sockets = stack["sockets"].as_array().map(Vec::as_slice).unwrap_or_default();
-    sockets.iter().any(|s| {
-        let is = |key: &str, what: &str| s[key].as_str().is_some_and(|v| v.eq_ignore_ascii_case(what));
-        is("protocol", "tcp")
-            && is("state", "listen")
-            && s["local"].as_str().is_some_and(|l| l.ends_with(&suffix))
-    })
+    start(host, program, port, Where::Kernel)
 }
 
 /// The SHA-256 of a file on this machine, by `sha256sum`.
@@ -94,4 +50,21 @@ pub fn assert_bypassed(host: &Namespace, before: &lab::Counters) {
     let seen = ["TcpPassiveOpens", "TcpActiveOpens", "TcpInSegs", "TcpOutSegs", "TcpOutRsts"]
         .map(|name| (name, now.since(before, name)));
     assert!(seen.iter().all(|(_, n)| *n == 0), "the kernel's TCP of {} has seen {seen:?}", host.name());
+}
+
+/// Fetches `url` `count` times at once with two curls; every body must have the SHA-256 `expected`.
+///
+/// # Panics
+/// When one has not.
+#[track_caller]
+pub fn fetch_at_once(client: &Namespace, url: &str, count: usize, expected: &str) {
+    let half = count / 2;
+    let curl = format!("curl -sS --fail -Z --parallel-immediate --parallel-max {half} --max-time 120");
+    let script = format!(
+        "set -e; d=$(mktemp -d); trap 'rm -r $d' EXIT; cd $d; \
+         {curl} -o 'a#1' '{url}?[1-{half}]' & first=$!; {curl} -o 'b#1' '{url}?[1-{half}]'; wait $first; \
+         sha256sum * | cut -d' ' -f1 | sort | uniq -c"
+    );
+    let sums = client.run_for(150, &["bash", "-c", &script]).must();
+    assert_eq!(sums.split_whitespace().collect::<Vec<_>>(), [&(half * 2).to_string(), expected], "{url}");
 }

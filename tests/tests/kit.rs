@@ -16,7 +16,7 @@ fn a_server_on_the_kernel_is_seen_by_its_counters() {
     let _nginx = on_kernel(&server, &site.nginx(), 80);
     let before = server.counters();
     for file in ["small.bin", "big.bin"] {
-        let expected = sha256(&server, &format!("{}/site-80/www/{file}", lab.folder().display()));
+        let expected = sha256(&server, &site.path(file));
         assert_eq!(fetched_sha256(&client, &format!("http://{SERVER}/{file}")), expected);
     }
     assert_eq!(server.counters().since(&before, "TcpPassiveOpens"), 2);

@@ -1,7 +1,10 @@
 //! The project's own commands: `cargo xtask tidy`, `test`, `demo`, `bench`.
 
+mod bench;
 mod ci;
+mod demo;
 mod licences;
+mod measure;
 mod packages;
 mod run;
 mod source;
@@ -26,30 +29,58 @@ enum Task {
     Tidy,
     /// Check and test everything; the last line is `N passed, N failed`
     Test,
+    /// Run nginx on the kernel and on the road side by side, behind a policy
+    Demo,
+    /// Measure ours and the kernel's: programs on two cores, then the parts with criterion
+    Bench {
+        /// Only the programs
+        #[arg(long, conflicts_with = "parts")]
+        system: bool,
+        /// Only the parts
+        #[arg(long)]
+        parts: bool,
+    },
 }
 
 fn main() -> ExitCode {
-    match Args::parse().task {
+    let well = match Args::parse().task {
         Task::Tidy => run_tidy(),
-        Task::Test if ci::run() => ExitCode::SUCCESS,
-        Task::Test => ExitCode::FAILURE,
-    }
+        Task::Test => ci::run(),
+        Task::Demo => demo::run(),
+        Task::Bench { system, parts } => run_bench(!parts, !system),
+    };
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_tidy() -> ExitCode {
+fn run_bench(system: bool, parts: bool) -> bool {
+    if system {
+        if let Err(missing) = packages::install() {
+            println!("{missing}");
+            return false;
+        }
+        if !run::is_root() {
+            println!("the benchmarks of programs need root (network namespaces, AF_XDP); try --parts");
+            return false;
+        }
+        bench::system();
+    }
+    !parts || bench::parts()
+}
+
+fn run_tidy() -> bool {
     match tidy::check(&root()) {
         Ok(faults) if faults.is_empty() => {
             println!("tidy");
-            ExitCode::SUCCESS
+            true
         }
         Ok(faults) => {
             faults.iter().for_each(|f| println!("{f}"));
             println!("{} faults", faults.len());
-            ExitCode::FAILURE
+            false
         }
         Err(error) => {
             eprintln!("tidy: {error}");
-            ExitCode::FAILURE
+            false
         }
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::counters::Counters;
 use crate::program::{Outcome, Running};
-use crate::sys;
+use crate::sys::{self, PacketSocket};
 
 /// A network namespace. Its [`Lab`](crate::Lab) removes it.
 #[derive(Clone, Debug)]
@@ -102,6 +102,26 @@ impl Namespace {
     pub(crate) fn move_here(&self) {
         let file = File::open(Path::new("/run/netns").join(&self.name));
         file.and_then(|f| sys::enter(&f)).unwrap_or_else(|e| panic!("entering {}: {e}", self.name));
+    }
+
+    /// The frames of one of its interfaces, to send and to receive whole.
+    ///
+    /// # Panics
+    /// When there is no such interface.
+    #[must_use]
+    pub fn frames(&self, iface: &str) -> PacketSocket {
+        self.enter(|| PacketSocket::open(iface)).unwrap_or_else(|e| panic!("{iface} of {}: {e}", self.name))
+    }
+
+    /// The link address of one of its interfaces.
+    ///
+    /// # Panics
+    /// When there is no such interface.
+    #[must_use]
+    pub fn link_address(&self, iface: &str) -> [u8; 6] {
+        let text = self.must(&["cat", &format!("/sys/class/net/{iface}/address")]);
+        let bytes: Vec<u8> = text.trim().split(':').filter_map(|b| u8::from_str_radix(b, 16).ok()).collect();
+        bytes.try_into().unwrap_or_else(|_| panic!("{iface} has the link address {text}"))
     }
 
     /// What the kernel has counted in it.

@@ -63,7 +63,7 @@ pub struct Relay {
 impl Relay {
     /// Joins the two interfaces of `host`, with trouble in between.
     pub(crate) fn start(host: &Namespace, ifaces: [&'static str; 2], trouble: Trouble) -> Self {
-        let sockets = host.enter(|| ifaces.map(|name| PacketSocket::open(name).expect("a packet socket")));
+        let sockets = ifaces.map(|name| host.frames(name));
         let done = Arc::new(Done::default());
         let mut wire = Wire::new(sockets, trouble, Arc::clone(&done));
         let thread = thread::spawn(move || wire.run());
@@ -223,17 +223,21 @@ fn count(counter: &AtomicU64) {
 }
 
 /// Steele, Lea and Flood's SplitMix64: small, and good enough to roll dice with.
-struct SplitMix(u64);
+#[derive(Clone, Debug)]
+pub struct SplitMix(pub u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    #[allow(clippy::should_implement_trait, reason = "it never ends: it is no iterator")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    fn chance(&mut self, parts_of_a_million: u32) -> bool {
+    /// True so many times of a million.
+    pub fn chance(&mut self, parts_of_a_million: u32) -> bool {
         parts_of_a_million > 0 && self.next() % 1_000_000 < u64::from(parts_of_a_million)
     }
 }

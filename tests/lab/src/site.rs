@@ -12,6 +12,7 @@ use crate::lab::Lab;
 #[derive(Debug)]
 pub struct Site {
     conf: String,
+    root: PathBuf,
 }
 
 impl Site {
@@ -42,7 +43,13 @@ impl Site {
         let conf = configuration(&folder, port, http);
         let path: PathBuf = folder.join("nginx.conf");
         fs::write(&path, conf).expect("the configuration");
-        Self { conf: path.to_string_lossy().into_owned() }
+        Self { conf: path.to_string_lossy().into_owned(), root }
+    }
+
+    /// The path of one of its files.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        self.root.join(name).to_string_lossy().into_owned()
     }
 
     /// The command that serves it.

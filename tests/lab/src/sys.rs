@@ -25,7 +25,8 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Whole Ethernet frames of one interface, both ways; does not block.
-pub(crate) struct PacketSocket {
+#[derive(Debug)]
+pub struct PacketSocket {
     fd: OwnedFd,
 }
 
@@ -66,7 +67,7 @@ impl PacketSocket {
     }
 
     /// The next frame, written to the front of `buffer`; `None` when none waits.
-    pub(crate) fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
+    pub fn recv(&self, buffer: &mut [u8]) -> Option<usize> {
         let (at, len) = (buffer.as_mut_ptr().cast(), buffer.len());
         // SAFETY: `at` points to `len` bytes that are ours alone to write.
         let n = unsafe { libc::recv(self.fd.as_raw_fd(), at, len, 0) };
@@ -74,7 +75,10 @@ impl PacketSocket {
     }
 
     /// Sends a frame.
-    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The operating system's: `ENOBUFS` when the other end is slow, `EMSGSIZE` for a frame over the MTU.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         let (at, len) = (frame.as_ptr().cast(), frame.len());
         // SAFETY: `at` points to `len` bytes that live through the call.
         check(unsafe { libc::send(self.fd.as_raw_fd(), at, len, 0) } as i32).map(drop)

@@ -1,0 +1,148 @@
+//! Measuring servers side by side: one core for the server, one for the client, a cable between them.
+
+use lab::{IFACE, Lab, Namespace, Running, SERVER, Site, Where, ringroad, start};
+
+/// The files that are measured, with their sizes.
+pub(crate) const FILES: &[(&str, usize)] = &[("612B", 612), ("16KiB", 16 << 10), ("1MiB", 1 << 20)];
+
+/// The core of the server, and that of the client.
+const CORES: [&str; 2] = ["0", "1"];
+
+/// One way to serve: a cable of its own, so that nothing is attached where the kernel serves.
+pub(crate) struct Side {
+    /// What it is called in tables.
+    pub(crate) name: &'static str,
+    pub(crate) place: Where,
+    pub(crate) server: Namespace,
+    pub(crate) client: Namespace,
+    _lab: Lab,
+}
+
+impl Side {
+    /// Programs on the kernel, the cable as Linux makes it.
+    pub(crate) fn kernel() -> Self {
+        Self::new("kernel", Where::Kernel)
+    }
+
+    /// Programs on the kernel, segments of the MTU's size on the cable: what a NIC puts on a wire.
+    pub(crate) fn kernel_without_segmentation() -> Self {
+        let side = Self::new("kernel-mtu", Where::Kernel);
+        for host in [&side.server, &side.client] {
+            host.must(&["ethtool", "-K", IFACE, "tso", "off", "gso", "off", "gro", "off"]);
+        }
+        side
+    }
+
+    /// Programs on the road.
+    pub(crate) fn road() -> Self {
+        Self::new("ringroad", Where::Road)
+    }
+
+    fn new(name: &'static str, place: Where) -> Self {
+        let lab = Lab::new(name);
+        let (server, client) = lab.pair();
+        Self { name, place, server, client, _lab: lab }
+    }
+
+    /// Starts a server on the server's core.
+    pub(crate) fn serve(&self, flags: &[&str], program: &[&str], port: u16) -> Running {
+        let command = match self.place {
+            Where::Kernel => program.to_vec(),
+            Where::Road => ringroad(flags, program),
+        };
+        start(&self.server, &[&["taskset", "-c", CORES[0]], &command[..]].concat(), port, self.place)
+    }
+
+    /// Runs a client on the client's core; what it printed.
+    pub(crate) fn ask(&self, program: &[&str]) -> String {
+        self.client.run_for(120, &[&["taskset", "-c", CORES[1]], program].concat()).must()
+    }
+
+    /// Requests a second that wrk gets answered.
+    pub(crate) fn wrk(&self, load: &Load, seconds: u32) -> f64 {
+        let (connections, duration) = (format!("-c{}", load.connections), format!("-d{seconds}s"));
+        let url = format!("http://{SERVER}/{}", load.file);
+        let mut words = vec!["wrk", "-t1", &connections, &duration];
+        if load.close {
+            words.extend(["-H", "Connection: close"]);
+        }
+        words.push(&url);
+        let said = self.ask(&words);
+        if said.contains("Socket errors") || said.contains("Non-2xx") {
+            println!("  {}: wrk met errors:\n{said}", self.name);
+        }
+        number_behind(&said, "Requests/sec:")
+    }
+
+    /// Segmentation and checksum offloads of the server's interface that are on.
+    pub(crate) fn offloads(&self) -> String {
+        let all = self.server.must(&["ethtool", "-k", IFACE]);
+        let names = [
+            "tx-checksumming",
+            "tcp-segmentation-offload",
+            "generic-segmentation-offload",
+            "generic-receive-offload",
+        ];
+        let on = names.iter().filter(|n| all.contains(&format!("{n}: on")));
+        let list: Vec<&str> = on.copied().collect();
+        if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+    }
+}
+
+/// What wrk asks for.
+pub(crate) struct Load {
+    pub(crate) file: &'static str,
+    pub(crate) connections: u32,
+    /// A connection for every request.
+    pub(crate) close: bool,
+}
+
+/// The web site that is measured, in a laboratory that lives as long as the site has to.
+pub(crate) fn site(lab: &Lab) -> Site {
+    Site::new(lab, 80, FILES)
+}
+
+/// The number behind a label in a program's words; 0 when it is not there.
+pub(crate) fn number_behind(text: &str, label: &str) -> f64 {
+    let rest = text.split(label).nth(1).unwrap_or_default();
+    rest.split_whitespace().next().and_then(|w| w.parse().ok()).unwrap_or(0.0)
+}
+
+/// The middle one of some measurements.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// How often the second goes into the first, as it is written in tables.
+pub(crate) fn ratio(ours: f64, theirs: f64) -> String {
+    if theirs > 0.0 { format!("{:.2}x", ours / theirs) } else { "-".to_owned() }
+}
+
+/// Processor seconds that a process and all its children have used.
+pub(crate) fn cpu_seconds(program: &Running) -> f64 {
+    let mut pids = program.children();
+    pids.push(program.pid());
+    let ticks: u64 = pids.iter().map(|pid| ticks(*pid)).sum();
+    ticks as f64 / 100.0
+}
+
+/// utime + stime of a process, in the kernel's ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    behind_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_and_the_middle_is_the_middle() {
+        assert_eq!(number_behind("a\nRequests/sec:  123.45\nb", "Requests/sec:"), 123.45);
+        assert_eq!(number_behind("", "Requests/sec:"), 0.0);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!((ratio(3.0, 2.0), ratio(1.0, 0.0)), ("1.50x".to_owned(), "-".to_owned()));
+    }
+}
