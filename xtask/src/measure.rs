@@ -41,6 +41,9 @@ impl Side {
     fn new(name: &'static str, place: Where) -> Self {
         let lab = Lab::new(name);
         let (server, client) = lab.pair();
+        for host in [&server, &client] {
+            host.must(&["sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic"]);
+        }
         Self { name, place, server, client, _lab: lab }
     }
 
