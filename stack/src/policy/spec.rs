@@ -1,0 +1,228 @@
+//! What a policy says, in plain data.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::types::{Direction, Protocol};
+
+/// A whole policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicySpec {
+    /// For local addresses that have no table.
+    pub default: Action,
+    /// At most one for each local address.
+    pub tables: Vec<TableSpec>,
+}
+
+impl PolicySpec {
+    /// The policy of a host that has none: everything is allowed.
+    pub const fn open() -> Self {
+        Self { default: Action::Allow, tables: Vec::new() }
+    }
+}
+
+/// The rules for one local address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSpec {
+    /// The address it answers for.
+    pub local: IpAddr,
+    /// Whether its verdicts are carried out.
+    pub mode: Mode,
+    /// Read in order; the first that matches decides; what none matches is denied.
+    pub rules: Vec<RuleSpec>,
+}
+
+/// One rule. It matches when every part matches; a list matches when one of its members does, an empty list
+/// never.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSpec {
+    /// Its name in counters; unique in its table.
+    pub name: String,
+    /// Flows that begin which way.
+    pub direction: RuleDirection,
+    /// Which transport protocol.
+    pub protocol: RuleProtocol,
+    /// Ports at our end.
+    pub local_ports: Vec<PortRange>,
+    /// Addresses of the other end.
+    pub remotes: Vec<Prefix>,
+    /// Ports at the other end.
+    pub remote_ports: Vec<PortRange>,
+    /// What becomes of the flow.
+    pub action: Action,
+}
+
+/// What becomes of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It passes.
+    Allow,
+    /// Its packets are dropped without an answer.
+    Deny,
+}
+
+/// Whether verdicts are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They are.
+    Enforce,
+    /// They are counted, and everything passes.
+    Monitor,
+}
+
+impl Mode {
+    /// Its name in policy files and in `ringroad stat`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Monitor => "monitor",
+        }
+    }
+}
+
+/// Which flows a rule is for, by where they begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleDirection {
+    /// The peer begins.
+    In,
+    /// We begin.
+    Out,
+    /// Either.
+    Both,
+}
+
+impl RuleDirection {
+    /// Whether flows that begin in `direction` are meant.
+    pub const fn includes(self, direction: Direction) -> bool {
+        matches!((self, direction), (Self::Both, _) | (Self::In, Direction::In) | (Self::Out, Direction::Out))
+    }
+}
+
+/// Which transport protocol a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// Both.
+    Any,
+}
+
+impl RuleProtocol {
+    /// Whether `protocol` is meant.
+    pub const fn includes(self, protocol: Protocol) -> bool {
+        matches!((self, protocol), (Self::Any, _) | (Self::Tcp, Protocol::Tcp) | (Self::Udp, Protocol::Udp))
+    }
+}
+
+/// Ports from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest. Below `first`, the range is empty.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Every port.
+    pub const ANY: PortRange = PortRange { first: 0, last: u16::MAX };
+
+    /// One port.
+    pub const fn one(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+
+    /// Whether `port` is in the range.
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// The addresses that share their first `len` bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    address: IpAddr,
+    len: u8,
+}
+
+impl Prefix {
+    /// Every IPv4 address.
+    pub const ANY_V4: Prefix = Prefix { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), len: 0 };
+    /// Every IPv6 address.
+    pub const ANY_V6: Prefix = Prefix { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), len: 0 };
+
+    /// The network of `len` bits that `address` lies in. `None` when the address is shorter than `len`.
+    pub fn new(address: IpAddr, len: u8) -> Option<Self> {
+        let address = match address {
+            IpAddr::V4(v4) if len <= 32 => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
+            }
+            IpAddr::V6(v6) if len <= 128 => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+            }
+            _ => return None,
+        };
+        Some(Self { address, len })
+    }
+
+    /// Exactly `address`.
+    pub const fn host(address: IpAddr) -> Self {
+        let len = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, len }
+    }
+
+    /// Its first address.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Bits that its addresses share.
+    #[expect(clippy::len_without_is_empty, reason = "a prefix is never empty")]
+    pub const fn len(&self) -> u8 {
+        self.len
+    }
+
+    /// Whether `address` lies in it. IPv4 addresses never lie in IPv6 prefixes, nor the other way round.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        Self::new(address, self.len).is_some_and(|p| p.address == self.address)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_mask_and_contain() {
+        let prefix = Prefix::new("10.1.2.3".parse().unwrap(), 20).unwrap();
+        assert_eq!(prefix.to_string(), "10.1.0.0/20");
+        assert!(prefix.contains("10.1.15.255".parse().unwrap()));
+        assert!(!prefix.contains("10.1.16.0".parse().unwrap()));
+        assert!(Prefix::ANY_V4.contains("255.255.255.255".parse().unwrap()));
+        assert!(!Prefix::ANY_V4.contains("::".parse().unwrap()));
+        assert!(!Prefix::ANY_V6.contains("10.0.0.1".parse().unwrap()));
+        assert!(Prefix::new("::1".parse().unwrap(), 128).unwrap().contains("::1".parse().unwrap()));
+        assert_eq!(Prefix::new("10.0.0.1".parse().unwrap(), 33), None);
+        assert_eq!(Prefix::new("::1".parse().unwrap(), 129), None);
+    }
+}
