@@ -37,7 +37,10 @@ pub(crate) fn run() -> bool {
         &[("RUSTDOCFLAGS", "-Dwarnings")],
     ));
     steps.push(cargo("build", &["build", "--release", "--locked"], &[]));
-    let rooms = ["test", "--workspace", "--exclude=ringroad-tests", "--locked", "--no-fail-fast"];
+    let mut rooms = vec!["test", "--workspace", "--exclude=ringroad-tests", "--locked", "--no-fail-fast"];
+    if !root {
+        rooms.extend(["--lib", "--bins", "--examples"]);
+    }
     steps.push(cargo("tests of the rooms", &rooms, &[]));
     steps.push(cargo("tests under loom", LOOM, &[("RUSTFLAGS", "--cfg loom")]));
     if root {
@@ -50,16 +53,8 @@ pub(crate) fn run() -> bool {
     summary(&steps)
 }
 
-const LOOM: &[&str] = &[
-    "test",
-    "--package=ringroad-af-xdp",
-    "--lib",
-    "--release",
-    "--locked",
-    "--target-dir=target/loom",
-    "--",
-    "loom",
-];
+const LOOM: &[&str] =
+    &["test", "--package=ringroad-af-xdp", "--lib", "--release", "--locked", "--target-dir=target/loom"];
 
 fn check(name: &'static str, what: impl FnOnce() -> (bool, String)) -> Step {
     println!("== {name}");
