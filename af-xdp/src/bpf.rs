@@ -11,6 +11,7 @@ use crate::sys;
 const BPF_MAP_LOOKUP_ELEM: c_int = 1;
 const BPF_MAP_UPDATE_ELEM: c_int = 2;
 const BPF_MAP_DELETE_ELEM: c_int = 3;
+const BPF_MAP_GET_NEXT_KEY: c_int = 4;
 const BPF_LINK_CREATE: c_int = 28;
 const BPF_XDP: u32 = 37;
 
@@ -49,6 +50,21 @@ pub(crate) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
     match sys::bpf(BPF_MAP_DELETE_ELEM, &mut element(map, key, 0)) {
         Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         result => result.map(|_| ()),
+    }
+}
+
+/// Takes every entry out of a map whose keys are `N` bytes long.
+pub(crate) fn empty<const N: usize>(map: BorrowedFd<'_>) -> io::Result<()> {
+    let mut key = [0u8; N];
+    loop {
+        // No key before it (a null pointer): the first one there is.
+        let mut first = element(map, &[], key.as_mut_ptr() as u64);
+        first.key = 0;
+        match sys::bpf(BPF_MAP_GET_NEXT_KEY, &mut first) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            result => result?,
+        };
+        delete(map, &key)?;
     }
 }
 

@@ -205,6 +205,15 @@ impl Steering {
         bpf::delete(self.flows.as_fd(), &FlowKey::new(protocol, local, remote).0)
     }
 
+    /// Steers nothing any more: a successor begins with this, since what a dead process had steered stays.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn clear(&self) -> io::Result<()> {
+        bpf::empty::<{ keys::FLOW_KEY }>(self.flows.as_fd())?;
+        bpf::empty::<{ keys::PORT_KEY }>(self.ports.as_fd())
+    }
+
     /// What the program has done since it was loaded, all CPUs together.
     ///
     /// # Errors

@@ -12,12 +12,20 @@ pub struct StartError {
     pub reason: String,
     /// What the user can do; empty when there is nothing to say.
     pub remedy: String,
+    /// The process that drives the port already, when that is the reason.
+    pub driven_by: Option<u32>,
 }
 
 impl StartError {
     /// A failed step with its reason.
     pub fn new(step: impl Into<String>, reason: impl fmt::Display) -> Self {
-        Self { step: step.into(), reason: reason.to_string(), remedy: String::new() }
+        Self { step: step.into(), reason: reason.to_string(), remedy: String::new(), driven_by: None }
+    }
+
+    /// Another live process drives the port.
+    pub(crate) fn busy(pid: u32) -> Self {
+        let reason = format!("process {pid} drives it");
+        Self { driven_by: Some(pid), ..Self::new("taking over the port", reason) }
     }
 
     /// The same, and what to do.

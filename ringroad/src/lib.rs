@@ -10,6 +10,8 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod launch;
+mod netlink;
+mod port;
 pub mod runtime;
 
 pub use config::{Config, Profile};

@@ -7,11 +7,16 @@ pub const SLOTS: u32 = 64;
 /// Receive queues of an interface that can be steered from.
 pub const QUEUES: u32 = 64;
 
+/// Bytes in a `struct steer_flow_key`.
+pub(super) const FLOW_KEY: usize = 40;
+/// Bytes in a `struct steer_port_key`.
+pub(super) const PORT_KEY: usize = 20;
+
 /// `struct steer_flow_key`.
-pub(super) struct FlowKey(pub(super) [u8; 40]);
+pub(super) struct FlowKey(pub(super) [u8; FLOW_KEY]);
 
 /// `struct steer_port_key`.
-pub(super) struct PortKey(pub(super) [u8; 20]);
+pub(super) struct PortKey(pub(super) [u8; PORT_KEY]);
 
 /// IPv4 as v4-mapped.
 fn sixteen(address: IpAddr) -> [u8; 16] {
@@ -23,7 +28,7 @@ fn sixteen(address: IpAddr) -> [u8; 16] {
 
 impl FlowKey {
     pub(super) fn new(protocol: u8, local: SocketAddr, remote: SocketAddr) -> Self {
-        let mut key = [0; 40];
+        let mut key = [0; FLOW_KEY];
         key[..16].copy_from_slice(&sixteen(local.ip()));
         key[16..32].copy_from_slice(&sixteen(remote.ip()));
         key[32..34].copy_from_slice(&local.port().to_be_bytes());
@@ -35,7 +40,7 @@ impl FlowKey {
 
 impl PortKey {
     pub(super) fn new(protocol: u8, local: SocketAddr) -> Self {
-        let mut key = [0; 20];
+        let mut key = [0; PORT_KEY];
         key[..16].copy_from_slice(&sixteen(local.ip()));
         key[16..18].copy_from_slice(&local.port().to_be_bytes());
         key[18] = protocol;

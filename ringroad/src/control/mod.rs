@@ -4,5 +4,7 @@ pub mod bypass;
 pub mod client;
 pub mod model;
 mod place;
+pub(crate) mod server;
 
 pub use bypass::register_bypass;
+pub(crate) use place::RUN_DIR;

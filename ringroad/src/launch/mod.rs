@@ -1,10 +1,17 @@
 //! Starts a program under Ringroad: opens what needs privilege, then becomes the program.
 
+mod library;
+
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 
 use crate::config::Config;
+use crate::control::server::make_directory;
 use crate::error::StartError;
+use crate::runtime;
 
 /// Opens the interfaces, loads the policy, and replaces this process by `command` with the shim loaded.
 ///
@@ -14,6 +21,56 @@ use crate::error::StartError;
 /// # Errors
 /// The step that failed with `config.strict`; and the program's own: not found, not executable.
 pub fn run(config: &Config, command: &[OsString]) -> Result<Infallible, StartError> {
-    let _ = config;
-    Err(StartError::new("starting", format!("{command:?} cannot be run")))
+    let [program, arguments @ ..] = command else {
+        return Err(StartError::new("starting the program", "none is named"));
+    };
+    let mut child = Command::new(program);
+    child.args(arguments);
+    match prepare(config) {
+        Ok(variables) => {
+            child.envs(variables);
+        }
+        Err(error) if config.strict => return Err(error),
+        Err(error) => eprintln!("ringroad: {error}; the program runs in the kernel"),
+    }
+    let error = child.exec();
+    Err(StartError::new(format!("starting {}", program.to_string_lossy()), error))
+}
+
+/// Opens everything; answers the variables that the program needs.
+fn prepare(config: &Config) -> Result<Vec<(&'static str, OsString)>, StartError> {
+    let library = library::find()?;
+    let port = runtime::open(config)?;
+    let fd = port.hand_over().map_err(|e| StartError::new("handing the port over", e))?;
+    // A program that drops its privilege cannot make it; without it `stat` looks elsewhere.
+    let _ = make_directory(Path::new(crate::control::RUN_DIR));
+    let mut variables = vec![
+        ("LD_PRELOAD", library::preload(&library, std::env::var_os("LD_PRELOAD").as_deref())),
+        ("RINGROAD_PORT", fd.to_string().into()),
+        ("RINGROAD_IFACE", config.interfaces.join(",").into()),
+        ("RINGROAD_PROFILE", config.profile.name().into()),
+        ("RINGROAD_LOG", config.log.as_str().to_ascii_lowercase().into()),
+        ("RINGROAD_STRICT", u8::from(config.strict).to_string().into()),
+        ("RINGROAD_FRAMES", config.frames.to_string().into()),
+        ("RINGROAD_LINGER_MS", config.linger.as_millis().to_string().into()),
+    ];
+    if let Some(spin) = config.spin {
+        variables.push(("RINGROAD_SPIN_US", spin.as_micros().to_string().into()));
+    }
+    if let Some(policy) = &config.policy {
+        variables.push(("RINGROAD_POLICY", absolute(policy)));
+    }
+    Ok(variables)
+}
+
+/// The program may change its directory.
+fn absolute(path: &Path) -> OsString {
+    std::path::absolute(path).map_or_else(|_| path.as_os_str().to_owned(), OsString::from)
+}
+
+/// The name of the shim.
+const LIBRARY: &str = "libringroad_preload.so";
+
+fn is_library(name: &OsStr) -> bool {
+    Path::new(name).file_name() == Some(OsStr::new(LIBRARY))
 }

@@ -1,11 +1,13 @@
 //! What the lock guards: the stack, its interfaces, and what its outputs turn into.
 
 use nic::{Burst, Doorbell, Nic};
-use stack::control::Request;
+use stack::control::{ControlEvent, Request};
 use stack::engine::Stack;
 use stack::time::Instant;
 use stack::types::IfaceId;
 
+use super::bell::Bell;
+use super::steer::Steer;
 use super::{API_COOKIE, Sleepers, WakeObserver};
 
 /// Frames taken from an interface at a time.
@@ -15,11 +17,8 @@ const RING_AFTER_FRAMES: usize = 32;
 /// Kicks in a row before the rest is left to the next turn.
 const KICKS: usize = 16;
 
-/// Tells the steering programs what the stack wants.
-pub(crate) trait Steer: Send {
-    /// Carries out a steering request; others are not its business.
-    fn steer(&mut self, request: &Request) -> std::io::Result<()>;
-}
+/// A full ring is tried again after this long.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// An interface that the stack drives.
 pub(crate) struct Link {
@@ -36,12 +35,19 @@ pub(crate) struct Core {
     pub(crate) sleepers: Sleepers,
     /// Neighbours that somebody should resolve.
     pub(crate) unresolved: Vec<Request>,
+    /// Wakes the helper thread.
+    pub(crate) helper: Option<Bell>,
+    /// The helper sleeps until it is alerted.
+    pub(crate) helper_dozes: bool,
+    /// The port is given back: the rings are not ours to touch.
+    pub(crate) stopped: bool,
     burst: Burst,
     /// Frames in the rings that no kick has covered.
     unkicked: usize,
     /// How long frames may wait for company.
     hold: std::time::Duration,
-    last_poll: Instant,
+    /// When the application last polled.
+    pub(crate) last_poll: Instant,
 }
 
 impl Core {
@@ -58,6 +64,9 @@ impl Core {
             observer: None,
             sleepers: Sleepers::default(),
             unresolved: Vec::new(),
+            helper: None,
+            helper_dozes: false,
+            stopped: false,
             burst: Burst::with_capacity(BURST),
             unkicked: 0,
             hold,
@@ -65,9 +74,18 @@ impl Core {
         }
     }
 
-    /// One turn: receive, timers, outputs, doorbell.
+    /// A turn of the application: [`Core::turn`], noted.
+    #[inline]
     pub(crate) fn poll(&mut self, now: Instant) {
         self.last_poll = now;
+        self.turn(now);
+    }
+
+    /// One turn: receive, timers, outputs, doorbell.
+    pub(crate) fn turn(&mut self, now: Instant) {
+        if self.stopped {
+            return;
+        }
         for link in &mut self.links {
             link.nic.reap(self.stack.pool_mut());
             link.nic.rx(self.stack.pool_mut(), &mut self.burst, BURST);
@@ -78,14 +96,13 @@ impl Core {
         if self.stack.next_deadline() <= now {
             self.stack.expire(now);
         }
-        self.drain(now);
+        self.drain();
         self.ring();
     }
 
     /// Carries out what the stack asks: requests, then frames, then wake-ups.
     #[inline]
-    pub(crate) fn drain(&mut self, now: Instant) {
-        let _ = now;
+    pub(crate) fn drain(&mut self) {
         while let Some(request) = self.stack.next_request() {
             self.request(request);
         }
@@ -101,9 +118,22 @@ impl Core {
         }
     }
 
+    /// The kernel's control plane changed.
+    pub(crate) fn control(&mut self, now: Instant, event: ControlEvent) {
+        if let Err(error) = self.steer.control(&event) {
+            tracing::warn!(?event, %error, "steering");
+        }
+        self.stack.control(now, event);
+    }
+
     fn request(&mut self, request: Request) {
         match request {
-            Request::Neighbour { .. } => self.unresolved.push(request),
+            Request::Neighbour { .. } => {
+                self.unresolved.push(request);
+                if let Some(bell) = &self.helper {
+                    bell.ring();
+                }
+            }
             _ => {
                 if let Err(error) = self.steer.steer(&request) {
                     tracing::warn!(?request, %error, "steering");
@@ -113,6 +143,9 @@ impl Core {
     }
 
     fn transmit(&mut self, at: usize) {
+        if self.stopped {
+            return;
+        }
         let link = &mut self.links[at];
         let Some((pool, queue)) = self.stack.tx_queue(link.iface) else { return };
         let mut kicked = false;
@@ -159,6 +192,31 @@ impl Core {
             && (self.unkicked >= RING_AFTER_FRAMES || now.since(self.last_poll) >= self.hold)
         {
             self.ring();
+        }
+    }
+
+    /// When a thread that watches the interfaces has to look again at the latest.
+    pub(crate) fn wake_at(&self, now: Instant) -> Instant {
+        let deadline = self.stack.next_deadline();
+        // A ring that was full when the doorbell rang last is tried again soon: nothing announces room.
+        if self.unkicked == 0 { deadline } else { deadline.min(now + RETRY) }
+    }
+
+    /// Whether anything can happen without a call of the application.
+    pub(crate) fn lives(&self) -> bool {
+        self.unkicked > 0
+            || self.stack.next_deadline() != Instant::NEVER
+            || self.stack.sockets().next().is_some()
+    }
+
+    /// Nobody polls for now: the helper has to look after the stack.
+    #[inline]
+    pub(crate) fn alert_helper(&mut self) {
+        if self.helper_dozes && !self.sleepers.app_leads() && self.lives() {
+            self.helper_dozes = false;
+            if let Some(bell) = &self.helper {
+                bell.ring();
+            }
         }
     }
 }

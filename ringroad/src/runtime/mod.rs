@@ -4,23 +4,37 @@
 //! [`Runtime::wait`] polls the interfaces until the caller is satisfied or time is up. A helper thread steps
 //! in only when nobody else does.
 
+mod bell;
+mod block;
 mod core;
+mod exit;
+mod helper;
 mod observe;
+mod report;
+mod signals;
 mod sleepers;
+mod start;
+mod steer;
+mod thread;
 mod turn;
 mod wait;
+mod watch;
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use stack::time::Instant;
 
-use crate::config::Config;
-use crate::error::StartError;
+use crate::control::model::InterfaceReport;
+use crate::port::Claimed;
 
-pub(crate) use self::core::{Core, Link, Steer};
+use self::core::Core;
 pub use observe::{API_COOKIE, WakeObserver};
 pub use sleepers::Sleepers;
+pub(crate) use start::open;
+pub use start::prepare;
 pub use turn::Turn;
 pub use wait::{Spin, Wait, Waited};
 
@@ -29,22 +43,20 @@ static CURRENT: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
 /// The stack of this process with everything that drives it.
 pub struct Runtime {
     core: Mutex<Core>,
-    spin: std::time::Duration,
+    /// Threads that wait for the lock.
+    queued: AtomicUsize,
+    spin: Duration,
+    /// Whether to spin even when it does not pay.
+    spin_always: bool,
+    /// How long exit waits for orphans.
+    linger: Duration,
+    interfaces: Vec<InterfaceReport>,
+    /// The port, as long as the process drives it.
+    claimed: Mutex<Option<Claimed>>,
+    control_socket: Mutex<Option<PathBuf>>,
 }
 
 impl Runtime {
-    /// Starts the runtime of this process, or answers the one that runs already.
-    ///
-    /// # Errors
-    /// The step that failed: no interface, no privilege, a port that another live process owns …
-    pub fn start(config: &Config) -> Result<&'static Runtime, StartError> {
-        if let Some(running) = Self::current() {
-            return Ok(running);
-        }
-        let _ = config;
-        Err(StartError::new("starting", "no interface could be opened"))
-    }
-
     /// The runtime of this process, when one runs.
     #[inline]
     pub fn current() -> Option<&'static Runtime> {
@@ -56,7 +68,27 @@ impl Runtime {
     /// Takes the lock for a few calls. Do not block, and do not call `wait`, while it is held.
     #[inline]
     pub fn lock(&self) -> Turn<'_> {
-        Turn::new(self.core.lock().unwrap_or_else(PoisonError::into_inner))
+        let core = self.core.try_lock().unwrap_or_else(|_| {
+            self.queued.fetch_add(1, Ordering::Relaxed);
+            let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            core
+        });
+        Turn::new(core)
+    }
+
+    /// The lock for a look that causes nothing, so that nobody has to be alerted afterwards.
+    fn lock_quietly(&self) -> Turn<'_> {
+        let mut turn = self.lock();
+        turn.helps();
+        turn
+    }
+
+    /// A thread that spins takes the lock all the time: others that want it go first.
+    fn let_others_in(&self) {
+        if self.queued.load(Ordering::Relaxed) > 0 {
+            std::thread::yield_now();
+        }
     }
 
     /// The time of the stack's clock (CLOCK_MONOTONIC).
@@ -76,6 +108,7 @@ impl Runtime {
         // The parent's runtime is left as it is in our copy of the memory: its frames are shared with the
         // parent and its threads do not exist here, so nothing of it may be touched or dropped.
         CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+        thread::forked();
     }
 }
 

@@ -14,11 +14,13 @@ use super::{Sleepers, WakeObserver, now};
 pub struct Turn<'a> {
     core: MutexGuard<'a, Core>,
     now: Option<Instant>,
+    /// The thread waits: it polls again by itself, soon.
+    polls: bool,
 }
 
 impl<'a> Turn<'a> {
     pub(super) fn new(core: MutexGuard<'a, Core>) -> Self {
-        Self { core, now: None }
+        Self { core, now: None, polls: false }
     }
 
     /// The stack.
@@ -54,9 +56,24 @@ impl<'a> Turn<'a> {
 
     /// Sends what is queued and rings the doorbell, without receiving.
     pub fn flush(&mut self) {
-        let now = self.now();
-        self.core.drain(now);
+        self.core.drain();
         self.core.ring();
+    }
+
+    /// The thread polls, until [`Turn::app_goes`]: nobody has to do it in its place.
+    pub(super) fn app_polls(&mut self) {
+        self.polls = true;
+        self.core.sleepers.dismiss_guest();
+    }
+
+    /// The thread is the helper: nobody has to be alerted.
+    pub(super) fn helps(&mut self) {
+        self.polls = true;
+    }
+
+    /// The thread goes back to the application.
+    pub(super) fn app_goes(&mut self) {
+        self.polls = false;
     }
 
     pub(super) fn core(&mut self) -> &mut Core {
@@ -67,7 +84,12 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let now = self.now();
-        self.core.drain(now);
+        self.core.drain();
         self.core.ring_if_due(now);
+        let deadline = self.core.stack.next_deadline();
+        self.core.sleepers.hurry(deadline);
+        if !self.polls {
+            self.core.alert_helper();
+        }
     }
 }

@@ -1,11 +1,19 @@
 //! The one place that waits.
 
-use std::sync::atomic::AtomicU64;
+use std::hint;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use stack::time::Instant;
 
+use super::block::{input, ppoll};
+use super::sleepers::SleeperId;
+use super::thread::Kept;
 use super::{Runtime, Turn};
+
+/// The longest sleep of a thread that could not make its bell: it has to look by itself.
+const BLIND_SLEEP: Duration = Duration::from_millis(1);
 
 /// How long to spin before blocking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,15 +61,187 @@ pub enum Waited<R> {
 
 impl Runtime {
     /// Polls the interfaces and asks `ready` until it answers, a kernel descriptor is ready, the deadline has
-    /// passed or a signal came. Looks at least once at everything. `ready` runs under the lock and must be
-    /// quick; it is asked once a turn.
-    pub fn wait<R>(&self, wait: Wait<'_>, mut ready: impl FnMut(&mut Turn<'_>) -> Option<R>) -> Waited<R> {
-        let _ = (wait.kernel, self.spin);
-        let mut turn = self.lock();
-        turn.poll();
-        match ready(&mut turn) {
-            Some(r) => Waited::Ready(r),
-            None => Waited::TimedOut,
+    /// passed or a signal came. Looks at least once at everything. `ready` runs under the lock, once a turn,
+    /// and must be quick.
+    pub fn wait<R>(&self, wait: Wait<'_>, ready: impl FnMut(&mut Turn<'_>) -> Option<R>) -> Waited<R> {
+        let handlers = wait.handlers.map_or(0, |h| h.load(Ordering::Relaxed));
+        let mut waiting = Waiting { runtime: self, wait, kept: Kept::take(), id: None, handlers };
+        let waited = waiting.run(ready);
+        waiting.kept.keep();
+        waited
+    }
+
+    /// The application closed a kernel descriptor that it may have waited for (an epoll descriptor): what
+    /// the threads keep of it is dropped.
+    pub fn forget_kernel_fd() {
+        super::watch::forget();
+    }
+}
+
+struct Waiting<'r, 'w> {
+    runtime: &'r Runtime,
+    wait: Wait<'w>,
+    kept: Box<Kept>,
+    /// Our place among the sleepers, once we slept.
+    id: Option<SleeperId>,
+    /// The count of signal handlers when the wait began.
+    handlers: u64,
+}
+
+/// What a sleep brought.
+enum Slept {
+    /// Something of ours, or nothing.
+    On,
+    /// A kernel descriptor is ready.
+    Kernel,
+    /// A signal.
+    Signal,
+}
+
+impl<'r> Waiting<'r, '_> {
+    fn run<R>(&mut self, mut ready: impl FnMut(&mut Turn<'_>) -> Option<R>) -> Waited<R> {
+        self.kept.begin(self.wait.kernel);
+        let mut slept = None;
+        let mut spin: Option<(Instant, Duration)> = None;
+        loop {
+            let mut turn = self.turn();
+            turn.poll();
+            let now = turn.now();
+            if let Some(r) = ready(&mut turn) {
+                self.leave(&mut turn);
+                drop(turn);
+                self.settle(spin, &slept);
+                return Waited::Ready(r);
+            }
+            let over = self.wait.deadline.is_some_and(|d| d <= now);
+            match slept {
+                Some(Slept::Kernel) => return self.end(turn, Waited::Kernel),
+                Some(Slept::Signal) => return self.end(turn, Waited::Interrupted),
+                _ if over && slept.is_some() => return self.end(turn, Waited::TimedOut),
+                _ => {}
+            }
+            let (since, budget) = *spin.get_or_insert_with(|| (now, self.budget()));
+            if over || (slept.is_none() && now.since(since) < budget) {
+                drop(turn);
+                if let Some(waited) = self.look_aside(over) {
+                    let turn = self.turn();
+                    return self.end(turn, waited);
+                }
+                continue;
+            }
+            if slept.is_none() && !budget.is_zero() {
+                self.kept.pays.wasted();
+            }
+            slept = Some(self.sleep(turn));
+        }
+    }
+
+    /// The lock, for a thread that polls: a helper that leads is sent away, and our own bell silenced.
+    fn turn(&mut self) -> Turn<'r> {
+        let mut turn = self.runtime.lock();
+        turn.app_polls();
+        if let Some(id) = self.id
+            && turn.sleepers().woke(id)
+            && let Some(bell) = &self.kept.bell
+        {
+            bell.quiet();
+        }
+        turn
+    }
+
+    fn budget(&mut self) -> Duration {
+        match self.wait.spin {
+            Spin::Never => Duration::ZERO,
+            Spin::For(d) => d,
+            Spin::Profile if self.runtime.spin_always => self.runtime.spin,
+            Spin::Profile => self.kept.pays.next(self.runtime.spin),
+        }
+    }
+
+    /// Between two turns of a spin, or at its end when `over`: the kernel's descriptors, signals.
+    fn look_aside<R>(&mut self, over: bool) -> Option<Waited<R>> {
+        let kernel = &mut *self.wait.kernel;
+        if if over { self.kept.look(kernel) } else { self.kept.glance(kernel) } {
+            return Some(Waited::Kernel);
+        }
+        if over {
+            return Some(Waited::TimedOut);
+        }
+        if self.wait.handlers.is_some_and(|h| h.load(Ordering::Relaxed) != self.handlers) {
+            return Some(Waited::Interrupted);
+        }
+        self.runtime.let_others_in();
+        hint::spin_loop();
+        None
+    }
+
+    /// Blocks until something happens.
+    fn sleep(&mut self, mut turn: Turn<'_>) -> Slept {
+        let now = turn.now();
+        let mut until = self.wait.deadline.unwrap_or(Instant::NEVER);
+        let core = turn.core();
+        let kernel = self.wait.kernel.len();
+        let fds = &mut self.kept.fds;
+        fds.clear();
+        fds.extend_from_slice(self.wait.kernel);
+        let mut leads = true;
+        if let Some(bell) = &self.kept.bell {
+            let keys = self.wait.keys;
+            let id = *self.id.get_or_insert_with(|| core.sleepers.enter(bell.clone(), keys, false));
+            core.sleepers.sleep_until(id, until);
+            leads = core.sleepers.leads(id);
+            fds.push(input(bell.raw()));
+        } else {
+            until = until.min(now + BLIND_SLEEP);
+        }
+        if leads {
+            until = until.min(core.wake_at(now));
+            fds.extend(core.links.iter().flat_map(|l| l.nic.wait_fds()).copied().map(input));
+        }
+        if let Some(id) = self.id {
+            core.sleepers.sleep_until(id, until);
+        }
+        drop(turn);
+        let timeout = (until != Instant::NEVER).then(|| until.since(now));
+        let result = ppoll(&mut self.kept.fds, timeout, self.wait.sigmask);
+        self.after(result, kernel)
+    }
+
+    fn after(&mut self, result: io::Result<usize>, kernel: usize) -> Slept {
+        if let Err(e) = result {
+            return if e.kind() == io::ErrorKind::Interrupted { Slept::Signal } else { Slept::On };
+        }
+        let mut ready = false;
+        for (theirs, ours) in self.wait.kernel.iter_mut().zip(&self.kept.fds[..kernel]) {
+            theirs.revents = ours.revents;
+            ready |= ours.revents != 0;
+        }
+        if ready { Slept::Kernel } else { Slept::On }
+    }
+
+    fn end<R>(&mut self, mut turn: Turn<'_>, waited: Waited<R>) -> Waited<R> {
+        self.leave(&mut turn);
+        waited
+    }
+
+    fn leave(&mut self, turn: &mut Turn<'_>) {
+        turn.app_goes();
+        if let Some(id) = self.id.take()
+            && turn.sleepers().leave(id)
+            && let Some(bell) = &self.kept.bell
+        {
+            bell.quiet();
+        }
+    }
+
+    /// The stack is ready: note whether spinning paid, and what the kernel's descriptors say.
+    fn settle(&mut self, spin: Option<(Instant, Duration)>, slept: &Option<Slept>) {
+        match slept {
+            None if spin.is_some() => self.kept.pays.paid(),
+            _ => {}
+        }
+        if !matches!(slept, Some(Slept::Kernel)) {
+            self.kept.look(self.wait.kernel);
         }
     }
 }

@@ -31,6 +31,13 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("af-xdp/src/sys.rs", "system calls of AF_XDP and bpf"),
     ("af-xdp/tests/lab/net.rs", "threads in network namespaces"),
     ("nic/src/arena.rs", "the memory frames live in"),
+    ("ringroad/src/netlink/device.rs", "SO_BINDTODEVICE"),
+    ("ringroad/src/port/fds.rs", "descriptors known by number"),
+    ("ringroad/src/port/header.rs", "words shared between processes"),
+    ("ringroad/src/runtime/block.rs", "ppoll"),
+    ("ringroad/src/runtime/mod.rs", "the one runtime of the process, left behind by fork"),
+    ("ringroad/src/runtime/signals.rs", "signal masks"),
+    ("ringroad/src/runtime/watch.rs", "io_uring submissions"),
     ("tests/lab/src/sys.rs", "namespaces, packet sockets, signals"),
 ];
 

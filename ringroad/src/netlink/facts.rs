@@ -1,0 +1,150 @@
+//! What netlink messages say, in the stack's terms.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType,
+};
+use stack::control::{MacAddr, Route};
+use stack::types::IfaceId;
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkFact {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mac: MacAddr,
+    pub(crate) mtu: u32,
+    /// IFF_UP and carrier.
+    pub(crate) up: bool,
+    pub(crate) loopback: bool,
+}
+
+pub(crate) fn link(message: &LinkMessage) -> LinkFact {
+    let flags = message.header.flags;
+    let mut fact = LinkFact {
+        index: message.header.index,
+        up: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
+        loopback: flags.contains(LinkFlags::Loopback),
+        ..LinkFact::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => fact.name.clone_from(name),
+            LinkAttribute::Address(mac) => fact.mac = mac.as_slice().try_into().unwrap_or_default(),
+            LinkAttribute::Mtu(mtu) => fact.mtu = *mtu,
+            _ => {}
+        }
+    }
+    fact
+}
+
+/// Interface, address, bits of its network. On a point-to-point link the local end counts.
+pub(crate) fn address(message: &AddressMessage) -> Option<(IfaceId, IpAddr, u8)> {
+    let local = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Local(ip) => Some(*ip),
+        _ => None,
+    });
+    let any = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Address(ip) => Some(*ip),
+        _ => None,
+    });
+    Some((IfaceId(message.header.index), local.or(any)?, message.header.prefix_len))
+}
+
+/// What the kernel knows of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NeighbourFact {
+    /// Its link address; `stale` when it was not confirmed lately.
+    Known { mac: MacAddr, stale: bool },
+    /// It did not answer.
+    Failed,
+    /// It is being asked, or it needs no resolution.
+    Pending,
+}
+
+pub(crate) fn neighbour(message: &NeighbourMessage) -> Option<(IfaceId, IpAddr, NeighbourFact)> {
+    let mut address = None;
+    let mut mac = None;
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => address = Some(IpAddr::V4(*ip)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
+            _ => {}
+        }
+    }
+    let known = |stale| mac.map_or(NeighbourFact::Pending, |mac| NeighbourFact::Known { mac, stale });
+    let fact = match message.header.state {
+        NeighbourState::Failed => NeighbourFact::Failed,
+        NeighbourState::Stale => known(true),
+        NeighbourState::Reachable
+        | NeighbourState::Delay
+        | NeighbourState::Probe
+        | NeighbourState::Permanent => known(false),
+        _ => NeighbourFact::Pending,
+    };
+    Some((IfaceId(message.header.ifindex), address?, fact))
+}
+
+/// A route with its metric; several for a route of several next hops.
+pub(crate) fn routes(message: &RouteMessage) -> Vec<(u32, Route)> {
+    let header = &message.header;
+    if header.kind != RouteType::Unicast || table(message) != u32::from(RouteHeader::RT_TABLE_MAIN) {
+        return Vec::new();
+    }
+    let mut route = Route {
+        network: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        prefix: header.destination_prefix_length,
+        gateway: None,
+        iface: IfaceId(0),
+        source: None,
+        mtu: None,
+    };
+    let mut metric = 0;
+    let mut hops = Vec::new();
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => route.network = (*ip).into(),
+            RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => route.source = Some((*ip).into()),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Metrics(list) => {
+                route.mtu = list.iter().find_map(|m| match m {
+                    RouteMetric::Mtu(mtu) => u16::try_from(*mtu).ok(),
+                    _ => None,
+                });
+            }
+            RouteAttribute::MultiPath(list) => {
+                hops.extend(list.iter().map(|h| (h.interface_index, gateway(&h.attributes))));
+            }
+            RouteAttribute::Oif(index) => hops.push((*index, gateway(&message.attributes))),
+            _ => {}
+        }
+    }
+    hops.into_iter()
+        .map(|(index, gateway)| (metric, Route { iface: IfaceId(index), gateway, ..route.clone() }))
+        .collect()
+}
+
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|a| match a {
+        RouteAttribute::Gateway(RouteAddress::Inet(ip)) => Some((*ip).into()),
+        _ => None,
+    })
+}
+
+/// The table of a route: the attribute, since the header's byte is too small for many.
+fn table(message: &RouteMessage) -> u32 {
+    message
+        .attributes
+        .iter()
+        .find_map(|a| match a {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        })
+        .unwrap_or(message.header.table.into())
+}

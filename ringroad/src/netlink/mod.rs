@@ -1,0 +1,140 @@
+//! The kernel's control plane, followed: links, addresses, routes and neighbours, and neighbours resolved by
+//! asking the kernel. Works without privilege.
+
+mod channel;
+mod device;
+mod facts;
+mod mirror;
+mod prober;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::RawFd;
+
+use stack::control::ControlEvent;
+use stack::types::IfaceId;
+
+use crate::config::Candidate;
+use channel::{Dumps, Heard, Notices, Table};
+use facts::LinkFact;
+use mirror::Mirror;
+use prober::Prober;
+
+/// An interface that the stack drives, with what only its driver knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Driven {
+    pub(crate) iface: IfaceId,
+    /// Frames may be sent with unfinished checksums.
+    pub(crate) tx_checksum: bool,
+    /// The longest IP packet that the driver can take.
+    pub(crate) max_packet: usize,
+}
+
+impl Driven {
+    fn event(&self, link: &LinkFact) -> ControlEvent {
+        let mtu = self.max_packet.min(link.mtu as usize).min(usize::from(u16::MAX)) as u16;
+        ControlEvent::Iface {
+            iface: self.iface,
+            mac: link.mac,
+            mtu,
+            up: link.up,
+            tx_checksum: self.tx_checksum,
+        }
+    }
+}
+
+/// The kernel's tables, followed for one stack.
+pub(crate) struct Netlink {
+    notices: Notices,
+    dumps: Dumps,
+    mirror: Mirror,
+    prober: Prober,
+    driven: Vec<Driven>,
+}
+
+impl Netlink {
+    /// Begins to follow; `events` gets the state of everything.
+    pub(crate) fn open(driven: Vec<Driven>, events: &mut Vec<ControlEvent>) -> io::Result<Self> {
+        // Listening begins before the tables are read, so nothing falls between.
+        let notices = Notices::open()?;
+        let mut all = Self {
+            notices,
+            dumps: Dumps::open()?,
+            mirror: Mirror::default(),
+            prober: Prober::default(),
+            driven,
+        };
+        all.read_all(events)?;
+        Ok(all)
+    }
+
+    /// Readable when something changed.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.notices.fd()
+    }
+
+    /// Takes in what changed; events for the stack are appended.
+    pub(crate) fn follow(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
+        let Self { notices, mirror, driven, .. } = self;
+        let (mut routes, mut overrun) = (false, false);
+        notices.drain(|heard| match heard {
+            Heard::Message(message) => routes |= mirror.apply(&message, driven, events).routes,
+            Heard::Overrun => overrun = true,
+        });
+        if overrun {
+            return self.read_all(events);
+        }
+        if routes {
+            let table = self.dumps.all(Table::Routes)?;
+            self.mirror.routing(&table, events);
+        }
+        Ok(())
+    }
+
+    /// Makes the kernel resolve a neighbour; the answer comes as a notification.
+    pub(crate) fn resolve(&mut self, iface: IfaceId, address: Ipv4Addr) {
+        let name = self.mirror.name_of(iface).unwrap_or_default();
+        if let Err(error) = self.prober.probe(iface, name, address) {
+            tracing::debug!(%address, %error, "asking the kernel for a neighbour");
+        }
+    }
+
+    /// Has the kernel confirm the neighbours it has not heard of lately: it does not see our traffic.
+    pub(crate) fn refresh(&mut self) {
+        let stale: Vec<_> = self.mirror.stale().collect();
+        for (iface, address) in stale {
+            if let IpAddr::V4(address) = address {
+                self.resolve(iface, address);
+            }
+        }
+    }
+
+    fn read_all(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
+        let mut fresh = Mirror::default();
+        for table in [Table::Links, Table::Addresses, Table::Neighbours] {
+            for message in self.dumps.all(table)? {
+                fresh.apply(&message, &self.driven, events);
+            }
+        }
+        fresh.routing(&self.dumps.all(Table::Routes)?, events);
+        self.mirror.replaced_by(fresh, &self.driven, events);
+        Ok(())
+    }
+}
+
+/// The interfaces that could be accelerated: up, not the loopback, with an IPv4 address.
+///
+/// # Errors
+/// The operating system's, from netlink.
+pub(crate) fn candidates() -> io::Result<Vec<Candidate>> {
+    let mut dumps = Dumps::open()?;
+    let mut mirror = Mirror::default();
+    for table in [Table::Links, Table::Addresses] {
+        for message in dumps.all(table)? {
+            mirror.apply(&message, &[], &mut Vec::new());
+        }
+    }
+    let usable =
+        mirror.interfaces().filter(|(link, addresses)| link.up && !link.loopback && !addresses.is_empty());
+    Ok(usable.map(|(link, addresses)| Candidate { name: link.name.clone(), addresses }).collect())
+}

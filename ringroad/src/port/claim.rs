@@ -1,0 +1,130 @@
+//! Who drives a port: one process at a time, named by pid and start time, so that a dead one is known.
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A process: its pid, and the low half of its start time in clock ticks since boot, which tells it from
+/// another that got the same pid later. Zero is nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) pid: u32,
+    start: u32,
+}
+
+impl Owner {
+    /// This process.
+    pub(crate) fn this() -> Self {
+        let pid = std::process::id();
+        Self { pid, start: start_time(pid).map_or(0, |(start, _)| start) }
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        (word != 0).then_some(Self { pid: (word >> 32) as u32, start: word as u32 })
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.pid) << 32 | u64::from(self.start)
+    }
+
+    /// Whether the process still runs. Without /proc (a chroot) the pid alone must do.
+    fn lives(self) -> bool {
+        let Some(pid) = rustix::process::Pid::from_raw(self.pid as i32) else { return false };
+        if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
+            return false;
+        }
+        match start_time(self.pid) {
+            Some((start, zombie)) => !zombie && (start == self.start || self.start == 0),
+            None => true,
+        }
+    }
+}
+
+/// Makes this process the owner.
+///
+/// # Errors
+/// The live process that is.
+pub(super) fn claim(word: &AtomicU64) -> Result<(), Owner> {
+    claim_for(word, Owner::this(), Owner::lives)
+}
+
+fn claim_for(word: &AtomicU64, this: Owner, lives: impl Fn(Owner) -> bool) -> Result<(), Owner> {
+    let mut seen = word.load(Ordering::Acquire);
+    loop {
+        if let Some(owner) = Owner::from_word(seen)
+            && owner != this
+            && lives(owner)
+        {
+            return Err(owner);
+        }
+        match word.compare_exchange(seen, this.word(), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Ok(()),
+            Err(other) => seen = other,
+        }
+    }
+}
+
+/// Gives the port up, if this process has it.
+pub(super) fn release(word: &AtomicU64) {
+    let this = Owner::this().word();
+    // Somebody else's claim stays.
+    let _ = word.compare_exchange(this, 0, Ordering::AcqRel, Ordering::Relaxed);
+}
+
+/// When a process began, and whether it is dead but not yet reaped.
+fn start_time(pid: u32) -> Option<(u32, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&stat)
+}
+
+/// proc_pid_stat(5): the command in parentheses may hold anything; the state comes behind the last one, the
+/// start time is the 22nd field.
+fn parse_stat(stat: &str) -> Option<(u32, bool)> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    let mut fields = behind.split_ascii_whitespace();
+    let state = fields.next()?;
+    let start: u64 = fields.nth(18)?.parse().ok()?;
+    Some((start as u32, matches!(state, "Z" | "X")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Owner = Owner { pid: 100, start: 7 };
+    const B: Owner = Owner { pid: 200, start: 8 };
+
+    #[test]
+    fn one_process_owns_until_it_dies() {
+        let word = AtomicU64::new(0);
+        assert_eq!(claim_for(&word, A, |_| true), Ok(()));
+        assert_eq!(claim_for(&word, A, |_| true), Ok(()), "again: it has it");
+        assert_eq!(claim_for(&word, B, |_| true), Err(A));
+        assert_eq!(claim_for(&word, B, |_| false), Ok(()), "a dead owner is taken over");
+        assert_eq!(Owner::from_word(word.load(Ordering::Relaxed)), Some(B));
+    }
+
+    #[test]
+    fn the_same_pid_later_is_another_process() {
+        assert!(Owner::this().lives());
+        let earlier = Owner { start: Owner::this().start.wrapping_add(1), ..Owner::this() };
+        assert!(!earlier.lives());
+        assert!(!Owner { pid: i32::MAX as u32, start: 1 }.lives());
+    }
+
+    #[test]
+    fn a_release_leaves_the_claim_of_others() {
+        let word = AtomicU64::new(A.word());
+        release(&word);
+        assert_eq!(word.load(Ordering::Relaxed), A.word());
+        word.store(Owner::this().word(), Ordering::Relaxed);
+        release(&word);
+        assert_eq!(word.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_command_may_hold_parentheses_and_spaces() {
+        let stat = "12 (a) b) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
+        assert_eq!(parse_stat(stat), Some((4242, true)));
+        assert_eq!(parse_stat("12 (x) R 1"), None);
+    }
+}

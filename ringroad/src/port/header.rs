@@ -1,0 +1,102 @@
+//! The first page of a port's file: what it is, and which process drives it.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+/// "RINGROAD" as bytes in memory.
+const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
+/// Changes with the meaning of any word.
+const VERSION: u64 = 1;
+
+/// Bytes in front of the texts.
+pub(super) const HEADER: usize = 4096;
+
+/// The words of the header, by place.
+#[derive(Clone, Copy)]
+enum Word {
+    Magic,
+    Version,
+    Owner,
+    PartsLen,
+    PolicyLen,
+    ArenaBase,
+    Frames,
+    FrameSize,
+}
+
+/// How the file is laid out: header, description of the descriptors, policy text, arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) parts_len: u64,
+    pub(super) policy_len: u64,
+    /// Where the arena begins; a multiple of the page size.
+    pub(super) arena_base: u64,
+    pub(super) frames: u32,
+    pub(super) frame_size: u32,
+}
+
+/// The header, mapped.
+#[derive(Debug)]
+pub(super) struct Header {
+    map: MmapRaw,
+}
+
+impl Header {
+    /// Maps the header of a file that is long enough for it.
+    pub(super) fn map(file: &File) -> io::Result<Self> {
+        if file.metadata()?.len() < HEADER as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too short"));
+        }
+        Ok(Self { map: MmapOptions::new().len(HEADER).map_raw(file)? })
+    }
+
+    /// Makes the header that of a port.
+    pub(super) fn write(&self, layout: &Layout) {
+        let set = |word, value| self.word(word).store(value, Ordering::Relaxed);
+        set(Word::Version, VERSION);
+        set(Word::PartsLen, layout.parts_len);
+        set(Word::PolicyLen, layout.policy_len);
+        set(Word::ArenaBase, layout.arena_base);
+        set(Word::Frames, layout.frames.into());
+        set(Word::FrameSize, layout.frame_size.into());
+        self.word(Word::Magic).store(MAGIC, Ordering::Release);
+    }
+
+    /// Reads what [`Header::write`] wrote.
+    pub(super) fn read(&self) -> io::Result<Layout> {
+        let get = |word| self.word(word).load(Ordering::Acquire);
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        if get(Word::Magic) != MAGIC {
+            return Err(invalid("it is not a port"));
+        }
+        if get(Word::Version) != VERSION {
+            return Err(invalid("it was made by another version of ringroad"));
+        }
+        let small = |word| u32::try_from(get(word)).map_err(|_| invalid("its frames make no sense"));
+        Ok(Layout {
+            parts_len: get(Word::PartsLen),
+            policy_len: get(Word::PolicyLen),
+            arena_base: get(Word::ArenaBase),
+            frames: small(Word::Frames)?,
+            frame_size: small(Word::FrameSize)?,
+        })
+    }
+
+    /// The word that names the process that drives the port.
+    pub(super) fn owner(&self) -> &AtomicU64 {
+        self.word(Word::Owner)
+    }
+
+    fn word(&self, word: Word) -> &AtomicU64 {
+        let at = word as usize * size_of::<u64>();
+        debug_assert!(at + size_of::<u64>() <= HEADER);
+        // SAFETY: `at` lies inside the mapping, which is `HEADER` bytes long.
+        let place = unsafe { self.map.as_mut_ptr().add(at) };
+        // SAFETY: the mapping is page-aligned and `at` a multiple of eight, so the place is aligned; it lives
+        // as long as `self`, and every process touches it with atomic operations only.
+        unsafe { AtomicU64::from_ptr(place.cast()) }
+    }
+}

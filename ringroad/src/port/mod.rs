@@ -1,0 +1,201 @@
+//! The port: what takes privilege to open and outlives a process image.
+//!
+//! A memfd holds a header, the description of the other descriptors, the policy's text and the frames; the
+//! AF_XDP sockets, the steering program's link and its maps are plain descriptors beside it. All of them
+//! survive `fork`, and `exec` when handed over. One process at a time drives it.
+
+mod claim;
+mod fds;
+mod header;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{IntoRawFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use af_xdp::{Options, PortParts, Road};
+use nic::{Arena, Pool};
+
+use crate::config::Config;
+use crate::error::StartError;
+use fds::borrow;
+use header::{HEADER, Header, Layout};
+
+/// Bytes in a frame: an MTU of 1500 with headroom, two to a page would leave too little.
+const FRAME_SIZE: u32 = 4096;
+/// Room for the description of the descriptors.
+const PARTS_ROOM: u64 = 60 * 1024;
+const PAGE: u64 = 4096;
+/// Descriptors kept away from those that the application gets: so many below its limit.
+const BELOW_LIMIT: u64 = 160;
+/// A higher limit changes nothing: tables of descriptors are as large as the highest one.
+const HIGHEST: u64 = 4096;
+
+/// The port that this process opened itself, as the number of its file.
+static OWN: AtomicI32 = AtomicI32::new(-1);
+
+/// A port, opened here or inherited; not yet driven.
+#[derive(Debug)]
+pub(crate) struct Port {
+    file: File,
+    header: Header,
+    layout: Layout,
+}
+
+/// A port that this process drives.
+pub(crate) struct Claimed {
+    port: Port,
+}
+
+/// What a claimed port is made of.
+pub(crate) struct Driving {
+    pub(crate) pool: Pool,
+    pub(crate) roads: Vec<Road>,
+}
+
+impl Port {
+    /// Opens the configured interfaces, with `policy` in the port for whoever drives it. Needs privilege.
+    pub(crate) fn open(config: &Config, policy: &str) -> Result<Self, StartError> {
+        let step = || format!("opening {}", config.interfaces.join(", "));
+        let base = (HEADER as u64 + PARTS_ROOM + policy.len() as u64).next_multiple_of(PAGE);
+        let layout = Layout {
+            parts_len: 0,
+            policy_len: policy.len() as u64,
+            arena_base: base,
+            frames: config.frames,
+            frame_size: FRAME_SIZE,
+        };
+        let (file, mut pool) = memory(&layout).map_err(|e| {
+            StartError::new(step(), e).remedy(format!(
+                "{} MiB are needed: RINGROAD_FRAMES sets it",
+                (u64::from(config.frames) * u64::from(FRAME_SIZE)) >> 20
+            ))
+        })?;
+        let names: Vec<&str> = config.interfaces.iter().map(String::as_str).collect();
+        let opened = af_xdp::Port::open(&mut pool, &names, &Options::default())
+            .map_err(|e| StartError::new(step(), e))?;
+        let parts = opened.inheritable(high_numbers()).map_err(|e| StartError::new(step(), e))?;
+        Self::write(file, layout, &parts.to_string(), policy).map_err(|e| StartError::new(step(), e))
+    }
+
+    fn write(file: File, mut layout: Layout, parts: &str, policy: &str) -> io::Result<Self> {
+        layout.parts_len = parts.len() as u64;
+        file.write_all_at(parts.as_bytes(), HEADER as u64)?;
+        file.write_all_at(policy.as_bytes(), HEADER as u64 + layout.parts_len)?;
+        let header = Header::map(&file)?;
+        header.write(&layout);
+        Ok(Self { file, header, layout })
+    }
+
+    /// Puts the port's file at a high number that an `exec` leaves open, for `RINGROAD_PORT`.
+    pub(crate) fn hand_over(self) -> io::Result<RawFd> {
+        let file = rustix::io::fcntl_dupfd_cloexec(&self.file, high_numbers())?;
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+        Ok(file.into_raw_fd())
+    }
+
+    /// Keeps the port for this process and its children, but for no program they execute.
+    pub(crate) fn keep(self) -> io::Result<()> {
+        let parts = self.parts()?;
+        for fd in descriptors(&parts) {
+            let fd = borrow(fd)?;
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+        }
+        let file = rustix::io::fcntl_dupfd_cloexec(&self.file, high_numbers())?;
+        OWN.store(file.into_raw_fd(), Ordering::Release);
+        Ok(())
+    }
+
+    /// The port of this process: the one it opened, or the one that the launcher handed over.
+    pub(crate) fn inherited(config: &Config) -> Option<Result<Self, StartError>> {
+        let own = OWN.load(Ordering::Acquire);
+        let fd = if own >= 0 { own } else { config.port.as_ref()?.parse().unwrap_or(-1) };
+        Some(Self::import(fd).map_err(|e| {
+            StartError::new("taking over the port", e)
+                .remedy("the program may have closed the descriptors that `ringroad run` gave it")
+        }))
+    }
+
+    fn import(fd: RawFd) -> io::Result<Self> {
+        let file: File = rustix::io::fcntl_dupfd_cloexec(borrow(fd)?, 0)?.into();
+        let header = Header::map(&file)?;
+        let layout = header.read()?;
+        Ok(Self { file, header, layout })
+    }
+
+    /// The policy's text.
+    pub(crate) fn policy(&self) -> io::Result<String> {
+        self.text(HEADER as u64 + self.layout.parts_len, self.layout.policy_len)
+    }
+
+    fn parts(&self) -> io::Result<PortParts> {
+        let text = self.text(HEADER as u64, self.layout.parts_len)?;
+        text.parse().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    }
+
+    fn text(&self, at: u64, len: u64) -> io::Result<String> {
+        let mut bytes = vec![0; usize::try_from(len.min(self.layout.arena_base)).unwrap_or_default()];
+        self.file.read_exact_at(&mut bytes, at)?;
+        String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    }
+
+    /// Makes this process the one that drives the port.
+    ///
+    /// # Errors
+    /// The pid of the live process that does.
+    pub(crate) fn claim(self) -> Result<Claimed, u32> {
+        claim::claim(self.header.owner()).map_err(|owner| owner.pid)?;
+        Ok(Claimed { port: self })
+    }
+}
+
+impl Claimed {
+    /// Takes the rings over, whoever drove them before.
+    pub(crate) fn drive(&self) -> Result<Driving, StartError> {
+        let step = "taking over the port";
+        let failed = |e: io::Error| StartError::new(step, e);
+        let layout = &self.port.layout;
+        let file = self.port.file.try_clone().map_err(failed)?;
+        let arena =
+            Arena::from_file(file, layout.arena_base, layout.frames, layout.frame_size).map_err(failed)?;
+        let mut pool = Pool::new(arena);
+        let parts = self.port.parts().map_err(failed)?;
+        let (roads, found) = af_xdp::Port::from_parts(&parts)
+            .and_then(|port| port.adopt(&mut pool))
+            .map_err(|e| StartError::new(step, e))?;
+        tracing::debug!(?found, "took the rings over");
+        Ok(Driving { pool, roads })
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        claim::release(self.port.header.owner());
+    }
+}
+
+/// The file of a port, and a pool over its arena.
+fn memory(layout: &Layout) -> io::Result<(File, Pool)> {
+    let fd = rustix::fs::memfd_create("ringroad-port", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let file = File::from(fd);
+    file.set_len(layout.arena_base + u64::from(layout.frames) * u64::from(layout.frame_size))?;
+    let arena = Arena::from_file(file.try_clone()?, layout.arena_base, layout.frames, layout.frame_size)?;
+    Ok((file, Pool::new(arena)))
+}
+
+/// The lowest number for descriptors that the application should not run into.
+fn high_numbers() -> RawFd {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(HIGHEST);
+    limit.min(HIGHEST).saturating_sub(BELOW_LIMIT).max(3) as RawFd
+}
+
+fn descriptors(parts: &PortParts) -> Vec<RawFd> {
+    let mut all = vec![parts.ledger];
+    for part in &parts.interfaces {
+        let s = &part.steering;
+        all.extend([s.link, s.xsks, s.flows, s.ports, s.counters]);
+        all.extend(part.sockets.iter().map(|x| x.fd));
+    }
+    all
+}

@@ -1,0 +1,47 @@
+//! The end: closed connections deliver what they have, within a bounded time, and the port is given back.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{CURRENT, Runtime, Spin, Wait};
+
+impl Runtime {
+    /// Waits until closed connections have delivered their data and their FIN, `limit` at most. True when
+    /// nothing is left.
+    pub fn drain(&self, limit: Duration) -> bool {
+        let deadline = Some(self.now() + limit);
+        let wait = Wait { deadline, spin: Spin::Never, ..Wait::default() };
+        let waited = self.wait(wait, |turn| (!turn.stack().busy()).then_some(()));
+        matches!(waited, super::Waited::Ready(()))
+    }
+
+    /// The process ends: orphans get the configured time, all other connections are reset, nothing is steered
+    /// to us any more, and the port is another process's to take. Call it once, after the application's last
+    /// socket call; the runtime is gone then.
+    pub fn exit(&self) {
+        if !self.drain(self.linger) {
+            tracing::info!("closed connections had data left when the process ended");
+        }
+        let mut turn = self.lock();
+        turn.app_polls();
+        let now = turn.now();
+        let core = turn.core();
+        core.stack.reset_all(now);
+        core.drain();
+        core.ring();
+        core.steer.clear();
+        core.stopped = true;
+        if let Some(helper) = core.helper.take() {
+            helper.ring();
+        }
+        drop(turn);
+        CURRENT.store(std::ptr::null_mut(), Ordering::Release);
+        let path = self.control_socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(path) = path {
+            // Someone may have tidied up already.
+            let _ = std::fs::remove_file(path);
+        }
+        drop(self.claimed.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}

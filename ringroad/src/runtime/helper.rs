@@ -1,0 +1,184 @@
+//! The helper thread: follows the control plane, answers `ringroad stat`, and drives the stack while the
+//! application computes. It sleeps while the application waits, and while there is nothing to drive.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::thread;
+use std::time::Duration;
+
+use stack::control::{ControlEvent, Request};
+use stack::time::Instant;
+
+use super::bell::Bell;
+use super::block::{input, ppoll};
+use super::signals::without_signals;
+use super::sleepers::SleeperId;
+use super::{Runtime, now};
+use crate::control::server::Server;
+use crate::netlink::Netlink;
+
+/// How often to look whether the application polls, while it may not.
+const TICK: Duration = Duration::from_millis(2);
+/// The application does not poll when it has not done so for this long.
+const ABSENT: Duration = Duration::from_millis(4);
+/// Ticks during which the application waited by itself, after which the helper sleeps.
+const CALM: u32 = 8;
+/// How often neighbours in use are confirmed; the kernel takes them for stale after about 30 s.
+const REFRESH: Duration = Duration::from_secs(20);
+/// Its stack: it calls nothing deep.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// What the helper looks after besides the stack.
+pub(super) struct Duties {
+    pub(super) netlink: Netlink,
+    pub(super) server: Option<Server>,
+}
+
+/// Starts the helper of a runtime; `bell` wakes it.
+pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io::Result<()> {
+    let helper = Helper { runtime, bell, duties, guest: None, calm: 0, refreshed: now() };
+    // The application's signals are for its own threads; a new thread inherits the mask of its maker.
+    without_signals(|| {
+        thread::Builder::new()
+            .name("ringroad".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || helper.run())
+            .map(drop)
+    })
+}
+
+struct Helper {
+    runtime: &'static Runtime,
+    bell: Bell,
+    duties: Duties,
+    /// Its place among the sleepers, while it drives the stack.
+    guest: Option<SleeperId>,
+    /// Ticks in a row that found the application waiting.
+    calm: u32,
+    refreshed: Instant,
+}
+
+/// What comes next.
+enum Next {
+    /// Sleep until alerted.
+    Doze,
+    /// Look again after a tick.
+    Tick,
+    /// Sleep on the interfaces, until this moment at the latest.
+    Lead(Instant),
+}
+
+impl Helper {
+    fn run(mut self) {
+        let mut events = Vec::new();
+        let mut fds = Vec::new();
+        loop {
+            let Some(next) = self.step() else { return };
+            let (timeout, interfaces) = self.plan(&next);
+            fds.clear();
+            fds.push(input(self.bell.raw()));
+            fds.push(input(self.duties.netlink.fd()));
+            fds.extend(self.duties.server.iter().map(|s| input(s.fd())));
+            fds.extend(interfaces.into_iter().map(input));
+            // An error is as good as a time-out: everything is looked at below.
+            let _ = ppoll(&mut fds, timeout, None);
+            if fds[0].revents != 0 {
+                self.bell.quiet();
+            }
+            if fds[1].revents != 0 {
+                self.follow(&mut events);
+            }
+            if let Some(server) = &mut self.duties.server
+                && fds[2].revents != 0
+            {
+                server.serve(self.runtime);
+            }
+            self.neighbours();
+        }
+    }
+
+    /// Looks at what the application does, and drives the stack if it does not. `None` at the end.
+    fn step(&mut self) -> Option<Next> {
+        let mut turn = self.runtime.lock();
+        turn.helps();
+        let core = turn.core();
+        if core.stopped {
+            return None;
+        }
+        let now = now();
+        let leads = self.guest.is_some_and(|id| {
+            core.sleepers.woke(id);
+            core.sleepers.leads(id)
+        });
+        let absent = now.since(core.last_poll) >= ABSENT;
+        if core.sleepers.app_leads() || !absent || !core.lives() {
+            self.guest.take().map(|id| core.sleepers.leave(id));
+            let waiting = core.sleepers.app_leads() || !core.lives();
+            self.calm = if waiting && absent { self.calm + 1 } else { 0 };
+            core.helper_dozes = self.calm >= CALM;
+            return Some(if core.helper_dozes { Next::Doze } else { Next::Tick });
+        }
+        self.calm = 0;
+        core.turn(now);
+        let id = *self.guest.get_or_insert_with(|| core.sleepers.enter(self.bell.clone(), &[], true));
+        let until = core.wake_at(now);
+        core.sleepers.sleep_until(id, until);
+        Some(if leads || core.sleepers.leads(id) { Next::Lead(until) } else { Next::Tick })
+    }
+
+    fn plan(&self, next: &Next) -> (Option<Duration>, Vec<RawFd>) {
+        let now = now();
+        match next {
+            Next::Tick => (Some(TICK), Vec::new()),
+            Next::Doze => {
+                let driving = self.runtime.lock_quietly().core().lives();
+                let until = (self.refreshed + REFRESH).since(now);
+                (driving.then_some(until), Vec::new())
+            }
+            Next::Lead(until) => {
+                let until = (*until).min(self.refreshed + REFRESH).since(now);
+                let mut turn = self.runtime.lock_quietly();
+                let fds = turn.core().links.iter().flat_map(|l| l.nic.wait_fds()).copied().collect();
+                (Some(until), fds)
+            }
+        }
+    }
+
+    /// Tells the stack what changed in the kernel's tables.
+    fn follow(&mut self, events: &mut Vec<ControlEvent>) {
+        if let Err(error) = self.duties.netlink.follow(events) {
+            tracing::warn!(%error, "following the kernel's tables");
+        }
+        if events.is_empty() {
+            return;
+        }
+        let mut turn = self.runtime.lock();
+        turn.helps();
+        let now = turn.now();
+        for event in events.drain(..) {
+            turn.core().control(now, event);
+        }
+        turn.flush();
+    }
+
+    /// Has the kernel resolve the neighbours that the stack asked for, and confirm those in use.
+    fn neighbours(&mut self) {
+        let mut turn = self.runtime.lock_quietly();
+        let core = turn.core();
+        let asked = std::mem::take(&mut core.unresolved);
+        let lives = core.lives();
+        drop(turn);
+        for request in asked {
+            if let Request::Neighbour { iface, address } = request {
+                self.duties.netlink.resolve(iface, address);
+            }
+        }
+        let now = now();
+        if now.since(self.refreshed) >= REFRESH {
+            self.refreshed = now;
+            if lives {
+                self.duties.netlink.refresh();
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! From a configuration to a running stack.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use stack::config::{Config as StackConfig, Secrets};
+use stack::control::ControlEvent;
+use stack::engine::Stack;
+use stack::types::IfaceId;
+
+use super::bell::Bell;
+use super::core::{Core, Link};
+use super::helper::{self, Duties};
+use super::steer::{Programs, Steer};
+use super::{CURRENT, Runtime, now, report};
+use crate::config::{Candidate, Config, Profile};
+use crate::control::server::Server;
+use crate::error::StartError;
+use crate::netlink::{self, Driven, Netlink};
+use crate::port::{Driving, Port};
+
+/// One start at a time.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// Opens the port in this process, while it still has the privilege, unless one is at hand already. The
+/// stack itself starts later, maybe in a child.
+///
+/// # Errors
+/// The step that failed.
+pub fn prepare(config: &Config) -> Result<(), StartError> {
+    if Port::inherited(config).is_some() {
+        return Ok(());
+    }
+    open(config)?.keep().map_err(|e| StartError::new("keeping the port", e))
+}
+
+/// Opens the configured interfaces, with the policy's text in the port.
+pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
+    if config.interfaces.is_empty() {
+        return Err(no_interface());
+    }
+    let policy = match &config.policy {
+        None => String::new(),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|e| StartError::new(format!("reading the policy {}", path.display()), e))?,
+    };
+    Port::open(config, &policy)
+}
+
+fn no_interface() -> StartError {
+    let list = netlink::candidates().unwrap_or_default();
+    let words: Vec<String> = list.iter().map(candidate).collect();
+    let remedy = match words.as_slice() {
+        [] => "no interface is up and has an IPv4 address".into(),
+        words => format!("name one with --iface or RINGROAD_IFACE: {}", words.join("; ")),
+    };
+    StartError::new("choosing the interface", "none is named").remedy(remedy)
+}
+
+fn candidate(c: &Candidate) -> String {
+    let addresses: Vec<String> = c.addresses.iter().map(IpAddr::to_string).collect();
+    format!("{} ({})", c.name, addresses.join(", "))
+}
+
+impl Runtime {
+    /// Starts the runtime of this process, or answers the one that runs already.
+    ///
+    /// # Errors
+    /// The step that failed: no interface, no privilege; [`StartError::driven_by`] when another live
+    /// process drives the port.
+    pub fn start(config: &Config) -> Result<&'static Runtime, StartError> {
+        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = Self::current() {
+            return Ok(running);
+        }
+        prepare(config)?;
+        let port = Port::inherited(config).unwrap_or_else(|| Err(no_interface()))?;
+        let claimed = port.claim().map_err(StartError::busy)?;
+        let Driving { pool, roads } = claimed.drive()?;
+        let interfaces = roads.iter().flat_map(report::interfaces).collect();
+        let mut links = Vec::new();
+        let mut programs = Vec::new();
+        for road in roads {
+            let iface = IfaceId(road.nic.interface().index);
+            links.push(Link { iface, nic: Box::new(road.nic) });
+            programs.push((iface, road.steering));
+        }
+        let mut steer = Programs::new(programs);
+        steer.clear();
+        let stack = Stack::new(StackConfig::default(), pool, secrets()?);
+        let core = Core::new(stack, links, Box::new(steer), hold(config.profile));
+        let runtime = Runtime {
+            core: Mutex::new(core),
+            queued: AtomicUsize::new(0),
+            spin: config.spin(),
+            spin_always: config.spin.is_some() || config.profile == Profile::Latency,
+            linger: config.linger,
+            interfaces,
+            claimed: Mutex::new(Some(claimed)),
+            control_socket: Mutex::default(),
+        };
+        runtime.launch(config)
+    }
+
+    /// Tells the stack of the host, and starts the helper.
+    fn launch(self, config: &Config) -> Result<&'static Runtime, StartError> {
+        let mut events = Vec::new();
+        let mut turn = self.lock_quietly();
+        let core = turn.core();
+        let driven = core.links.iter().map(driven).collect();
+        let netlink = Netlink::open(driven, &mut events)
+            .map_err(|e| StartError::new("reading the kernel's tables", e))?;
+        tell(core, events);
+        let bell = Bell::new().map_err(|e| StartError::new("making an eventfd", e))?;
+        core.helper = Some(bell.clone());
+        drop(turn);
+        let server = Server::open(config.control_dir.as_deref())
+            .inspect_err(|error| tracing::warn!(%error, "no control socket: `ringroad stat` shows nothing"))
+            .ok();
+        let path = server.as_ref().map(|s| s.path().to_path_buf());
+        *self.control_socket.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        let runtime: &'static Runtime = Box::leak(Box::new(self));
+        helper::spawn(runtime, bell, Duties { netlink, server })
+            .map_err(|e| StartError::new("starting the helper thread", e))?;
+        CURRENT.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
+        Ok(runtime)
+    }
+}
+
+fn tell(core: &mut Core, events: Vec<ControlEvent>) {
+    let now = now();
+    for event in events {
+        core.control(now, event);
+    }
+    core.drain();
+}
+
+fn driven(link: &Link) -> Driven {
+    /// The link header of Ethernet.
+    const ETHERNET: usize = 14;
+    let caps = link.nic.caps();
+    Driven { iface: link.iface, tx_checksum: caps.tx_checksum, max_packet: caps.max_frame - ETHERNET }
+}
+
+/// How long frames may wait for company before the doorbell is rung, when no wait rings it.
+fn hold(profile: Profile) -> Duration {
+    match profile {
+        Profile::Latency => Duration::ZERO,
+        Profile::Balanced => Duration::from_micros(100),
+        Profile::Throughput => Duration::from_micros(300),
+    }
+}
+
+fn secrets() -> Result<Secrets, StartError> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| StartError::new("reading random bytes", e))?;
+    Ok(Secrets(bytes))
+}
