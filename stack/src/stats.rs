@@ -56,6 +56,10 @@ counters! {
     drop_backlog,
     /// Dropped: a socket's receive buffer is full.
     drop_buffer_full,
+    /// Dropped: a transport that is not ours.
+    drop_not_transport,
+    /// Dropped: so few frames are free that no queue may grow.
+    drop_no_frames,
     /// Passive opens (SYN-RECEIVED → ESTABLISHED).
     tcp_passive_opens,
     /// Active opens.
@@ -94,6 +98,12 @@ counters! {
     udp_in,
     /// Datagrams sent.
     udp_out,
+    /// Answers to stray packets (RST, port unreachable) that the rate limit held back.
+    answers_limited,
+    /// Frames that waited for a neighbour and were dropped.
+    tx_parked_dropped,
+    /// ICMP errors sent.
+    icmp_errors_out,
     /// ICMP errors that found their socket.
     icmp_errors_in,
     /// ICMP errors that found none.
