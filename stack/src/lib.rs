@@ -36,6 +36,7 @@ pub mod policy;
 
 pub mod socket;
 pub mod tcp;
+pub mod udp;
 
 pub mod engine;
 

@@ -93,6 +93,11 @@ impl Readiness {
         self.0 & other.0 != 0
     }
 
+    /// These bits without those of `other`.
+    pub const fn without(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & !other.0)
+    }
+
     /// Whether no bit is set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -125,6 +125,11 @@ impl Control {
         self.own.binary_search(&address).is_ok()
     }
 
+    /// Whether the address belongs to an interface that the stack drives.
+    pub fn is_on_a_road(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|a| a.address == address && self.port(a.iface).is_some())
+    }
+
     /// Whether the address is the broadcast of a network of ours, or the limited one.
     #[inline]
     pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {

@@ -1,13 +1,16 @@
-//! The socket calls. None blocks: what would is `WouldBlock`, or `InProgress` for a connect that has begun.
+//! The socket calls that every protocol has. None blocks: what would is `WouldBlock`, or `InProgress` for a
+//! connect that has begun.
 
-use core::net::SocketAddr;
-
-use crate::error::SocketError;
-use crate::socket::{Accepted, Datagram, How, OptName, RecvFlags, Result, SendFlags, Value};
-use crate::time::Instant;
-use crate::types::{Readiness, SocketId};
+use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
+use super::entry::{Body, Connection, Datagram, Entry, Stage};
+use crate::error::{Fault, SocketError};
+use crate::socket::stored::Stored;
+use crate::socket::{How, RecvFlags, Result, SendFlags};
+use crate::tcp::{State, call};
+use crate::time::Instant;
+use crate::types::{LocalKey, Protocol, Readiness, SocketId};
 
 impl Stack {
     /// A TCP socket, not bound, not connected. `cookie` comes back in its wake-ups.
@@ -15,8 +18,7 @@ impl Stack {
     /// # Errors
     /// `NoBuffers` when there are `max_sockets` already.
     pub fn tcp_socket(&mut self, cookie: u64) -> Result<SocketId> {
-        let _ = cookie;
-        Err(SocketError::NotSupported)
+        self.socket(cookie, Body::Fresh)
     }
 
     /// A UDP socket, not bound, not connected. `cookie` comes back in its wake-ups.
@@ -24,8 +26,22 @@ impl Stack {
     /// # Errors
     /// `NoBuffers` when there are `max_sockets` already.
     pub fn udp_socket(&mut self, cookie: u64) -> Result<SocketId> {
-        let _ = cookie;
-        Err(SocketError::NotSupported)
+        self.socket(cookie, Body::Datagram(Datagram::default()))
+    }
+
+    fn socket(&mut self, cookie: u64, body: Body) -> Result<SocketId> {
+        let options = Stored::new(&self.core.config);
+        self.table.insert(Entry::new(cookie, options, body)).map_err(|_| SocketError::NoBuffers)
+    }
+
+    /// The entry of a socket that an application holds.
+    pub(super) fn owned(&self, id: SocketId) -> Result<&Entry> {
+        self.table.get(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)
+    }
+
+    /// As [`Stack::owned`], for change.
+    pub(super) fn owned_mut(&mut self, id: SocketId) -> Result<&mut Entry> {
+        self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)
     }
 
     /// Names the local end. The port must not be zero: the backing kernel socket has chosen it. Port
@@ -35,40 +51,22 @@ impl Stack {
     /// # Errors
     /// `Invalid` when bound already or the port is zero; `AddressNotAvailable` when the address is not ours.
     pub fn bind(&mut self, id: SocketId, local: SocketAddr) -> Result<()> {
-        let _ = (id, local);
-        Err(SocketError::BadSocket)
-    }
-
-    /// Begins to listen, or changes the backlog of a listener. At most `backlog + 1` connections wait in the
-    /// accept queue, as in Linux.
-    ///
-    /// # Errors
-    /// `Invalid` when it is connected or not bound; `AddressInUse`; `NotSupported` for UDP.
-    pub fn listen(&mut self, id: SocketId, backlog: u32) -> Result<()> {
-        let _ = (id, backlog);
-        Err(SocketError::BadSocket)
-    }
-
-    /// Takes the oldest connection of a listener's queue. Its cookie is zero until
-    /// [`set_cookie`](Stack::set_cookie); options are inherited from the listener.
-    ///
-    /// # Errors
-    /// `WouldBlock`; `Invalid` when it does not listen; `NotSupported` for UDP.
-    pub fn accept(&mut self, now: Instant, id: SocketId) -> Result<Accepted> {
-        let _ = (now, id);
-        Err(SocketError::BadSocket)
-    }
-
-    /// TCP: begins the handshake and answers `InProgress`; called again, `AlreadyConnecting`, then once `Ok`,
-    /// then `IsConnected`, or the error it ended with. UDP: sets or (with an unspecified address) clears the
-    /// peer. The local port must be bound; an unspecified local address is chosen by the route.
-    ///
-    /// # Errors
-    /// `NotPermitted` when the policy denies the flow; `NetworkUnreachable`, `HostUnreachable`;
-    /// `AddressNotAvailable` when the five-tuple is in use; `Invalid` when it is not bound.
-    pub fn connect(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<()> {
-        let _ = (now, id, remote);
-        Err(SocketError::BadSocket)
+        let IpAddr::V4(address) = local.ip() else { return Err(SocketError::AddressNotAvailable) };
+        let ours = address.is_unspecified() || self.core.out.control.is_own(address);
+        let entry = self.owned_mut(id)?;
+        if entry.local.is_some() || local.port() == 0 || matches!(entry.body, Body::Listener(_)) {
+            return Err(SocketError::Invalid);
+        }
+        if !ours {
+            return Err(SocketError::AddressNotAvailable);
+        }
+        match entry.protocol() {
+            Protocol::Tcp => {
+                entry.local = Some(local);
+                Ok(())
+            }
+            Protocol::Udp => self.bind_udp(id, local),
+        }
     }
 
     /// Sends up to `len` bytes on a stream, or one datagram to the connected peer. `source` is called with
@@ -83,10 +81,12 @@ impl Stack {
         id: SocketId,
         len: usize,
         flags: SendFlags,
-        source: &mut dyn FnMut(&mut [u8]) -> Result<usize>,
+        source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<usize> {
-        let _ = (now, id, len, flags, source);
-        Err(SocketError::BadSocket)
+        match self.owned(id)?.protocol() {
+            Protocol::Tcp => self.send_stream(now, id, len, flags, source),
+            Protocol::Udp => self.send_to(now, id, None, len, source),
+        }
     }
 
     /// Receives up to `want` bytes of a stream, or one datagram. `sink` is handed the bytes piece by piece
@@ -100,44 +100,12 @@ impl Stack {
         id: SocketId,
         want: usize,
         flags: RecvFlags,
-        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+        sink: &mut dyn FnMut(&[u8]) -> core::result::Result<(), Fault>,
     ) -> Result<usize> {
-        let _ = (now, id, want, flags, sink);
-        Err(SocketError::BadSocket)
-    }
-
-    /// Sends one datagram of exactly `len` bytes, to `remote` or the connected peer. On a stream `remote` is
-    /// ignored, as Linux does.
-    ///
-    /// # Errors
-    /// `MessageSize` when it would need fragments (the kernel's socket can send those);
-    /// `DestinationRequired`, `Access` (broadcast), `NotPermitted`, the socket's error, the source's.
-    pub fn send_to(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        remote: Option<SocketAddr>,
-        len: usize,
-        source: &mut dyn FnMut(&mut [u8]) -> Result<usize>,
-    ) -> Result<usize> {
-        let _ = (now, id, remote, len, source);
-        Err(SocketError::BadSocket)
-    }
-
-    /// Receives one datagram, at most `want` bytes of it; the rest is thrown away.
-    ///
-    /// # Errors
-    /// `WouldBlock`, the socket's error, the sink's (the datagram stays).
-    pub fn recv_from(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        want: usize,
-        flags: RecvFlags,
-        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<Datagram> {
-        let _ = (now, id, want, flags, sink);
-        Err(SocketError::BadSocket)
+        match self.owned(id)?.protocol() {
+            Protocol::Tcp => self.recv_stream(now, id, want, flags, sink),
+            Protocol::Udp => self.recv_from(now, id, want, flags, sink).map(|d| d.copied),
+        }
     }
 
     /// Shuts one direction or both. A listener that is shut for reading stops listening.
@@ -145,8 +113,32 @@ impl Stack {
     /// # Errors
     /// `NotConnected`.
     pub fn shutdown(&mut self, now: Instant, id: SocketId, how: How) -> Result<()> {
-        let _ = (now, id, how);
-        Err(SocketError::BadSocket)
+        let (read, write) = (how != How::Write, how != How::Read);
+        let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
+        match &mut entry.body {
+            Body::Fresh => Err(SocketError::NotConnected),
+            Body::Listener(_) => {
+                if read {
+                    self.stop_listening(now, id);
+                }
+                Ok(())
+            }
+            Body::Datagram(datagram) => {
+                if datagram.remote.is_none() {
+                    return Err(SocketError::NotConnected);
+                }
+                datagram.shut_read |= read;
+                datagram.shut_write |= write;
+                self.wake(id);
+                Ok(())
+            }
+            Body::Connection(connection) => {
+                let mut env = self.core.env(now, false);
+                let result = shut(connection, &mut env, read, write);
+                self.settle(id);
+                result
+            }
+        }
     }
 
     /// The application is done with the socket; the id is void from here on. Data not yet sent and the FIN
@@ -155,14 +147,33 @@ impl Stack {
     /// # Errors
     /// `BadSocket`.
     pub fn close(&mut self, now: Instant, id: SocketId) -> Result<()> {
-        let _ = (now, id);
-        Err(SocketError::BadSocket)
+        let entry = self.owned_mut(id)?;
+        let abort = entry.options.linger == Some(0);
+        match &mut entry.body {
+            Body::Fresh => self.remove(id),
+            Body::Listener(_) => {
+                self.stop_listening(now, id);
+                self.remove(id);
+            }
+            Body::Datagram(_) => {
+                self.unbind_udp(id);
+                self.remove(id);
+            }
+            Body::Connection(_) => self.close_stream(now, id, abort),
+        }
+        Ok(())
     }
 
-    /// What the socket is ready for, with `poll`'s meaning; nothing (but HUP and ERR) for a void id.
+    /// What the socket is ready for, with `poll`'s meaning; nothing but HUP and ERR for a void id.
     pub fn readiness(&self, id: SocketId) -> Readiness {
-        let _ = id;
-        Readiness::ERR | Readiness::HUP
+        let Ok(entry) = self.owned(id) else { return Readiness::ERR | Readiness::HUP };
+        match &entry.body {
+            Body::Fresh => Readiness::OUT | Readiness::HUP,
+            Body::Listener(listener) if listener.queue.is_empty() => Readiness::NONE,
+            Body::Listener(_) => Readiness::IN,
+            Body::Datagram(datagram) => self.datagram_readiness(datagram),
+            Body::Connection(connection) => self.stream_readiness(connection, entry),
+        }
     }
 
     /// Our end (`getsockname`). None before it is bound.
@@ -170,8 +181,7 @@ impl Stack {
     /// # Errors
     /// `BadSocket`.
     pub fn local(&self, id: SocketId) -> Result<Option<SocketAddr>> {
-        let _ = id;
-        Err(SocketError::BadSocket)
+        Ok(self.owned(id)?.local)
     }
 
     /// The other end (`getpeername`).
@@ -179,32 +189,22 @@ impl Stack {
     /// # Errors
     /// `NotConnected`.
     pub fn peer(&self, id: SocketId) -> Result<SocketAddr> {
-        let _ = id;
-        Err(SocketError::BadSocket)
+        match &self.owned(id)?.body {
+            Body::Connection(c) if !matches!(c.tcb.state, State::Closed | State::SynSent) => {
+                Ok(c.tcb.flow.key.remote)
+            }
+            Body::Datagram(d) => d.remote.ok_or(SocketError::NotConnected),
+            _ => Err(SocketError::NotConnected),
+        }
     }
 
     /// SO_ERROR: the pending error, which is cleared.
     pub fn take_error(&mut self, id: SocketId) -> Option<SocketError> {
-        let _ = id;
-        None
-    }
-
-    /// Sets an option; checked and clamped as Linux does.
-    ///
-    /// # Errors
-    /// `NoProtocolOption` for one that the socket's protocol does not have, or that is read only; `Invalid`.
-    pub fn set_option(&mut self, now: Instant, id: SocketId, name: OptName, value: Value) -> Result<()> {
-        let _ = (now, id, name, value);
-        Err(SocketError::BadSocket)
-    }
-
-    /// Reads an option.
-    ///
-    /// # Errors
-    /// `NoProtocolOption` for one that the socket's protocol does not have.
-    pub fn option(&mut self, id: SocketId, name: OptName) -> Result<Value> {
-        let _ = (id, name);
-        Err(SocketError::BadSocket)
+        match &mut self.owned_mut(id).ok()?.body {
+            Body::Connection(connection) => connection.tcb.error.take(),
+            Body::Datagram(datagram) => datagram.error.take(),
+            Body::Fresh | Body::Listener(_) => None,
+        }
     }
 
     /// Bytes that `recv` would find now (FIONREAD): of the stream, or of the first datagram.
@@ -212,8 +212,12 @@ impl Stack {
     /// # Errors
     /// `BadSocket`; `Invalid` for a listener.
     pub fn recv_queue(&self, id: SocketId) -> Result<usize> {
-        let _ = id;
-        Err(SocketError::BadSocket)
+        match &self.owned(id)?.body {
+            Body::Fresh => Ok(0),
+            Body::Listener(_) => Err(SocketError::Invalid),
+            Body::Connection(connection) => Ok(connection.tcb.recv_queue() as usize),
+            Body::Datagram(d) => Ok(d.queue.front(&self.datagrams).map_or(0, |w| w.pkt.len())),
+        }
     }
 
     /// Bytes in the send queue, acknowledged bytes excepted (SIOCOUTQ).
@@ -221,8 +225,11 @@ impl Stack {
     /// # Errors
     /// `BadSocket`; `Invalid` for a listener.
     pub fn send_queue(&self, id: SocketId) -> Result<usize> {
-        let _ = id;
-        Err(SocketError::BadSocket)
+        match &self.owned(id)?.body {
+            Body::Listener(_) => Err(SocketError::Invalid),
+            Body::Connection(connection) => Ok(connection.tcb.send_queue() as usize),
+            Body::Fresh | Body::Datagram(_) => Ok(0),
+        }
     }
 
     /// What its owner hung on it.
@@ -230,8 +237,7 @@ impl Stack {
     /// # Errors
     /// `BadSocket`.
     pub fn cookie(&self, id: SocketId) -> Result<u64> {
-        let _ = id;
-        Err(SocketError::BadSocket)
+        Ok(self.owned(id)?.cookie)
     }
 
     /// Hangs another cookie on it.
@@ -239,7 +245,43 @@ impl Stack {
     /// # Errors
     /// `BadSocket`.
     pub fn set_cookie(&mut self, id: SocketId, cookie: u64) -> Result<()> {
-        let _ = (id, cookie);
-        Err(SocketError::BadSocket)
+        self.owned_mut(id)?.cookie = cookie;
+        Ok(())
     }
+
+    /// Wants the packets of a local endpoint.
+    pub(super) fn steer_port(&mut self, key: LocalKey) {
+        self.steering.hold(key, &mut self.core.out.requests);
+    }
+
+    /// No longer; connections that came by it get entries of their own first.
+    pub(super) fn unsteer_port(&mut self, key: LocalKey) {
+        if !self.steering.release(&key) {
+            return;
+        }
+        let (steering, requests) = (&self.steering, &mut self.core.out.requests);
+        steering.rescue(&key, &mut self.table, requests);
+    }
+}
+
+fn shut<E: crate::ip::Egress>(
+    connection: &mut Connection,
+    env: &mut crate::tcp::Env<'_, E>,
+    read: bool,
+    write: bool,
+) -> Result<()> {
+    debug_assert!(connection.stage == Stage::Owned, "only an owner shuts");
+    let tcb = &mut connection.tcb;
+    if tcb.state == State::SynSent {
+        // Linux: a connect that is shut is a connect that is over.
+        call::abort(tcb, env);
+        return Ok(());
+    }
+    if write {
+        call::shutdown_send(tcb, env)?;
+    }
+    if read {
+        call::shutdown_recv(tcb, env)?;
+    }
+    Ok(())
 }

@@ -3,135 +3,212 @@
 //! After every input the caller drains the outputs, requests first (a steering request must be in force
 //! before the packet that will be answered leaves), then the transmit queues, then the wake-ups.
 
+mod accept;
 mod calls;
+mod connect;
+mod core;
+mod dump;
+mod egress;
+mod entry;
+mod icmp;
+mod options;
+mod parking;
+mod rx;
+mod settle;
+mod steering;
+mod stream;
+mod tcp_rx;
+mod time_wait;
+mod udp_calls;
+mod udp_rx;
 
-use core::net::IpAddr;
+use ::core::net::{IpAddr, Ipv4Addr};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use nic::{Pool, RxFrame, TxPkt};
+use nic::Pool;
 
 use crate::config::{Config, Secrets};
 use crate::control::{ControlEvent, Request};
-use crate::socket::{SocketInfo, Wake};
+use crate::demux::{FlowTable, LocalTable};
+use crate::hash::HashKey;
+use crate::policy::{GateSnapshot, Policy};
+use crate::slab::Slab;
+use crate::socket::Wake;
 use crate::stats::Stats;
+use crate::tcp::challenge::ChallengeLimit;
 use crate::time::Instant;
 use crate::types::{IfaceId, SocketId};
+use crate::udp::{DatagramTable, FlowCache};
+use crate::wheel::Wheel;
 
-/// Frames that wait for a NIC. Its capacity is reserved when the interface appears and never grows.
-pub type TxQueue = VecDeque<TxPkt>;
+use self::core::Core;
+pub use egress::TxQueue;
+use entry::{Entry, Holder};
+use steering::Steering;
+use time_wait::TimeWaits;
+
+/// Connections in TIME-WAIT at the most (Linux: net.ipv4.tcp_max_tw_buckets, 65,536 on small machines).
+const MAX_TIME_WAITS: u32 = 1 << 17;
+/// Answers to stray packets (resets, port unreachables) a second, each (Linux: net.ipv4.icmp_msgs_per_sec).
+const STRAY_ANSWERS: u32 = 1000;
 
 /// A whole stack: one pool, its interfaces, its sockets.
+#[derive(Debug)]
 pub struct Stack {
-    pool: Pool,
-    config: Config,
-    stats: Stats,
-    secrets: Secrets,
-    queues: Vec<(IfaceId, TxQueue)>,
-    requests: VecDeque<Request>,
+    core: Core,
+    table: Slab<Entry>,
+    /// Connections by five-tuple.
+    flows: FlowTable<Holder>,
+    /// Listeners and UDP sockets without a peer by local end.
+    locals: LocalTable<SocketId>,
+    wheel: Wheel,
+    time_waits: TimeWaits,
+    steering: Steering,
+    datagrams: DatagramTable,
+    udp_flows: FlowCache,
     wakes: VecDeque<SocketId>,
+    /// Connections to push when the burst has ended.
+    dirty: Vec<SocketId>,
+    /// Senders that found no frame.
+    starved: VecDeque<SocketId>,
+    resets: ChallengeLimit,
+    unreachables: ChallengeLimit,
+    orphans: usize,
 }
 
 impl Stack {
     /// A stack without interfaces or sockets, whose frames are `pool`'s.
     pub fn new(config: Config, pool: Pool, secrets: Secrets) -> Self {
+        let key = HashKey::new(secrets.hash_key());
         Self {
-            pool,
-            config,
-            stats: Stats::default(),
-            secrets,
-            queues: Vec::new(),
-            requests: VecDeque::new(),
-            wakes: VecDeque::new(),
+            table: Slab::new(config.max_sockets),
+            flows: FlowTable::new(key.derive(0)),
+            locals: LocalTable::new(key.derive(1)),
+            wheel: Wheel::new(),
+            time_waits: TimeWaits::new(MAX_TIME_WAITS.min(config.max_sockets)),
+            steering: Steering::default(),
+            datagrams: DatagramTable::new(pool.frames()),
+            udp_flows: FlowCache::new(key.derive(2), config.max_udp_flows),
+            wakes: VecDeque::with_capacity(256),
+            dirty: Vec::with_capacity(256),
+            starved: VecDeque::new(),
+            resets: ChallengeLimit::default(),
+            unreachables: ChallengeLimit::default(),
+            orphans: 0,
+            core: Core::new(config, pool, &secrets),
         }
     }
 
     /// The frames.
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        &self.core.pool
     }
 
     /// The frames, for `Nic` calls.
     pub fn pool_mut(&mut self) -> &mut Pool {
-        &mut self.pool
+        &mut self.core.pool
     }
 
     /// What happened so far.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.core.stats.clone();
+        self.core.out.count_into(&mut stats);
+        stats
     }
 
     /// The control plane changed.
     pub fn control(&mut self, now: Instant, event: ControlEvent) {
-        let _ = (now, event);
+        let mut failed = Vec::new();
+        self.core.out.apply(&mut self.core.pool, event, &mut |flow, seq| failed.push((flow, seq)));
+        for (flow, seq) in failed {
+            self.neighbour_failed(now, &flow, seq);
+        }
+    }
+
+    /// Puts a policy in force; every flow is judged anew at its next packet.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.core.out.gate.swap(policy);
+    }
+
+    /// What the policy's rules have counted.
+    pub fn policy(&self) -> GateSnapshot {
+        self.core.out.gate.snapshot()
     }
 
     /// The address to send from to `remote`, when the way there leaves by an interface of this stack; `None`
     /// when it does not (another interface, an address of the host itself): such traffic is the kernel's.
     pub fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
-        let _ = remote;
-        None
+        match remote {
+            IpAddr::V4(remote) => self.core.out.control.route(remote)?.source.map(IpAddr::V4),
+            IpAddr::V6(_) => None,
+        }
     }
 
     /// Whether packets for this address of the host can arrive on an interface of this stack; true for the
     /// unspecified address.
     pub fn serves(&self, local: IpAddr) -> bool {
-        let _ = local;
-        false
-    }
-
-    /// A frame arrived on `iface`. It is always taken: queued on a socket or freed.
-    pub fn rx(&mut self, now: Instant, iface: IfaceId, frame: RxFrame) {
-        let _ = (now, iface);
-        self.stats.rx_frames += 1;
-        self.pool.free(frame.pkt);
+        match local {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => true,
+            IpAddr::V4(local) => self.core.out.control.is_on_a_road(local),
+            IpAddr::V6(_) => false,
+        }
     }
 
     /// The frames that wait to be sent on `iface`, oldest first, and the pool to hand them to a `Nic` with.
     /// A frame that the NIC gives back goes to the front again. `None` for an interface never told of.
     pub fn tx_queue(&mut self, iface: IfaceId) -> Option<(&mut Pool, &mut TxQueue)> {
-        let (_, queue) = self.queues.iter_mut().find(|(i, _)| *i == iface)?;
-        Some((&mut self.pool, queue))
+        let queue = self.core.out.queue(iface)?;
+        Some((&mut self.core.pool, queue))
     }
 
     /// When [`expire`](Stack::expire) is due next; [`Instant::NEVER`] when nothing waits.
     pub fn next_deadline(&self) -> Instant {
-        Instant::NEVER
+        let sockets = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
+        sockets.min(self.time_waits.next_deadline()).min(self.core.out.next_deadline())
     }
 
-    /// Runs what is due at `now`.
+    /// Runs what is due at `now`. Early and needless calls are harmless.
     pub fn expire(&mut self, now: Instant) {
-        let _ = now;
+        while let Some(index) = self.wheel.pop_due(now) {
+            if let Some(id) = self.table.id_at(index) {
+                self.fire(now, id);
+            }
+        }
+        while let Some(record) = self.time_waits.expire(now) {
+            self.flows.remove(&record.flow.key);
+            self.unsteer_flow(record.steered, record.flow.key);
+        }
+        self.core.out.expire(&mut self.core.pool, now);
     }
 
     /// The next thing asked of the control plane. To be drained before the transmit queues.
     pub fn next_request(&mut self) -> Option<Request> {
-        self.requests.pop_front()
+        self.core.out.requests.pop_front()
     }
 
     /// The next socket whose readiness rose. One entry a socket, however often it rose meanwhile.
     pub fn next_wake(&mut self) -> Option<Wake> {
-        let id = self.wakes.pop_front()?;
-        Some(Wake { id, cookie: self.cookie(id).ok()?, readiness: self.readiness(id) })
-    }
-
-    /// Every socket, for `ringroad stat`. Linear; not for the packet path.
-    pub fn sockets(&self) -> impl Iterator<Item = SocketInfo> + '_ {
-        core::iter::empty()
+        self.relieve();
+        loop {
+            let id = self.wakes.pop_front()?;
+            let Some(entry) = self.table.get_mut(id) else { continue };
+            entry.waking = false;
+            let (cookie, owned) = (entry.cookie, entry.is_owned());
+            if owned {
+                return Some(Wake { id, cookie, readiness: self.readiness(id) });
+            }
+        }
     }
 
     /// Connections that the application has closed and that still have data or a FIN to deliver (not
     /// TIME-WAIT). A process waits a bounded time for these when it exits.
     pub fn orphans(&self) -> usize {
-        0
+        self.orphans
     }
 
     /// Whether anything is left to do without the application: orphans, or frames queued for sending.
     pub fn busy(&self) -> bool {
-        self.orphans() > 0 || self.queues.iter().any(|(_, q)| !q.is_empty())
-    }
-
-    /// Resets every connection (the process dies): one RST each, then no sockets are left.
-    pub fn reset_all(&mut self, now: Instant) {
-        let _ = (now, &self.config, &self.secrets);
+        self.orphans > 0 || self.core.out.is_waiting()
     }
 }

@@ -236,9 +236,7 @@ mod tests {
 
     #[test]
     fn martians() {
-        for source in
-            ["0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.255", "10.0.0.1"]
-        {
+        for source in ["0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.255", "10.0.0.1"] {
             let f = frame(source.parse().unwrap(), OWN);
             assert_eq!(read(&f, &MAC, &TestHost), Err(Reason::Martian), "{source}");
         }

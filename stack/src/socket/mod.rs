@@ -1,6 +1,7 @@
 //! What a socket call takes and gives: BSD's semantics as Linux has them, in types.
 
 pub mod options;
+pub mod stored;
 
 use core::net::SocketAddr;
 

@@ -1,0 +1,93 @@
+//! The listener's side: listen, accept, and what happens to its connections when it goes.
+
+use std::collections::VecDeque;
+
+use super::Stack;
+use super::entry::{Body, Entry, Listener, Stage};
+use crate::error::SocketError;
+use crate::socket::{Accepted, Result};
+use crate::tcp::call;
+use crate::time::Instant;
+use crate::types::{LocalKey, Protocol, SocketId};
+
+/// The longest backlog (Linux: net.core.somaxconn).
+const MOST: u32 = 4096;
+/// How much of a backlog gets its memory at once.
+const AHEAD: usize = 128;
+
+impl Stack {
+    /// Begins to listen, or changes the backlog of a listener. At most `backlog + 1` connections wait in the
+    /// accept queue, as in Linux.
+    ///
+    /// # Errors
+    /// `Invalid` when it is connected or not bound; `AddressInUse`; `NotSupported` for UDP.
+    pub fn listen(&mut self, id: SocketId, backlog: u32) -> Result<()> {
+        let backlog = backlog.min(MOST);
+        let entry = self.owned_mut(id)?;
+        match &mut entry.body {
+            Body::Datagram(_) => Err(SocketError::NotSupported),
+            Body::Connection(_) => Err(SocketError::Invalid),
+            Body::Listener(listener) => {
+                listener.backlog = backlog;
+                Ok(())
+            }
+            Body::Fresh => {
+                let local = entry.local.ok_or(SocketError::Invalid)?;
+                let key = LocalKey { protocol: Protocol::Tcp, address: local.ip(), port: local.port() };
+                if self.locals.get(&key).is_some() {
+                    return Err(SocketError::AddressInUse);
+                }
+                let queue = VecDeque::with_capacity((backlog as usize + 1).min(AHEAD));
+                let listener = Listener { key, backlog, embryos: 0, queue };
+                self.owned_mut(id)?.body = Body::Listener(listener);
+                self.locals.insert(&key, id);
+                self.steer_port(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the oldest connection of a listener's queue. Its cookie is zero until
+    /// [`set_cookie`](Stack::set_cookie); options are inherited from the listener.
+    ///
+    /// # Errors
+    /// `WouldBlock`; `Invalid` when it does not listen; `NotSupported` for UDP.
+    pub fn accept(&mut self, _now: Instant, id: SocketId) -> Result<Accepted> {
+        let entry = self.owned_mut(id)?;
+        let listener = match &mut entry.body {
+            Body::Listener(listener) => listener,
+            Body::Datagram(_) => return Err(SocketError::NotSupported),
+            Body::Fresh | Body::Connection(_) => return Err(SocketError::Invalid),
+        };
+        let id = listener.queue.pop_front().ok_or(SocketError::WouldBlock)?;
+        let connection = self.table.get_mut(id).and_then(Entry::connection_mut);
+        let connection = connection.ok_or(SocketError::ConnectionAborted)?;
+        connection.stage = Stage::Owned;
+        let key = connection.tcb.flow.key;
+        Ok(Accepted { id, local: key.local, remote: key.remote })
+    }
+
+    /// The listener becomes a socket that does nothing. Connections that nobody accepted are reset; those in
+    /// their handshake are forgotten without a word, as Linux does.
+    pub(super) fn stop_listening(&mut self, now: Instant, id: SocketId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let Body::Listener(listener) = core::mem::replace(&mut entry.body, Body::Fresh) else { return };
+        self.locals.remove(&listener.key);
+        for child in listener.queue {
+            if let Some(connection) = self.table.get_mut(child).and_then(Entry::connection_mut) {
+                call::abort(&mut connection.tcb, &mut self.core.env(now, false));
+            }
+            self.remove(child);
+        }
+        let embryos: Vec<SocketId> = self
+            .table
+            .iter()
+            .filter(|(_, e)| e.connection().is_some_and(|c| c.stage == Stage::Embryo(id)))
+            .map(|(child, _)| child)
+            .collect();
+        for child in embryos {
+            self.remove(child);
+        }
+        self.unsteer_port(listener.key);
+    }
+}

@@ -1,0 +1,128 @@
+//! Active opens.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Stack;
+use super::entry::{Body, Connection, Holder, Stage};
+use crate::control::Request;
+use crate::error::SocketError;
+use crate::ip::Flow;
+use crate::seq::Seq;
+use crate::socket::Result;
+use crate::tcp::input::{self, PathError};
+use crate::tcp::{State, connect};
+use crate::time::Instant;
+use crate::types::{Direction, FlowKey, Protocol, SocketId};
+
+impl Stack {
+    /// TCP: begins the handshake and answers `InProgress`; called again, `AlreadyConnecting`, then once `Ok`,
+    /// then `IsConnected`, or the error it ended with. UDP: sets or (with an unspecified address) clears the
+    /// peer. The local port must be bound; an unspecified local address is chosen by the route.
+    ///
+    /// # Errors
+    /// `NotPermitted` when the policy denies the flow; `NetworkUnreachable`, `HostUnreachable`;
+    /// `AddressNotAvailable` when the five-tuple is in use; `Invalid` when it is not bound.
+    pub fn connect(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<()> {
+        let entry = self.owned_mut(id)?;
+        match &mut entry.body {
+            Body::Datagram(_) => return self.connect_udp(now, id, remote),
+            Body::Listener(_) => return Err(SocketError::IsConnected),
+            Body::Connection(connection) => match again(connection) {
+                Some(answer) => return answer,
+                // A connection that failed, and whose error was told, is a fresh socket again.
+                None => self.renew(id),
+            },
+            Body::Fresh => {}
+        }
+        self.open(now, id, remote)
+    }
+
+    /// Both ends of a flow to `remote` from a socket whose local end is `local`.
+    pub(super) fn flow_to(
+        &self,
+        protocol: Protocol,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> Result<FlowKey> {
+        let local = local.ok_or(SocketError::Invalid)?;
+        let IpAddr::V4(to) = remote.ip() else { return Err(SocketError::NetworkUnreachable) };
+        let hop = self.core.out.control.route(to).ok_or(SocketError::NetworkUnreachable)?;
+        let from = match local.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => hop.source.ok_or(SocketError::AddressNotAvailable)?,
+            IpAddr::V4(address) => address,
+            IpAddr::V6(_) => return Err(SocketError::AddressNotAvailable),
+        };
+        Ok(FlowKey { protocol, local: SocketAddr::new(from.into(), local.port()), remote })
+    }
+
+    fn open(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<()> {
+        if remote.port() == 0 || !self.is_one_host(remote.ip()) {
+            return Err(SocketError::NetworkUnreachable);
+        }
+        let key = self.flow_to(Protocol::Tcp, self.owned(id)?.local, remote)?;
+        if !self.take_tuple(now, &key) {
+            return Err(SocketError::AddressNotAvailable);
+        }
+        let entry = self.owned_mut(id)?;
+        let mut flow = Flow::new(key, Direction::Out);
+        (flow.tos, flow.ttl) = (entry.options.tos, entry.options.ttl);
+        let options = entry.options.tcp;
+        // Before the SYN: its answer must find the way here.
+        self.core.out.requests.push_back(Request::SteerFlow(key));
+        let tcb = match connect::open(flow, options, &mut self.core.env(now, false)) {
+            Ok(tcb) => tcb,
+            Err(error) => {
+                self.unsteer_flow(true, key);
+                return Err(error);
+            }
+        };
+        let connection =
+            Connection { tcb, stage: Stage::Owned, attached: true, steered: true, connecting: true };
+        let entry = self.owned_mut(id)?;
+        entry.local = Some(key.local);
+        entry.body = Body::Connection(connection);
+        self.flows.insert(&key, Holder::Socket(id));
+        self.settle(id);
+        Err(SocketError::InProgress)
+    }
+
+    /// A closed connection's socket can be used again.
+    fn renew(&mut self, id: SocketId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        if let Body::Connection(mut connection) = core::mem::replace(&mut entry.body, Body::Fresh) {
+            connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
+        }
+    }
+
+    /// The next hop of a frame that waited did not answer. `seq` is the segment's, if it was one.
+    pub(super) fn neighbour_failed(&mut self, now: Instant, flow: &FlowKey, seq: u32) {
+        let Some(Holder::Socket(id)) = self.flows.get(flow) else { return };
+        let Some(entry) = self.table.get_mut(id) else { return };
+        match &mut entry.body {
+            Body::Connection(connection) => {
+                let what = PathError::Unreachable(SocketError::HostUnreachable);
+                input::unreachable(&mut connection.tcb, what, Seq(seq), &mut self.core.env(now, false));
+                self.settle(id);
+            }
+            Body::Datagram(datagram) => {
+                datagram.error = Some(SocketError::HostUnreachable);
+                self.wake(id);
+            }
+            Body::Fresh | Body::Listener(_) => {}
+        }
+    }
+}
+
+/// What a second `connect` on a stream is told. None: it may try anew.
+fn again(connection: &mut Connection) -> Option<Result<()>> {
+    match connection.tcb.state {
+        State::SynSent | State::SynReceived => Some(Err(SocketError::AlreadyConnecting)),
+        State::Closed if connection.connecting => {
+            connection.connecting = false;
+            Some(Err(connection.tcb.error.take().unwrap_or(SocketError::ConnectionAborted)))
+        }
+        State::Closed => None,
+        _ if core::mem::take(&mut connection.connecting) => Some(Ok(())),
+        _ => Some(Err(SocketError::IsConnected)),
+    }
+}

@@ -1,0 +1,74 @@
+//! What every protocol borrows while it handles one input.
+
+use nic::Pool;
+
+use super::egress::Output;
+use crate::config::{Config, Secrets};
+use crate::stats::Stats;
+use crate::tcp::{Env, SegTable, Shared};
+use crate::time::Instant;
+
+/// Frames, the way out, counters and limits: everything but the sockets.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) pool: Pool,
+    pub(super) segs: SegTable,
+    pub(super) out: Output,
+    pub(super) stats: Stats,
+    pub(super) config: Config,
+    shared: Shared,
+}
+
+impl Core {
+    pub(super) fn new(config: Config, pool: Pool, secrets: &Secrets) -> Self {
+        let key = secrets.isn_key();
+        let half = |at: usize| u64::from_le_bytes(key[at..at + 8].try_into().expect("half of 16 bytes"));
+        Self {
+            segs: SegTable::new(pool.frames()),
+            out: Output::new(pool.frames()),
+            stats: Stats::default(),
+            shared: Shared::new([half(0), half(8)]),
+            pool,
+            config,
+        }
+    }
+
+    /// The surroundings of a connection. `burst`: more frames follow, see [`Env::burst`].
+    #[inline]
+    pub(super) fn env(&mut self, now: Instant, burst: bool) -> Env<'_, Output> {
+        Env {
+            now,
+            pool: &mut self.pool,
+            segs: &mut self.segs,
+            egress: &mut self.out,
+            stats: &mut self.stats,
+            config: &self.config.tcp,
+            shared: &mut self.shared,
+            burst,
+        }
+    }
+
+    /// Frames that senders must leave alone, so that there are always some to receive into and to answer with.
+    #[inline]
+    fn reserve(&self) -> usize {
+        self.pool.frames() as usize / 8
+    }
+
+    /// Frames that a sender may take now.
+    #[inline]
+    pub(super) fn spare_frames(&self) -> usize {
+        self.pool.available().saturating_sub(self.reserve())
+    }
+
+    /// Whether so many frames are free again that senders who found none should try again.
+    #[inline]
+    pub(super) fn is_relieved(&self) -> bool {
+        self.spare_frames() >= self.reserve()
+    }
+
+    /// Whether so few frames are free that queues of received data may not grow: what is left is for ACKs.
+    #[inline]
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.pool.available() < self.reserve() / 4
+    }
+}

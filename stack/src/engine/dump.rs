@@ -1,0 +1,64 @@
+//! What `ringroad stat` shows.
+
+use super::Stack;
+use super::entry::{Body, Entry};
+use crate::socket::SocketInfo;
+use crate::types::FlowKey;
+
+impl Stack {
+    /// Every socket, for `ringroad stat`: also those in TIME-WAIT and those that no application holds. Linear;
+    /// not for the packet path.
+    pub fn sockets(&self) -> impl Iterator<Item = SocketInfo> + '_ {
+        self.table.iter().map(|(_, entry)| describe(entry)).chain(self.time_waits.flows().map(waiting))
+    }
+}
+
+fn describe(entry: &Entry) -> SocketInfo {
+    let mut info = SocketInfo {
+        protocol: entry.protocol(),
+        local: entry.local,
+        remote: None,
+        state: "CLOSED",
+        recv_queue: 0,
+        send_queue: 0,
+        retransmits: 0,
+        srtt_us: 0,
+    };
+    match &entry.body {
+        Body::Fresh => {}
+        Body::Listener(listener) => {
+            info.state = "LISTEN";
+            info.recv_queue = listener.queue.len() as u64;
+            info.send_queue = u64::from(listener.backlog);
+        }
+        Body::Datagram(datagram) => {
+            info.state = if datagram.remote.is_some() { "ESTAB" } else { "UNCONN" };
+            info.remote = datagram.remote;
+            info.recv_queue = datagram.queue.charged() as u64;
+        }
+        Body::Connection(connection) => {
+            let tcb = &connection.tcb;
+            info.remote = Some(tcb.flow.key.remote);
+            info.state = tcb.state.name();
+            info.recv_queue = u64::from(tcb.recv_queue());
+            info.send_queue = u64::from(tcb.send_queue());
+            let told: Option<crate::tcp::Info> = tcb.info().into();
+            info.retransmits = told.map_or(0, |t| u64::from(t.retransmits));
+            info.srtt_us = told.and_then(|t| t.srtt).map_or(0, |d| d.as_micros() as u64);
+        }
+    }
+    info
+}
+
+fn waiting(key: &FlowKey) -> SocketInfo {
+    SocketInfo {
+        protocol: key.protocol,
+        local: Some(key.local),
+        remote: Some(key.remote),
+        state: "TIME-WAIT",
+        recv_queue: 0,
+        send_queue: 0,
+        retransmits: 0,
+        srtt_us: 0,
+    }
+}

@@ -1,0 +1,356 @@
+//! The way out: gate, route, neighbour, headers, queue.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::VecDeque;
+
+use nic::{Pkt, Pool, TxChecksum, TxPkt};
+
+use super::parking::{Parking, Vehicle};
+use crate::control::table::{Control, NextHop, Resolved};
+use crate::control::{ControlEvent, Request};
+use crate::ip::{Egress, Flow, Outgoing, Payload, RouteMemo, Unsent};
+use crate::policy::Gate;
+use crate::stats::Stats;
+use crate::time::Instant;
+use crate::types::{FlowKey, IfaceId};
+use crate::wire::{checksum, ethernet, ipv4};
+
+/// Frames that wait for a NIC. There is room for every frame of the pool, so it never grows.
+pub type TxQueue = VecDeque<TxPkt>;
+
+/// The path to a peer when there is no route: RFC 1122 §3.3.3's least.
+const MTU_LEAST: u16 = 576;
+/// Link and network header.
+const LINK_AND_IP: usize = ethernet::HEADER + ipv4::HEADER;
+
+/// What the way out counts.
+#[derive(Debug, Default)]
+struct Counts {
+    frames: u64,
+    bytes: u64,
+    no_frames: u64,
+    no_neighbour: u64,
+    denied: u64,
+}
+
+/// Everything that a packet passes on its way out.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) control: Control,
+    pub(super) gate: Gate,
+    pub(super) requests: VecDeque<Request>,
+    parking: Parking,
+    queues: Vec<TxQueue>,
+    frames: usize,
+    counts: Counts,
+}
+
+/// The transport's pieces, as they lie before the frame is closed.
+struct Parts<'a> {
+    header: &'a [u8],
+    checksum_at: usize,
+    payload: usize,
+}
+
+impl Output {
+    /// A way out for a pool of `frames` frames.
+    pub(super) fn new(frames: u32) -> Self {
+        Self {
+            control: Control::default(),
+            gate: Gate::open(),
+            requests: VecDeque::with_capacity(256),
+            parking: Parking::default(),
+            queues: Vec::new(),
+            frames: frames as usize,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Whether a packet that arrived for a flow may pass; `bytes` is the length of the IP packet.
+    #[inline]
+    pub(super) fn judge_in(&mut self, flow: &mut Flow, bytes: usize) -> bool {
+        self.gate.judge(&mut flow.memo, &flow.key, flow.direction, bytes)
+    }
+
+    /// Takes a control event in and lets go what waited for it. Frames that will never leave are handed to
+    /// `failed`: whose they were, and the transport header's second word, which for TCP is the sequence number.
+    pub(super) fn apply(
+        &mut self,
+        pool: &mut Pool,
+        event: ControlEvent,
+        failed: &mut dyn FnMut(FlowKey, u32),
+    ) {
+        let news = match event {
+            ControlEvent::Neighbour { iface, address: IpAddr::V4(hop), mac } => Some((iface, hop, Some(mac))),
+            ControlEvent::NeighbourGone { iface, address: IpAddr::V4(hop), failed: true } => {
+                Some((iface, hop, None))
+            }
+            _ => None,
+        };
+        self.control.apply(event);
+        while self.queues.len() < self.control.ifaces().len() {
+            self.queues.push(VecDeque::with_capacity(self.frames));
+        }
+        let Some((iface, hop, mac)) = news else { return };
+        let Some(port) = self.control.port(iface) else { return };
+        while let Some(parked) = self.parking.take(port as u16, hop) {
+            match mac {
+                Some(mac) => {
+                    let link = ethernet::header(mac, self.control.ifaces()[port].mac, ethernet::IPV4);
+                    if let Some(frame) = parked.depart(pool, &link) {
+                        self.enqueue(port, frame);
+                    }
+                }
+                None => {
+                    let (key, word) = parked.abandon(pool);
+                    failed(key, word);
+                }
+            }
+        }
+    }
+
+    /// The frames that wait for an interface.
+    pub(super) fn queue(&mut self, iface: IfaceId) -> Option<&mut TxQueue> {
+        let port = self.control.port(iface)?;
+        self.queues.get_mut(port)
+    }
+
+    /// Whether frames wait for any interface.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.queues.iter().any(|q| !q.is_empty())
+    }
+
+    /// When [`Output::expire`] is due.
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.parking.next_deadline()
+    }
+
+    /// Drops frames that have waited too long for a neighbour.
+    pub(super) fn expire(&mut self, pool: &mut Pool, now: Instant) {
+        self.parking.expire(pool, now);
+    }
+
+    /// Adds what was counted here.
+    pub(super) fn count_into(&self, stats: &mut Stats) {
+        stats.tx_frames += self.counts.frames;
+        stats.tx_bytes += self.counts.bytes;
+        stats.tx_no_frames += self.counts.no_frames;
+        stats.tx_no_neighbour += self.counts.no_neighbour;
+        stats.drop_denied_out += self.counts.denied;
+        stats.tx_parked_dropped += self.parking.dropped();
+    }
+
+    /// Sends an IP packet that belongs to no flow (an ICMP error), whose payload is the window of `pkt`. The
+    /// gate has judged what it answers.
+    pub(super) fn send_raw(
+        &mut self,
+        pool: &mut Pool,
+        mut pkt: Pkt,
+        header: &ipv4::Emit,
+        now: Instant,
+    ) -> Result<(), Unsent> {
+        let mut route = RouteMemo::default();
+        match self.find_route(&mut route, header.destination, now) {
+            Ok(None) => {}
+            Ok(Some(_)) => return self.lose(pool, pkt, Unsent::NoNeighbour),
+            Err(unsent) => return self.lose(pool, pkt, unsent),
+        }
+        match pool.headroom_mut(&mut pkt, LINK_AND_IP) {
+            Some(head) => {
+                head[..ethernet::HEADER].copy_from_slice(&route.link);
+                head[ethernet::HEADER..].copy_from_slice(&header.bytes());
+            }
+            None => return self.lose(pool, pkt, Unsent::TooBig),
+        }
+        let frame = pool.give(pkt, LINK_AND_IP, TxChecksum::Complete);
+        self.enqueue(usize::from(route.port), frame);
+        Ok(())
+    }
+
+    fn lose(&mut self, pool: &mut Pool, pkt: Pkt, unsent: Unsent) -> Result<(), Unsent> {
+        pool.free(pkt);
+        Err(unsent)
+    }
+
+    fn enqueue(&mut self, port: usize, frame: TxPkt) {
+        self.counts.frames += 1;
+        self.counts.bytes += frame.len() as u64;
+        self.queues[port].push_back(frame);
+    }
+
+    /// Fills the memo in. When only the link address is missing, the next hop to wait for.
+    fn find_route(
+        &mut self,
+        memo: &mut RouteMemo,
+        destination: Ipv4Addr,
+        now: Instant,
+    ) -> Result<Option<NextHop>, Unsent> {
+        if memo.generation == self.control.generation() {
+            return Ok(None);
+        }
+        let hop = self.control.route(destination).ok_or(Unsent::Unreachable)?;
+        let iface = &self.control.ifaces()[usize::from(hop.port)];
+        let (id, own) = (iface.id, iface.mac);
+        memo.port = hop.port;
+        memo.mtu = hop.mtu;
+        let mac = if self.control.is_broadcast(destination) {
+            ethernet::BROADCAST
+        } else {
+            match self.control.resolve(now, &hop) {
+                Resolved::Known(mac) => mac,
+                Resolved::Dead => return Err(Unsent::NeighbourFailed),
+                Resolved::Asked => return Ok(Some(hop)),
+                Resolved::Ask => {
+                    self.requests.push_back(Request::Neighbour { iface: id, address: hop.address });
+                    return Ok(Some(hop));
+                }
+            }
+        };
+        memo.link = ethernet::header(mac, own, ethernet::IPV4);
+        memo.generation = self.control.generation();
+        Ok(None)
+    }
+
+    /// Writes link, IP and transport header into the headroom of `pkt`, and the checksum.
+    fn close_frame(
+        &self,
+        pool: &mut Pool,
+        pkt: &mut Pkt,
+        flow: &Flow,
+        parts: &Parts<'_>,
+    ) -> Result<TxChecksum, Unsent> {
+        let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (flow.key.local, flow.key.remote) else {
+            return Err(Unsent::Unreachable);
+        };
+        let transport = parts.header.len() + parts.payload;
+        let protocol = flow.key.protocol as u8;
+        let pseudo = checksum::pseudo(*local.ip(), *remote.ip(), protocol, transport as u16);
+        let port = usize::from(flow.route.port);
+        let (field, left) = if self.control.ifaces()[port].tx_checksum {
+            let place = TxChecksum::Partial { start: LINK_AND_IP as u16, offset: parts.checksum_at as u16 };
+            (pseudo, place)
+        } else {
+            let sum = checksum::add(checksum::sum(parts.header), checksum::sum(pool.bytes(pkt)));
+            let field = checksum::finish(checksum::add(sum, pseudo));
+            // RFC 768: an all zero checksum field means that there is none; TCP does not care.
+            (if field == 0 { 0xffff } else { field }, TxChecksum::Complete)
+        };
+        let ip = ipv4::Emit {
+            tos: flow.tos,
+            ttl: flow.ttl,
+            protocol,
+            source: *local.ip(),
+            destination: *remote.ip(),
+            payload: transport as u16,
+        };
+        let head = pool.headroom_mut(pkt, LINK_AND_IP + parts.header.len()).ok_or(Unsent::TooBig)?;
+        head[..ethernet::HEADER].copy_from_slice(&flow.route.link);
+        head[ethernet::HEADER..LINK_AND_IP].copy_from_slice(&ip.bytes());
+        head[LINK_AND_IP..].copy_from_slice(parts.header);
+        let at = LINK_AND_IP + parts.checksum_at;
+        head[at..at + 2].copy_from_slice(&field.to_be_bytes());
+        Ok(left)
+    }
+
+    /// Judges and routes. What remains is to write and to queue.
+    fn admit(&mut self, flow: &mut Flow, bytes: usize, now: Instant) -> Result<Option<NextHop>, Unsent> {
+        if !self.gate.judge(&mut flow.memo, &flow.key, flow.direction, bytes) {
+            self.counts.denied += 1;
+            return Err(Unsent::Denied);
+        }
+        let IpAddr::V4(remote) = flow.key.remote.ip() else { return Err(Unsent::Unreachable) };
+        let hop = self.find_route(&mut flow.route, remote, now)?;
+        if bytes > usize::from(flow.route.mtu) {
+            return Err(Unsent::TooBig);
+        }
+        Ok(hop)
+    }
+
+    /// Sends a frame that nobody keeps: it may be parked.
+    fn send_once(
+        &mut self,
+        pool: &mut Pool,
+        mut pkt: Pkt,
+        flow: &Flow,
+        parts: &Parts<'_>,
+        wait_for: Option<(NextHop, Instant)>,
+    ) -> Result<(), Unsent> {
+        let left = match self.close_frame(pool, &mut pkt, flow, parts) {
+            Ok(left) => left,
+            Err(unsent) => return self.lose(pool, pkt, unsent),
+        };
+        let header = LINK_AND_IP + parts.header.len();
+        match wait_for {
+            None => {
+                let frame = pool.give(pkt, header, left);
+                self.enqueue(usize::from(flow.route.port), frame);
+            }
+            Some((hop, now)) => {
+                self.counts.no_neighbour += 1;
+                self.parking.park(pool, Vehicle { pkt, header, checksum: left }, hop, flow.key, now);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Egress for Output {
+    #[inline]
+    fn send(
+        &mut self,
+        pool: &mut Pool,
+        flow: &mut Flow,
+        out: Outgoing<'_>,
+        now: Instant,
+    ) -> Result<(), Unsent> {
+        let Outgoing { header, checksum_at, payload } = out;
+        let len = match &payload {
+            Payload::None => 0,
+            Payload::Lend(pkt) => pkt.len(),
+            Payload::Give(pkt) => pkt.len(),
+        };
+        let parts = Parts { header, checksum_at, payload: len };
+        let wait_for = match self.admit(flow, ipv4::HEADER + header.len() + len, now) {
+            Ok(hop) => hop.map(|hop| (hop, now)),
+            Err(unsent) => {
+                if let Payload::Give(pkt) = payload {
+                    pool.free(pkt);
+                }
+                return Err(unsent);
+            }
+        };
+        match payload {
+            Payload::Give(pkt) => self.send_once(pool, pkt, flow, &parts, wait_for),
+            Payload::None => {
+                let Some(pkt) = pool.alloc() else {
+                    self.counts.no_frames += 1;
+                    return Err(Unsent::NoFrames);
+                };
+                self.send_once(pool, pkt, flow, &parts, wait_for)
+            }
+            Payload::Lend(pkt) => {
+                if pool.is_lent(pkt) {
+                    return Err(Unsent::Lent);
+                }
+                if wait_for.is_some() {
+                    self.counts.no_neighbour += 1;
+                    return Err(Unsent::NoNeighbour);
+                }
+                let left = self.close_frame(pool, pkt, flow, &parts)?;
+                let frame = pool.lend(pkt, LINK_AND_IP + header.len(), left).ok_or(Unsent::TooBig)?;
+                self.enqueue(usize::from(flow.route.port), frame);
+                Ok(())
+            }
+        }
+    }
+
+    fn mtu(&mut self, flow: &mut Flow) -> u16 {
+        if flow.route.generation == self.control.generation() {
+            return flow.route.mtu;
+        }
+        match flow.key.remote.ip() {
+            IpAddr::V4(remote) => self.control.route(remote).map_or(MTU_LEAST, |hop| hop.mtu),
+            IpAddr::V6(_) => MTU_LEAST,
+        }
+    }
+}

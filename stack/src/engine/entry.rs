@@ -1,0 +1,185 @@
+//! What a slot of the socket table holds.
+
+use core::net::SocketAddr;
+use std::collections::VecDeque;
+
+use crate::demux::Packed;
+use crate::error::SocketError;
+use crate::socket::stored::Stored;
+use crate::tcp::Tcb;
+use crate::time::Instant;
+use crate::types::{LocalKey, Protocol, SocketId};
+use crate::udp::Queue;
+
+/// A socket, or a connection that no application has (yet, or any more).
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) cookie: u64,
+    /// What `bind` said, completed by `connect` or the handshake.
+    pub(super) local: Option<SocketAddr>,
+    pub(super) options: Stored,
+    pub(super) body: Body,
+    /// Waits in the queue of wake-ups.
+    pub(super) waking: bool,
+    /// Waits in the list of connections to push at the end of the burst.
+    pub(super) dirty: bool,
+    /// Waits in the list of senders that found no frame.
+    pub(super) starved: bool,
+    /// When the wheel will call; may be earlier than needed.
+    pub(super) armed: Instant,
+}
+
+/// What kind of socket it is.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly every socket is a connection")]
+pub(super) enum Body {
+    /// TCP, neither listening nor connected.
+    Fresh,
+    /// TCP, listening.
+    Listener(Listener),
+    /// TCP, a connection in any state.
+    Connection(Connection),
+    /// UDP.
+    Datagram(Datagram),
+}
+
+/// A listener's queues.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) key: LocalKey,
+    pub(super) backlog: u32,
+    /// Connections whose handshake is under way.
+    pub(super) embryos: u32,
+    /// Connections that wait for `accept`, oldest first.
+    pub(super) queue: VecDeque<SocketId>,
+}
+
+impl Listener {
+    /// Linux: the accept queue is full when it holds more than the backlog.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() > self.backlog as usize
+    }
+}
+
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The listener's, in its handshake.
+    Embryo(SocketId),
+    /// The listener's, waiting for `accept`.
+    Queued(SocketId),
+    /// The application's.
+    Owned,
+    /// Nobody's any more: it delivers what is left and goes.
+    Orphan,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) tcb: Tcb,
+    pub(super) stage: Stage,
+    /// Whether the five-tuple leads here. Not any more once the connection is closed.
+    pub(super) attached: bool,
+    /// Whether the flow has a steering entry of its own.
+    pub(super) steered: bool,
+    /// Whether `connect` has still to tell how it went.
+    pub(super) connecting: bool,
+}
+
+/// A UDP socket.
+#[derive(Debug, Default)]
+pub(super) struct Datagram {
+    pub(super) queue: Queue,
+    pub(super) remote: Option<SocketAddr>,
+    /// The local end was given by `bind`, not chosen by `connect`.
+    pub(super) bound: Option<SocketAddr>,
+    pub(super) error: Option<SocketError>,
+    pub(super) shut_read: bool,
+    pub(super) shut_write: bool,
+}
+
+impl Entry {
+    pub(super) fn new(cookie: u64, options: Stored, body: Body) -> Self {
+        Self {
+            cookie,
+            local: None,
+            options,
+            body,
+            waking: false,
+            dirty: false,
+            starved: false,
+            armed: Instant::NEVER,
+        }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self.body {
+            Body::Datagram(_) => Protocol::Udp,
+            _ => Protocol::Tcp,
+        }
+    }
+
+    /// Whether an application holds it.
+    #[inline]
+    pub(super) fn is_owned(&self) -> bool {
+        match &self.body {
+            Body::Connection(c) => c.stage == Stage::Owned,
+            _ => true,
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        match &self.body {
+            Body::Connection(c) => Some(c),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.body {
+            Body::Connection(c) => Some(c),
+            _ => None,
+        }
+    }
+
+    pub(super) fn listener_mut(&mut self) -> Option<&mut Listener> {
+        match &mut self.body {
+            Body::Listener(l) => Some(l),
+            _ => None,
+        }
+    }
+}
+
+/// What a five-tuple leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A slot of the socket table.
+    Socket(SocketId),
+    /// A slot of the table of connections in TIME-WAIT.
+    TimeWait(SocketId),
+}
+
+/// The bit of a packed slot number that tells the tables apart; no table has so many slots.
+const IN_TIME_WAIT: u32 = 1 << 31;
+
+impl Packed for Holder {
+    #[inline]
+    fn pack(self) -> u64 {
+        match self {
+            Holder::Socket(id) => id.pack(),
+            Holder::TimeWait(id) => SocketId { index: id.index | IN_TIME_WAIT, ..id }.pack(),
+        }
+    }
+
+    #[inline]
+    fn unpack(bits: u64) -> Self {
+        let id = SocketId::unpack(bits);
+        if id.index & IN_TIME_WAIT == 0 {
+            Holder::Socket(id)
+        } else {
+            Holder::TimeWait(SocketId { index: id.index & !IN_TIME_WAIT, ..id })
+        }
+    }
+}

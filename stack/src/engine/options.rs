@@ -1,0 +1,244 @@
+//! setsockopt and getsockopt: what each option does, one arm each.
+
+use core::time::Duration;
+
+use super::Stack;
+use super::entry::{Body, Entry};
+use crate::error::SocketError;
+use crate::ip::{Egress, Flow};
+use crate::socket::stored::{Stored, buffer, within};
+use crate::socket::{OptName, Result, TcpInfo, Value};
+use crate::tcp::{Info, output};
+use crate::time::Instant;
+use crate::types::{Protocol, SocketId};
+
+/// The bounds of Linux's keepalive options: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL, MAX_TCP_KEEPCNT.
+const MOST_SECONDS: i32 = 32_767;
+const MOST_PROBES: i32 = 127;
+/// TCP_MAXSEG: TCP_MIN_MSS and MAX_TCP_WINDOW.
+const SEGMENT: (i32, i32) = (88, 32_767);
+/// The name of the one congestion control there is.
+const CUBIC: &[u8] = b"cubic";
+
+impl Stack {
+    /// Sets an option; checked and clamped as Linux does.
+    ///
+    /// # Errors
+    /// `NoProtocolOption` for one that the socket's protocol does not have, or that is read only; `Invalid`.
+    pub fn set_option(&mut self, now: Instant, id: SocketId, name: OptName, value: Value) -> Result<()> {
+        let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
+        let (level, _) = name.raw();
+        if level == 6 && entry.protocol() == Protocol::Udp {
+            return Err(SocketError::NoProtocolOption);
+        }
+        match (name, value) {
+            (OptName::Linger, Value::Linger(linger)) => entry.options.linger = linger,
+            (OptName::Congestion, Value::Name(name)) => check_congestion(&name)?,
+            (_, Value::Int(value)) if level == 6 => set_tcp(&mut entry.options, name, value)?,
+            (_, Value::Int(value)) => set_common(&mut entry.options, name, value)?,
+            _ => return Err(SocketError::Invalid),
+        }
+        self.apply_options(now, id);
+        Ok(())
+    }
+
+    /// A connection takes over what was set, and sends what may be sent now.
+    fn apply_options(&mut self, now: Instant, id: SocketId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let Entry { body: Body::Connection(connection), options, .. } = entry else { return };
+        connection.tcb.options = options.tcp;
+        (connection.tcb.flow.tos, connection.tcb.flow.ttl) = (options.tos, options.ttl);
+        output::push(&mut connection.tcb, &mut self.core.env(now, false));
+        self.settle(id);
+    }
+
+    /// Reads an option.
+    ///
+    /// # Errors
+    /// `NoProtocolOption` for one that the socket's protocol does not have.
+    pub fn option(&mut self, id: SocketId, name: OptName) -> Result<Value> {
+        if name == OptName::Error {
+            self.owned(id)?;
+            return Ok(Value::Int(self.take_error(id).map_or(0, SocketError::errno)));
+        }
+        let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
+        let (level, _) = name.raw();
+        let udp = entry.protocol() == Protocol::Udp;
+        match name {
+            _ if level == 6 && udp => Err(SocketError::NoProtocolOption),
+            OptName::Mtu => match &mut entry.body {
+                Body::Connection(connection) => {
+                    Ok(Value::Int(i32::from(self.core.out.mtu(&mut connection.tcb.flow))))
+                }
+                _ => self.datagram_mtu(id),
+            },
+            OptName::Info => Ok(Value::Info(info(entry).map_or_else(TcpInfo::default, |i| tcp_info(&i)))),
+            OptName::MaxSeg => Ok(Value::Int(match info(entry) {
+                Some(i) => i.snd_mss as i32,
+                None => entry.options.tcp.max_segment.map_or(536, i32::from),
+            })),
+            OptName::AcceptConn => Ok(Value::Int(i32::from(matches!(entry.body, Body::Listener(_))))),
+            OptName::Type => Ok(Value::Int(if udp { 2 } else { 1 })),
+            OptName::Protocol => Ok(Value::Int(entry.protocol() as i32)),
+            OptName::SendBuffer if udp => Ok(Value::Int(entry.options.udp_send_buffer as i32)),
+            OptName::RecvBuffer if udp => Ok(Value::Int(entry.options.udp_recv_buffer as i32)),
+            _ => Ok(stored(&entry.options, name)),
+        }
+    }
+
+    fn datagram_mtu(&mut self, id: SocketId) -> Result<Value> {
+        let entry = self.owned(id)?;
+        let Body::Datagram(datagram) = &entry.body else { return Err(SocketError::NotConnected) };
+        let remote = datagram.remote.ok_or(SocketError::NotConnected)?;
+        let key = self.flow_to(Protocol::Udp, entry.local, remote)?;
+        let mut flow = Flow::new(key, crate::types::Direction::Out);
+        Ok(Value::Int(i32::from(self.core.out.mtu(&mut flow))))
+    }
+}
+
+/// SOL_SOCKET and IPPROTO_IP.
+fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
+    let flag = value != 0;
+    match name {
+        OptName::ReuseAddr => options.reuse_addr = flag,
+        OptName::ReusePort => options.reuse_port = flag,
+        OptName::Broadcast => options.broadcast = flag,
+        OptName::DontRoute => options.dont_route = flag,
+        OptName::OobInline => options.oob_inline = flag,
+        OptName::KeepAlive => options.tcp.keepalive = flag,
+        OptName::SendBuffer => {
+            options.udp_send_buffer = buffer(value);
+            options.tcp.send_buffer = buffer(value);
+        }
+        OptName::RecvBuffer => {
+            options.udp_recv_buffer = buffer(value);
+            options.tcp.recv_buffer = buffer(value);
+        }
+        OptName::RecvLowWater => options.recv_low_water = value.max(1) as u32,
+        OptName::Priority => options.priority = value,
+        OptName::BusyPoll => options.busy_poll = within(value, 0, i32::MAX)?,
+        // Linux keeps the two ECN bits of a stream to itself.
+        OptName::Tos => options.tos = (value & 0xfc) as u8,
+        OptName::Ttl if value == -1 => options.ttl = 64,
+        OptName::Ttl => options.ttl = within(value, 1, 255)? as u8,
+        OptName::MtuDiscover => options.mtu_discover = within(value, 0, 5)?,
+        _ => return Err(SocketError::NoProtocolOption),
+    }
+    Ok(())
+}
+
+/// IPPROTO_TCP.
+fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
+    let seconds = |value, most| within(value, 1, most).map(|s| Duration::from_secs(s as u64));
+    let tcp = &mut options.tcp;
+    match name {
+        OptName::NoDelay => tcp.nodelay = value != 0,
+        OptName::Cork => tcp.cork = value != 0,
+        OptName::QuickAck => tcp.quickack = value != 0,
+        OptName::KeepIdle => tcp.keepalive_idle = seconds(value, MOST_SECONDS)?,
+        OptName::KeepInterval => tcp.keepalive_interval = seconds(value, MOST_SECONDS)?,
+        OptName::KeepCount => tcp.keepalive_count = within(value, 1, MOST_PROBES)? as u8,
+        OptName::SynCount => tcp.syn_retries = Some(within(value, 1, MOST_PROBES)? as u8),
+        OptName::MaxSeg if value == 0 => tcp.max_segment = None,
+        OptName::MaxSeg => tcp.max_segment = Some(within(value, SEGMENT.0, SEGMENT.1)? as u16),
+        OptName::UserTimeout => {
+            let value = within(value, 0, i32::MAX)? as u64;
+            tcp.user_timeout = (value > 0).then(|| Duration::from_millis(value));
+        }
+        OptName::DeferAccept => options.kept.defer_accept = value.max(0),
+        OptName::Linger2 => options.kept.linger2 = value.max(-1),
+        OptName::WindowClamp => options.kept.window_clamp = within(value, 0, i32::MAX)?,
+        OptName::FastOpen => options.kept.fast_open = within(value, 0, i32::MAX)?,
+        OptName::NotSentLowWater => options.kept.not_sent_low_water = value,
+        _ => return Err(SocketError::NoProtocolOption),
+    }
+    Ok(())
+}
+
+fn stored(options: &Stored, name: OptName) -> Value {
+    let tcp = &options.tcp;
+    let seconds = |d: Duration| d.as_secs() as i32;
+    Value::Int(match name {
+        OptName::Linger => return Value::Linger(options.linger),
+        OptName::Congestion => return Value::Name(padded(CUBIC)),
+        OptName::ReuseAddr => options.reuse_addr.into(),
+        OptName::ReusePort => options.reuse_port.into(),
+        OptName::Broadcast => options.broadcast.into(),
+        OptName::DontRoute => options.dont_route.into(),
+        OptName::OobInline => options.oob_inline.into(),
+        OptName::KeepAlive => tcp.keepalive.into(),
+        OptName::SendBuffer => tcp.send_buffer as i32,
+        OptName::RecvBuffer => tcp.recv_buffer as i32,
+        OptName::RecvLowWater => options.recv_low_water as i32,
+        OptName::Priority => options.priority,
+        OptName::BusyPoll => options.busy_poll,
+        // AF_INET.
+        OptName::Domain => 2,
+        OptName::IncomingCpu => -1,
+        OptName::Tos => options.tos.into(),
+        OptName::Ttl => options.ttl.into(),
+        OptName::MtuDiscover => options.mtu_discover,
+        OptName::NoDelay => tcp.nodelay.into(),
+        OptName::Cork => tcp.cork.into(),
+        OptName::QuickAck => tcp.quickack.into(),
+        OptName::KeepIdle => seconds(tcp.keepalive_idle),
+        OptName::KeepInterval => seconds(tcp.keepalive_interval),
+        OptName::KeepCount => tcp.keepalive_count.into(),
+        OptName::SynCount => tcp.syn_retries.map_or(6, i32::from),
+        OptName::UserTimeout => tcp.user_timeout.map_or(0, |d| d.as_millis() as i32),
+        OptName::DeferAccept => options.kept.defer_accept,
+        OptName::Linger2 => options.kept.linger2,
+        OptName::WindowClamp => options.kept.window_clamp,
+        OptName::FastOpen => options.kept.fast_open,
+        OptName::NotSentLowWater => options.kept.not_sent_low_water,
+        // Answered before: they are facts of the socket, not choices.
+        OptName::Error
+        | OptName::Mtu
+        | OptName::Info
+        | OptName::MaxSeg
+        | OptName::AcceptConn
+        | OptName::Type
+        | OptName::Protocol => 0,
+    })
+}
+
+fn check_congestion(name: &[u8; 16]) -> Result<()> {
+    // Linux: ENOENT for a control that is not there; the nearest of ours.
+    if *name == padded(CUBIC) { Ok(()) } else { Err(SocketError::Invalid) }
+}
+
+fn padded(name: &[u8]) -> [u8; 16] {
+    core::array::from_fn(|i| name.get(i).copied().unwrap_or(0))
+}
+
+fn info(entry: &Entry) -> Option<Info> {
+    entry.connection()?.tcb.info().into()
+}
+
+fn tcp_info(info: &Info) -> TcpInfo {
+    let micros = |d: Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
+    let segments = |octets: u32| octets / info.snd_mss.max(1);
+    let (send_scale, recv_scale) = info.window_scale.unwrap_or((0, 0));
+    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
+    let options =
+        u8::from(info.timestamps) | u8::from(info.sack) << 1 | u8::from(info.window_scale.is_some()) << 2;
+    TcpInfo {
+        state: info.state.number(),
+        retransmits: info.backoff,
+        backoff: info.backoff,
+        options,
+        wscale: (send_scale, recv_scale),
+        rto: micros(info.rto),
+        snd_mss: info.snd_mss,
+        rcv_mss: info.rcv_mss,
+        unacked: info.in_flight.div_ceil(info.snd_mss.max(1)),
+        rtt: info.srtt.map_or(0, micros),
+        rttvar: micros(info.rttvar),
+        snd_ssthresh: segments(info.ssthresh),
+        snd_cwnd: segments(info.cwnd),
+        rcv_space: info.rcv_wnd,
+        total_retrans: info.retransmits,
+        notsent_bytes: info.send_queue.saturating_sub(info.in_flight),
+        ..TcpInfo::default()
+    }
+}

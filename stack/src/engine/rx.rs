@@ -1,0 +1,72 @@
+//! Frames in: link and network, then the transport's own way.
+
+use nic::{Burst, Pkt, RxChecksum, RxFrame};
+
+use super::Stack;
+use crate::control::table::Control;
+use crate::ip::input::{self, Arrived, Host, Reason};
+use crate::time::Instant;
+use crate::types::IfaceId;
+use crate::wire::ipv4;
+
+impl Host for Control {
+    #[inline]
+    fn is_own(&self, address: core::net::Ipv4Addr) -> bool {
+        Control::is_own(self, address)
+    }
+
+    #[inline]
+    fn is_broadcast(&self, address: core::net::Ipv4Addr) -> bool {
+        Control::is_broadcast(self, address)
+    }
+}
+
+/// A packet on its way to its socket.
+pub(super) struct Inbound {
+    pub(super) pkt: Pkt,
+    pub(super) arrived: Arrived,
+    pub(super) checksum: RxChecksum,
+}
+
+impl Stack {
+    /// A frame arrived on `iface`. It is always taken: queued on a socket or freed.
+    pub fn rx(&mut self, now: Instant, iface: IfaceId, frame: RxFrame) {
+        self.receive(now, iface, frame, false);
+    }
+
+    /// Frames arrived on `iface`; `burst` is empty afterwards. Better than one by one: a connection that gets
+    /// several segments of one burst answers them with one ACK.
+    pub fn rx_burst(&mut self, now: Instant, iface: IfaceId, burst: &mut Burst) {
+        for frame in burst.drain(..) {
+            self.receive(now, iface, frame, true);
+        }
+        self.push_dirty(now);
+    }
+
+    fn receive(&mut self, now: Instant, iface: IfaceId, frame: RxFrame, burst: bool) {
+        let RxFrame { pkt, meta } = frame;
+        self.core.stats.rx_frames += 1;
+        self.core.stats.rx_bytes += pkt.len() as u64;
+        let control = &self.core.out.control;
+        let arrived = match control.port(iface) {
+            Some(port) => input::read(self.core.pool.bytes(&pkt), &control.ifaces()[port].mac, control),
+            None => Err(Reason::NotOurs),
+        };
+        let inbound = match arrived {
+            Ok(arrived) => Inbound { pkt, arrived, checksum: meta.checksum },
+            Err(reason) => return self.drop_packet(pkt, reason),
+        };
+        match inbound.arrived.protocol {
+            ipv4::TCP => self.receive_tcp(now, inbound, burst),
+            ipv4::UDP => self.receive_udp(now, inbound),
+            ipv4::ICMP => self.receive_icmp(now, inbound),
+            _ => self.drop_packet(inbound.pkt, Reason::NotTransport),
+        }
+    }
+
+    /// Frees a packet and counts why.
+    pub(super) fn drop_packet(&mut self, pkt: Pkt, reason: Reason) {
+        reason.count(&mut self.core.stats);
+        self.core.pool.free(pkt);
+    }
+}

@@ -1,0 +1,200 @@
+//! After every step of a connection: wake-ups, timers, queues, and the end.
+
+use super::Stack;
+use super::entry::{Body, Connection, Entry, Holder, Stage};
+use super::time_wait::Record;
+use crate::control::Request;
+use crate::tcp::{State, TimeWait, expiry, output};
+use crate::time::Instant;
+use crate::types::{FlowKey, SocketId};
+
+/// What is to become of a connection.
+enum Next {
+    /// It goes on.
+    Live,
+    /// The handshake is done: to the accept queue.
+    Queue(SocketId),
+    /// Closed, and nobody holds it.
+    Remove,
+    /// In TIME-WAIT, and nobody holds it.
+    Compact,
+    /// Closed; its owner has still to hear of it.
+    Detach,
+}
+
+fn next(connection: &Connection) -> Next {
+    match (connection.stage, connection.tcb.state) {
+        (Stage::Embryo(_) | Stage::Orphan, State::Closed) => Next::Remove,
+        (Stage::Orphan, State::TimeWait) => Next::Compact,
+        (Stage::Embryo(listener), state) if state.is_synchronized() => Next::Queue(listener),
+        (_, State::Closed) if connection.attached => Next::Detach,
+        _ => Next::Live,
+    }
+}
+
+impl Stack {
+    /// Looks at a connection after something was done to it. The id may be void afterwards.
+    pub(super) fn settle(&mut self, id: SocketId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let Some(connection) = entry.connection_mut() else { return };
+        let risen = !connection.tcb.take_wakes().is_empty();
+        let owned = connection.stage == Stage::Owned;
+        match next(connection) {
+            Next::Remove => return self.remove(id),
+            Next::Compact => return self.compact(id),
+            Next::Queue(listener) => self.enqueue(id, listener),
+            Next::Detach => self.detach(id),
+            Next::Live => {}
+        }
+        if risen && owned {
+            self.wake(id);
+        }
+        self.rearm(id);
+    }
+
+    /// Arms the wheel, unless it will call early enough anyway: a deadline that moves out with every segment
+    /// costs nothing until the old one comes.
+    fn rearm(&mut self, id: SocketId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let Some(connection) = entry.connection() else { return };
+        let deadline = connection.tcb.next_deadline();
+        if deadline < entry.armed {
+            entry.armed = deadline;
+            self.wheel.arm(id.index, deadline);
+        }
+    }
+
+    /// The wheel called.
+    pub(super) fn fire(&mut self, now: Instant, id: SocketId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        entry.armed = Instant::NEVER;
+        let Some(connection) = entry.connection_mut() else { return };
+        if connection.tcb.next_deadline() <= now {
+            expiry::timers(&mut connection.tcb, &mut self.core.env(now, false));
+        }
+        self.settle(id);
+    }
+
+    /// Notes that a connection has something to send when the burst is over.
+    pub(super) fn mark_dirty(&mut self, id: SocketId) {
+        if let Some(entry) = self.table.get_mut(id)
+            && !entry.dirty
+        {
+            entry.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// The burst is over: what waited for its end is sent.
+    pub(super) fn push_dirty(&mut self, now: Instant) {
+        while let Some(id) = self.dirty.pop() {
+            let Some(entry) = self.table.get_mut(id) else { continue };
+            entry.dirty = false;
+            if let Some(connection) = entry.connection_mut() {
+                output::push(&mut connection.tcb, &mut self.core.env(now, false));
+                self.settle(id);
+            }
+        }
+    }
+
+    /// Queues a wake-up, once.
+    pub(super) fn wake(&mut self, id: SocketId) {
+        if let Some(entry) = self.table.get_mut(id)
+            && !entry.waking
+        {
+            entry.waking = true;
+            self.wakes.push_back(id);
+        }
+    }
+
+    /// A sender found no frame: it is woken when there are some again.
+    pub(super) fn starve(&mut self, id: SocketId) {
+        if let Some(entry) = self.table.get_mut(id)
+            && !entry.starved
+        {
+            entry.starved = true;
+            self.starved.push_back(id);
+        }
+    }
+
+    /// Wakes the senders that found no frame, once there are enough.
+    pub(super) fn relieve(&mut self) {
+        if self.starved.is_empty() || !self.core.is_relieved() {
+            return;
+        }
+        while let Some(id) = self.starved.pop_front() {
+            if let Some(entry) = self.table.get_mut(id) {
+                entry.starved = false;
+                self.wake(id);
+            }
+        }
+    }
+
+    /// The handshake is done.
+    fn enqueue(&mut self, id: SocketId, parent: SocketId) {
+        let listener = self.table.get_mut(parent).and_then(Entry::listener_mut);
+        let Some(listener) = listener else { return };
+        listener.embryos -= 1;
+        listener.queue.push_back(id);
+        if let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) {
+            connection.stage = Stage::Queued(parent);
+        }
+        self.wake(parent);
+    }
+
+    /// The five-tuple no longer leads to this connection.
+    fn detach(&mut self, id: SocketId) {
+        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
+        if !core::mem::take(&mut connection.attached) {
+            return;
+        }
+        let steered = core::mem::take(&mut connection.steered);
+        let key = connection.tcb.flow.key;
+        self.flows.remove(&key);
+        self.unsteer_flow(steered, key);
+    }
+
+    pub(super) fn unsteer_flow(&mut self, steered: bool, key: FlowKey) {
+        if steered {
+            self.core.out.requests.push_back(Request::UnsteerFlow(key));
+        }
+    }
+
+    /// Takes a connection out of the table, whatever its state; nothing is sent.
+    pub(super) fn remove(&mut self, id: SocketId) {
+        self.detach(id);
+        let Some(mut entry) = self.table.remove(id) else { return };
+        self.wheel.cancel(id.index);
+        let Body::Connection(connection) = &mut entry.body else { return };
+        match connection.stage {
+            Stage::Orphan => self.orphans -= 1,
+            Stage::Embryo(parent) => {
+                if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
+                    listener.embryos -= 1;
+                }
+            }
+            Stage::Queued(_) | Stage::Owned => {}
+        }
+        connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
+    }
+
+    /// TIME-WAIT, and the application is gone: a small record takes the connection's place.
+    fn compact(&mut self, id: SocketId) {
+        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
+        // The record takes over the tuple and its steering; `remove` must leave both alone.
+        connection.attached = false;
+        let steered = core::mem::take(&mut connection.steered);
+        let (state, flow) = (TimeWait::of(&connection.tcb), connection.tcb.flow.clone());
+        let key = flow.key;
+        match self.time_waits.insert(Record { state, flow, steered }) {
+            Some(record) => {
+                self.flows.insert(&key, Holder::TimeWait(record));
+            }
+            None => {
+                self.flows.remove(&key);
+                self.unsteer_flow(steered, key);
+            }
+        }
+        self.remove(id);
+    }
+}

@@ -1,0 +1,111 @@
+//! Calls on a TCP connection.
+
+use super::Stack;
+use super::entry::{Body, Connection, Entry, Stage};
+use crate::error::{Fault, SocketError};
+use crate::socket::{RecvFlags, Result, SendFlags};
+use crate::tcp::{State, call};
+use crate::time::Instant;
+use crate::types::{Readiness, SocketId};
+
+impl Stack {
+    pub(super) fn send_stream(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        len: usize,
+        flags: SendFlags,
+        source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
+    ) -> Result<usize> {
+        if flags.oob {
+            return Err(SocketError::NotSupported);
+        }
+        let spare = self.core.spare_frames();
+        let per_frame = self.core.pool.payload_capacity();
+        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
+            // Linux: EPIPE on a stream that was never connected.
+            return Err(SocketError::BrokenPipe);
+        };
+        let want = len.min(spare.saturating_mul(per_frame));
+        if want == 0 && len > 0 && connection.tcb.state.may_transmit() && connection.tcb.error.is_none() {
+            self.starve(id);
+            return Err(SocketError::WouldBlock);
+        }
+        let more = flags.more || want < len;
+        let result = call::send(&mut connection.tcb, &mut self.core.env(now, false), want, more, source);
+        self.settle(id);
+        result
+    }
+
+    pub(super) fn recv_stream(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        want: usize,
+        flags: RecvFlags,
+        sink: &mut dyn FnMut(&[u8]) -> core::result::Result<(), Fault>,
+    ) -> Result<usize> {
+        if flags.oob {
+            // Linux: EINVAL when there is no urgent data, and there never is any out of line here.
+            return Err(SocketError::Invalid);
+        }
+        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
+            return Err(SocketError::NotConnected);
+        };
+        let mut env = self.core.env(now, false);
+        let result = if flags.trunc {
+            call::recv(&mut connection.tcb, &mut env, want, flags.peek, |_: &[u8]| Ok(()))
+        } else {
+            call::recv(&mut connection.tcb, &mut env, want, flags.peek, sink)
+        };
+        self.settle(id);
+        result
+    }
+
+    pub(super) fn close_stream(&mut self, now: Instant, id: SocketId, abort: bool) {
+        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
+        connection.stage = Stage::Orphan;
+        self.orphans += 1;
+        let mut env = self.core.env(now, false);
+        if abort {
+            call::abort(&mut connection.tcb, &mut env);
+        } else {
+            call::close(&mut connection.tcb, &mut env);
+        }
+        self.settle(id);
+    }
+
+    pub(super) fn stream_readiness(&self, connection: &Connection, entry: &Entry) -> Readiness {
+        let mut ready = connection.tcb.readiness();
+        let low_water = entry.options.recv_low_water;
+        if low_water > 1
+            && ready.contains(Readiness::IN)
+            && !ready.intersects(Readiness::RDHUP | Readiness::ERR | Readiness::HUP)
+            && connection.tcb.recv_queue() < low_water.min(entry.options.tcp.recv_buffer / 2)
+        {
+            ready = ready.without(Readiness::IN);
+        }
+        // A sender that would find no frame must not be told to send.
+        if self.core.spare_frames() == 0 && connection.tcb.state.may_transmit() {
+            ready = ready.without(Readiness::OUT);
+        }
+        ready
+    }
+
+    /// Resets every connection (the process dies): one RST each, then no sockets are left.
+    pub fn reset_all(&mut self, now: Instant) {
+        let ids: Vec<SocketId> = self.table.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(entry) = self.table.get_mut(id) else { continue };
+            match &mut entry.body {
+                Body::Listener(_) => self.stop_listening(now, id),
+                Body::Datagram(_) => self.unbind_udp(id),
+                Body::Connection(connection) if connection.tcb.state != State::Closed => {
+                    call::abort(&mut connection.tcb, &mut self.core.env(now, false));
+                }
+                Body::Fresh | Body::Connection(_) => {}
+            }
+            self.remove(id);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Datagrams in: gate, connected socket, bound socket, or port unreachable.
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use nic::Pkt;
+
+use super::entry::{Body, Entry, Holder};
+use super::rx::Inbound;
+use super::{STRAY_ANSWERS, Stack};
+use crate::ip::Flow;
+use crate::ip::input::{Arrived, Reason, is_intact};
+use crate::time::Instant;
+use crate::types::{Direction, FlowKey, Protocol, SocketId};
+use crate::udp::Waiting;
+use crate::wire::{icmp, ipv4, udp};
+
+impl Stack {
+    pub(super) fn receive_udp(&mut self, now: Instant, inbound: Inbound) {
+        let Inbound { mut pkt, arrived, checksum } = inbound;
+        let bytes = &self.core.pool.bytes(&pkt)[arrived.payload()];
+        let Some(header) = udp::parse(bytes).filter(|h| h.destination != 0) else {
+            return self.drop_packet(pkt, Reason::BadHeader);
+        };
+        let bytes = &bytes[..header.len];
+        if header.checksum != 0 && !is_intact(bytes, udp::CHECKSUM_AT, &arrived, checksum) {
+            return self.drop_packet(pkt, Reason::L4Checksum);
+        }
+        let local = SocketAddrV4::new(arrived.destination, header.destination);
+        let remote = SocketAddrV4::new(arrived.source, header.source);
+        let key = FlowKey { protocol: Protocol::Udp, local: local.into(), remote: remote.into() };
+        let mut new = Flow::new(key, Direction::In);
+        let known = self.udp_flows.get(now, &key);
+        let is_new = known.is_none();
+        if !self.core.out.judge_in(known.unwrap_or(&mut new), arrived.packet.len()) {
+            return self.drop_packet(pkt, Reason::Denied);
+        }
+        let Some(id) = self.udp_socket_for(&key) else {
+            self.port_unreachable(now, &pkt, &arrived);
+            return self.drop_packet(pkt, Reason::NoSocket);
+        };
+        if is_new {
+            // Only where somebody hears it, so that strangers cannot push the flows of sockets out.
+            self.udp_flows.insert(now, new);
+        }
+        pkt.truncate(arrived.transport + header.len);
+        pkt.trim_front(arrived.transport + udp::HEADER);
+        self.deliver_datagram(id, Waiting { pkt, remote, local });
+    }
+
+    fn udp_socket_for(&self, key: &FlowKey) -> Option<SocketId> {
+        match self.flows.get(key) {
+            Some(Holder::Socket(id)) => Some(id),
+            _ => self.locals.lookup(Protocol::Udp, key.local.ip(), key.local.port()),
+        }
+    }
+
+    fn deliver_datagram(&mut self, id: SocketId, waiting: Waiting) {
+        let exhausted = self.core.is_exhausted();
+        let Some(Entry { body: Body::Datagram(datagram), options, .. }) = self.table.get_mut(id) else {
+            return self.drop_packet(waiting.pkt, Reason::NoSocket);
+        };
+        if datagram.queue.is_full(options.udp_recv_buffer as usize) {
+            return self.drop_packet(waiting.pkt, Reason::BufferFull);
+        }
+        if exhausted {
+            return self.drop_packet(waiting.pkt, Reason::NoFrames);
+        }
+        datagram.queue.push(&mut self.datagrams, waiting);
+        self.core.stats.udp_in += 1;
+        self.wake(id);
+    }
+
+    /// RFC 1122 §4.1.3.1: nobody is there, and the sender may know. The gate has let the datagram in; groups
+    /// are never answered (§3.2.2).
+    fn port_unreachable(&mut self, now: Instant, pkt: &Pkt, arrived: &Arrived) {
+        if arrived.to_group {
+            return;
+        }
+        if !self.unreachables.take(now, STRAY_ANSWERS) {
+            self.core.stats.answers_limited += 1;
+            return;
+        }
+        let Some(mut answer) = self.core.pool.alloc() else { return };
+        let packet = &self.core.pool.bytes(pkt)[arrived.packet.clone()];
+        let mut message = [0; icmp::HEADER + icmp::QUOTE];
+        let quoted = &packet[..packet.len().min(icmp::QUOTE)];
+        let Some(len) = icmp::emit_port_unreachable(quoted, &mut message) else {
+            return self.core.pool.free(answer);
+        };
+        let _ = self.core.pool.append_with(&mut answer, len, |room| {
+            room.copy_from_slice(&message[..len]);
+            Ok::<_, ()>(len)
+        });
+        let header = answer_header(arrived.destination, arrived.source, len as u16);
+        if self.core.out.send_raw(&mut self.core.pool, answer, &header, now).is_ok() {
+            self.core.stats.icmp_errors_out += 1;
+        }
+    }
+}
+
+fn answer_header(source: Ipv4Addr, destination: Ipv4Addr, payload: u16) -> ipv4::Emit {
+    // RFC 1812 §4.3.2.5: precedence 6, Internetwork Control, as Linux sends its errors.
+    ipv4::Emit { tos: 0xc0, ttl: 64, protocol: ipv4::ICMP, source, destination, payload }
+}
