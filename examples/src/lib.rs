@@ -1,1 +1,1 @@
-//! examples
+//! Small programs that a reader can copy: `echo.rs`, `http.rs`.

@@ -3,17 +3,21 @@
 //!
 //! - [`config`]: what can be set, from the environment.
 //! - [`runtime`]: one stack a process, one lock, and the one place that waits.
+//! - [`TcpListener`], [`TcpStream`], [`UdpSocket`]: sockets like those of `std::net`.
 //! - [`launch`]: starts another program under Ringroad.
 //! - [`control`]: what `ringroad stat` shows.
 
+mod api;
 pub mod config;
 pub mod control;
 pub mod error;
 pub mod launch;
+pub mod log;
 mod netlink;
 mod port;
 pub mod runtime;
 
+pub use api::{Incoming, TcpListener, TcpStream, UdpSocket};
 pub use config::{Config, Profile};
 pub use error::StartError;
 pub use runtime::Runtime;

@@ -4,6 +4,7 @@
 //! [`Runtime::wait`] polls the interfaces until the caller is satisfied or time is up. A helper thread steps
 //! in only when nobody else does.
 
+mod atexit;
 mod bell;
 mod block;
 mod core;
@@ -31,6 +32,7 @@ use crate::control::model::InterfaceReport;
 use crate::port::Claimed;
 
 use self::core::Core;
+pub(crate) use atexit::exit_with_process;
 pub use observe::{API_COOKIE, WakeObserver};
 pub use sleepers::Sleepers;
 pub(crate) use start::open;

@@ -1,0 +1,16 @@
+//! The kernel socket behind a socket of the stack: it holds the port, so that conflicts and the choice of
+//! ephemeral ports are the kernel's.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
+
+/// A kernel TCP socket bound to `local`, and where it is bound.
+pub(super) fn tcp(local: SocketAddrV4) -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &local)?;
+    let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok((socket, bound))
+}

@@ -1,0 +1,74 @@
+//! Sockets like those of [`std::net`], on the stack where an accelerated interface serves them and in the
+//! kernel everywhere else: a program always works.
+//!
+//! The runtime starts with the first socket, from the environment ([`Config::from_env`](crate::Config)); or
+//! earlier, from a configuration of the program's own, with [`Runtime::start`].
+
+mod backing;
+mod listener;
+mod ring;
+mod stream;
+mod udp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use stack::error::SocketError;
+
+use crate::config::Config;
+use crate::runtime::Runtime;
+
+pub use listener::{Incoming, TcpListener};
+pub use stream::TcpStream;
+pub use udp::UdpSocket;
+
+/// The runtime, started from the environment when it does not run yet. `None` when nothing is to be
+/// accelerated, or nothing can be and the configuration is not strict.
+fn runtime() -> io::Result<Option<&'static Runtime>> {
+    static TRIED: OnceLock<Option<String>> = OnceLock::new();
+    if let Some(running) = Runtime::current() {
+        return Ok(Some(running));
+    }
+    let failed = TRIED.get_or_init(start);
+    match failed {
+        Some(error) => Err(io::Error::other(error.clone())),
+        None => Ok(Runtime::current()),
+    }
+}
+
+/// Starts the runtime; answers why it could not when that is to be an error.
+fn start() -> Option<String> {
+    let (config, warnings) = Config::from_env();
+    crate::log::init(config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if !config.wants_acceleration() {
+        return None;
+    }
+    match Runtime::start(&config) {
+        Ok(_) => {
+            crate::runtime::exit_with_process();
+            None
+        }
+        Err(error) if config.strict => Some(error.to_string()),
+        Err(error) => {
+            tracing::warn!("{error}; sockets stay in the kernel");
+            None
+        }
+    }
+}
+
+fn error(e: SocketError) -> io::Error {
+    io::Error::from_raw_os_error(e.errno())
+}
+
+/// Runs `f` with each address until one succeeds.
+fn each_address<T>(
+    addresses: impl std::net::ToSocketAddrs,
+    mut f: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let none = io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses");
+    addresses.to_socket_addrs()?.fold(Err(none), |done, address| done.or_else(|_| f(address)))
+}
