@@ -48,6 +48,17 @@ pub enum Direction {
     Out,
 }
 
+/// A verdict kept: valid while its generation is the gate's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerdictMemo {
+    /// The gate's generation when it was judged; zero: never.
+    pub generation: u32,
+    /// What was decided.
+    pub allowed: bool,
+    /// The counter row of the rule that decided.
+    pub row: u32,
+}
+
 /// A socket of a stack. The generation tells a socket from an earlier one in the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId {

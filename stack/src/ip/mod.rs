@@ -13,6 +13,8 @@ use crate::error::SocketError;
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey};
 
+pub use crate::types::VerdictMemo;
+
 /// What is remembered for a flow so that no packet of it is looked up twice.
 #[derive(Clone, Debug)]
 pub struct Flow {
@@ -41,17 +43,6 @@ pub struct RouteMemo {
     pub mtu: u16,
     /// Link header: destination, source, EtherType.
     pub link: [u8; 14],
-}
-
-/// A verdict kept: valid while its generation is the gate's.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct VerdictMemo {
-    /// The gate's generation when it was judged; zero: never.
-    pub generation: u32,
-    /// What was decided.
-    pub allowed: bool,
-    /// The counter row of the rule that decided.
-    pub row: u32,
 }
 
 impl Flow {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use super::compile::{Policy, Row};
 use super::spec::{Mode, PolicySpec};
-use crate::ip::VerdictMemo;
-use crate::types::{Direction, FlowKey};
+use crate::types::{Direction, FlowKey, VerdictMemo};
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! A [`PolicySpec`] says what is permitted. It is compiled once into a [`Policy`], which never changes and is
 //! swapped whole. [`Gate`] holds the current one with its generation and the counters; what it decided for a
-//! flow is kept in the flow's [`VerdictMemo`](crate::ip::VerdictMemo), so that rules cost nothing for
+//! flow is kept in the flow's [`VerdictMemo`](crate::types::VerdictMemo), so that rules cost nothing for
 //! established flows, and a new policy re-judges them.
 //!
 //! A table answers for one local address. Its rules are read in order, the first that matches decides, and what
