@@ -3,6 +3,9 @@
 //!
 //! The tests themselves are in `tests/`, one file a theme. They run as root, against the release build.
 
+pub mod host;
+pub mod world;
+
 use lab::{Namespace, Running, Where, start};
 
 pub use lab::{must_have_stack, ringroad, stack_of};
