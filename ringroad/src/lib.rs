@@ -5,6 +5,7 @@
 //! - [`runtime`]: one stack a process, one lock, and the one place that waits.
 //! - [`TcpListener`], [`TcpStream`], [`UdpSocket`]: sockets like those of `std::net`.
 //! - [`launch`]: starts another program under Ringroad.
+//! - [`policy_file`]: the policy file, read and explained.
 //! - [`control`]: what `ringroad stat` shows.
 
 mod api;
@@ -15,6 +16,7 @@ pub mod launch;
 pub mod log;
 mod netlink;
 mod port;
+pub mod policy_file;
 pub mod runtime;
 
 pub use api::{Incoming, TcpListener, TcpStream, UdpSocket};
