@@ -1,4 +1,6 @@
 //! AF_XDP for real: network namespaces, veth, a kernel at the other end. As root.
 
+mod checksum;
 mod frames;
 mod net;
+mod steering;

@@ -1,20 +1,18 @@
 //! Two network namespaces and a veth between them: `near` is ours, `far` is the kernel's.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nic::{Arena, Burst, Nic, Pool, TxChecksum};
-use ringroad_af_xdp::{Interface, Options, Port, Road};
+use nic::{Arena, Burst, Nic, Pool, TxChecksum, TxPkt};
+use ringroad_af_xdp::{Interface, Options, Port, Road, SetupError};
 
 pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
-/// Nobody's; whoever tests sends and receives by hand here.
-pub(crate) const ALIAS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 3);
 
 pub(crate) const UDP: u8 = 17;
 pub(crate) const TCP: u8 = 6;
@@ -56,12 +54,9 @@ impl Lab {
         let text = |m: [u8; 6]| m.map(|b| format!("{b:02x}")).join(":");
         run(&format!(
             "ip -n {} neigh replace {FAR} lladdr {} dev near
-             ip -n {} neigh replace {NEAR} lladdr {} dev far
-             ip -n {} neigh replace {ALIAS} lladdr {} dev far",
+             ip -n {} neigh replace {NEAR} lladdr {} dev far",
             lab.near,
             text(lab.macs.1),
-            lab.far,
-            text(lab.macs.0),
             lab.far,
             text(lab.macs.0)
         ));
@@ -80,10 +75,22 @@ impl Lab {
 
     /// Opens and adopts our end with a pool of `frames`.
     pub(crate) fn open(&self, frames: u32, options: &Options) -> Open {
-        let mut pool = Pool::new(Arena::new(frames, 2048).unwrap());
-        let port = self.near(|| Port::open(&mut pool, &["near"], options)).unwrap();
-        assert_eq!(pool.census().free, frames, "probing gives its frame back");
-        Open::adopt(port, pool)
+        self.try_open(frames, options).unwrap()
+    }
+
+    /// As [`Lab::open`], for attempts that fail.
+    pub(crate) fn try_open(&self, frames: u32, options: &Options) -> Result<Open, SetupError> {
+        self.near(|| Open::new("near", frames, options))
+    }
+
+    /// Opens the other end.
+    pub(crate) fn open_far(&self, frames: u32, options: &Options) -> Open {
+        self.far(|| Open::new("far", frames, options)).unwrap()
+    }
+
+    /// Our end and the kernel's, with these ports.
+    pub(crate) fn ends(&self, near: u16, far: u16) -> (End, End) {
+        (End { mac: self.macs.0, ip: NEAR, port: near }, End { mac: self.macs.1, ip: FAR, port: far })
     }
 }
 
@@ -111,6 +118,7 @@ fn within<T: Send>(namespace: &str, body: impl FnOnce() -> T + Send) -> T {
 }
 
 /// One road and its pool.
+#[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) pool: Pool,
     pub(crate) road: Road,
@@ -119,62 +127,60 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    fn new(interface: &str, frames: u32, options: &Options) -> Result<Self, SetupError> {
+        let mut pool = Pool::new(Arena::new(frames, 2048).unwrap());
+        let port = Port::open(&mut pool, &[interface], options)?;
+        assert_eq!(pool.census().free, frames, "probing gives its frame back");
+        Ok(Self::adopt(port, pool))
+    }
+
     pub(crate) fn adopt(port: Port, mut pool: Pool) -> Self {
         let (mut roads, found) = port.adopt(&mut pool).unwrap();
         Self { pool, road: roads.pop().unwrap(), burst: Burst::with_capacity(512), found }
     }
 
-    /// Sends one frame made of `bytes`.
-    pub(crate) fn send(&mut self, bytes: &[u8], checksum: TxChecksum) {
+    /// A frame made of `bytes`, to be sent.
+    pub(crate) fn loan(&mut self, bytes: &[u8]) -> TxPkt {
         let mut pkt = self.pool.alloc().expect("a free frame");
         let _ = self.pool.append_with(&mut pkt, bytes.len(), |b| {
             b.copy_from_slice(bytes);
             Ok::<_, ()>(b.len())
         });
-        let mut loan = self.pool.give(pkt, 0, checksum);
-        while let Err(back) = self.road.nic.tx(&mut self.pool, loan) {
-            self.flush();
-            loan = back;
-        }
+        self.pool.give(pkt, 0, TxChecksum::Complete)
+    }
+
+    /// Queues one frame made of `bytes`.
+    pub(crate) fn send(&mut self, bytes: &[u8], checksum: TxChecksum) {
+        let mut loan = self.loan(bytes);
+        loan.checksum = checksum;
+        assert!(self.road.nic.tx(&mut self.pool, loan).is_ok());
     }
 
     /// Kicks until all is sent and back.
     pub(crate) fn flush(&mut self) {
-        let until = deadline();
-        loop {
+        within_deadline("frames sent", || {
             self.road.nic.kick(&mut self.pool);
-            if self.pool.census().given == 0 {
-                return;
-            }
-            assert!(Instant::now() < until, "frames are not sent: {:?}", self.road.nic.counters());
-            thread::yield_now();
-        }
+            self.pool.census().given == 0
+        });
     }
 
-    /// Receives frames until `enough` says so; each is given to `each` and freed.
-    pub(crate) fn receive(&mut self, mut enough: impl FnMut() -> bool, mut each: impl FnMut(&[u8])) {
-        let until = deadline();
-        loop {
-            self.road.nic.rx(&mut self.pool, &mut self.burst, 64);
+    /// Gives every frame that waits to `each` and frees it.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
+        while self.road.nic.rx(&mut self.pool, &mut self.burst, 64) > 0 {
             for frame in self.burst.drain(..) {
                 each(self.pool.bytes(&frame.pkt));
                 self.pool.free(frame.pkt);
             }
-            if enough() {
-                return;
-            }
-            assert!(Instant::now() < until, "frames do not come: {:?}", self.road.nic.counters());
-            thread::yield_now();
         }
     }
 
     /// The next frame, as bytes.
     pub(crate) fn next(&mut self) -> Vec<u8> {
-        let got = std::cell::RefCell::new(Vec::new());
-        self.receive(|| !got.borrow().is_empty(), |b| got.borrow_mut().push(b.to_vec()));
-        let mut got = got.into_inner();
-        assert_eq!(got.len(), 1);
-        got.remove(0)
+        within_deadline("a frame", || self.road.nic.rx(&mut self.pool, &mut self.burst, 1) == 1);
+        let frame = self.burst.pop().unwrap();
+        let bytes = self.pool.bytes(&frame.pkt).to_vec();
+        self.pool.free(frame.pkt);
+        bytes
     }
 
     /// Nothing is lost: every frame is free or with the kernel, to receive into.
@@ -186,9 +192,40 @@ impl Open {
     }
 }
 
-/// A test waits this long for what must happen.
-pub(crate) fn deadline() -> Instant {
-    Instant::now() + Duration::from_secs(10)
+/// Runs `step` until it says true; what must happen happens within ten seconds.
+pub(crate) fn within_deadline(what: &str, mut step: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !step() {
+        assert!(Instant::now() < until, "{what}: waited in vain");
+        thread::yield_now();
+    }
+}
+
+/// Whether poll(2) says that `fd` can be read.
+pub(crate) fn readable(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live `pollfd`.
+    let n = unsafe { libc::poll(&mut poll, 1, 0) };
+    n == 1 && poll.revents & libc::POLLIN != 0
+}
+
+/// Has the kernel cut what the socket sends into datagrams of `size` (UDP_SEGMENT), as late as it can.
+pub(crate) fn segment_udp(socket: &UdpSocket, size: libc::c_int) {
+    let (fd, len) = (socket.as_raw_fd(), size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: `size` is a live int of `len` bytes.
+    let set =
+        unsafe { libc::setsockopt(fd, libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const size).cast(), len) };
+    assert_eq!(set, 0);
+}
+
+/// Exchanges the ends of a frame; its checksums stay right.
+pub(crate) fn turn_round(f: &mut [u8]) {
+    let (a, b) = f.split_at_mut(6);
+    a.swap_with_slice(&mut b[..6]);
+    let (a, b) = f[26..34].split_at_mut(4);
+    a.swap_with_slice(b);
+    f.swap(34, 36);
+    f.swap(35, 37);
 }
 
 pub(crate) fn fold(bytes: &[u8], start: u32) -> u16 {
@@ -206,6 +243,15 @@ pub(crate) struct End {
     pub(crate) mac: [u8; 6],
     pub(crate) ip: Ipv4Addr,
     pub(crate) port: u16,
+}
+
+/// The checksum of an L4 payload that goes from one end to the other.
+pub(crate) fn finish(from: End, to: End, protocol: u8, l4: &[u8]) -> u16 {
+    !fold(l4, u32::from(pseudo(from, to, protocol, l4.len())))
+}
+
+fn pseudo(from: End, to: End, protocol: u8, len: usize) -> u16 {
+    fold(&[from.ip.octets(), to.ip.octets()].concat(), u32::from(protocol) + len as u32)
 }
 
 pub(crate) fn ethernet(from: End, to: End, kind: u16) -> Vec<u8> {
@@ -231,24 +277,21 @@ pub(crate) fn ipv4(from: End, to: End, protocol: u8, fragment: u16, payload: &[u
 }
 
 /// A UDP datagram with its checksum finished, or only begun.
-pub(crate) fn udp(from: End, to: End, payload: &[u8], finish: bool) -> Vec<u8> {
+pub(crate) fn udp(from: End, to: End, payload: &[u8], finished: bool) -> Vec<u8> {
     let mut u = Vec::new();
     u.extend(from.port.to_be_bytes());
     u.extend(to.port.to_be_bytes());
     u.extend((8 + payload.len() as u16).to_be_bytes());
     u.extend([0, 0]);
     u.extend(payload);
-    let len = u32::from(UDP) + u.len() as u32;
-    let addresses = [from.ip.octets(), to.ip.octets()].concat();
-    let pseudo = fold(&addresses, len);
-    let sum = if finish { !fold(&u, u32::from(pseudo)) } else { pseudo };
+    let sum = if finished { finish(from, to, UDP, &u) } else { pseudo(from, to, UDP, u.len()) };
     u[6..8].copy_from_slice(&sum.to_be_bytes());
     u
 }
 
 /// The whole frame of a UDP datagram.
-pub(crate) fn udp_frame(from: End, to: End, payload: &[u8], finish: bool) -> Vec<u8> {
+pub(crate) fn udp_frame(from: End, to: End, payload: &[u8], finished: bool) -> Vec<u8> {
     let mut f = ethernet(from, to, 0x0800);
-    f.extend(ipv4(from, to, UDP, 0x4000, &udp(from, to, payload, finish)));
+    f.extend(ipv4(from, to, UDP, 0x4000, &udp(from, to, payload, finished)));
     f
 }

@@ -1,0 +1,260 @@
+//! What is redirected and what goes to the kernel.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use nic::TxChecksum;
+use ringroad_af_xdp::{Options, SteeringCounters, Step};
+
+use crate::net::{
+    End, FAR, Lab, NEAR, Open, UDP, ethernet, fold, ipv4, run, udp, udp_frame, within_deadline,
+};
+
+/// Both ends on AF_XDP, so that any frame can be sent to ours.
+fn by_hand(lab: &Lab) -> (Open, Open) {
+    (lab.open(256, &Options::default()), lab.open_far(256, &Options::default()))
+}
+
+fn send(from: &mut Open, frame: &[u8]) {
+    from.send(frame, TxChecksum::Complete);
+    from.flush();
+}
+
+/// Waits until the program has counted `n` packets more than `before` in all, and says which.
+fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
+    let fields = |c: SteeringCounters| {
+        [
+            c.flow,
+            c.port,
+            c.icmp,
+            c.pass_miss,
+            c.pass_other,
+            c.pass_link,
+            c.pass_ipv6,
+            c.pass_fragment,
+            c.pass_short,
+            c.pass_no_xsk,
+        ]
+    };
+    let mut now = before;
+    within_deadline("the program's counters", || {
+        now = open.road.steering.counters().unwrap();
+        fields(now).iter().sum::<u64>() >= fields(before).iter().sum::<u64>() + n
+    });
+    let d: Vec<u64> = fields(now).iter().zip(fields(before)).map(|(a, b)| a - b).collect();
+    SteeringCounters {
+        flow: d[0],
+        port: d[1],
+        icmp: d[2],
+        pass_miss: d[3],
+        pass_other: d[4],
+        pass_link: d[5],
+        pass_ipv6: d[6],
+        pass_fragment: d[7],
+        pass_short: d[8],
+        pass_no_xsk: d[9],
+    }
+}
+
+#[test]
+fn only_what_was_asked_for_leaves_the_kernel() {
+    let lab = Lab::new(1);
+    let mut open = lab.open(256, &Options::default());
+    let steering = &open.road.steering;
+    let kernel = lab.near(|| UdpSocket::bind((NEAR, 5000)).unwrap());
+    let far = lab.far(|| UdpSocket::bind((FAR, 7000)).unwrap());
+    let (local, remote) = (SocketAddr::from((NEAR, 5000)), SocketAddr::from((FAR, 7000)));
+    let mut buffer = [0; 16];
+    let zero = steering.counters().unwrap();
+    far.send_to(b"miss", local).unwrap();
+    assert_eq!(kernel.recv(&mut buffer).unwrap(), 4);
+    steering.add_port(UDP, local, 0).unwrap();
+    far.send_to(b"port", local).unwrap();
+    // The flow goes before the port; its slot has no socket, so the kernel gets it.
+    steering_settles(&open, 2);
+    open.road.steering.add_flow(UDP, local, remote, 1).unwrap();
+    far.send_to(b"empty", local).unwrap();
+    assert_eq!(kernel.recv(&mut buffer).unwrap(), 5);
+    open.road.steering.add_flow(UDP, local, remote, 0).unwrap();
+    far.send_to(b"flow", local).unwrap();
+    steering_settles(&open, 4);
+    open.road.steering.remove_flow(UDP, local, remote).unwrap();
+    open.road.steering.remove_port(UDP, local).unwrap();
+    open.road.steering.remove_port(UDP, local).unwrap();
+    far.send_to(b"kernel again", local).unwrap();
+    assert_eq!(kernel.recv(&mut buffer).unwrap(), 12);
+    let mut seen = Vec::new();
+    open.drain(|f| seen.push(f[42..].to_vec()));
+    assert_eq!(seen, [b"port", b"flow"]);
+    let c = counted(&open, zero, 5);
+    assert_eq!((c.flow, c.port, c.pass_miss, c.pass_no_xsk), (1, 1, 2, 1));
+    open.assert_whole();
+}
+
+fn steering_settles(open: &Open, packets: u64) {
+    within_deadline("packets", || {
+        let c = open.road.steering.counters().unwrap();
+        c.flow + c.port + c.pass_miss + c.pass_no_xsk >= packets
+    });
+}
+
+#[test]
+fn slots_and_queues_have_bounds() {
+    let lab = Lab::new(1);
+    let open = lab.open(64, &Options::default());
+    let socket = std::fs::File::open("/dev/null").unwrap();
+    let fd = std::os::fd::AsFd::as_fd(&socket);
+    let errno = |slot, queue| open.road.steering.set_xsk(slot, queue, fd).unwrap_err().raw_os_error();
+    assert_eq!(errno(64, 0), Some(libc::EINVAL));
+    assert_eq!(errno(0, 64), Some(libc::EINVAL));
+    assert!(errno(0, 0).is_some(), "not a socket");
+}
+
+fn icmp_error(kind: u8, quoted: &[u8]) -> Vec<u8> {
+    let mut p = vec![kind, 3, 0, 0, 0, 0, 0, 0];
+    p.extend(quoted);
+    let sum = !fold(&p, 0);
+    p[2..4].copy_from_slice(&sum.to_be_bytes());
+    p
+}
+
+#[test]
+fn icmp_errors_follow_the_packet_they_quote() {
+    let lab = Lab::new(1);
+    let (mut open, mut far) = by_hand(&lab);
+    let (near, to) = lab.ends(5000, 7000);
+    open.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
+    let quoted = ipv4(near, to, UDP, 0x4000, &udp(near, to, b"quoted", true));
+    let error = |from: End, kind: u8, quoted: &[u8]| {
+        let mut f = ethernet(to, near, 0x0800);
+        f.extend(ipv4(from, near, 1, 0, &icmp_error(kind, quoted)));
+        f
+    };
+    let before = open.road.steering.counters().unwrap();
+    let router = End { ip: [10, 99, 0, 77].into(), ..to };
+    for kind in [3, 11, 12] {
+        let frame = error(router, kind, &quoted[..28]);
+        send(&mut far, &frame);
+        assert_eq!(open.next(), frame, "type {kind}");
+    }
+    // Not an error; an error about someone else's packet; of another port; cut short; about a later fragment.
+    let stranger = End { ip: [10, 99, 0, 66].into(), ..near };
+    let other_port = End { port: 5001, ..near };
+    let foreign = ipv4(stranger, to, UDP, 0x4000, &udp(stranger, to, b"", true));
+    let closed = ipv4(other_port, to, UDP, 0x4000, &udp(other_port, to, b"", true));
+    let later = ipv4(near, to, UDP, 0x0010, &udp(near, to, b"", true));
+    for frame in [
+        error(to, 8, &quoted),
+        error(to, 3, &foreign),
+        error(to, 3, &closed),
+        error(to, 3, &quoted[..23]),
+        error(to, 3, &later),
+    ] {
+        send(&mut far, &frame);
+    }
+    let c = counted(&open, before, 8);
+    assert_eq!((c.icmp, c.pass_other, c.pass_short, c.pass_fragment), (3, 3, 1, 1));
+    open.drain(|_| panic!("the kernel's"));
+}
+
+#[test]
+fn fragments_are_reassembled_by_the_kernel() {
+    let lab = Lab::new(1);
+    let mut open = lab.open(256, &Options::default());
+    open.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
+    let kernel = lab.near(|| UdpSocket::bind((NEAR, 5000)).unwrap());
+    let far = lab.far(|| UdpSocket::bind((FAR, 7000)).unwrap());
+    let before = open.road.steering.counters().unwrap();
+    far.send_to(&[9; 4000], (NEAR, 5000)).unwrap();
+    let mut buffer = [0; 5000];
+    assert_eq!(kernel.recv(&mut buffer).unwrap(), 4000);
+    assert_eq!(counted(&open, before, 3).pass_fragment, 3);
+    open.drain(|_| panic!("the kernel's"));
+}
+
+#[test]
+fn frames_that_are_odd_go_to_the_kernel_by_reason() {
+    let lab = Lab::new(1);
+    let (mut open, mut far) = by_hand(&lab);
+    let (near, to) = lab.ends(5000, 7000);
+    open.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
+    let good = udp_frame(to, near, b"good", true);
+    let with = |at: usize, bytes: &[u8]| {
+        let mut f = good.clone();
+        f[at..at + bytes.len()].copy_from_slice(bytes);
+        f
+    };
+    let vlan = [&good[..12], &[0x81, 0, 0, 5], &good[12..]].concat();
+    let before = open.road.steering.counters().unwrap();
+    let odd = [
+        with(12, &[0x08, 0x06]), // ARP
+        vlan,
+        with(12, &[0x86, 0xdd]), // IPv6
+        with(14, &[0x65]),       // version 6 in an IPv4 frame
+        with(14, &[0x44]),       // a header of 16 bytes
+        with(14, &[0x4f]),       // options beyond the end
+        good[..20].to_vec(),
+        good[..36].to_vec(),
+        with(23, &[132]),     // SCTP
+        with(20, &[0x20, 0]), // more fragments
+        with(20, &[0, 1]),    // a later fragment
+        with(33, &[9]),       // another host's address
+    ];
+    for frame in &odd {
+        send(&mut far, frame);
+    }
+    let c = counted(&open, before, odd.len() as u64);
+    assert_eq!((c.pass_link, c.pass_ipv6, c.pass_short), (2, 1, 5));
+    assert_eq!((c.pass_other, c.pass_fragment, c.pass_miss), (1, 2, 1));
+    send(&mut far, &good);
+    assert_eq!(open.next(), good);
+    // A header with options is read past them.
+    let mut options = good.clone();
+    options[14] = 0x46;
+    options.splice(34..34, [1, 1, 1, 0]);
+    send(&mut far, &options);
+    assert_eq!(open.next(), options);
+}
+
+#[test]
+fn an_interface_that_is_taken_is_said_so() {
+    let lab = Lab::new(1);
+    let first = lab.open(64, &Options::default());
+    let e = lab.try_open(64, &Options::default()).unwrap_err();
+    assert_eq!((e.step, e.source.raw_os_error()), (Step::Attach, Some(libc::EBUSY)));
+    let line = e.to_string();
+    assert!(line.starts_with("near: attaching the steering program: "), "{line}");
+    assert!(line.contains("\"steer_frags\" (id ") && line.contains("another ringroad"), "{line}");
+    assert!(!line.contains('\n'));
+    drop(first);
+    drop(lab.open(64, &Options::default()));
+}
+
+#[test]
+fn an_interface_that_is_down_or_too_wide_is_said_so() {
+    let lab = Lab::new(1);
+    run(&format!("ip -n {} link set near mtu 3000", lab.near));
+    let e = lab.try_open(64, &Options::default()).unwrap_err();
+    assert!(e.to_string().contains("its MTU is 3000, and frames of this size take 1774"), "{e}");
+    run(&format!("ip -n {0} link set near mtu 1500; ip -n {0} link set near down", lab.near));
+    let e = lab.try_open(64, &Options::default()).unwrap_err();
+    assert_eq!((e.step, e.source.raw_os_error()), (Step::Probe, Some(libc::ENETDOWN)), "{e}");
+    assert!(e.to_string().contains("ip link set up"), "{e}");
+}
+
+#[test]
+fn an_interface_that_goes_down_later_holds_frames_and_goes_on() {
+    use nic::{Doorbell, Nic};
+    let lab = Lab::new(1);
+    let mut open = lab.open(64, &Options::default());
+    let far = lab.far(|| UdpSocket::bind((FAR, 7000)).unwrap());
+    let (near, to) = lab.ends(5000, 7000);
+    run(&format!("ip -n {} link set near down", lab.near));
+    open.send(&udp_frame(near, to, b"later", true), TxChecksum::Complete);
+    assert_eq!(open.road.nic.kick(&mut open.pool), Doorbell::Quiet);
+    assert_eq!(open.road.nic.counters().kicks_down, 1);
+    assert_eq!(open.pool.census().given, 1);
+    run(&format!("ip -n {} link set near up", lab.near));
+    open.flush();
+    assert_eq!(far.recv(&mut [0; 16]).unwrap(), 5);
+    open.assert_whole();
+}
