@@ -3,7 +3,7 @@
  * Redirects to AF_XDP sockets exactly the packets that a live stack has asked for; all else goes to the kernel.
  *
  * Self-contained on purpose: no kernel or libbpf headers, so that the object depends on the compiler alone.
- * Build: cargo xtask bpf
+ * Build: af-xdp/bpf/build.sh
  */
 #include "steer.h"
 

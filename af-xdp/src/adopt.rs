@@ -120,7 +120,7 @@ fn drain(rings: &mut Rings, ledger: &Ledger, dropped: &mut u32, frame: impl Fn(u
 /// the one has come out of the other. False when there is no such moment: the kernel keeps frames to itself
 /// (a driver's own ring in zero-copy mode, frames it took for a packet that it dropped).
 fn settle_receiving(rings: &mut Rings, mut look: impl FnMut(&mut Rings) -> u32) -> bool {
-    const LOOKS: u32 = 4;
+    const LOOKS: u32 = 256;
     for _ in 0..LOOKS {
         let taken = look(rings);
         let received = rings.rx.produced();

@@ -21,7 +21,7 @@
 //!
 //! One process drives a port at a time; who does is the caller's to arrange. When it is gone, the next one does
 //! step 2. Ports and flows that a dead process had steered stay in the maps until they are removed: a successor
-//! removes what it does not want (or finds frames for them, which its stack refuses).
+//! begins with [`Steering::clear`].
 //!
 //! When the last process that holds the descriptors ends, however it ends, the kernel detaches the program, and
 //! all traffic is the kernel's again.
@@ -40,8 +40,6 @@
 
 #[cfg(not(loom))]
 mod adopt;
-#[cfg(not(loom))]
-mod bpf;
 #[cfg(not(loom))]
 mod cut;
 #[cfg(not(loom))]

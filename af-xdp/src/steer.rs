@@ -13,11 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use aya::programs::{Xdp, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 
-use crate::bpf;
 use crate::error::{At, SetupError, Step};
 use crate::interface::{Interface, xdp_program};
-use crate::sys;
-use keys::{FlowKey, PortKey};
+use crate::sys::{self, BpfMap};
+use keys::{COUNTS, FlowKey, PortKey, SLOT};
 
 pub use keys::{QUEUES, SLOTS, SteeringCounters};
 
@@ -72,11 +71,17 @@ pub struct SteeringFds {
 #[derive(Debug)]
 pub struct Steering {
     link: OwnedFd,
-    xsks: OwnedFd,
-    flows: OwnedFd,
-    ports: OwnedFd,
-    counters: OwnedFd,
+    xsks: BpfMap,
+    flows: BpfMap,
+    ports: BpfMap,
+    counters: BpfMap,
 }
+
+/// Bytes in keys and values of the four maps.
+const XSKS_SHAPE: (usize, usize) = (4, SLOT);
+const FLOWS_SHAPE: (usize, usize) = (FlowKey::SIZE, SLOT);
+const PORTS_SHAPE: (usize, usize) = (PortKey::SIZE, SLOT);
+const COUNTERS_SHAPE: (usize, usize) = (4, COUNTS);
 
 impl Steering {
     /// Loads the program and attaches it: natively where the driver can, else generic, unless `mode` asks for
@@ -102,10 +107,10 @@ impl Steering {
             Ok((
                 Self {
                     link,
-                    xsks: map(&object, "xsks")?,
-                    flows: map(&object, "flows")?,
-                    ports: map(&object, "ports")?,
-                    counters: map(&object, "counts")?,
+                    xsks: map(&object, "xsks", XSKS_SHAPE)?,
+                    flows: map(&object, "flows", FLOWS_SHAPE)?,
+                    ports: map(&object, "ports", PORTS_SHAPE)?,
+                    counters: map(&object, "counts", COUNTERS_SHAPE)?,
                 },
                 mode,
             ))
@@ -117,15 +122,15 @@ impl Steering {
     /// open beside the copies taken here.
     ///
     /// # Errors
-    /// [`Step::Inherit`] when one of them is not open.
+    /// [`Step::Inherit`] when one of them is not open or not such a map.
     pub fn from_fds(fds: &SteeringFds) -> Result<Self, SetupError> {
-        let copy = |fd| sys::dup_inherited(fd).at(Step::Inherit);
+        let inherited = |fd, shape| shaped(sys::dup_inherited(fd).at(Step::Inherit)?, shape, Step::Inherit);
         Ok(Self {
-            link: copy(fds.link)?,
-            xsks: copy(fds.xsks)?,
-            flows: copy(fds.flows)?,
-            ports: copy(fds.ports)?,
-            counters: copy(fds.counters)?,
+            link: sys::dup_inherited(fds.link).at(Step::Inherit)?,
+            xsks: inherited(fds.xsks, XSKS_SHAPE)?,
+            flows: inherited(fds.flows, FLOWS_SHAPE)?,
+            ports: inherited(fds.ports, PORTS_SHAPE)?,
+            counters: inherited(fds.counters, COUNTERS_SHAPE)?,
         })
     }
 
@@ -133,10 +138,10 @@ impl Steering {
     pub fn fds(&self) -> SteeringFds {
         SteeringFds {
             link: self.link.as_raw_fd(),
-            xsks: self.xsks.as_raw_fd(),
-            flows: self.flows.as_raw_fd(),
-            ports: self.ports.as_raw_fd(),
-            counters: self.counters.as_raw_fd(),
+            xsks: self.xsks.fd().as_raw_fd(),
+            flows: self.flows.fd().as_raw_fd(),
+            ports: self.ports.fd().as_raw_fd(),
+            counters: self.counters.fd().as_raw_fd(),
         }
     }
 
@@ -147,8 +152,8 @@ impl Steering {
     /// The operating system's, `EMFILE` above all.
     pub fn inheritable(&self, min: RawFd) -> io::Result<SteeringFds> {
         let copy = |fd: &OwnedFd| sys::dup(fd.as_fd(), min, false);
-        let (link, xsks, flows) = (copy(&self.link)?, copy(&self.xsks)?, copy(&self.flows)?);
-        let (ports, counters) = (copy(&self.ports)?, copy(&self.counters)?);
+        let (link, xsks, flows) = (copy(&self.link)?, copy(self.xsks.fd())?, copy(self.flows.fd())?);
+        let (ports, counters) = (copy(self.ports.fd())?, copy(self.counters.fd())?);
         let keep = std::os::fd::IntoRawFd::into_raw_fd;
         Ok(SteeringFds {
             link: keep(link),
@@ -169,7 +174,7 @@ impl Steering {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         let index = slot * QUEUES + queue;
-        bpf::update(self.xsks.as_fd(), &index.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())
+        self.xsks.update(&index.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())
     }
 
     /// Steers what is sent to `local` to slot `slot`. `protocol` is the IP protocol number, TCP or UDP. The
@@ -178,7 +183,7 @@ impl Steering {
     /// # Errors
     /// The operating system's; `E2BIG` when the map is full.
     pub fn add_port(&self, protocol: u8, local: SocketAddr, slot: u32) -> io::Result<()> {
-        bpf::update(self.ports.as_fd(), &PortKey::new(protocol, local).0, &slot.to_ne_bytes())
+        self.ports.update(&PortKey::new(protocol, local).0, &slot.to_ne_bytes())
     }
 
     /// Ends [`Steering::add_port`]; an endpoint that is not there is no error.
@@ -186,7 +191,7 @@ impl Steering {
     /// # Errors
     /// The operating system's.
     pub fn remove_port(&self, protocol: u8, local: SocketAddr) -> io::Result<()> {
-        bpf::delete(self.ports.as_fd(), &PortKey::new(protocol, local).0)
+        self.ports.delete(&PortKey::new(protocol, local).0)
     }
 
     /// Steers one flow to slot `slot`; it goes before [`Steering::add_port`].
@@ -194,7 +199,7 @@ impl Steering {
     /// # Errors
     /// The operating system's; `E2BIG` when the map is full.
     pub fn add_flow(&self, protocol: u8, local: SocketAddr, remote: SocketAddr, slot: u32) -> io::Result<()> {
-        bpf::update(self.flows.as_fd(), &FlowKey::new(protocol, local, remote).0, &slot.to_ne_bytes())
+        self.flows.update(&FlowKey::new(protocol, local, remote).0, &slot.to_ne_bytes())
     }
 
     /// Ends [`Steering::add_flow`]; a flow that is not there is no error.
@@ -202,7 +207,7 @@ impl Steering {
     /// # Errors
     /// The operating system's.
     pub fn remove_flow(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
-        bpf::delete(self.flows.as_fd(), &FlowKey::new(protocol, local, remote).0)
+        self.flows.delete(&FlowKey::new(protocol, local, remote).0)
     }
 
     /// Steers nothing any more: a successor begins with this, since what a dead process had steered stays.
@@ -210,8 +215,8 @@ impl Steering {
     /// # Errors
     /// The operating system's.
     pub fn clear(&self) -> io::Result<()> {
-        bpf::empty::<{ keys::FLOW_KEY }>(self.flows.as_fd())?;
-        bpf::empty::<{ keys::PORT_KEY }>(self.ports.as_fd())
+        self.flows.clear()?;
+        self.ports.clear()
     }
 
     /// What the program has done since it was loaded, all CPUs together.
@@ -220,7 +225,7 @@ impl Steering {
     /// The operating system's.
     pub fn counters(&self) -> io::Result<SteeringCounters> {
         let mut values = SteeringCounters::buffer();
-        bpf::lookup(self.counters.as_fd(), &0u32.to_ne_bytes(), &mut values)?;
+        self.counters.lookup_per_cpu(&0u32.to_ne_bytes(), &mut values)?;
         Ok(SteeringCounters::sum(&values))
     }
 }
@@ -241,14 +246,24 @@ fn program(object: &mut Ebpf, multi_buffer: bool) -> Result<OwnedFd, SetupError>
     program.fd().map_err(|e| failed(&e))?.as_fd().try_clone_to_owned().at(Step::Load)
 }
 
-fn map(object: &Ebpf, name: &str) -> Result<OwnedFd, SetupError> {
+fn map(object: &Ebpf, name: &str, shape: (usize, usize)) -> Result<BpfMap, SetupError> {
     use aya::maps::Map;
     let lacks = || SetupError::found(Step::Load, libc::ENOENT, format!("the object lacks the map {name}"));
     let data = match object.map(name).ok_or_else(lacks)? {
         Map::HashMap(m) | Map::PerCpuArray(m) | Map::XskMap(m) => m,
         _ => return Err(lacks()),
     };
-    data.fd().as_fd().try_clone_to_owned().at(Step::Load)
+    shaped(data.fd().as_fd().try_clone_to_owned().at(Step::Load)?, shape, Step::Load)
+}
+
+/// The map behind `fd`, if its keys and values are as long as `shape` says.
+fn shaped(fd: OwnedFd, shape: (usize, usize), step: Step) -> Result<BpfMap, SetupError> {
+    let map = BpfMap::new(fd).at(step)?;
+    if map.shape() != shape {
+        let advice = format!("a map of shape {:?} where {shape:?} is expected", map.shape());
+        return Err(SetupError::found(step, libc::EINVAL, advice));
+    }
+    Ok(map)
 }
 
 /// The operating system's error at the bottom of one of aya's.
@@ -273,7 +288,7 @@ fn attach_any(program: BorrowedFd<'_>, at: &Interface) -> Result<(OwnedFd, XdpMo
 }
 
 fn attach(program: BorrowedFd<'_>, at: &Interface, mode: XdpMode) -> Result<OwnedFd, SetupError> {
-    bpf::link_xdp(program, at.index, mode.flags()).map_err(|e| {
+    sys::link_xdp(program, at.index, mode.flags()).map_err(|e| {
         let busy = matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
         match xdp_program(at.index).filter(|id| busy && *id != 0) {
             Some(id) => occupied(id),

@@ -2,21 +2,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::sys::CPUS_MAX;
+
 /// Slots: stacks that an interface can be shared among.
 pub const SLOTS: u32 = 64;
 /// Receive queues of an interface that can be steered from.
 pub const QUEUES: u32 = 64;
 
-/// Bytes in a `struct steer_flow_key`.
-pub(super) const FLOW_KEY: usize = 40;
-/// Bytes in a `struct steer_port_key`.
-pub(super) const PORT_KEY: usize = 20;
+/// Bytes in the values of maps that name a slot or a socket.
+pub(super) const SLOT: usize = 4;
 
 /// `struct steer_flow_key`.
-pub(super) struct FlowKey(pub(super) [u8; FLOW_KEY]);
+pub(super) struct FlowKey(pub(super) [u8; FlowKey::SIZE]);
 
 /// `struct steer_port_key`.
-pub(super) struct PortKey(pub(super) [u8; PORT_KEY]);
+pub(super) struct PortKey(pub(super) [u8; PortKey::SIZE]);
 
 /// IPv4 as v4-mapped.
 fn sixteen(address: IpAddr) -> [u8; 16] {
@@ -27,8 +27,10 @@ fn sixteen(address: IpAddr) -> [u8; 16] {
 }
 
 impl FlowKey {
+    pub(super) const SIZE: usize = 40;
+
     pub(super) fn new(protocol: u8, local: SocketAddr, remote: SocketAddr) -> Self {
-        let mut key = [0; FLOW_KEY];
+        let mut key = [0; Self::SIZE];
         key[..16].copy_from_slice(&sixteen(local.ip()));
         key[16..32].copy_from_slice(&sixteen(remote.ip()));
         key[32..34].copy_from_slice(&local.port().to_be_bytes());
@@ -39,8 +41,10 @@ impl FlowKey {
 }
 
 impl PortKey {
+    pub(super) const SIZE: usize = 20;
+
     pub(super) fn new(protocol: u8, local: SocketAddr) -> Self {
-        let mut key = [0; PORT_KEY];
+        let mut key = [0; Self::SIZE];
         key[..16].copy_from_slice(&sixteen(local.ip()));
         key[16..18].copy_from_slice(&local.port().to_be_bytes());
         key[18] = protocol;
@@ -75,8 +79,8 @@ pub struct SteeringCounters {
 
 const COUNTERS: usize = 10;
 
-/// More CPUs than any kernel is built for; the kernel writes as many as are possible on this host.
-const CPUS_MAX: usize = 8192;
+/// Bytes in `struct steer_counts`.
+pub(super) const COUNTS: usize = COUNTERS * 8;
 
 impl SteeringCounters {
     /// Room for the counters of every CPU.

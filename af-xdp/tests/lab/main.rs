@@ -3,4 +3,5 @@
 mod checksum;
 mod frames;
 mod net;
+mod processes;
 mod steering;

@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nic::{Arena, Burst, Nic, Pool, TxChecksum, TxPkt};
-use ringroad_af_xdp::{Interface, Options, Port, Road, SetupError};
+use ringroad_af_xdp::{Interface, Options, Port, PortParts, Road, SetupError};
 
 pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
@@ -294,4 +294,45 @@ pub(crate) fn udp_frame(from: End, to: End, payload: &[u8], finished: bool) -> V
     let mut f = ethernet(from, to, 0x0800);
     f.extend(ipv4(from, to, UDP, 0x4000, &udp(from, to, payload, finished)));
     f
+}
+
+/// Ends this process when the thread that started it ends.
+pub(crate) fn die_with_parent() {
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Gives every privilege up for good.
+pub(crate) fn become_nobody() {
+    // SAFETY: an empty list.
+    assert_eq!(unsafe { libc::setgroups(0, std::ptr::null()) }, 0);
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::setgid(65534) }, 0);
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::setuid(65534) }, 0);
+}
+
+/// A copy of `fd`, numbered from `min` on, that exec leaves open.
+pub(crate) fn keep_open(fd: BorrowedFd<'_>, min: RawFd) -> RawFd {
+    // SAFETY: no pointers; `fd` is open.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, min) };
+    assert!(copy >= min);
+    copy
+}
+
+/// The file that was left open under the number `fd`.
+pub(crate) fn inherited_file(fd: RawFd) -> File {
+    // SAFETY: whoever started this process left the descriptor open for it and nobody else here uses it.
+    unsafe { File::from_raw_fd(fd) }
+}
+
+/// Closes what [`Port::inheritable`] left open.
+pub(crate) fn close_all(parts: &PortParts) {
+    let mut fds = vec![parts.ledger];
+    for part in &parts.interfaces {
+        let s = &part.steering;
+        fds.extend([s.link, s.xsks, s.flows, s.ports, s.counters]);
+        fds.extend(part.sockets.iter().map(|x| x.fd));
+    }
+    fds.into_iter().for_each(|fd| drop(inherited_file(fd)));
 }

@@ -98,6 +98,23 @@ fn steering_settles(open: &Open, packets: u64) {
 }
 
 #[test]
+fn cleared_maps_steer_nothing() {
+    let lab = Lab::new(1);
+    let open = lab.open(64, &Options::default());
+    let kernel = lab.near(|| UdpSocket::bind((NEAR, 5000)).unwrap());
+    let far = lab.far(|| UdpSocket::bind((FAR, 7000)).unwrap());
+    let (local, remote) = (SocketAddr::from((NEAR, 5000)), SocketAddr::from((FAR, 7000)));
+    for port in 5000..5100 {
+        open.road.steering.add_port(UDP, (NEAR, port).into(), 0).unwrap();
+    }
+    open.road.steering.add_flow(UDP, local, remote, 0).unwrap();
+    open.road.steering.clear().unwrap();
+    open.road.steering.clear().unwrap();
+    far.send_to(b"all yours", local).unwrap();
+    assert_eq!(kernel.recv(&mut [0; 16]).unwrap(), 9);
+}
+
+#[test]
 fn slots_and_queues_have_bounds() {
     let lab = Lab::new(1);
     let open = lab.open(64, &Options::default());
