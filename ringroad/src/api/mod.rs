@@ -69,6 +69,12 @@ fn each_address<T>(
     addresses: impl std::net::ToSocketAddrs,
     mut f: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
-    let none = io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses");
-    addresses.to_socket_addrs()?.fold(Err(none), |done, address| done.or_else(|_| f(address)))
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses");
+    for address in addresses.to_socket_addrs()? {
+        match f(address) {
+            Ok(done) => return Ok(done),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }

@@ -89,8 +89,8 @@ impl Core {
         for link in &mut self.links {
             link.nic.reap(self.stack.pool_mut());
             link.nic.rx(self.stack.pool_mut(), &mut self.burst, BURST);
-            for frame in self.burst.drain(..) {
-                self.stack.rx(now, link.iface, frame);
+            if !self.burst.is_empty() {
+                self.stack.rx_burst(now, link.iface, &mut self.burst);
             }
         }
         if self.stack.next_deadline() <= now {
@@ -206,7 +206,7 @@ impl Core {
     pub(crate) fn lives(&self) -> bool {
         self.unkicked > 0
             || self.stack.next_deadline() != Instant::NEVER
-            || self.stack.sockets().next().is_some()
+            || !self.stack.is_empty()
     }
 
     /// Nobody polls for now: the helper has to look after the stack.

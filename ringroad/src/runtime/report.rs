@@ -1,11 +1,14 @@
 //! What `ringroad stat` shows of this process.
 
+use stack::policy::{GateSnapshot, RuleSnapshot, TableSnapshot};
 use stack::socket::SocketInfo;
 use stack::types::Protocol;
 
 use super::Runtime;
 use crate::control::bypass::bypass_rows;
-use crate::control::model::{InterfaceReport, SocketReport, StackReport};
+use crate::control::model::{
+    Count, InterfaceReport, PolicyReport, RuleReport, SocketReport, StackReport, TableReport,
+};
 
 impl Runtime {
     /// Everything that `ringroad stat` shows of this process.
@@ -14,6 +17,7 @@ impl Runtime {
         let stack = &turn.core().stack;
         let sockets = stack.sockets().map(socket).collect();
         let counters = stack.stats().rows().map(|(name, n)| (name.to_owned(), n)).collect();
+        let policy = policy(stack.policy());
         drop(turn);
         StackReport {
             pid: std::process::id(),
@@ -22,7 +26,7 @@ impl Runtime {
             sockets,
             counters,
             bypass: bypass_rows().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
-            ..StackReport::default()
+            policy,
         }
     }
 }
@@ -41,6 +45,25 @@ fn socket(info: SocketInfo) -> SocketReport {
         send_queue: info.send_queue,
         retransmits: info.retransmits,
         srtt_us: info.srtt_us,
+    }
+}
+
+fn policy(snapshot: GateSnapshot) -> PolicyReport {
+    let count = |c: stack::policy::Count| Count { packets: c.packets, bytes: c.bytes };
+    let rule = |r: &RuleSnapshot| RuleReport {
+        name: r.name.to_string(),
+        packets: r.count.packets,
+        bytes: r.count.bytes,
+    };
+    let table = |t: &TableSnapshot| TableReport {
+        local: t.local.to_string(),
+        mode: t.mode.to_string(),
+        rules: t.rules.iter().map(rule).collect(),
+        denied: count(t.denied),
+    };
+    PolicyReport {
+        generation: snapshot.generation.into(),
+        tables: snapshot.tables.iter().map(table).collect(),
     }
 }
 

@@ -11,6 +11,11 @@ impl Stack {
     pub fn sockets(&self) -> impl Iterator<Item = SocketInfo> + '_ {
         self.table.iter().map(|(_, entry)| describe(entry)).chain(self.time_waits.flows().map(waiting))
     }
+
+    /// Whether there are no sockets at all, TIME-WAIT aside: nothing that arrives concerns anybody.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
 }
 
 fn describe(entry: &Entry) -> SocketInfo {
