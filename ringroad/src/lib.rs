@@ -15,8 +15,8 @@ pub mod error;
 pub mod launch;
 pub mod log;
 mod netlink;
-mod port;
 pub mod policy_file;
+mod port;
 pub mod runtime;
 
 pub use api::{Incoming, TcpListener, TcpStream, UdpSocket};

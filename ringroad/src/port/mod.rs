@@ -124,11 +124,6 @@ impl Port {
         Ok(Self { file, header, layout })
     }
 
-    /// The policy's text.
-    pub(crate) fn policy(&self) -> io::Result<String> {
-        self.text(HEADER as u64 + self.layout.parts_len, self.layout.policy_len)
-    }
-
     fn parts(&self) -> io::Result<PortParts> {
         let text = self.text(HEADER as u64, self.layout.parts_len)?;
         text.parse().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
@@ -151,6 +146,12 @@ impl Port {
 }
 
 impl Claimed {
+    /// The policy's text, as it was when the port was opened; empty when there is none.
+    pub(crate) fn policy(&self) -> io::Result<String> {
+        let Port { layout, .. } = &self.port;
+        self.port.text(HEADER as u64 + layout.parts_len, layout.policy_len)
+    }
+
     /// Takes the rings over, whoever drove them before.
     pub(crate) fn drive(&self) -> Result<Driving, StartError> {
         let step = "taking over the port";

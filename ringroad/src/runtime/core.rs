@@ -204,9 +204,7 @@ impl Core {
 
     /// Whether anything can happen without a call of the application.
     pub(crate) fn lives(&self) -> bool {
-        self.unkicked > 0
-            || self.stack.next_deadline() != Instant::NEVER
-            || !self.stack.is_empty()
+        self.unkicked > 0 || self.stack.next_deadline() != Instant::NEVER || !self.stack.is_empty()
     }
 
     /// Nobody polls for now: the helper has to look after the stack.

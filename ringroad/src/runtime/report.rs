@@ -57,7 +57,7 @@ fn policy(snapshot: GateSnapshot) -> PolicyReport {
     };
     let table = |t: &TableSnapshot| TableReport {
         local: t.local.to_string(),
-        mode: t.mode.to_string(),
+        mode: t.mode.name().into(),
         rules: t.rules.iter().map(rule).collect(),
         denied: count(t.denied),
     };

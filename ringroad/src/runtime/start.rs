@@ -1,13 +1,15 @@
 //! From a configuration to a running stack.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stack::config::{Config as StackConfig, Secrets};
 use stack::control::ControlEvent;
 use stack::engine::Stack;
+use stack::policy::Policy;
 use stack::types::IfaceId;
 
 use super::bell::Bell;
@@ -19,7 +21,8 @@ use crate::config::{Candidate, Config, Profile};
 use crate::control::server::Server;
 use crate::error::StartError;
 use crate::netlink::{self, Driven, Netlink};
-use crate::port::{Driving, Port};
+use crate::policy_file::PolicyFile;
+use crate::port::{Claimed, Driving, Port};
 
 /// One start at a time.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -41,12 +44,26 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
     if config.interfaces.is_empty() {
         return Err(no_interface());
     }
-    let policy = match &config.policy {
-        None => String::new(),
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|e| StartError::new(format!("reading the policy {}", path.display()), e))?,
-    };
+    let policy = config.policy.as_deref().map(policy_text).transpose()?.unwrap_or_default();
     Port::open(config, &policy)
+}
+
+/// The text of the policy file, known to be without faults.
+fn policy_text(path: &Path) -> Result<String, StartError> {
+    let step = "loading the policy";
+    PolicyFile::load(path).map_err(|e| StartError::new(step, e))?;
+    std::fs::read_to_string(path).map_err(|e| StartError::new(step, e))
+}
+
+/// What the text in the port says; no text lets everything pass.
+fn policy_of(claimed: &Claimed) -> Result<Option<Arc<Policy>>, StartError> {
+    let step = "loading the policy";
+    let text = claimed.policy().map_err(|e| StartError::new(step, e))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let file = PolicyFile::parse(&text).map_err(|f| StartError::new(step, f.render("policy", &text)))?;
+    Ok(Some(file.policy))
 }
 
 fn no_interface() -> StartError {
@@ -89,7 +106,10 @@ impl Runtime {
         }
         let mut steer = Programs::new(programs);
         steer.clear();
-        let stack = Stack::new(StackConfig::default(), pool, secrets()?);
+        let mut stack = Stack::new(StackConfig::default(), pool, secrets()?);
+        if let Some(policy) = policy_of(&claimed)? {
+            stack.set_policy(policy);
+        }
         let core = Core::new(stack, links, Box::new(steer), hold(config.profile));
         let runtime = Runtime {
             core: Mutex::new(core),
