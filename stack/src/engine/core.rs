@@ -4,6 +4,7 @@ use nic::Pool;
 
 use super::egress::Output;
 use crate::config::{Config, Secrets};
+use crate::hash::HashKey;
 use crate::stats::Stats;
 use crate::tcp::{Env, SegTable, Shared};
 use crate::time::Instant;
@@ -21,13 +22,11 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(config: Config, pool: Pool, secrets: &Secrets) -> Self {
-        let key = secrets.isn_key();
-        let half = |at: usize| u64::from_le_bytes(key[at..at + 8].try_into().expect("half of 16 bytes"));
         Self {
             segs: SegTable::new(pool.frames()),
             out: Output::new(pool.frames()),
             stats: Stats::default(),
-            shared: Shared::new([half(0), half(8)]),
+            shared: Shared::new(&HashKey::new(secrets.isn_key())),
             pool,
             config,
         }

@@ -1,9 +1,19 @@
 //! User calls: SEND, RECEIVE, CLOSE, ABORT (RFC 9293 §3.10).
 
 use super::env::Env;
+use super::output;
+use super::reset;
+use super::state::State;
 use super::tcb::Tcb;
 use crate::error::{Fault, SocketError};
 use crate::ip::Egress;
+use crate::types::Readiness;
+use crate::wire::tcp::Flags;
+
+/// Frames that any connection may take for sending, however scarce they are.
+const FRAMES_ASSURED: u32 = 2;
+/// A share of the pool that sending leaves to receiving and to ACKs.
+const RESERVE: usize = 16;
 
 /// Queues up to `want` octets that `source` copies, and sends what may be sent. `source` is given room and
 /// says how many octets of it it filled; fewer than the room ends the call. `more`: the application
@@ -21,8 +31,107 @@ pub fn send<E: Egress>(
     more: bool,
     source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
 ) -> Result<usize, SocketError> {
-    let _ = (tcb, env, want, more, source);
-    Err(SocketError::WouldBlock)
+    if let Some(error) = tcb.error.take() {
+        return Err(error);
+    }
+    match tcb.state {
+        State::SynSent | State::SynReceived => return Err(SocketError::WouldBlock),
+        State::Established | State::CloseWait if !tcb.snd.shut => {}
+        _ => return Err(SocketError::BrokenPipe),
+    }
+    let taken = queue(tcb, env, want, source)?;
+    tcb.role.starved |= taken < want && !tcb.is_writable();
+    tcb.role.held = more;
+    output::push(tcb, env);
+    if taken == 0 && want > 0 {
+        tcb.role.starved = true;
+        if tcb.sent.octets == 0 {
+            // No ACK will come to wake the application: the pool is empty, time has to.
+            output::try_later(tcb, env);
+        }
+        return Err(SocketError::WouldBlock);
+    }
+    Ok(taken)
+}
+
+/// Copies from `source` into frames: first behind what waits unsent, then into new ones.
+fn queue<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    want: usize,
+    mut source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+) -> Result<usize, SocketError> {
+    let mut taken = 0;
+    loop {
+        let free = tcb.options.send_buffer.saturating_sub(tcb.sent.octets) as usize;
+        let len = free.min(want - taken);
+        if len == 0 {
+            return Ok(taken);
+        }
+        let (room, filled) = match append(tcb, env, len, &mut source) {
+            Some(appended) => appended,
+            None => match fresh(tcb, env, len, &mut source) {
+                Some(appended) => appended,
+                None => return Ok(taken),
+            },
+        };
+        match filled {
+            Ok(n) => {
+                taken += n;
+                if n < room {
+                    return Ok(taken);
+                }
+            }
+            Err(_) if taken > 0 => return Ok(taken),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+}
+
+/// What a copy offered, and what was filled of it.
+type Appended = (usize, Result<usize, Fault>);
+
+/// Fills up the last segment, if it was not sent and is not full.
+fn append<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    len: usize,
+    source: &mut impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+) -> Option<Appended> {
+    let at = tcb.sent.open_tail()?;
+    let pkt = env.segs.slot_mut(at).pkt_mut();
+    let room = usize::from(tcb.snd.mss).saturating_sub(pkt.len()).min(env.pool.tailroom(pkt)).min(len);
+    if room == 0 {
+        return None;
+    }
+    let filled = env.pool.append_with(pkt, room, source)?;
+    if let Ok(n) = filled {
+        tcb.sent.grew(n as u32);
+    }
+    Some((room, filled))
+}
+
+/// Begins another segment, if a frame can be had.
+fn fresh<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    len: usize,
+    source: &mut impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+) -> Option<Appended> {
+    // Each may hold as many frames as are left: what one takes shrinks what the next can, nobody gets all.
+    let (held, left) = (tcb.sent.frames(), env.pool.available());
+    let spare = left.saturating_sub(env.pool.frames() as usize / RESERVE);
+    if held >= FRAMES_ASSURED && held as usize >= spare {
+        return None;
+    }
+    let mut pkt = env.pool.alloc()?;
+    let room = usize::from(tcb.snd.mss).min(len);
+    let filled = env.pool.append_with(&mut pkt, room, source)?;
+    match filled {
+        Ok(n) if n > 0 => tcb.sent.push(env.segs, pkt),
+        _ => env.pool.free(pkt),
+    }
+    Some((room, filled))
 }
 
 /// Hands up to `want` queued octets to `sink`, piece by piece, and frees them unless `peek`. A window update
@@ -40,8 +149,25 @@ pub fn recv<E: Egress>(
     peek: bool,
     sink: impl FnMut(&[u8]) -> Result<(), Fault>,
 ) -> Result<usize, SocketError> {
-    let _ = (tcb, env, want, peek, sink);
-    Err(SocketError::WouldBlock)
+    if tcb.inbox.octets == 0 || want == 0 {
+        return nothing_to_read(tcb, want);
+    }
+    if peek {
+        return Ok(tcb.inbox.peek(env.segs, env.pool, want, sink)?);
+    }
+    let read = tcb.inbox.read(env.segs, env.pool, want, sink)?;
+    if tcb.state.may_receive() && tcb.rcv.update_is_due(tcb.room(env.pool), tcb.options.recv_buffer) {
+        output::ack_now(tcb, env);
+    }
+    Ok(read)
+}
+
+fn nothing_to_read(tcb: &mut Tcb, want: usize) -> Result<usize, SocketError> {
+    if let Some(error) = tcb.error.take() {
+        return Err(error);
+    }
+    let ended = tcb.rcv.finished || tcb.rcv.shut || tcb.state == State::Closed;
+    if ended || want == 0 { Ok(0) } else { Err(SocketError::WouldBlock) }
 }
 
 /// SHUT_WR: a FIN follows the queued data.
@@ -49,26 +175,67 @@ pub fn recv<E: Egress>(
 /// # Errors
 /// NotConnected.
 pub fn shutdown_send<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result<(), SocketError> {
-    let _ = (tcb, env);
-    Err(SocketError::NotConnected)
+    match tcb.state {
+        State::Closed | State::SynSent => return Err(SocketError::NotConnected),
+        State::TimeWait => return Ok(()),
+        _ => {}
+    }
+    finish(tcb, env);
+    tcb.wakes |= tcb.readiness() & (Readiness::OUT | Readiness::HUP);
+    Ok(())
+}
+
+/// CLOSE (§3.10.4) as far as the wire goes: the FIN takes its place behind the queue.
+fn finish<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    tcb.snd.shut = true;
+    tcb.role.held = false;
+    match tcb.state {
+        State::Established => tcb.state = State::FinWait1,
+        State::CloseWait => tcb.state = State::LastAck,
+        // From SYN-RECEIVED it follows the ACK of our SYN.
+        _ => return,
+    }
+    output::push(tcb, env);
 }
 
 /// SHUT_RD: `recv` finds the end of the stream after what is queued. Nothing is said on the wire.
 ///
 /// # Errors
 /// NotConnected.
-pub fn shutdown_recv<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result<(), SocketError> {
-    let _ = (tcb, env);
-    Err(SocketError::NotConnected)
+pub fn shutdown_recv<E: Egress>(tcb: &mut Tcb, _env: &mut Env<'_, E>) -> Result<(), SocketError> {
+    if matches!(tcb.state, State::Closed | State::SynSent) {
+        return Err(SocketError::NotConnected);
+    }
+    tcb.rcv.shut = true;
+    tcb.wakes |= tcb.readiness() & (Readiness::IN | Readiness::RDHUP | Readiness::HUP);
+    Ok(())
 }
 
 /// The application is done with the connection. Queued data and a FIN still go out, the `Tcb` lives on as an
 /// orphan; with unread data in the queue the connection is reset instead (RFC 2525 §2.17).
 pub fn close<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    let _ = (tcb, env);
+    tcb.role.orphan = true;
+    match tcb.state {
+        State::Closed | State::SynSent => tcb.end(None, env.pool, env.segs),
+        _ if tcb.inbox.octets > 0 => abort(tcb, env),
+        State::FinWait2 => tcb.timers.state = env.now + env.config.fin_timeout,
+        _ if !tcb.snd.shut => finish(tcb, env),
+        _ => {}
+    }
 }
 
 /// Resets the connection, now.
 pub fn abort<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    let _ = (tcb, env);
+    let told = match tcb.state {
+        State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait => {
+            true
+        }
+        // The peer has our FIN or will ask for it; nothing is lost by silence.
+        State::Closing | State::LastAck | State::TimeWait | State::SynSent | State::Closed => false,
+    };
+    if told {
+        let (seq, ack) = (tcb.snd.nxt, tcb.rcv.nxt);
+        reset::send(&mut tcb.flow, seq, ack, Flags::RST | Flags::ACK, env);
+    }
+    tcb.end(None, env.pool, env.segs);
 }

@@ -2,16 +2,23 @@
 
 use super::env::Env;
 use super::options::TcpOptions;
+use super::output;
+use super::state::State;
 use super::tcb::Tcb;
 use crate::error::SocketError;
-use crate::ip::{Egress, Flow};
+use crate::ip::{Egress, Flow, Unsent};
 
 /// Sends a SYN. The connection is in SYN-SENT, also when the SYN has to wait for a neighbour or a frame.
 ///
 /// # Errors
 /// What the way out says that no waiting can change: NotPermitted, NetworkUnreachable, HostUnreachable.
 pub fn open<E: Egress>(flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) -> Result<Tcb, SocketError> {
-    let _ = env;
-    drop((flow, options));
-    Err(SocketError::NetworkUnreachable)
+    let mut tcb = Tcb::new(flow, options, State::SynSent, env);
+    match output::handshake(&mut tcb, env) {
+        Err(unsent @ (Unsent::Denied | Unsent::Unreachable | Unsent::NeighbourFailed)) => Err(unsent.into()),
+        _ => {
+            env.stats.tcp_active_opens += 1;
+            Ok(tcb)
+        }
+    }
 }

@@ -3,8 +3,10 @@
 use nic::Pool;
 
 use super::challenge::ChallengeLimit;
+use super::isn::Isn;
 use super::segs::SegTable;
 use crate::config::TcpConfig;
+use crate::hash::HashKey;
 use crate::ip::Egress;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -12,16 +14,16 @@ use crate::time::Instant;
 /// What all connections of a stack share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Key of the initial sequence numbers and timestamp offsets (RFC 6528 §3): random, never told.
-    pub secret: [u64; 2],
+    /// Initial sequence numbers and timestamp offsets.
+    pub isn: Isn,
     /// The budget of challenge ACKs (RFC 5961 §10).
     pub challenge: ChallengeLimit,
 }
 
 impl Shared {
-    /// State for a stack whose random numbers come from `secret`.
-    pub fn new(secret: [u64; 2]) -> Self {
-        Self { secret, challenge: ChallengeLimit::default() }
+    /// State for a stack whose secret is `secret`: random, never told.
+    pub fn new(secret: &HashKey) -> Self {
+        Self { isn: Isn::new(secret), challenge: ChallengeLimit::default() }
     }
 }
 

@@ -1,10 +1,166 @@
 //! Time-outs (RFC 9293 §3.10.8, RFC 6298 §5).
 
+use super::build::{Body, transmit};
+use super::cc::CongestionControl;
 use super::env::Env;
+use super::output;
+use super::state::State;
 use super::tcb::Tcb;
+use super::timers::expired;
+use crate::error::SocketError;
 use crate::ip::Egress;
+use crate::time::Instant;
+use crate::types::Readiness;
+use crate::wire::tcp::Flags;
+
+/// Retransmissions for an orphan, whose failure nobody would hear of (Linux: tcp_orphan_retries).
+const ORPHAN_RETRIES: u8 = 8;
 
 /// Does whatever is due at `env.now`. Harmless when nothing is.
 pub fn timers<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    let _ = (tcb, env);
+    if tcb.timers.next() > env.now {
+        return;
+    }
+    if expired(&mut tcb.timers.state, env.now) {
+        // The end of TIME-WAIT, or of an orphan whose peer never closes.
+        return tcb.end(None, env.pool, env.segs);
+    }
+    if expired(&mut tcb.timers.retransmit, env.now) {
+        retransmit(tcb, env);
+    }
+    if expired(&mut tcb.timers.persist, env.now) {
+        probe_window(tcb, env);
+    }
+    if expired(&mut tcb.timers.keepalive, env.now) {
+        keepalive(tcb, env);
+    }
+    if expired(&mut tcb.timers.retry, env.now) {
+        retry(tcb, env);
+    }
+    if expired(&mut tcb.timers.ack, env.now) {
+        tcb.owed.now = true;
+        output::acknowledge(tcb, env);
+    }
+}
+
+/// RFC 6298 §5.4 to §5.7.
+fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if tcb.state == State::Closed || tcb.snd.outstanding() == 0 {
+        return;
+    }
+    if tcb.snd.retries == 0 {
+        tcb.snd.stalled_at = tcb.snd.sent_at;
+    }
+    if is_hopeless(tcb, env) {
+        return give_up(tcb, env);
+    }
+    env.stats.tcp_timeouts += 1;
+    tcb.snd.retries += 1;
+    tcb.rto.back_off();
+    tcb.timers.retransmit = env.now + tcb.rto.rto();
+    if !tcb.state.is_synchronized() {
+        env.stats.tcp_retransmits += 1;
+        tcb.counts.retransmits += 1;
+        // A SYN that finds no way out now is tried again like one that was lost.
+        let _ = output::handshake(tcb, env);
+        return;
+    }
+    tcb.sent.lose_all(env.segs);
+    tcb.recovery.on_timeout(tcb.snd.nxt);
+    tcb.cc.on_timeout();
+    if tcb.sent.head().is_some() {
+        output::push(tcb, env);
+    } else {
+        env.stats.tcp_retransmits += 1;
+        tcb.counts.retransmits += 1;
+        output::fin(tcb, env);
+    }
+}
+
+/// Whether it was tried long enough (RFC 9293 §3.8.3, RFC 5482).
+fn is_hopeless<E: Egress>(tcb: &Tcb, env: &Env<'_, E>) -> bool {
+    let limit = match tcb.state {
+        State::SynSent => tcb.options.syn_retries.unwrap_or(env.config.syn_retries),
+        State::SynReceived => env.config.synack_retries,
+        _ if tcb.role.orphan => env.config.retries.min(ORPHAN_RETRIES),
+        _ => env.config.retries,
+    };
+    let stalled = env.now.since(tcb.snd.stalled_at);
+    match tcb.options.user_timeout {
+        Some(patience) if tcb.state.is_synchronized() => tcb.snd.retries > 0 && stalled >= patience,
+        _ => tcb.snd.retries >= limit,
+    }
+}
+
+fn give_up<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if !tcb.state.is_synchronized() {
+        env.stats.tcp_attempt_fails += 1;
+    }
+    let passive_attempt = tcb.state == State::SynReceived && tcb.role.passive;
+    let error = tcb.snd.soft_error.unwrap_or(SocketError::TimedOut);
+    tcb.end((!passive_attempt).then_some(error), env.pool, env.segs);
+}
+
+/// A probe: an ACK for an octet long acknowledged, which every TCP answers with its window. (Linux's way. RFC
+/// 9293 §3.8.6.1 sends an octet of new data instead, which a shut window has no place for.) If a little can be
+/// sent, that is the probe, so that silly-window avoidance cannot wait for ever (§3.8.6.2.1).
+fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if !tcb.state.may_transmit() || tcb.snd.outstanding() > 0 {
+        return;
+    }
+    if tcb.counts.probes >= env.config.retries {
+        return give_up(tcb, env);
+    }
+    if output::override_window(tcb, env) {
+        return;
+    }
+    env.stats.tcp_window_probes += 1;
+    probe(tcb, env);
+    let probes = tcb.counts.probes.saturating_add(1);
+    tcb.counts.probes = probes;
+    let wait = tcb.rto.rto().saturating_mul(1 << probes.min(16));
+    tcb.timers.persist = env.now + wait.min(env.config.rto_max);
+}
+
+/// RFC 9293 §3.8.4. The timer is not moved when something arrives; when it comes, it looks how long ago that was.
+fn keepalive<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if !tcb.options.keepalive || !tcb.state.is_synchronized() || tcb.state == State::TimeWait {
+        return;
+    }
+    let silent = env.now.since(tcb.rcv.heard_at);
+    let (idle, interval) = (tcb.options.keepalive_idle, tcb.options.keepalive_interval);
+    if silent < idle || tcb.snd.outstanding() > 0 {
+        // It lives, or the retransmission timer will find out.
+        let base = if silent < idle { tcb.rcv.heard_at } else { env.now };
+        tcb.counts.keepalives = 0;
+        tcb.timers.keepalive = base + idle;
+        return;
+    }
+    if tcb.counts.keepalives >= tcb.options.keepalive_count {
+        let (seq, ack) = (tcb.snd.nxt, tcb.rcv.nxt);
+        super::reset::send(&mut tcb.flow, seq, ack, Flags::RST | Flags::ACK, env);
+        return give_up(tcb, env);
+    }
+    tcb.counts.keepalives += 1;
+    env.stats.tcp_keepalives += 1;
+    probe(tcb, env);
+    tcb.timers.keepalive = env.now + interval;
+}
+
+/// A segment without text at SND.UNA − 1: outside every window, so it must be answered with an ACK.
+fn probe<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    let seq = tcb.snd.una - 1;
+    let sent = transmit(tcb, env, seq, Flags::ACK, Body::None);
+    output::attempt(tcb, env, sent);
+}
+
+/// The way out was blocked, or a cork has lasted long enough.
+fn retry<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    tcb.role.held = false;
+    output::data(tcb, env, true);
+    output::acknowledge(tcb, env);
+    if tcb.role.starved && tcb.is_writable() && tcb.timers.retry == Instant::NEVER {
+        tcb.role.starved = false;
+        tcb.wakes |= Readiness::OUT;
+    }
 }

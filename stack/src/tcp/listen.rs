@@ -2,6 +2,8 @@
 
 use super::env::Env;
 use super::options::TcpOptions;
+use super::output;
+use super::state::State;
 use super::tcb::Tcb;
 use crate::ip::{Egress, Flow};
 use crate::wire::tcp::{Flags, Segment};
@@ -35,8 +37,16 @@ pub fn check(seg: &Segment) -> Arrival {
 }
 
 /// Answers a SYN with a SYN-ACK; the connection is in SYN-RECEIVED. Should the SYN-ACK find no way out now,
-/// the connection's timers send it.
+/// the connection's timers send it. Data in the SYN is not kept: the peer sends it again.
 pub fn syn<E: Egress>(seg: &Segment, flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) -> Tcb {
-    let _ = (seg, env);
-    Tcb { state: super::state::State::SynReceived, flow, options, error: None, wakes: Default::default() }
+    let mut tcb = Tcb::new(flow, options, State::SynReceived, env);
+    tcb.role.passive = true;
+    tcb.negotiate(seg.seq, &seg.options, env);
+    tcb.snd.wnd = u32::from(seg.wnd);
+    tcb.snd.max_wnd = tcb.snd.wnd;
+    (tcb.snd.wl1, tcb.snd.wl2) = (seg.seq, tcb.snd.iss);
+    env.stats.tcp_segs_in += 1;
+    // What cannot be sent now is sent by the timers.
+    let _ = output::handshake(&mut tcb, env);
+    tcb
 }

@@ -5,24 +5,36 @@
 //! owner of the `Tcb` asks it for its [`state`](Tcb::state), [`take_wakes`](Tcb::take_wakes) and
 //! [`next_deadline`](Tcb::next_deadline), and calls [`Tcb::release`] before dropping it.
 
+mod ack;
+mod build;
 pub mod call;
 pub mod cc;
 pub mod challenge;
 pub mod connect;
 pub mod env;
 pub mod expiry;
+mod inbox;
 pub mod info;
 pub mod input;
 pub mod isn;
 pub mod listen;
 pub mod options;
 pub mod output;
+mod rcv;
+mod reassembly;
+mod recovery;
 pub mod reset;
 pub mod rto;
 pub mod segs;
+mod sent;
+mod snd;
 pub mod state;
 pub mod tcb;
+#[cfg(test)]
+mod tests;
 pub mod time_wait;
+mod timers;
+mod timestamps;
 
 pub use env::{Env, Shared};
 pub use info::Info;

@@ -1,12 +1,327 @@
 //! Sends what may be sent (RFC 9293 §3.8).
 
+use core::time::Duration;
+
+use nic::FrameIndex;
+
+use super::build::{Body, transmit};
+use super::cc::CongestionControl;
 use super::env::Env;
+use super::recovery::Phase;
+use super::snd::{Candidate, Decision};
+use super::state::State;
 use super::tcb::Tcb;
-use crate::ip::Egress;
+use crate::ip::{Egress, Unsent};
+use crate::time::Instant;
+use crate::wire::tcp::Flags;
+
+/// The first wait after the way out refused; doubled each time.
+const BLOCKED_FIRST: Duration = Duration::from_millis(1);
+/// So often at the most.
+const BLOCKED_DOUBLINGS: u8 = 6;
+/// How long a corked segment is held (Linux: 200 ms).
+const CORK: Duration = Duration::from_millis(200);
+
+/// What became of a try to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// It is on its way, or lost on the way: the retransmission timer answers for it.
+    Sent,
+    /// No frame or no neighbour just now; the retry timer is set.
+    Blocked,
+    /// The path takes only shorter segments than it did: cut and try again.
+    Narrower,
+}
 
 /// Sends whatever the windows, Nagle and the scoreboard allow, and an ACK that is due. The other conductors
 /// do this themselves; call it after options changed, when a neighbour was resolved, and at the end of a
 /// [`burst`](Env::burst).
 pub fn push<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    let _ = (tcb, env);
+    data(tcb, env, false);
+    acknowledge(tcb, env);
+}
+
+/// An ACK, if one is due and nothing carried it.
+#[inline]
+pub(super) fn acknowledge<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if tcb.owed.now && (tcb.state.is_synchronized() || tcb.state == State::SynReceived) {
+        ack_now(tcb, env);
+    }
+}
+
+/// An ACK at once. When it finds no way out it stays owed.
+pub(super) fn ack_now<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    let seq = tcb.snd.nxt;
+    let sent = transmit(tcb, env, seq, Flags::ACK, Body::None);
+    if attempt(tcb, env, sent) == Attempt::Blocked {
+        tcb.owed.now = true;
+    } else {
+        tcb.owed.sent();
+        tcb.timers.ack = Instant::NEVER;
+    }
+}
+
+/// Sends SYN or SYN-ACK, by the state, and sets the retransmission timer (RFC 6298 §5.1).
+pub(super) fn handshake<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result<(), Unsent> {
+    let flags = if tcb.state == State::SynSent { Flags::SYN } else { Flags::SYN | Flags::ACK };
+    let seq = tcb.snd.iss;
+    let sent = transmit(tcb, env, seq, flags, Body::None);
+    if attempt(tcb, env, sent) == Attempt::Blocked {
+        return sent;
+    }
+    tcb.role.syn_sent = true;
+    tcb.snd.sent_at = env.now;
+    tcb.timers.retransmit = env.now + tcb.rto.rto();
+    sent
+}
+
+/// Data: first what was lost, then what is new, then the FIN. `forced`: neither cork nor Nagle may hold it.
+#[inline]
+pub(super) fn data<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
+    if !tcb.state.may_transmit() {
+        if matches!(tcb.state, State::SynSent | State::SynReceived) && !tcb.role.syn_sent {
+            // Its failure has set the retry timer or is as good as a loss.
+            let _ = handshake(tcb, env);
+        }
+        return;
+    }
+    if tcb.sent.has_lost() && !resend(tcb, env) {
+        return;
+    }
+    if tcb.sent.next_unsent().is_some() || (tcb.snd.shut && !tcb.snd.fin_sent) {
+        send_new(tcb, env, forced);
+    }
+}
+
+/// Sends lost segments again while the window allows. False when the way out is blocked.
+fn resend<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> bool {
+    while let Some(at) = tcb.sent.next_lost(env.segs) {
+        let slot = env.segs.slot(at);
+        let (seq, len) = (slot.seq, slot.len().min(u32::from(tcb.snd.mss)));
+        let first = seq == tcb.snd.una;
+        // The peer may have taken window back; the oldest octet may always be tried.
+        if !cwnd_allows(tcb, len) || !(first || (seq + len).at_or_before(tcb.snd.wnd_end())) {
+            break;
+        }
+        if !resend_one(tcb, env, at) {
+            return false;
+        }
+        if first {
+            // What the timer now waits for was sent now.
+            tcb.timers.retransmit = env.now + tcb.rto.rto();
+        }
+    }
+    true
+}
+
+/// Sends the segment at `at` again. False when the way out is blocked.
+pub(super) fn resend_one<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> bool {
+    loop {
+        if !fits(tcb, env, at) {
+            return false;
+        }
+        let slot = env.segs.slot(at);
+        let (seq, len) = (slot.seq, slot.len());
+        let flags = flags_for(tcb, at, env);
+        let sent = transmit(tcb, env, seq, flags, Body::Queued(at));
+        match attempt(tcb, env, sent) {
+            Attempt::Sent => {
+                tcb.sent.sent_again(env.segs, at, env.now);
+                took_fin(tcb, flags);
+                tcb.recovery.on_sent(len);
+                tcb.counts.retransmits += 1;
+                env.stats.tcp_retransmits += 1;
+                return true;
+            }
+            Attempt::Blocked => return false,
+            Attempt::Narrower => {}
+        }
+    }
+}
+
+fn send_new<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
+    restart_after_idle(tcb, env);
+    while let Some(at) = tcb.sent.next_unsent() {
+        let last = tcb.sent.is_tail(at);
+        let candidate = Candidate {
+            len: env.segs.slot(at).len(),
+            last,
+            urgent: tcb.options.nodelay || tcb.snd.shut || forced,
+            held: (tcb.options.cork || tcb.role.held) && !tcb.snd.shut && !forced,
+        };
+        match tcb.snd.decide(candidate) {
+            Decision::NoWindow => return probe_later(tcb, env),
+            Decision::Wait => {
+                if candidate.held && tcb.timers.retry == Instant::NEVER {
+                    tcb.timers.retry = env.now + CORK;
+                }
+                return;
+            }
+            Decision::Send(len) => {
+                if !cwnd_allows(tcb, len) {
+                    tcb.snd.cwnd_limited = true;
+                    return;
+                }
+                if !send_first_time(tcb, env, at, len) {
+                    return;
+                }
+            }
+        }
+    }
+    if tcb.snd.shut && !tcb.snd.fin_sent {
+        fin(tcb, env);
+    }
+}
+
+/// Sends the first `len` octets of the unsent segment at `at`. False when the way out is blocked.
+fn send_first_time<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex, len: u32) -> bool {
+    if len < env.segs.slot(at).len() && !tcb.sent.split(env.segs, env.pool, at, len) {
+        blocked(tcb, env);
+        return false;
+    }
+    let flags = flags_for(tcb, at, env);
+    let seq = tcb.snd.nxt;
+    let sent = transmit(tcb, env, seq, flags, Body::Queued(at));
+    match attempt(tcb, env, sent) {
+        Attempt::Blocked => return false,
+        // The next round cuts it.
+        Attempt::Narrower => return true,
+        Attempt::Sent => {}
+    }
+    tcb.sent.sent(env.segs, env.now);
+    tcb.snd.nxt += len;
+    tcb.snd.sent_at = env.now;
+    if len < u32::from(tcb.snd.mss) {
+        tcb.snd.small_end = tcb.snd.nxt;
+    }
+    took_fin(tcb, flags);
+    tcb.recovery.on_sent(len);
+    tcb.timers.persist = Instant::NEVER;
+    if tcb.timers.retransmit == Instant::NEVER {
+        tcb.timers.retransmit = env.now + tcb.rto.rto();
+    }
+    true
+}
+
+/// A FIN that no data carries, for the first time or again.
+pub(super) fn fin<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    let seq = tcb.sent.end;
+    if !tcb.snd.fin_sent && seq.at_or_after(tcb.snd.wnd_end()) {
+        return probe_later(tcb, env);
+    }
+    let sent = transmit(tcb, env, seq, Flags::FIN | Flags::ACK, Body::None);
+    if attempt(tcb, env, sent) == Attempt::Blocked {
+        return;
+    }
+    took_fin(tcb, Flags::FIN);
+    if tcb.timers.retransmit == Instant::NEVER {
+        tcb.timers.retransmit = env.now + tcb.rto.rto();
+    }
+}
+
+fn took_fin(tcb: &mut Tcb, flags: Flags) {
+    if flags.has(Flags::FIN) && !tcb.snd.fin_sent {
+        tcb.snd.fin_sent = true;
+        tcb.snd.nxt += 1;
+    }
+}
+
+/// PSH on the last of what is queued (RFC 9293 §3.9.1.2), FIN behind the last of all.
+fn flags_for<E: Egress>(tcb: &Tcb, at: FrameIndex, env: &Env<'_, E>) -> Flags {
+    if !tcb.sent.is_tail(at) {
+        return Flags::ACK;
+    }
+    let fin_fits = tcb.snd.fin_sent || env.segs.slot(at).end().before(tcb.snd.wnd_end());
+    match tcb.snd.shut && fin_fits {
+        true => Flags::ACK | Flags::PSH | Flags::FIN,
+        false => Flags::ACK | Flags::PSH,
+    }
+}
+
+/// Cuts the segment at `at` to the MSS, if it is longer. False when there is no frame for the rest.
+fn fits<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> bool {
+    let mss = u32::from(tcb.snd.mss);
+    if env.segs.slot(at).len() <= mss || tcb.sent.split(env.segs, env.pool, at, mss) {
+        return true;
+    }
+    blocked(tcb, env);
+    false
+}
+
+/// Whether congestion control lets `len` octets more into the network. Never with nothing in flight could
+/// it refuse: there would be no ACK to open it again.
+#[inline]
+fn cwnd_allows(tcb: &Tcb, len: u32) -> bool {
+    let pipe = tcb.pipe();
+    pipe == 0 || pipe + len <= tcb.recovery.cwnd(tcb.cc.cwnd())
+}
+
+/// After a pause the window tells of a network that was (RFC 5681 §4.1).
+fn restart_after_idle<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
+    if tcb.snd.outstanding() == 0 && tcb.recovery.phase == Phase::Open {
+        let idle = env.now.since(tcb.snd.sent_at);
+        let rto = tcb.rto.rto();
+        if idle > rto {
+            tcb.cc.after_idle(idle, rto);
+            tcb.snd.sent_at = env.now;
+        }
+    }
+}
+
+/// The peer's window is shut. With nothing in flight only a probe can learn that it opened (RFC 9293
+/// §3.8.6.1).
+fn probe_later<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
+    if tcb.snd.outstanding() == 0 && tcb.timers.persist == Instant::NEVER {
+        tcb.counts.probes = 0;
+        tcb.timers.persist = env.now + tcb.rto.rto();
+    }
+}
+
+/// Sends what little a window takes that is too small to be worth a segment (RFC 9293 §3.8.6.2.1, (4): the
+/// override). False when it takes nothing.
+pub(super) fn override_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> bool {
+    let usable = tcb.snd.wnd_end().since(tcb.snd.nxt);
+    if usable == 0 {
+        return false;
+    }
+    match tcb.sent.next_unsent() {
+        Some(at) => {
+            let len = env.segs.slot(at).len().min(u32::from(tcb.snd.mss)).min(usable);
+            send_first_time(tcb, env, at, len);
+        }
+        None => fin(tcb, env),
+    }
+    true
+}
+
+/// Sorts the reasons for which nothing went out.
+pub(super) fn attempt<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, sent: Result<(), Unsent>) -> Attempt {
+    match sent {
+        Ok(()) => Attempt::Sent,
+        Err(Unsent::NoFrames | Unsent::NoNeighbour | Unsent::Lent) => {
+            blocked(tcb, env);
+            Attempt::Blocked
+        }
+        Err(Unsent::TooBig) => {
+            let before = tcb.snd.mss;
+            tcb.refresh_mss(env);
+            if tcb.snd.mss < before { Attempt::Narrower } else { Attempt::Sent }
+        }
+        // As if the network had lost it: what was refused now may pass when it is sent again.
+        Err(unsent @ (Unsent::Denied | Unsent::Unreachable | Unsent::NeighbourFailed)) => {
+            tcb.snd.soft_error = Some(unsent.into());
+            Attempt::Sent
+        }
+    }
+}
+
+/// The application waits for frames that no ACK of its own will free: wakes it after a while.
+pub(super) fn try_later<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
+    blocked(tcb, env);
+}
+
+fn blocked<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
+    let wait = BLOCKED_FIRST * (1 << tcb.counts.blocked.min(BLOCKED_DOUBLINGS));
+    tcb.counts.blocked = tcb.counts.blocked.saturating_add(1);
+    tcb.timers.retry = tcb.timers.retry.min(env.now + wait);
 }

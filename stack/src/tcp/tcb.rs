@@ -2,14 +2,34 @@
 
 use nic::Pool;
 
+use super::ack::Owed;
+use super::cc::{CongestionControl, Cubic};
+use super::env::Env;
+use super::inbox::Inbox;
 use super::info::Info;
 use super::options::TcpOptions;
+use super::rcv::{Rcv, shift_for};
+use super::reassembly::Reassembly;
+use super::recovery::Recovery;
+use super::rto::Rto;
 use super::segs::SegTable;
+use super::sent::Sent;
+use super::snd::Snd;
 use super::state::State;
+use super::timers::Timers;
+use super::timestamps::Timestamps;
 use crate::error::SocketError;
-use crate::ip::Flow;
+use crate::ip::{Egress, Flow};
+use crate::seq::Seq;
 use crate::time::Instant;
 use crate::types::Readiness;
+use crate::wire::tcp::{Options, TIMESTAMPS_LEN};
+
+/// Octets of a TCP header with the longest IP header of the family in front: what an MTU loses to headers.
+const HEADERS_V4: u16 = 40;
+const HEADERS_V6: u16 = 60;
+/// While frames are this scarce, a window promises no more than so many octets for each free one.
+const OCTETS_A_FREE_FRAME: usize = 512;
 
 /// A connection.
 #[derive(Debug)]
@@ -23,52 +43,270 @@ pub struct Tcb {
     /// SO_ERROR: why the connection failed; taken by the call that reports it.
     pub error: Option<SocketError>,
     pub(super) wakes: Readiness,
+    pub(super) role: Role,
+    pub(super) snd: Snd,
+    pub(super) sent: Sent,
+    pub(super) rcv: Rcv,
+    pub(super) inbox: Inbox,
+    pub(super) reassembly: Reassembly,
+    pub(super) owed: Owed,
+    pub(super) rto: Rto,
+    pub(super) cc: Cubic,
+    pub(super) recovery: Recovery,
+    pub(super) ts: Timestamps,
+    pub(super) timers: Timers,
+    pub(super) counts: Counts,
+}
+
+/// Facts about a connection that hold or do not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Role {
+    /// It began with a listener.
+    pub(super) passive: bool,
+    /// Its owner closed it.
+    pub(super) orphan: bool,
+    /// SACK is agreed (RFC 2018).
+    pub(super) sack: bool,
+    /// Window scaling is agreed (RFC 7323).
+    pub(super) scaled: bool,
+    /// A SYN (or SYN-ACK) went out.
+    pub(super) syn_sent: bool,
+    /// The application found the send buffer full and waits.
+    pub(super) starved: bool,
+    /// The application said that more follows (MSG_MORE).
+    pub(super) held: bool,
+}
+
+/// Small counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Segments sent again.
+    pub(super) retransmits: u32,
+    /// Zero-window probes without an answer.
+    pub(super) probes: u8,
+    /// Keepalive probes without an answer.
+    pub(super) keepalives: u8,
+    /// Tries in a row that the way out refused.
+    pub(super) blocked: u8,
 }
 
 impl Tcb {
+    /// A connection that is about to send its first segment.
+    pub(super) fn new<E: Egress>(
+        flow: Flow,
+        options: TcpOptions,
+        state: State,
+        env: &mut Env<'_, E>,
+    ) -> Self {
+        let iss = Seq(env.shared.isn.sequence(&flow.key, env.now));
+        let offset = env.shared.isn.timestamp_offset(&flow.key);
+        let snd = Snd::new(iss);
+        let mut tcb = Self {
+            state,
+            options,
+            error: None,
+            wakes: Readiness::NONE,
+            role: Role::default(),
+            sent: Sent::new(snd.nxt),
+            cc: Cubic::new(u32::from(snd.mss)),
+            snd,
+            rcv: Rcv::new(Seq(0)),
+            inbox: Inbox::default(),
+            reassembly: Reassembly::default(),
+            owed: Owed::default(),
+            rto: Rto::new(env.config),
+            recovery: Recovery::default(),
+            ts: Timestamps { offset, ..Timestamps::default() },
+            timers: Timers::default(),
+            counts: Counts::default(),
+            flow,
+        };
+        tcb.rcv.shift = shift_for(tcb.options.recv_buffer);
+        tcb.rcv.heard_at = env.now;
+        tcb
+    }
+
+    /// Takes over what the peer's SYN offers (RFC 9293 §3.10.7.2, RFC 7323 §2, §3, RFC 2018 §2). With
+    /// `answering`, the SYN answers ours; both sides must have offered for an option to hold, and we offer all.
+    pub(super) fn negotiate<E: Egress>(&mut self, irs: Seq, offer: &Options, env: &mut Env<'_, E>) {
+        let shift = self.rcv.shift;
+        self.rcv = Rcv::new(irs);
+        self.rcv.heard_at = env.now;
+        self.snd.peer_mss = offer.mss.unwrap_or(super::snd::MSS_DEFAULT);
+        self.role.sack = offer.sack_permitted;
+        self.role.scaled = offer.window_scale.is_some();
+        self.snd.shift = offer.window_scale.unwrap_or(0);
+        self.rcv.shift = if self.role.scaled { shift } else { 0 };
+        if let Some(ts) = offer.timestamps {
+            self.ts.on = true;
+            self.ts.take(ts.val, env.now);
+        }
+        self.refresh_mss(env);
+        // Until the peer sends: it will not send longer segments than we asked for.
+        self.rcv.mss = self.announced_mss(env).min(super::snd::MSS_DEFAULT);
+        self.cc = Cubic::new(u32::from(self.snd.mss));
+    }
+
+    fn headers(&self) -> u16 {
+        if self.flow.remote().is_ipv4() { HEADERS_V4 } else { HEADERS_V6 }
+    }
+
+    /// The MSS that a SYN of ours announces (RFC 6691).
+    pub(super) fn announced_mss<E: Egress>(&mut self, env: &mut Env<'_, E>) -> u16 {
+        let mss = env.egress.mtu(&mut self.flow).saturating_sub(self.headers());
+        mss.min(self.options.max_segment.unwrap_or(u16::MAX))
+    }
+
+    /// Computes the MSS anew from what the path and the options say now.
+    pub(super) fn refresh_mss<E: Egress>(&mut self, env: &mut Env<'_, E>) {
+        let mtu = env.egress.mtu(&mut self.flow);
+        let headers = self.headers();
+        let options = if self.ts.on { TIMESTAMPS_LEN as u16 } else { 0 };
+        self.snd.set_mss(mtu, headers, options, self.options.max_segment);
+        let frame = u16::try_from(env.pool.payload_capacity()).unwrap_or(u16::MAX);
+        self.snd.mss = self.snd.mss.min(frame);
+        self.cc.set_mss(u32::from(self.snd.mss));
+    }
+
+    /// Octets of data in flight, as RFC 6675 counts them. A FIN does not take part in congestion control.
+    #[inline]
+    pub(super) fn pipe(&self) -> u32 {
+        let outstanding = self.snd.outstanding() - u32::from(self.snd.fin_sent && self.snd.outstanding() > 0);
+        self.sent.pipe(outstanding).saturating_sub(self.recovery.unseen())
+    }
+
+    /// Whether our FIN was sent and acknowledged.
+    pub(super) fn fin_acked(&self) -> bool {
+        self.snd.fin_sent && self.snd.una == self.snd.nxt
+    }
+
+    /// Octets of free receive buffer. When frames are scarce there is less to promise, for everybody.
+    #[inline]
+    pub(super) fn room(&self, pool: &Pool) -> u32 {
+        let free = self.options.recv_buffer.saturating_sub(self.inbox.octets);
+        let affordable = pool.available().saturating_mul(OCTETS_A_FREE_FRAME);
+        free.min(u32::try_from(affordable).unwrap_or(u32::MAX))
+    }
+
+    /// Whether `send` has room worth waking for: a third of the buffer (as Linux's sk_stream_is_writeable).
+    #[inline]
+    pub(super) fn is_writable(&self) -> bool {
+        u64::from(self.sent.octets) * 3 <= u64::from(self.options.send_buffer) * 2
+    }
+
+    /// The connection is over: nothing is sent or expected any more. What was received can still be read.
+    pub(super) fn end(&mut self, error: Option<SocketError>, pool: &mut Pool, segs: &mut SegTable) {
+        self.state = State::Closed;
+        self.timers = Timers::default();
+        self.owed.sent();
+        self.sent.clear(segs, pool);
+        self.reassembly.clear(segs, pool);
+        if self.role.orphan {
+            self.inbox.clear(segs, pool);
+        }
+        self.error = error.or(self.error);
+        self.wakes |= self.readiness();
+    }
+
     /// What became ready since this was asked last. A bit may be told again while it is still set: each
     /// arrival of data is an edge of its own.
+    #[inline]
     pub fn take_wakes(&mut self) -> Readiness {
         core::mem::take(&mut self.wakes)
     }
 
-    /// What `poll` would say now.
+    /// What `poll` would say now (as Linux's tcp_poll).
     pub fn readiness(&self) -> Readiness {
-        Readiness::NONE
+        let mut ready = if self.error.is_some() { Readiness::ERR } else { Readiness::NONE };
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            return ready;
+        }
+        let closed = self.state == State::Closed;
+        let read_shut = self.rcv.finished || self.rcv.shut || closed;
+        let write_shut = self.snd.shut || closed;
+        if self.inbox.octets > 0 || read_shut {
+            ready |= Readiness::IN;
+        }
+        if read_shut {
+            ready |= Readiness::RDHUP;
+        }
+        if write_shut || self.is_writable() {
+            ready |= Readiness::OUT;
+        }
+        if read_shut && write_shut {
+            ready |= Readiness::HUP;
+        }
+        ready
     }
 
     /// When [`expiry::timers`](super::expiry::timers) must be called; [`Instant::NEVER`]: not at all.
     /// It may move later without notice: calling early is harmless.
+    #[inline]
     pub fn next_deadline(&self) -> Instant {
-        Instant::NEVER
+        self.timers.next()
     }
 
     /// Octets that `recv` would give now.
+    #[inline]
     pub fn recv_queue(&self) -> u32 {
-        0
+        self.inbox.octets
     }
 
     /// Octets that the peer has not acknowledged, those not sent yet included.
+    #[inline]
     pub fn send_queue(&self) -> u32 {
-        0
+        self.sent.octets
+    }
+
+    /// Octets that were not sent yet.
+    pub fn unsent(&self) -> u32 {
+        self.sent.end.since(self.snd.nxt)
     }
 
     /// Whether the peer said that it will send no more, and all it sent was read.
     pub fn at_end(&self) -> bool {
-        false
+        self.rcv.finished && self.inbox.octets == 0
     }
 
-    /// An orphan (closed by its owner) that has nothing left to say or to wait for but TIME-WAIT can be kept
-    /// as a [`TimeWait`](super::TimeWait).
+    /// Its owner closed it: nobody reads or writes here any more. An orphan in TIME-WAIT can be kept as a
+    /// [`TimeWait`](super::TimeWait); one in CLOSED can be dropped.
     pub fn is_orphan(&self) -> bool {
-        false
+        self.role.orphan
+    }
+
+    /// Whether the connection began with a listener.
+    pub fn is_passive(&self) -> bool {
+        self.role.passive
     }
 
     /// A snapshot.
-    pub fn info(&self) -> Option<Info> {
-        None
+    pub fn info(&self) -> Info {
+        Info {
+            state: self.state,
+            srtt: self.rto.srtt(),
+            rttvar: self.rto.rttvar(),
+            rto: self.rto.rto(),
+            cwnd: self.recovery.cwnd(self.cc.cwnd()),
+            ssthresh: self.cc.ssthresh(),
+            snd_mss: u32::from(self.snd.mss),
+            rcv_mss: u32::from(self.rcv.mss),
+            retransmits: self.counts.retransmits,
+            backoff: self.rto.back_offs(),
+            recv_queue: self.inbox.octets,
+            send_queue: self.sent.octets,
+            in_flight: self.pipe(),
+            snd_wnd: self.snd.wnd,
+            rcv_wnd: self.rcv.wnd(),
+            window_scale: self.role.scaled.then_some((self.snd.shift, self.rcv.shift)),
+            timestamps: self.ts.on,
+            sack: self.role.sack,
+        }
     }
 
     /// Frees all queued frames; to be called before the `Tcb` is dropped.
-    pub fn release(&mut self, _pool: &mut Pool, _segs: &mut SegTable) {}
+    pub fn release(&mut self, pool: &mut Pool, segs: &mut SegTable) {
+        self.sent.clear(segs, pool);
+        self.reassembly.clear(segs, pool);
+        self.inbox.clear(segs, pool);
+    }
 }

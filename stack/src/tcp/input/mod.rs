@@ -1,34 +1,151 @@
-//! SEGMENT ARRIVES (RFC 9293 §3.10.7).
+//! SEGMENT ARRIVES (RFC 9293 §3.10.7), in the RFC's order and with its step numbers.
+//!
+//! | step | file |
+//! |---|---|
+//! | SYN-SENT, first to fifth | `syn_sent` |
+//! | first to fourth: sequence number, RST, security, SYN | `checks` |
+//! | fifth: ACK | `ack` |
+//! | sixth to eighth: URG, text, FIN | `text` |
+
+mod ack;
+mod checks;
+mod icmp;
+mod syn_sent;
+mod text;
 
 use nic::Pkt;
 
 use super::env::Env;
+use super::output;
+use super::state::State;
 use super::tcb::Tcb;
-use crate::error::SocketError;
+use super::time_wait::TimeWait;
 use crate::ip::Egress;
 use crate::seq::Seq;
-use crate::wire::tcp::Segment;
+use crate::wire::tcp::{Flags, Segment};
 
-/// What an ICMP error says (RFC 5461, RFC 5927).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathError {
-    /// The destination cannot be reached; the error that a socket would report.
-    Unreachable(SocketError),
-    /// A packet did not fit: the path's MTU, in octets.
-    TooBig {
-        /// The next hop's MTU.
-        mtu: u16,
-    },
-}
+pub use icmp::{PathError, unreachable};
+
+/// Whether the walk through the steps goes on.
+type Step = core::ops::ControlFlow<()>;
+const GO_ON: Step = Step::Continue(());
+const DONE: Step = Step::Break(());
 
 /// A segment for this connection. `payload`'s window is exactly the segment's payload; it is always consumed.
 /// ACKs, resets and whatever may now be sent have been sent on return.
 pub fn segment<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
-    let _ = (tcb, seg);
-    env.pool.free(payload);
+    env.stats.tcp_segs_in += 1;
+    tcb.rcv.heard_at = env.now;
+    if is_predicted(tcb, seg, env) {
+        env.stats.tcp_fast_path += 1;
+        predicted(tcb, seg, payload, env);
+    } else {
+        arrives(tcb, seg, payload, env);
+    }
+    flush(tcb, env);
 }
 
-/// An ICMP error about a segment of ours that began at `seq`.
-pub fn unreachable<E: Egress>(tcb: &mut Tcb, what: PathError, seq: Seq, env: &mut Env<'_, E>) {
-    let _ = (tcb, what, seq, env);
+/// As [`segment`], without the fast path: what a test compares it with.
+#[cfg(test)]
+pub(super) fn segment_slowly<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
+    env.stats.tcp_segs_in += 1;
+    tcb.rcv.heard_at = env.now;
+    arrives(tcb, seg, payload, env);
+    flush(tcb, env);
+}
+
+/// Sends what the segment made possible or necessary.
+#[inline]
+fn flush<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    output::data(tcb, env, false);
+    if !(env.burst && tcb.owed.may_wait()) {
+        output::acknowledge(tcb, env);
+    }
+}
+
+/// Header prediction: the next segment of an established connection on which nothing is going on. Whatever
+/// is not plain is left to the full walk, which would do the same (a test holds them equal).
+#[inline]
+fn is_predicted<E: Egress>(tcb: &Tcb, seg: &Segment, env: &Env<'_, E>) -> bool {
+    tcb.state == State::Established
+        && seg.flags.without(Flags::PSH) == Flags::ACK
+        && seg.seq == tcb.rcv.nxt
+        && seg.len <= tcb.rcv.wnd()
+        && tcb.reassembly.is_empty()
+        && tcb.rcv.fin.is_none()
+        && seg.options.sack.is_empty()
+        && tcb.recovery.is_quiet()
+        && !tcb.sent.has_lost()
+        && timestamps_are_plain(tcb, seg, env)
+        && seg.ack.at_or_before(tcb.snd.nxt)
+        && (seg.ack.after(tcb.snd.una) || (seg.len > 0 && seg.ack == tcb.snd.una))
+}
+
+#[inline]
+fn timestamps_are_plain<E: Egress>(tcb: &Tcb, seg: &Segment, env: &Env<'_, E>) -> bool {
+    match seg.options.timestamps {
+        Some(ts) => tcb.ts.on && !tcb.ts.is_old(ts.val, env.now),
+        None => !tcb.ts.on,
+    }
+}
+
+/// The steps that are left of the walk when all checks would pass.
+#[inline]
+fn predicted<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
+    checks::take_timestamp(tcb, seg, env);
+    let _ = ack::established(tcb, seg, env);
+    if seg.len > 0 {
+        text::in_order(tcb, payload, env);
+    } else {
+        env.pool.free(payload);
+    }
+}
+
+/// The full walk.
+fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
+    match tcb.state {
+        State::Closed => env.pool.free(payload),
+        State::SynSent => syn_sent::arrives(tcb, seg, payload, env),
+        State::TimeWait => {
+            env.pool.free(payload);
+            time_wait(tcb, seg, env);
+        }
+        _ => otherwise(tcb, seg, payload, env),
+    }
+}
+
+/// §3.10.7.4, "OTHER STATES".
+fn otherwise<E: Egress>(tcb: &mut Tcb, seg: &Segment, mut payload: Pkt, env: &mut Env<'_, E>) {
+    let mut seg = *seg;
+    if checks::first(tcb, &mut seg, &mut payload, env).is_break()
+        || checks::second_rst(tcb, &seg, env).is_break()
+        // Third, security: not provided.
+        || checks::fourth_syn(tcb, &seg, env).is_break()
+        || ack::fifth(tcb, &seg, env).is_break()
+    {
+        return env.pool.free(payload);
+    }
+    // Sixth, the URG bit: urgent data is read in line with all other data.
+    text::seventh(tcb, &seg, payload, env);
+    text::eighth_fin(tcb, env);
+}
+
+/// TIME-WAIT of a connection whose socket is still open.
+fn time_wait<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
+    let mut rest = TimeWait::of(tcb);
+    // A new connection in place of this one is for the owner to decide; see `TimeWait::segment`.
+    let _ = rest.answer(seg, &mut tcb.flow, env);
+    tcb.timers.state = rest.deadline();
+}
+
+/// Enters TIME-WAIT: its timer runs alone.
+fn enter_time_wait<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    tcb.state = State::TimeWait;
+    tcb.timers = super::timers::Timers { state: env.now + env.config.time_wait, ..Default::default() };
+    tcb.reassembly.clear(env.segs, env.pool);
+}
+
+/// A bare reset for a segment that acknowledges what does not exist: <SEQ=SEG.ACK><CTL=RST>.
+fn reset_for_ack<E: Egress>(tcb: &mut Tcb, ack: Seq, env: &mut Env<'_, E>) {
+    super::reset::send(&mut tcb.flow, ack, Seq(0), Flags::RST, env);
 }

@@ -1,0 +1,104 @@
+//! Delayed acknowledgments (RFC 9293 §3.8.6.3, RFC 5681 §4.2).
+
+/// Full segments acknowledged at once when a stream begins: its sender is in slow start and lives on our ACKs
+/// (Linux: TCP_MAX_QUICKACKS).
+const QUICK: u8 = 16;
+
+/// What we owe the peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owed {
+    /// Octets that arrived in order since our last ACK.
+    octets: u32,
+    /// Full segments to be acknowledged at once yet.
+    quick: u8,
+    /// An ACK must go out now.
+    pub(super) now: bool,
+    /// It must not even wait for the end of a burst: the peer counts it.
+    urgent: bool,
+}
+
+/// When an ACK goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// At once.
+    Now,
+    /// With the next segment, or when the delayed-ACK timer expires.
+    Later,
+}
+
+impl Default for Owed {
+    fn default() -> Self {
+        Self { octets: 0, quick: QUICK, now: false, urgent: false }
+    }
+}
+
+impl Owed {
+    /// `len` octets arrived in order; a full segment has `mss`. `eager`: TCP_QUICKACK.
+    ///
+    /// At least every second full segment is acknowledged at once. A short segment that begins a conversation
+    /// is not: its answer will carry the ACK.
+    #[inline]
+    pub(super) fn on_data(&mut self, len: u32, mss: u16, eager: bool) -> When {
+        self.octets += len;
+        let mss = u32::from(mss);
+        if self.octets > mss || eager {
+            self.now = true;
+        } else if len >= mss && len >= u32::from(super::snd::MSS_DEFAULT) && self.quick > 0 {
+            self.quick -= 1;
+            self.now = true;
+        }
+        if self.now { When::Now } else { When::Later }
+    }
+
+    /// The peer has to hear from us at once: a duplicate, a hole, a challenge, a FIN.
+    pub(super) fn demand(&mut self) {
+        self.now = true;
+        self.urgent = true;
+    }
+
+    /// Whether the ACK may wait for the other segments of a burst.
+    #[inline]
+    pub(super) fn may_wait(&self) -> bool {
+        !self.urgent
+    }
+
+    /// A segment with our ACK went out.
+    #[inline]
+    pub(super) fn sent(&mut self) {
+        self.octets = 0;
+        self.now = false;
+        self.urgent = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_second_full_segment_is_acknowledged_at_once() {
+        let mut owed = Owed { quick: 0, ..Owed::default() };
+        for _ in 0..3 {
+            assert_eq!(owed.on_data(1000, 1000, false), When::Later);
+            assert_eq!(owed.on_data(1000, 1000, false), When::Now);
+            owed.sent();
+        }
+    }
+
+    #[test]
+    fn a_stream_that_begins_is_acknowledged_eagerly_and_a_short_request_is_not() {
+        let mut owed = Owed::default();
+        assert_eq!(owed.on_data(80, 80, false), When::Later);
+        owed.sent();
+        for _ in 0..QUICK {
+            assert_eq!(owed.on_data(1448, 1448, false), When::Now);
+            owed.sent();
+        }
+        assert_eq!(owed.on_data(1448, 1448, false), When::Later);
+    }
+
+    #[test]
+    fn quickack_waits_for_nothing() {
+        assert_eq!(Owed::default().on_data(1, 1448, true), When::Now);
+    }
+}

@@ -1,0 +1,132 @@
+//! The one place that builds segments of a connection.
+
+use nic::{FrameIndex, Pkt};
+
+use super::env::Env;
+use super::sent::copy;
+use super::tcb::Tcb;
+use crate::ip::{Egress, Outgoing, Payload, Unsent};
+use crate::seq::Seq;
+use crate::wire::tcp::{CHECKSUM_AT, Flags, HEADER_MAX, Header, Options, TimestampsOption};
+
+/// What a segment carries.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Nothing.
+    None,
+    /// A segment of the send queue, kept there.
+    Queued(FrameIndex),
+}
+
+/// Builds a segment at `seq` and sends it. Whatever is sent carries the ACK that is owed.
+///
+/// # Errors
+/// As [`Egress::send`], except that a segment that is still lent is copied.
+pub(super) fn transmit<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    seq: Seq,
+    flags: Flags,
+    body: Body,
+) -> Result<(), Unsent> {
+    let len = match body {
+        Body::None => 0,
+        Body::Queued(at) => env.segs.slot(at).len(),
+    };
+    let edge = tcb.rcv.edge;
+    let header = header(tcb, env, seq, flags, len);
+    let mut bytes = [0; HEADER_MAX];
+    let header_len = header.emit(&mut bytes);
+    let header = &bytes[..header_len];
+    let sent = match body {
+        Body::None => hand_over(tcb, env, header, Payload::None),
+        Body::Queued(at) => send_queued(tcb, env, header, at),
+    };
+    if let Err(unsent) = sent {
+        tcb.rcv.edge = edge;
+        return Err(unsent);
+    }
+    env.stats.tcp_segs_out += 1;
+    tcb.counts.blocked = 0;
+    if flags.has(Flags::ACK) {
+        tcb.rcv.last_ack = tcb.rcv.nxt;
+        tcb.owed.sent();
+        tcb.timers.ack = crate::time::Instant::NEVER;
+    }
+    Ok(())
+}
+
+fn hand_over<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    header: &[u8],
+    payload: Payload<'_>,
+) -> Result<(), Unsent> {
+    let out = Outgoing { header, checksum_at: CHECKSUM_AT, payload };
+    env.egress.send(env.pool, &mut tcb.flow, out, env.now)
+}
+
+/// Lends the queued packet; while the NIC still has it from last time, a copy goes instead, so that no byte
+/// under a running transmission changes.
+fn send_queued<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    header: &[u8],
+    at: FrameIndex,
+) -> Result<(), Unsent> {
+    let pkt = env.segs.slot_mut(at).pkt_mut();
+    if env.pool.is_lent(pkt) {
+        let twin = twin(env, at).ok_or(Unsent::NoFrames)?;
+        return hand_over(tcb, env, header, Payload::Give(twin));
+    }
+    let out = Outgoing { header, checksum_at: CHECKSUM_AT, payload: Payload::Lend(pkt) };
+    env.egress.send(env.pool, &mut tcb.flow, out, env.now)
+}
+
+fn twin<E: Egress>(env: &mut Env<'_, E>, at: FrameIndex) -> Option<Pkt> {
+    let mut twin = env.pool.alloc()?;
+    let from = env.segs.slot(at).pkt();
+    if copy(env.pool, from, 0, &mut twin) == from.len() {
+        return Some(twin);
+    }
+    env.pool.free(twin);
+    None
+}
+
+fn header<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, seq: Seq, flags: Flags, len: u32) -> Header {
+    let room = tcb.room(env.pool);
+    let wnd = tcb.rcv.offer(room, tcb.options.recv_buffer, flags);
+    Header {
+        src_port: tcb.flow.key.local.port(),
+        dst_port: tcb.flow.key.remote.port(),
+        seq,
+        ack: if flags.has(Flags::ACK) { tcb.rcv.nxt } else { Seq(0) },
+        flags,
+        wnd,
+        options: options(tcb, env, flags, len),
+    }
+}
+
+fn options<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, flags: Flags, len: u32) -> Options {
+    let mut options = Options::default();
+    let first_syn = flags.has(Flags::SYN) && !flags.has(Flags::ACK);
+    if flags.has(Flags::SYN) {
+        options.mss = Some(tcb.announced_mss(env));
+        options.window_scale = (first_syn || tcb.role.scaled).then_some(tcb.rcv.shift);
+        options.sack_permitted = first_syn || tcb.role.sack;
+    }
+    if first_syn || tcb.ts.on {
+        let ecr = if flags.has(Flags::ACK) { tcb.ts.recent } else { 0 };
+        options.timestamps = Some(TimestampsOption { val: tcb.ts.val(env.now), ecr });
+    }
+    if tcb.role.sack && !flags.has(Flags::SYN) && tcb.reassembly.has_news() {
+        // Beside data, blocks may take only what the payload leaves of a full segment.
+        let room = u32::from(tcb.snd.mss).saturating_sub(len);
+        let fits = room.saturating_sub(4) / 8;
+        if fits > 0 {
+            options.sack = tcb.reassembly.report();
+            options.sack.truncate(fits as usize);
+        }
+    }
+    options
+}

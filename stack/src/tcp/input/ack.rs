@@ -1,0 +1,228 @@
+//! Fifth, check the ACK field.
+
+use core::time::Duration;
+
+use super::checks::challenge;
+use super::{DONE, GO_ON, Step, enter_time_wait, reset_for_ack};
+use crate::ip::Egress;
+use crate::tcp::cc::CongestionControl;
+use crate::tcp::env::Env;
+use crate::tcp::recovery::Phase;
+use crate::tcp::sent::Delivered;
+use crate::tcp::snd::AckPlace;
+use crate::tcp::state::State;
+use crate::tcp::tcb::Tcb;
+use crate::time::Instant;
+use crate::types::Readiness;
+use crate::wire::tcp::{Flags, Segment};
+
+pub(super) fn fifth<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -> Step {
+    if !seg.flags.has(Flags::ACK) {
+        return DONE;
+    }
+    if tcb.state == State::SynReceived {
+        if tcb.snd.place(seg.ack) != AckPlace::New || !tcb.role.syn_sent {
+            reset_for_ack(tcb, seg.ack, env);
+            return DONE;
+        }
+        let wnd = u32::from(seg.wnd) << tcb.snd.shift;
+        (tcb.snd.wnd, tcb.snd.max_wnd) = (wnd, wnd);
+        (tcb.snd.wl1, tcb.snd.wl2) = (seg.seq, seg.ack);
+        open(tcb, seg, env);
+        env.stats.tcp_passive_opens += u64::from(tcb.role.passive);
+    }
+    match tcb.snd.place(seg.ack) {
+        // RFC 5961 §5.2: an ACK from far outside is an attacker's, or of another time.
+        AckPlace::Stale | AckPlace::Future => {
+            challenge(tcb, env);
+            return DONE;
+        }
+        AckPlace::Duplicate | AckPlace::New => {}
+    }
+    established(tcb, seg, env)
+}
+
+/// Our SYN is acknowledged: ESTABLISHED.
+pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
+    let echoed = seg.options.timestamps.and_then(|ts| tcb.ts.rtt(ts.ecr, env.now)).filter(|_| tcb.ts.on);
+    if tcb.snd.retries == 0 {
+        tcb.rto.on_sample(env.now.since(tcb.snd.sent_at));
+    } else if let Some(rtt) = echoed {
+        tcb.rto.on_sample(rtt);
+    } else {
+        tcb.rto.syn_was_lost();
+    }
+    tcb.snd.una = tcb.snd.iss + 1;
+    tcb.snd.retries = 0;
+    tcb.snd.sent_at = env.now;
+    tcb.timers.retransmit = Instant::NEVER;
+    tcb.state = State::Established;
+    if tcb.options.keepalive {
+        tcb.timers.keepalive = env.now + tcb.options.keepalive_idle;
+    }
+    tcb.wakes |= Readiness::OUT;
+}
+
+/// ESTABLISHED and later: what the ACK acknowledges, the window, the scoreboard, the state.
+#[inline]
+pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -> Step {
+    let flight = tcb.pipe();
+    let outstanding = tcb.snd.outstanding() > 0;
+    let advance = seg.ack.since(tcb.snd.una);
+    let wnd_changed = tcb.snd.update_window(seg, u32::from(seg.wnd) << tcb.snd.shift);
+    tcb.counts.probes = 0;
+    tcb.counts.keepalives = 0;
+    if tcb.snd.wnd == 0 {
+        // It is alive and says: not now. Such waiting does not count towards giving up (RFC 9293 §3.8.6.1).
+        tcb.snd.retries = 0;
+    }
+    let mut delivered = Delivered::default();
+    if advance > 0 {
+        delivered = acknowledged(tcb, seg, env);
+    }
+    if !seg.options.sack.is_empty() && tcb.role.sack {
+        scoreboard(tcb, seg, &mut delivered, env);
+    }
+    // RFC 5681 §2: a duplicate has no data, no news of the window, and comes while data is outstanding.
+    let duplicate = advance == 0
+        && outstanding
+        && seg.len == 0
+        && !wnd_changed
+        && !seg.flags.has(Flags::FIN)
+        && seg.ack == tcb.snd.una;
+    recover(tcb, advance, duplicate, &delivered, env);
+    if delivered.octets > 0 {
+        let app_limited = !is_cwnd_limited(tcb, flight);
+        let srtt = tcb.rto.srtt().unwrap_or(Duration::ZERO);
+        tcb.cc.on_ack(delivered.octets, srtt, env.now, app_limited);
+        tcb.snd.cwnd_limited = false;
+    }
+    states(tcb, env)
+}
+
+/// SND.UNA moves on.
+#[inline]
+fn acknowledged<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -> Delivered {
+    let was_writable = tcb.is_writable();
+    let delivered = tcb.sent.acknowledge(env.segs, env.pool, seg.ack);
+    tcb.snd.una = seg.ack;
+    tcb.snd.retries = 0;
+    measure(tcb, seg, &delivered, env);
+    // RFC 6298 §5.2, §5.3.
+    tcb.timers.retransmit = match tcb.snd.outstanding() {
+        0 => Instant::NEVER,
+        _ => env.now + tcb.rto.rto(),
+    };
+    if tcb.is_writable() && (!was_writable || tcb.role.starved) {
+        tcb.role.starved = false;
+        tcb.wakes |= Readiness::OUT;
+    }
+    delivered
+}
+
+/// A round trip (RFC 6298 §3): from the segment itself when it was sent once, else from the echoed timestamp.
+#[inline]
+fn measure<E: Egress>(tcb: &mut Tcb, seg: &Segment, delivered: &Delivered, env: &Env<'_, E>) {
+    if let (Some(sent_at), false) = (delivered.sent_at, delivered.ambiguous) {
+        tcb.rto.on_sample(env.now.since(sent_at));
+    } else if let Some(ts) = seg.options.timestamps
+        && tcb.ts.on
+        && delivered.acked > 0
+        && let Some(rtt) = tcb.ts.rtt(ts.ecr, env.now)
+    {
+        tcb.rto.on_sample(rtt);
+    }
+}
+
+fn scoreboard<E: Egress>(tcb: &mut Tcb, seg: &Segment, delivered: &mut Delivered, env: &mut Env<'_, E>) {
+    let (una, nxt) = (tcb.snd.una, tcb.snd.nxt);
+    let sacked = tcb.sent.sack(env.segs, &seg.options.sack, una, nxt);
+    delivered.octets += sacked.octets;
+    if let (Some(sent_at), false, 0) = (sacked.sent_at, sacked.ambiguous, delivered.acked) {
+        tcb.rto.on_sample(env.now.since(sent_at));
+    }
+}
+
+/// Loss recovery: RFC 6675 with SACK, RFC 6582 without, PRR (RFC 6937) for both.
+fn recover<E: Egress>(
+    tcb: &mut Tcb,
+    advance: u32,
+    duplicate: bool,
+    delivered: &Delivered,
+    env: &mut Env<'_, E>,
+) {
+    let mss = u32::from(tcb.snd.mss);
+    let una = tcb.snd.una;
+    if advance > 0 && tcb.recovery.on_advance(una, advance, mss) {
+        tcb.cc.on_recovery_exit();
+    }
+    let mut credit = delivered.octets;
+    if duplicate {
+        let blind = (!tcb.role.sack).then_some(mss);
+        tcb.recovery.on_dup_ack(blind, tcb.snd.outstanding());
+        credit += blind.unwrap_or(0);
+    } else if advance == 0 && delivered.octets == 0 {
+        return;
+    }
+    let mut news = tcb.role.sack && tcb.sent.judge(env.segs);
+    match tcb.recovery.phase {
+        Phase::Open => {
+            if !news && tcb.recovery.enough_dup_acks(una) {
+                news = tcb.sent.lose_head(env.segs);
+            }
+            if !news {
+                return;
+            }
+            env.stats.tcp_fast_recoveries += 1;
+            let flight = tcb.snd.outstanding();
+            tcb.cc.on_congestion();
+            tcb.recovery.enter(tcb.snd.nxt, flight);
+        }
+        Phase::Fast if advance > 0 && !tcb.role.sack => {
+            // A partial ACK: the next hole is at its end (RFC 6582 §3.2, step 3).
+            tcb.sent.lose_head(env.segs);
+            credit = delivered.octets.min(mss);
+        }
+        Phase::Fast => {}
+        Phase::Loss => return,
+    }
+    let pipe = tcb.pipe();
+    tcb.recovery.on_delivered(credit, pipe, tcb.cc.ssthresh(), mss);
+}
+
+/// Whether the window was in use when what is now acknowledged was in flight (RFC 7661): a window that was
+/// not filled is not proved.
+#[inline]
+fn is_cwnd_limited(tcb: &Tcb, flight: u32) -> bool {
+    let cwnd = tcb.cc.cwnd();
+    let in_slow_start = cwnd < tcb.cc.ssthresh();
+    tcb.snd.cwnd_limited
+        || flight + u32::from(tcb.snd.mss) > cwnd
+        || (in_slow_start && u64::from(flight) * 2 > u64::from(cwnd))
+}
+
+/// What an acknowledged FIN changes.
+#[inline]
+fn states<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Step {
+    if !tcb.fin_acked() {
+        return GO_ON;
+    }
+    match tcb.state {
+        State::FinWait1 => {
+            tcb.state = State::FinWait2;
+            if tcb.role.orphan {
+                tcb.timers.state = env.now + env.config.fin_timeout;
+            }
+            GO_ON
+        }
+        State::Closing => {
+            enter_time_wait(tcb, env);
+            DONE
+        }
+        State::LastAck => {
+            tcb.end(None, env.pool, env.segs);
+            DONE
+        }
+        _ => GO_ON,
+    }
+}

@@ -1,0 +1,113 @@
+//! Seventh, process the segment text; eighth, check the FIN bit.
+
+use nic::Pkt;
+
+use super::enter_time_wait;
+use crate::ip::Egress;
+use crate::tcp::ack::When;
+use crate::tcp::env::Env;
+use crate::tcp::state::State;
+use crate::tcp::tcb::Tcb;
+use crate::tcp::{call, output};
+use crate::types::Readiness;
+use crate::wire::tcp::{Flags, Segment};
+
+/// A share of the pool that out-of-order segments leave alone: they can be sent again, others cannot.
+const SCARCE: usize = 8;
+
+/// Seventh, process the segment text. The segment is cut to the window already.
+pub(super) fn seventh<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
+    if !tcb.state.may_receive() {
+        // Behind a FIN there is nothing: a peer that sends here is confused.
+        return env.pool.free(payload);
+    }
+    if seg.len > 0 && tcb.role.orphan && seg.end().after(tcb.rcv.nxt) {
+        // Nobody will ever read it: say so (RFC 1122 §4.2.2.13).
+        env.pool.free(payload);
+        return call::abort(tcb, env);
+    }
+    if seg.flags.has(Flags::FIN) && tcb.rcv.fin.is_none() {
+        tcb.rcv.fin = Some(seg.seq + seg.len);
+    }
+    if seg.len == 0 {
+        if seg.flags.has(Flags::FIN) && seg.seq.after(tcb.rcv.nxt) {
+            tcb.owed.demand();
+        }
+        return env.pool.free(payload);
+    }
+    if seg.seq == tcb.rcv.nxt {
+        in_order(tcb, payload, env);
+    } else {
+        out_of_order(tcb, seg, payload, env);
+    }
+}
+
+/// The next octets, and whatever they connect to.
+#[inline]
+pub(super) fn in_order<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_, E>) {
+    let len = payload.len() as u32;
+    tcb.rcv.mss = tcb.rcv.mss.max(len as u16);
+    queue(tcb, payload, env);
+    if !tcb.reassembly.is_empty() {
+        while let Some(pkt) = tcb.reassembly.take(env.segs, env.pool, tcb.rcv.nxt) {
+            queue(tcb, pkt, env);
+        }
+        tcb.reassembly.moved(tcb.rcv.nxt);
+        // RFC 5681 §4.2: what fills a hole is acknowledged at once.
+        tcb.owed.demand();
+    }
+    tcb.wakes |= Readiness::IN;
+    let eager = tcb.options.quickack;
+    if tcb.owed.on_data(len, tcb.rcv.mss, eager) == When::Later {
+        tcb.timers.ack = tcb.timers.ack.min(env.now + env.config.delayed_ack);
+    }
+}
+
+#[inline]
+fn queue<E: Egress>(tcb: &mut Tcb, pkt: Pkt, env: &mut Env<'_, E>) {
+    let seq = tcb.rcv.nxt;
+    tcb.rcv.nxt += pkt.len() as u32;
+    tcb.inbox.push(env.segs, env.pool, pkt, seq);
+}
+
+/// Octets behind a hole: kept, if they can be afforded, and acknowledged at once either way (RFC 5681 §4.2).
+fn out_of_order<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
+    tcb.owed.demand();
+    let scarce = env.pool.available() < env.pool.frames() as usize / SCARCE;
+    // A frame for each kibibyte of buffer, and some: enough for segments of any sane size.
+    let limit = tcb.options.recv_buffer / 1024 + 16;
+    if scarce || tcb.reassembly.frames() >= limit {
+        env.stats.drop_buffer_full += 1;
+        return env.pool.free(payload);
+    }
+    env.stats.tcp_out_of_order += 1;
+    tcb.reassembly.insert(env.segs, env.pool, payload, seg.seq);
+}
+
+/// Eighth, check the FIN bit: it counts once everything before it has arrived.
+#[inline]
+pub(super) fn eighth_fin<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if tcb.rcv.fin != Some(tcb.rcv.nxt) || tcb.rcv.finished || !tcb.state.may_receive() {
+        return;
+    }
+    tcb.rcv.nxt += 1;
+    tcb.rcv.finished = true;
+    tcb.rcv.edge = tcb.rcv.edge.max(tcb.rcv.nxt);
+    tcb.reassembly.clear(env.segs, env.pool);
+    tcb.owed.demand();
+    tcb.wakes |= Readiness::IN | Readiness::RDHUP;
+    match tcb.state {
+        State::Established => tcb.state = State::CloseWait,
+        // Our FIN is not acknowledged yet, else the fifth step had gone on to FIN-WAIT-2.
+        State::FinWait1 => tcb.state = State::Closing,
+        State::FinWait2 => {
+            // The last ACK goes out before everything but its timer is forgotten.
+            output::acknowledge(tcb, env);
+            enter_time_wait(tcb, env);
+        }
+        _ => {}
+    }
+    if tcb.snd.shut {
+        tcb.wakes |= Readiness::HUP;
+    }
+}

@@ -1,0 +1,201 @@
+//! Segments that arrived before their turn (RFC 9293 §3.10.7.4, seventh) and what is told of them: SACK
+//! (RFC 2018 §4) and duplicates (RFC 2883).
+
+use nic::{FrameIndex, Pkt, Pool};
+
+use super::segs::{List, NONE, SegTable};
+use super::sent::copy;
+use crate::seq::Seq;
+use crate::wire::tcp::{SackBlock, SackBlocks};
+
+/// Out-of-order segments of a connection: sorted, disjoint, all behind RCV.NXT.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reassembly {
+    list: List,
+    /// Where the last one went: the next is likely its neighbour.
+    near: FrameIndex,
+    /// The blocks to tell, the most recent first.
+    blocks: SackBlocks,
+    /// A duplicate that has not been reported.
+    duplicate: Option<SackBlock>,
+}
+
+impl Default for Reassembly {
+    fn default() -> Self {
+        Self { list: List::default(), near: NONE, blocks: SackBlocks::default(), duplicate: None }
+    }
+}
+
+impl Reassembly {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Packets held.
+    pub(super) fn frames(&self) -> u32 {
+        self.list.count
+    }
+
+    /// Reports `[left, right)` as received twice.
+    pub(super) fn note_duplicate(&mut self, left: Seq, right: Seq) {
+        if left.before(right) {
+            self.duplicate = Some(SackBlock { left, right });
+        }
+    }
+
+    /// Whether an ACK has blocks to carry.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.duplicate.is_some() || !self.blocks.is_empty()
+    }
+
+    /// The blocks for the next ACK. A duplicate is told once, first (RFC 2883 §4).
+    pub(super) fn report(&mut self) -> SackBlocks {
+        let mut report = SackBlocks::default();
+        if let Some(block) = self.duplicate.take() {
+            report.push(block);
+        }
+        for block in self.blocks.as_slice() {
+            report.push(*block);
+        }
+        report
+    }
+
+    /// Keeps `pkt`, whose first octet is `seq`, behind RCV.NXT; what is known already is cut off.
+    pub(super) fn insert(&mut self, segs: &mut SegTable, pool: &mut Pool, mut pkt: Pkt, mut seq: Seq) {
+        let (left, right) = (seq, seq + pkt.len() as u32);
+        let after = self.seek(segs, seq);
+        if after != NONE {
+            let known = segs.slot(after).end().since(seq);
+            if known >= pkt.len() as u32 {
+                self.note_duplicate(left, right);
+                pool.free(pkt);
+                return;
+            }
+            pkt.trim_front(known as usize);
+            seq += known;
+        }
+        self.swallow(segs, pool, after, right);
+        let next = if after == NONE { self.list.head } else { segs.slot(after).next };
+        if next != NONE {
+            pkt.truncate((segs.slot(next).seq - seq) as usize);
+        }
+        self.tell(left, right);
+        if pkt.is_empty() {
+            pool.free(pkt);
+            return;
+        }
+        if after != NONE && segs.slot(after).end() == seq {
+            let tail = segs.slot_mut(after).pkt_mut();
+            if pool.tailroom(tail) >= pkt.len() && !pool.is_lent(tail) {
+                copy(pool, &pkt, 0, tail);
+                pool.free(pkt);
+                return;
+            }
+        }
+        self.near = self.list.insert(segs, after, pkt, seq);
+    }
+
+    /// Frees segments behind `after` that end at or before `right`: the new one covers them.
+    fn swallow(&mut self, segs: &mut SegTable, pool: &mut Pool, after: FrameIndex, right: Seq) {
+        loop {
+            let next = if after == NONE { self.list.head } else { segs.slot(after).next };
+            if next == NONE || segs.slot(next).end().after(right) {
+                return;
+            }
+            self.drop_at(segs, pool, next);
+        }
+    }
+
+    fn drop_at(&mut self, segs: &mut SegTable, pool: &mut Pool, at: FrameIndex) {
+        if self.near == at {
+            self.near = NONE;
+        }
+        let pkt = self.list.remove(segs, at);
+        pool.free(pkt);
+    }
+
+    /// The last segment that begins at or before `seq`; [`NONE`] when all begin later.
+    fn seek(&self, segs: &SegTable, seq: Seq) -> FrameIndex {
+        let mut at = if self.near == NONE { self.list.tail } else { self.near };
+        while at != NONE && segs.slot(at).seq.after(seq) {
+            at = segs.slot(at).prev;
+        }
+        let mut next = if at == NONE { self.list.head } else { segs.slot(at).next };
+        while next != NONE && segs.slot(next).seq.at_or_before(seq) {
+            at = next;
+            next = segs.slot(at).next;
+        }
+        at
+    }
+
+    /// Adds a range to the blocks: it comes first, joined with all that touch it (RFC 2018 §4).
+    fn tell(&mut self, left: Seq, right: Seq) {
+        let mut first = SackBlock { left, right };
+        // Joining one block may reach another that did not touch before: go round until nothing changes.
+        let mut others = self.blocks;
+        loop {
+            let (before, mut apart) = (first, SackBlocks::default());
+            for block in others.as_slice() {
+                if block.left.at_or_before(first.right) && first.left.at_or_before(block.right) {
+                    first.left = first.left.min(block.left);
+                    first.right = first.right.max(block.right);
+                } else {
+                    apart.push(*block);
+                }
+            }
+            others = apart;
+            if before == first {
+                break;
+            }
+        }
+        let mut blocks = SackBlocks::default();
+        blocks.push(first);
+        for block in others.as_slice() {
+            blocks.push(*block);
+        }
+        self.blocks = blocks;
+    }
+
+    /// The next segment that is in order now, cut to begin at `nxt`. Call until it says none, with RCV.NXT
+    /// moved on each time.
+    pub(super) fn take(&mut self, segs: &mut SegTable, pool: &mut Pool, nxt: Seq) -> Option<Pkt> {
+        loop {
+            let at = self.list.head;
+            if at == NONE || segs.slot(at).seq.after(nxt) {
+                return None;
+            }
+            let known = nxt - segs.slot(at).seq;
+            if known >= segs.slot(at).len() {
+                self.drop_at(segs, pool, at);
+                continue;
+            }
+            if self.near == at {
+                self.near = NONE;
+            }
+            let mut pkt = self.list.remove(segs, at);
+            pkt.trim_front(known as usize);
+            return Some(pkt);
+        }
+    }
+
+    /// RCV.NXT moved: forgets the blocks before it.
+    pub(super) fn moved(&mut self, nxt: Seq) {
+        let mut blocks = SackBlocks::default();
+        for block in self.blocks.as_slice() {
+            if block.right.after(nxt) {
+                blocks.push(*block);
+            }
+        }
+        self.blocks = blocks;
+    }
+
+    /// Frees everything.
+    pub(super) fn clear(&mut self, segs: &mut SegTable, pool: &mut Pool) {
+        while !self.list.is_empty() {
+            self.drop_at(segs, pool, self.list.head);
+        }
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,244 @@
+//! Two connections over a seeded bad link: loss in ones and in bursts, reordering, duplication, delay. Judged
+//! from outside: the bytes are equal, both ends are closed, every frame is back.
+
+use std::collections::BTreeMap;
+
+use super::drill::pattern;
+use super::host::Host;
+use crate::error::SocketError;
+use crate::tcp::{State, call};
+use crate::time::Instant;
+
+/// xorshift64*: small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn chance(&mut self, per_mille: u64) -> bool {
+        self.below(1000) < per_mille
+    }
+}
+
+/// How bad the link is; chances in a thousand.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    loss: u64,
+    burst: u64,
+    duplicate: u64,
+    reorder: u64,
+    delay_us: u64,
+}
+
+struct World {
+    hosts: [Host; 2],
+    /// Segments under way, by arrival: (to, bytes).
+    under_way: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    serial: u64,
+    random: Random,
+    link: Link,
+    burst_ends: [Instant; 2],
+    now: Instant,
+}
+
+/// What an application does with its end.
+struct App {
+    to_send: u32,
+    sent: u32,
+    to_recv: u32,
+    received: u32,
+    shut: bool,
+    ended: bool,
+}
+
+impl App {
+    fn new(to_send: u32, to_recv: u32) -> Self {
+        Self { to_send, sent: 0, to_recv, received: 0, shut: false, ended: false }
+    }
+
+    fn step(&mut self, host: &mut Host, random: &mut Random) {
+        if host.tcb.is_none() || !host.tcb().state.is_synchronized() {
+            return;
+        }
+        while !self.ended {
+            let want = 1 + random.below(6000) as usize;
+            match host.recv(want) {
+                Ok(bytes) if bytes.is_empty() => self.ended = true,
+                Ok(bytes) => {
+                    for (n, &byte) in bytes.iter().enumerate() {
+                        assert_eq!(byte, pattern(self.received + n as u32), "octet {}", self.received);
+                    }
+                    self.received += bytes.len() as u32;
+                }
+                Err(SocketError::WouldBlock) => break,
+                Err(other) => panic!("recv: {other}"),
+            }
+        }
+        while self.sent < self.to_send {
+            let n = (1 + random.below(5000) as u32).min(self.to_send - self.sent);
+            let bytes: Vec<u8> = (self.sent..self.sent + n).map(pattern).collect();
+            match host.send(&bytes) {
+                Ok(n) => self.sent += n as u32,
+                Err(SocketError::WouldBlock) => break,
+                Err(other) => panic!("send: {other}"),
+            }
+        }
+        if self.sent == self.to_send && !self.shut {
+            self.shut = true;
+            host.with(call::shutdown_send).unwrap();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.ended && self.shut
+    }
+}
+
+impl World {
+    fn new(seed: u64, link: Link) -> Self {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut hosts = [Host::new(1024, 80, 40000), Host::new(1024, 40000, 80)];
+        core::mem::swap(&mut hosts[1].flow.local, &mut hosts[1].flow.remote);
+        hosts[1].flow.local.set_port(40000);
+        hosts[1].flow.remote.set_port(80);
+        for host in &mut hosts {
+            // Small buffers meet more edges.
+            if random.chance(500) {
+                host.options.recv_buffer = 4096 << random.below(5);
+                host.options.send_buffer = 4096 << random.below(5);
+            }
+            host.options.nodelay = random.chance(300);
+            host.wire.slow_nic = random.chance(300);
+            host.wire.mtu = [576, 1500, 1500][random.below(3) as usize];
+        }
+        let now = hosts[0].now;
+        Self {
+            hosts,
+            under_way: BTreeMap::new(),
+            serial: 0,
+            random,
+            link,
+            burst_ends: [Instant::ZERO; 2],
+            now,
+        }
+    }
+
+    /// Puts what `from` sent on the link.
+    fn collect(&mut self, from: usize) {
+        while let Some(bytes) = self.hosts[from].wire.sent.pop_front() {
+            if self.random.chance(self.link.burst) {
+                let length = core::time::Duration::from_micros(self.random.below(2 * self.link.delay_us));
+                self.burst_ends[from] = self.now + length;
+            }
+            if self.now < self.burst_ends[from] || self.random.chance(self.link.loss) {
+                continue;
+            }
+            let copies = 1 + usize::from(self.random.chance(self.link.duplicate));
+            for _ in 0..copies {
+                let mut delay = self.link.delay_us;
+                if self.random.chance(self.link.reorder) {
+                    delay += self.random.below(4 * self.link.delay_us + 1000);
+                }
+                self.serial += 1;
+                let at = self.now + core::time::Duration::from_micros(delay);
+                self.under_way.insert((at, self.serial), (1 - from, bytes.clone()));
+            }
+        }
+        if self.random.chance(500) {
+            self.hosts[from].complete();
+        }
+    }
+
+    /// The next moment at which something happens. None: nothing ever will.
+    fn next(&self) -> Option<Instant> {
+        let arrival = self.under_way.keys().next().map(|key| key.0);
+        let timers = self.hosts.iter().filter_map(|h| h.tcb.as_ref()).map(|tcb| tcb.next_deadline());
+        arrival.into_iter().chain(timers).filter(|&at| at != Instant::NEVER).min()
+    }
+
+    fn step(&mut self) -> bool {
+        let Some(now) = self.next() else { return false };
+        self.now = now.max(self.now);
+        for host in &mut self.hosts {
+            host.run_to(self.now);
+        }
+        while let Some(entry) = self.under_way.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let (to, bytes) = entry.remove();
+            self.hosts[to].receive(&bytes);
+        }
+        true
+    }
+}
+
+/// Runs a transfer of so many octets each way; `seed` decides everything.
+fn transfer(seed: u64, link: Link, up: u32, down: u32) -> World {
+    let mut world = World::new(seed, link);
+    let mut apps = [App::new(down, up), App::new(up, down)];
+    world.hosts[1].connect().unwrap();
+    let began = world.now;
+    loop {
+        for end in 0..2 {
+            apps[end].step(&mut world.hosts[end], &mut world.random);
+            world.collect(end);
+        }
+        let over = |host: &Host| host.tcb.as_ref().is_some_and(|t| t.state == State::Closed);
+        if over(&world.hosts[0]) && over(&world.hosts[1]) {
+            break;
+        }
+        assert!(world.step(), "seed {seed}: stuck: {:?}", world.hosts.each_ref().map(|h| h.tcb.as_ref()));
+        assert!(
+            world.now.since(began).as_secs() < 3600,
+            "seed {seed}: an hour has passed: {:?}",
+            world.hosts.each_ref().map(|h| h.tcb.as_ref())
+        );
+    }
+    for (end, app) in apps.iter().enumerate() {
+        assert!(app.is_done(), "seed {seed}: end {end} is not done");
+        assert_eq!(app.received, app.to_recv, "seed {seed}: octets received by end {end}");
+        assert_eq!(world.hosts[end].tcb().error, None, "seed {seed}");
+    }
+    for host in &mut world.hosts {
+        host.close_books();
+    }
+    world
+}
+
+const GOOD: Link = Link { loss: 0, burst: 0, duplicate: 0, reorder: 0, delay_us: 500 };
+
+#[test]
+fn a_good_link_loses_nothing_and_resends_nothing() {
+    for seed in 0..20 {
+        let world = transfer(seed, GOOD, 300_000, 300_000);
+        for host in &world.hosts {
+            assert_eq!(host.stats.tcp_retransmits, 0, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn two_hundred_bad_links() {
+    for seed in 0..200 {
+        let mut random = Random(seed + 77);
+        let link = Link {
+            loss: random.below(60),
+            burst: random.below(10),
+            duplicate: random.below(50),
+            reorder: random.below(100),
+            delay_us: 50 + random.below(20_000),
+        };
+        let (up, down) = (random.below(150_000) as u32, random.below(150_000) as u32);
+        transfer(seed, link, up, down);
+    }
+}

@@ -1,0 +1,70 @@
+//! The deadlines of a connection. They are moved, never cancelled: whoever drives the wheel asks for the
+//! earliest, and a call that comes too early does nothing.
+
+use crate::time::Instant;
+
+/// When what is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timers {
+    /// Retransmission of SYN, data or FIN (RFC 6298).
+    pub(super) retransmit: Instant,
+    /// Zero-window probe (RFC 9293 §3.8.6.1).
+    pub(super) persist: Instant,
+    /// Delayed ACK (RFC 9293 §3.8.6.3).
+    pub(super) ack: Instant,
+    /// Keepalive probe (RFC 9293 §3.8.4).
+    pub(super) keepalive: Instant,
+    /// End of TIME-WAIT, or of an orphan's FIN-WAIT-2.
+    pub(super) state: Instant,
+    /// Another try after the way out was blocked, or the end of a cork.
+    pub(super) retry: Instant,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            retransmit: Instant::NEVER,
+            persist: Instant::NEVER,
+            ack: Instant::NEVER,
+            keepalive: Instant::NEVER,
+            state: Instant::NEVER,
+            retry: Instant::NEVER,
+        }
+    }
+}
+
+impl Timers {
+    /// The earliest.
+    #[inline]
+    pub(super) fn next(&self) -> Instant {
+        let sending = self.retransmit.min(self.persist).min(self.retry);
+        sending.min(self.ack).min(self.keepalive).min(self.state)
+    }
+}
+
+/// Whether `deadline` has come; it is cleared then.
+pub(super) fn expired(deadline: &mut Instant, now: Instant) -> bool {
+    let due = *deadline <= now && *deadline != Instant::NEVER;
+    if due {
+        *deadline = Instant::NEVER;
+    }
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_is_next_and_expires_once() {
+        let mut timers = Timers::default();
+        assert_eq!(timers.next(), Instant::NEVER);
+        timers.keepalive = Instant::from_millis(9);
+        timers.ack = Instant::from_millis(5);
+        assert_eq!(timers.next(), Instant::from_millis(5));
+        assert!(!expired(&mut timers.ack, Instant::from_millis(4)));
+        assert!(expired(&mut timers.ack, Instant::from_millis(5)));
+        assert!(!expired(&mut timers.ack, Instant::from_millis(6)));
+        assert_eq!(timers.next(), Instant::from_millis(9));
+    }
+}

@@ -1,0 +1,74 @@
+//! Timestamps: round trips without ambiguity, and protection against wrapped sequence numbers (RFC 7323).
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// RFC 7323 §5.5: after 24 days of silence TS.Recent says nothing any more.
+const OUTDATED: Duration = Duration::from_secs(24 * 86_400);
+
+/// TS.*
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timestamps {
+    /// Agreed in the handshake.
+    pub(super) on: bool,
+    /// Added to the clock, so that it tells nothing about others (§5.4).
+    pub(super) offset: u32,
+    /// TS.Recent.
+    pub(super) recent: u32,
+    /// When TS.Recent was taken.
+    pub(super) recent_at: Instant,
+}
+
+impl Timestamps {
+    /// TSval: the clock ticks in milliseconds.
+    #[inline]
+    pub(super) fn val(&self, now: Instant) -> u32 {
+        (now.as_millis() as u32).wrapping_add(self.offset)
+    }
+
+    /// PAWS (§5.3, R1): whether `val` is older than what was seen.
+    #[inline]
+    pub(super) fn is_old(&self, val: u32, now: Instant) -> bool {
+        (val.wrapping_sub(self.recent) as i32) < 0 && now.since(self.recent_at) < OUTDATED
+    }
+
+    /// Takes `val` over as TS.Recent.
+    #[inline]
+    pub(super) fn take(&mut self, val: u32, now: Instant) {
+        self.recent = val;
+        self.recent_at = now;
+    }
+
+    /// The round trip of an echoed TSval (§4). None for one that we cannot have sent lately.
+    pub(super) fn rtt(&self, ecr: u32, now: Instant) -> Option<Duration> {
+        let elapsed = self.val(now).wrapping_sub(ecr);
+        // Half the circle is the future; a round trip of ten minutes is a lie.
+        (ecr != 0 && elapsed < 600_000).then(|| Duration::from_millis(u64::from(elapsed.max(1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paws_holds_across_the_wrap_and_ends_after_24_days() {
+        let mut ts = Timestamps { on: true, ..Timestamps::default() };
+        let now = Instant::from_millis(1000);
+        ts.take(u32::MAX, now);
+        assert!(!ts.is_old(u32::MAX, now) && !ts.is_old(5, now));
+        assert!(ts.is_old(u32::MAX - 1, now));
+        assert!(!ts.is_old(u32::MAX - 1, now + OUTDATED));
+    }
+
+    #[test]
+    fn the_echo_gives_the_round_trip() {
+        let ts = Timestamps { on: true, offset: u32::MAX, ..Timestamps::default() };
+        let (sent, now) = (Instant::from_millis(100), Instant::from_millis(130));
+        assert_eq!(ts.val(sent), 99);
+        assert_eq!(ts.rtt(ts.val(sent), now), Some(Duration::from_millis(30)));
+        assert_eq!(ts.rtt(ts.val(now).wrapping_add(1), now), None);
+        assert_eq!(ts.rtt(0, now), None);
+    }
+}
