@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand};
 
@@ -19,6 +20,11 @@ pub(crate) enum Task {
     Run(Run),
     /// Show every stack that runs on this host
     Stat(Stat),
+    /// Work with policy files
+    Policy {
+        #[command(subcommand)]
+        task: Policy,
+    },
 }
 
 /// Flags of `ringroad run`. Each is also an environment variable; the flag wins.
@@ -56,6 +62,16 @@ pub(crate) struct Stat {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What to do with a policy file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Say what a policy file means, or every fault in it with line and column
+    Check {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 fn after_help() -> String {

@@ -1,6 +1,7 @@
 //! The `ringroad` command: run a program on the road, see what the stacks do, check a policy.
 
 mod args;
+mod policy;
 mod run;
 mod stat;
 mod table;
@@ -10,12 +11,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Task};
+use args::{Args, Policy, Task};
 
 fn main() -> ExitCode {
     match Args::parse().task {
         Task::Run(flags) => run::run(&flags),
         Task::Stat(flags) => stat::run(&flags),
+        Task::Policy { task: Policy::Check { file } } => policy::check(&file),
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) fn run(flags: &Run) -> ExitCode {
         complain(&error);
         return ExitCode::from(2);
     }
+    // Without an interface there is nothing to fall back from: say which there are, and run nothing.
+    config.strict |= config.interfaces.is_empty();
     match ringroad::launch::run(&config, &flags.command) {
         Ok(never) => match never {},
         Err(error) => {

@@ -111,6 +111,11 @@ impl LoadError {
             Cause::Faults { faults, .. } => Some(faults),
         }
     }
+
+    /// The first line of what is displayed: where the first fault is, and what.
+    pub fn first_line(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
 }
 
 impl fmt::Display for LoadError {

@@ -51,7 +51,10 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
 /// The text of the policy file, known to be without faults.
 fn policy_text(path: &Path) -> Result<String, StartError> {
     let step = "loading the policy";
-    PolicyFile::load(path).map_err(|e| StartError::new(step, e))?;
+    PolicyFile::load(path).map_err(|e| {
+        let check = format!("`ringroad policy check {}` tells all", path.display());
+        StartError::new(step, e.first_line()).remedy(check)
+    })?;
     std::fs::read_to_string(path).map_err(|e| StartError::new(step, e))
 }
 
