@@ -1,0 +1,300 @@
+//! Two stacks talk TCP.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::{Link, Net, pattern};
+use stack::control::Request;
+use stack::error::SocketError;
+use stack::socket::{How, OptName, Value};
+use stack::types::{LocalKey, Protocol, Readiness};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn echo_and_an_orderly_end() {
+    let mut net = Net::ideal();
+    let (client, server, listener) = net.connected();
+    assert_eq!(net.send(0, client, b"hello"), Ok(5));
+    net.run_ms(1);
+    assert!(net.b().readiness(server).contains(Readiness::IN));
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"hello");
+    assert_eq!(net.recv(1, server, 100), Err(SocketError::WouldBlock));
+    assert_eq!(net.send(1, server, b"world!"), Ok(6));
+    net.run_ms(1);
+    assert_eq!(net.recv(0, client, 3).unwrap(), b"wor");
+    assert_eq!(net.recv(0, client, 100).unwrap(), b"ld!");
+
+    net.close(0, client);
+    net.run_ms(1);
+    assert!(net.b().readiness(server).contains(Readiness::IN | Readiness::RDHUP));
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"");
+    net.close(1, server);
+    net.run_ms(100);
+    let states: Vec<_> = net.a().sockets().map(|s| s.state).collect();
+    assert_eq!(states, ["TIME-WAIT"]);
+    assert_eq!((net.a().orphans(), net.b().orphans()), (0, 0));
+    assert_eq!(net.b().sockets().count(), 1);
+
+    net.run_for(MINUTE);
+    assert_eq!(net.a().sockets().count(), 0);
+    net.close(1, listener);
+    assert_eq!(net.b().sockets().count(), 0);
+    net.pump();
+    net.assert_whole();
+}
+
+#[test]
+fn a_megabyte_each_way() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    net.transfer(0, client, server, &pattern(1 << 20, 1), MINUTE);
+    net.transfer(1, server, client, &pattern(1 << 20, 2), MINUTE);
+    let stats = net.a().stats();
+    assert_eq!((stats.tcp_retransmits, stats.drop_l4_checksum), (0, 0));
+}
+
+#[test]
+fn a_bad_link_changes_nothing_but_the_time() {
+    for seed in 1..=6 {
+        let mut net = Net::new(Link::bad(), seed);
+        let (client, server, listener) = net.connected();
+        net.transfer(0, client, server, &pattern(300_000, seed), 20 * MINUTE);
+        net.transfer(1, server, client, &pattern(300_000, seed + 100), 20 * MINUTE);
+        net.close(1, server);
+        net.close(0, client);
+        net.close(1, listener);
+        net.run_for(20 * MINUTE);
+        assert_eq!(net.a().sockets().count() + net.b().sockets().count(), 0, "seed {seed}");
+        net.assert_whole();
+    }
+}
+
+#[test]
+fn nobody_listens() {
+    let mut net = Net::ideal();
+    let client = net.connecting(0, 81);
+    net.run_ms(10);
+    let ready = net.a().readiness(client);
+    assert!(ready.contains(Readiness::ERR | Readiness::HUP), "{ready:?}");
+    assert_eq!(net.a().take_error(client), Some(SocketError::ConnectionRefused));
+    assert_eq!(net.a().take_error(client), None);
+    assert_eq!(net.b().stats().drop_no_socket, 1);
+    assert_eq!(net.b().stats().tcp_resets_out, 1);
+}
+
+#[test]
+fn connect_says_what_linux_says() {
+    let mut net = Net::ideal();
+    let now = net.now;
+    let listener = net.listen(1, 80, 16);
+    let remote = SocketAddr::from(([10, 0, 0, 2], 80));
+    let client = net.connecting(0, 80);
+    assert_eq!(net.a().connect(now, client, remote), Err(SocketError::AlreadyConnecting));
+    assert_eq!(net.a().peer(client), Err(SocketError::NotConnected));
+    net.run_ms(10);
+    let now = net.now;
+    assert_eq!(net.a().connect(now, client, remote), Ok(()));
+    assert_eq!(net.a().connect(now, client, remote), Err(SocketError::IsConnected));
+    assert_eq!(net.a().peer(client), Ok(remote));
+    assert_eq!(net.a().listen(client, 5), Err(SocketError::Invalid));
+    assert_eq!(net.a().accept(now, client), Err(SocketError::Invalid));
+    assert_eq!(net.b().connect(now, listener, remote), Err(SocketError::IsConnected));
+
+    let fresh = net.a().tcp_socket(0).unwrap();
+    assert_eq!(net.send(0, fresh, b"x"), Err(SocketError::BrokenPipe));
+    assert_eq!(net.recv(0, fresh, 1), Err(SocketError::NotConnected));
+    assert_eq!(net.a().connect(now, fresh, remote), Err(SocketError::Invalid));
+    assert_eq!(net.a().listen(fresh, 1), Err(SocketError::Invalid));
+    net.a().bind(fresh, SocketAddr::from(([0, 0, 0, 0], 999))).unwrap();
+    assert_eq!(net.a().bind(fresh, SocketAddr::from(([0, 0, 0, 0], 998))), Err(SocketError::Invalid));
+    let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
+    assert_eq!(net.a().connect(now, fresh, elsewhere), Err(SocketError::NetworkUnreachable));
+    assert_eq!(net.a().shutdown(now, fresh, How::Both), Err(SocketError::NotConnected));
+}
+
+#[test]
+fn half_close_leaves_the_other_half_open() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    net.send(0, client, b"question").unwrap();
+    let now = net.now;
+    net.a().shutdown(now, client, How::Write).unwrap();
+    assert_eq!(net.send(0, client, b"x"), Err(SocketError::BrokenPipe));
+    net.run_ms(10);
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"question");
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"");
+    net.send(1, server, b"answer").unwrap();
+    net.run_ms(10);
+    assert_eq!(net.recv(0, client, 100).unwrap(), b"answer");
+    let now = net.now;
+    net.b().shutdown(now, server, How::Write).unwrap();
+    net.run_ms(10);
+    assert_eq!(net.recv(0, client, 100).unwrap(), b"");
+    assert!(net.a().readiness(client).contains(Readiness::HUP | Readiness::RDHUP));
+}
+
+#[test]
+fn unread_data_is_answered_by_a_reset() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    net.send(0, client, b"never read").unwrap();
+    net.run_ms(10);
+    net.close(1, server);
+    net.run_ms(10);
+    assert_eq!(net.recv(0, client, 1), Err(SocketError::ConnectionReset));
+    assert_eq!(net.recv(0, client, 1).unwrap_or_default(), b"");
+}
+
+#[test]
+fn linger_zero_resets() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    let now = net.now;
+    net.a().set_option(now, client, OptName::Linger, Value::Linger(Some(0))).unwrap();
+    net.close(0, client);
+    assert_eq!(net.a().sockets().count(), 0);
+    net.run_ms(10);
+    assert_eq!(net.b().take_error(server), Some(SocketError::ConnectionReset));
+}
+
+#[test]
+fn data_goes_on_after_close() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    let data = pattern(100_000, 7);
+    assert_eq!(net.send(0, client, &data), Ok(data.len()));
+    net.close(0, client);
+    assert_eq!(net.a().close(net.now, client).err(), Some(SocketError::BadSocket));
+    assert_eq!(net.a().orphans(), 1);
+    assert!(net.a().busy());
+    let mut got = Vec::new();
+    assert!(net.run_until(MINUTE, |net| {
+        while let Ok(bytes) = net.recv(1, server, 1 << 20) {
+            if bytes.is_empty() {
+                return true;
+            }
+            got.extend(bytes);
+        }
+        false
+    }));
+    assert!(got == data);
+    net.close(1, server);
+    net.run_ms(100);
+    assert_eq!(net.a().orphans(), 0);
+}
+
+#[test]
+fn the_backlog_is_linux_s() {
+    let mut net = Net::ideal();
+    let listener = net.listen(1, 80, 1);
+    let clients: Vec<_> = (0..4).map(|_| net.connecting(0, 80)).collect();
+    net.run_ms(200);
+    // backlog + 1 wait for accept. The others believe that they are connected: their SYN was answered.
+    let queued = |net: &mut Net| net.b().sockets().find(|s| s.state == "LISTEN").unwrap().recv_queue;
+    assert_eq!(queued(&mut net), 2);
+    assert!(net.b().stats().drop_backlog > 0);
+    for _ in 0..4 {
+        let mut got = false;
+        assert!(net.run_until(MINUTE, |net| {
+            let now = net.now;
+            got |= net.b().accept(now, listener).is_ok();
+            got
+        }));
+    }
+    for client in clients {
+        assert!(net.a().readiness(client).contains(Readiness::OUT));
+    }
+}
+
+#[test]
+fn a_listener_that_goes_leaves_its_connections() {
+    let mut net = Net::ideal();
+    let (client, server, listener) = net.connected();
+    net.pump();
+    let key = LocalKey { protocol: Protocol::Tcp, address: [10, 0, 0, 2].into(), port: 80 };
+    assert_eq!(net.hosts[1].requests, [Request::SteerPort(key)]);
+    net.hosts[1].requests.clear();
+    net.close(1, listener);
+    net.pump();
+    let requests = net.hosts[1].requests.clone();
+    assert!(matches!(requests[0], Request::SteerFlow(flow) if flow.local.port() == 80), "{requests:?}");
+    assert_eq!(requests[1..], [Request::UnsteerPort(key)]);
+    net.transfer(0, client, server, &pattern(10_000, 3), MINUTE);
+    net.hosts[1].requests.clear();
+    net.close(1, server);
+    net.close(0, client);
+    net.run_for(2 * MINUTE);
+    assert!(matches!(net.hosts[1].requests[..], [Request::UnsteerFlow(_)]), "{:?}", net.hosts[1].requests);
+    assert!(matches!(net.hosts[0].requests[..], [Request::SteerFlow(_), Request::UnsteerFlow(_)]));
+    net.assert_whole();
+}
+
+#[test]
+fn a_listener_that_goes_resets_what_nobody_accepted() {
+    let mut net = Net::ideal();
+    let listener = net.listen(1, 80, 16);
+    let client = net.connecting(0, 80);
+    net.run_ms(10);
+    net.close(1, listener);
+    net.run_ms(10);
+    assert_eq!(net.a().take_error(client), Some(SocketError::ConnectionReset));
+    assert_eq!(net.b().sockets().count(), 0);
+    net.assert_whole();
+}
+
+#[test]
+fn wakes_come_once_and_say_what_is_ready() {
+    let mut net = Net::ideal();
+    let (client, server, listener) = net.connected();
+    net.pump();
+    let woken: Vec<_> = net.hosts[1].wakes.iter().map(|w| (w.id, w.cookie)).collect();
+    assert_eq!(woken, [(listener, 1)]);
+    net.b().set_cookie(server, 77).unwrap();
+    net.hosts[1].wakes.clear();
+    for _ in 0..5 {
+        net.send(0, client, &[1; 100]).unwrap();
+    }
+    net.run_ms(10);
+    let wakes = net.hosts[1].wakes.clone();
+    assert!(!wakes.is_empty());
+    assert!(wakes.iter().all(|w| w.id == server && w.cookie == 77 && w.readiness.contains(Readiness::IN)));
+}
+
+#[test]
+fn reset_all_says_goodbye_to_everybody() {
+    let mut net = Net::ideal();
+    let (client, _server, _) = net.connected();
+    let now = net.now;
+    net.b().reset_all(now);
+    assert_eq!(net.b().sockets().count(), 0);
+    net.run_ms(10);
+    assert_eq!(net.a().take_error(client), Some(SocketError::ConnectionReset));
+    net.close(0, client);
+    net.pump();
+    net.assert_whole();
+}
+
+#[test]
+fn a_new_connection_takes_over_a_tuple_in_time_wait() {
+    let mut net = Net::ideal();
+    let (client, server, listener) = net.connected();
+    // The server closes first and keeps the tuple.
+    net.close(1, server);
+    net.run_ms(10);
+    let local = net.a().local(client).unwrap().unwrap();
+    net.close(0, client);
+    net.run_ms(10);
+    assert!(net.b().sockets().any(|s| s.state == "TIME-WAIT"));
+    let now = net.now;
+    let again = net.a().tcp_socket(0).unwrap();
+    net.a().bind(again, local).unwrap();
+    let remote = SocketAddr::from(([10, 0, 0, 2], 80));
+    assert_eq!(net.a().connect(now, again, remote), Err(SocketError::InProgress));
+    net.run_ms(100);
+    let now = net.now;
+    assert!(net.b().accept(now, listener).is_ok());
+    assert!(!net.b().sockets().any(|s| s.state == "TIME-WAIT"));
+}
