@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{Link, Net, pattern};
-use stack::control::Request;
-use stack::error::SocketError;
-use stack::socket::{How, OptName, Value};
-use stack::types::{LocalKey, Protocol, Readiness};
+use ringroad_stack::control::Request;
+use ringroad_stack::error::SocketError;
+use ringroad_stack::socket::{How, OptName, Value};
+use ringroad_stack::types::{LocalKey, Protocol, Readiness};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -130,6 +130,14 @@ impl Output {
         self.parking.expire(pool, now);
     }
 
+    /// Takes all frames back that were never handed to a NIC.
+    pub(super) fn clear(&mut self, pool: &mut Pool) {
+        for frame in self.queues.iter_mut().flat_map(|q| q.drain(..)) {
+            pool.take_back(frame);
+        }
+        self.parking.expire(pool, Instant::NEVER);
+    }
+
     /// Adds what was counted here.
     pub(super) fn count_into(&self, stats: &mut Stats) {
         stats.tx_frames += self.counts.frames;

@@ -212,3 +212,16 @@ impl Stack {
         self.orphans > 0 || self.core.out.is_waiting()
     }
 }
+
+impl Drop for Stack {
+    /// Books every frame back, so that what the stack leaves behind is a pool without owners. Nothing is sent:
+    /// that is [`reset_all`](Stack::reset_all)'s.
+    fn drop(&mut self) {
+        let ids: Vec<SocketId> = self.table.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.unbind_udp(id);
+            self.remove(id);
+        }
+        self.core.out.clear(&mut self.core.pool);
+    }
+}

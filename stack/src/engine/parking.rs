@@ -91,7 +91,7 @@ impl Parking {
 
     /// Drops what has waited long enough.
     pub(super) fn expire(&mut self, pool: &mut Pool, now: Instant) {
-        while self.next_deadline() <= now && !self.waiting.is_empty() {
+        while self.waiting.front().is_some_and(|p| p.until <= now) {
             self.drop_oldest(pool);
         }
     }

@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use nic::{Arena, Census, Pool, RxChecksum, RxFrame, RxMeta};
-use stack::Stack;
-use stack::config::{Config, Secrets};
-use stack::control::{ControlEvent, Request, Route};
-use stack::error::SocketError;
-use stack::socket::{RecvFlags, SendFlags, Wake};
-use stack::time::Instant;
-use stack::types::{IfaceId, Readiness, SocketId};
+use ringroad_stack::Stack;
+use ringroad_stack::config::{Config, Secrets};
+use ringroad_stack::control::{ControlEvent, Request, Route};
+use ringroad_stack::error::SocketError;
+use ringroad_stack::socket::{RecvFlags, SendFlags, Wake};
+use ringroad_stack::time::Instant;
+use ringroad_stack::types::{IfaceId, Readiness, SocketId};
 
 pub const IFACE: IfaceId = IfaceId(1);
 pub const FRAMES: u32 = 1024;
