@@ -278,10 +278,9 @@ fn the_first_datagram_waits_for_the_neighbour() {
     let (a, b) = (udp(&mut net, 0, 1000), udp(&mut net, 1, 53));
     let iface = common::IFACE;
     let address_b = IpAddr::from([10, 0, 0, 2]);
-    net.hosts[0].stack.control(
-        Instant::ZERO,
-        ControlEvent::NeighbourGone { iface, address: address_b, failed: false },
-    );
+    net.hosts[0]
+        .stack
+        .control(Instant::ZERO, ControlEvent::NeighbourGone { iface, address: address_b, failed: false });
     for n in 0..3u8 {
         send_to(&mut net, 0, a, Some(address(1, 53)), &[n]).unwrap();
     }

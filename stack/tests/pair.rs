@@ -167,7 +167,8 @@ fn data_goes_on_after_close() {
     let data = pattern(100_000, 7);
     assert_eq!(net.send(0, client, &data), Ok(data.len()));
     net.close(0, client);
-    assert_eq!(net.a().close(net.now, client).err(), Some(SocketError::BadSocket));
+    let now = net.now;
+    assert_eq!(net.a().close(now, client), Err(SocketError::BadSocket));
     assert_eq!(net.a().orphans(), 1);
     assert!(net.a().busy());
     let mut got = Vec::new();

@@ -47,9 +47,9 @@ fn describe(entry: &Entry) -> SocketInfo {
             info.state = tcb.state.name();
             info.recv_queue = u64::from(tcb.recv_queue());
             info.send_queue = u64::from(tcb.send_queue());
-            let told: Option<crate::tcp::Info> = tcb.info().into();
-            info.retransmits = told.map_or(0, |t| u64::from(t.retransmits));
-            info.srtt_us = told.and_then(|t| t.srtt).map_or(0, |d| d.as_micros() as u64);
+            let told = tcb.info();
+            info.retransmits = u64::from(told.retransmits);
+            info.srtt_us = told.srtt.map_or(0, |d| d.as_micros() as u64);
         }
     }
     info

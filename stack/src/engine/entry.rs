@@ -31,7 +31,7 @@ pub(super) struct Entry {
 
 /// What kind of socket it is.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "nearly every socket is a connection")]
+#[expect(clippy::large_enum_variant, reason = "nearly every socket is a connection")]
 pub(super) enum Body {
     /// TCP, neither listening nor connected.
     Fresh,

@@ -212,7 +212,7 @@ fn padded(name: &[u8]) -> [u8; 16] {
 }
 
 fn info(entry: &Entry) -> Option<Info> {
-    entry.connection()?.tcb.info().into()
+    entry.connection().map(|c| c.tcb.info())
 }
 
 fn tcp_info(info: &Info) -> TcpInfo {

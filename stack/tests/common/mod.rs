@@ -1,6 +1,6 @@
 //! Two stacks on a wire in memory, with virtual time and a seeded bad link.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -56,13 +56,7 @@ pub struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self {
-            delay: Duration::from_micros(50),
-            jitter: Duration::ZERO,
-            loss: 0,
-            duplicate: 0,
-            corrupt: 0,
-        }
+        Self { delay: Duration::from_micros(50), jitter: Duration::ZERO, loss: 0, duplicate: 0, corrupt: 0 }
     }
 }
 
@@ -100,7 +94,8 @@ impl Host {
         let mut stack = Stack::new(config, pool, Secrets([n; 32]));
         let (address, mac) = (Ipv4Addr::new(10, 0, 0, n), mac(n));
         let now = Instant::ZERO;
-        stack.control(now, ControlEvent::Iface { iface: IFACE, mac, mtu: 1500, up: true, tx_checksum: false });
+        stack
+            .control(now, ControlEvent::Iface { iface: IFACE, mac, mtu: 1500, up: true, tx_checksum: false });
         stack.control(now, ControlEvent::Address { iface: IFACE, address: address.into(), prefix: 24 });
         stack.control(
             now,
