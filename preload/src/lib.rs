@@ -1,1 +1,36 @@
-//! preload
+//! The shim: libc calls to sockets, answered by the stack where the way is accelerated, by the kernel else.
+//!
+//! Loaded with `LD_PRELOAD` (by `ringroad run`). Without `RINGROAD_IFACE` and `RINGROAD_PORT` in the
+//! environment it does nothing at all.
+//!
+//! ```text
+//! intercept    the table: one row a libc symbol
+//! real kernel  libc's own functions
+//! guard        who is calling: the application or we
+//! user errno   the application's memory and errno
+//! fdtable      fd → file, without a lock      state   what changes, under one
+//! attach       from kernel socket to stack socket
+//! dispatch options epoll poll_select          what becomes of a call
+//! signals fork exec exit                      the process
+//! reason       why something stayed in the kernel, counted
+//! ```
+
+mod attach;
+mod dispatch;
+mod epoll;
+mod errno;
+mod exec;
+mod exit;
+mod fdtable;
+mod fork;
+mod guard;
+mod intercept;
+mod kernel;
+mod options;
+mod poll_select;
+mod real;
+mod reason;
+mod signals;
+mod start;
+mod state;
+mod user;

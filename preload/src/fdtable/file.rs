@@ -1,0 +1,152 @@
+//! What the shim knows of an open file description: shared by all fds that are dups of one another.
+
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use stack::types::SocketId;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Nothing: the slot is free.
+    Free = 0,
+    /// A TCP socket.
+    Stream = 1,
+    /// A UDP socket.
+    Datagram = 2,
+    /// An epoll set.
+    Epoll = 3,
+}
+
+/// Facts about a file that are yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Flag {
+    /// O_NONBLOCK.
+    NonBlocking = 1,
+    /// `listen` was called.
+    Listening = 2,
+    /// The backing descriptor is a dup of a template that other connections share.
+    SharedBacking = 4,
+    /// The stack's socket belongs to the process that this one was forked from.
+    Inherited = 8,
+    /// A port was given by `bind`.
+    Bound = 64,
+    /// It was decided that it stays in the kernel.
+    Kernels = 128,
+}
+
+const NO_SOCKET: u64 = 0;
+
+/// An open file description. Slots are reused but never freed, so a late reader meets a valid, if strange,
+/// file; the fd table's word, read again, tells whether it was the right one.
+pub(crate) struct File {
+    pub(super) generation: AtomicU32,
+    pub(super) references: AtomicU32,
+    kind: AtomicU8,
+    flags: AtomicU32,
+    socket: AtomicU64,
+    backlog: AtomicI32,
+    set: AtomicU32,
+    recv_timeout: AtomicU64,
+    send_timeout: AtomicU64,
+    touched: AtomicU64,
+}
+
+impl File {
+    /// Makes a fresh file of a free slot.
+    pub(super) fn reset(&self, kind: Kind) {
+        self.kind.store(kind as u8, Relaxed);
+        self.flags.store(0, Relaxed);
+        self.socket.store(NO_SOCKET, Relaxed);
+        self.backlog.store(0, Relaxed);
+        self.set.store(0, Relaxed);
+        self.recv_timeout.store(0, Relaxed);
+        self.send_timeout.store(0, Relaxed);
+        self.touched.store(0, Relaxed);
+    }
+
+    /// What it is.
+    #[inline]
+    pub(crate) fn kind(&self) -> Kind {
+        match self.kind.load(Relaxed) {
+            1 => Kind::Stream,
+            2 => Kind::Datagram,
+            3 => Kind::Epoll,
+            _ => Kind::Free,
+        }
+    }
+
+    /// Whether `flag` holds.
+    #[inline]
+    pub(crate) fn is(&self, flag: Flag) -> bool {
+        self.flags.load(Relaxed) & flag as u32 != 0
+    }
+
+    /// Makes `flag` hold or not.
+    pub(crate) fn set(&self, flag: Flag, on: bool) {
+        if on {
+            self.flags.fetch_or(flag as u32, Relaxed);
+        } else {
+            self.flags.fetch_and(!(flag as u32), Relaxed);
+        }
+    }
+
+    /// The stack's socket, when there is one.
+    #[inline]
+    pub(crate) fn socket(&self) -> Option<SocketId> {
+        let packed = self.socket.load(Relaxed);
+        let index = (packed as u32).checked_sub(1)?;
+        Some(SocketId { index, generation: (packed >> 32) as u32 })
+    }
+
+    /// Gives it a socket of the stack, or takes it away.
+    pub(crate) fn set_socket(&self, id: Option<SocketId>) {
+        let packed = match id {
+            Some(id) => u64::from(id.generation) << 32 | u64::from(id.index + 1),
+            None => NO_SOCKET,
+        };
+        self.socket.store(packed, Relaxed);
+    }
+
+    /// The backlog that `listen` named.
+    pub(crate) fn backlog(&self) -> i32 {
+        self.backlog.load(Relaxed)
+    }
+
+    /// Notes the backlog.
+    pub(crate) fn set_backlog(&self, backlog: i32) {
+        self.backlog.store(backlog, Relaxed);
+    }
+
+    /// Its epoll set, for `Kind::Epoll`.
+    pub(crate) fn epoll(&self) -> u32 {
+        self.set.load(Relaxed)
+    }
+
+    /// Notes the epoll set.
+    pub(crate) fn set_epoll(&self, set: u32) {
+        self.set.store(set, Relaxed);
+    }
+
+    /// SO_RCVTIMEO (true) or SO_SNDTIMEO, in nanoseconds; zero is never.
+    pub(crate) fn timeout(&self, receiving: bool) -> u64 {
+        if receiving { self.recv_timeout.load(Relaxed) } else { self.send_timeout.load(Relaxed) }
+    }
+
+    /// Notes SO_RCVTIMEO or SO_SNDTIMEO.
+    pub(crate) fn set_timeout(&self, receiving: bool, nanoseconds: u64) {
+        let timeout = if receiving { &self.recv_timeout } else { &self.send_timeout };
+        timeout.store(nanoseconds, Relaxed);
+    }
+
+    /// Notes that the option with this number in the table was set on the kernel's socket.
+    pub(crate) fn touch(&self, option: usize) {
+        self.touched.fetch_or(1 << (option & 63), Relaxed);
+    }
+
+    /// Whether that option was set, or may have been.
+    pub(crate) fn touched(&self, option: usize) -> bool {
+        self.touched.load(Relaxed) & 1 << (option & 63) != 0
+    }
+}

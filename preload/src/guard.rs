@@ -1,0 +1,60 @@
+//! Who is calling: the application, or this library itself.
+//!
+//! Everything the library does (the runtime, std, an allocator that logs) may call libc functions that are
+//! intercepted. While a thread is inside, its calls go straight to libc. The flag is a `const`-initialised
+//! thread-local without a destructor, so that reading it never allocates: this library is loaded with the
+//! program, which puts its thread-locals into the static block.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Turns interception on for the process; before that everything passes.
+pub(crate) fn activate() {
+    ACTIVE.store(true, Ordering::Release);
+}
+
+/// Whether this process is to be accelerated at all.
+#[inline]
+pub(crate) fn active() -> bool {
+    ACTIVE.load(Ordering::Relaxed)
+}
+
+/// Proof that the calling thread is inside the library; leaving is dropping it.
+pub(crate) struct Inside(PhantomData<*const ()>);
+
+/// Enters the library; none when the thread is inside already or nothing is to be accelerated.
+#[inline]
+pub(crate) fn enter() -> Option<Inside> {
+    if !active() {
+        return None;
+    }
+    INSIDE.with(|inside| if inside.replace(true) { None } else { Some(Inside(PhantomData)) })
+}
+
+/// Whether the calling thread is inside. Safe in a signal handler.
+#[inline]
+pub(crate) fn inside() -> bool {
+    INSIDE.with(Cell::get)
+}
+
+/// Steps outside for the handlers that were put off. The caller is inside.
+pub(crate) fn run_handlers() {
+    INSIDE.with(|inside| inside.set(false));
+    crate::signals::run_deferred();
+    INSIDE.with(|inside| inside.set(true));
+}
+
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        INSIDE.with(|inside| inside.set(false));
+        crate::signals::run_deferred();
+    }
+}

@@ -1,0 +1,139 @@
+//! The symbols that take libc's place, made from the table.
+//!
+//! Why a macro of our own and not redhook: redhook 2.0 makes one hook at a time from a hand-written
+//! signature, resolves libc's function with no fallback, gives every hook a `catch_unwind`-free trampoline
+//! through a thread-local that allocates, and has no notion of a row from which documentation and tests
+//! come. `fcntl` and `ioctl` are variadic in C; on the ABIs that Linux has for x86-64, arm64 and riscv64 an
+//! integer or pointer in the variable part is passed as if it were named, so they are declared with it.
+
+mod table;
+
+use core::ffi::c_long;
+
+use libc::{
+    c_char, c_int, c_uint, c_ulong, c_void, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t,
+    pollfd, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
+};
+
+use crate::dispatch::{connect, control, lifecycle, listen, messages, names, recv, send, sendfile};
+use crate::errno::{self, Leave, Outcome};
+use crate::poll_select::{poll, select};
+use crate::{epoll, exec, fdtable, guard, options, real, signals};
+
+pub(crate) use table::for_each_call;
+
+/// The result type of a C function, made from a dispatched call's answer.
+trait Answer {
+    fn of(value: isize) -> Self;
+}
+
+impl Answer for c_int {
+    fn of(value: isize) -> Self {
+        value as c_int
+    }
+}
+
+impl Answer for c_long {
+    fn of(value: isize) -> Self {
+        value as c_long
+    }
+}
+
+impl Answer for isize {
+    fn of(value: isize) -> Self {
+        value
+    }
+}
+
+impl Answer for usize {
+    fn of(value: isize) -> Self {
+        value as usize
+    }
+}
+
+impl Answer for () {
+    fn of(_: isize) -> Self {}
+}
+
+/// What the caller gets; none when libc is to be called.
+fn finish<R: Answer>(outcome: Outcome) -> Option<R> {
+    match outcome {
+        Ok(value) => Some(R::of(value)),
+        Err(Leave::Errno(error)) => {
+            errno::set(error);
+            Some(R::of(-1))
+        }
+        Err(Leave::Bypass(reason)) => {
+            reason.count();
+            None
+        }
+    }
+}
+
+/// Whether a call of this kind concerns none of our descriptors, at the cost of a load.
+macro_rules! is_plain {
+    (any, $($arg:ident),*) => {
+        false
+    };
+    (fd, $first:ident $(, $rest:ident)*) => {
+        fdtable::is_plain($first)
+    };
+    (pair, $first:ident, $second:ident $(, $rest:ident)*) => {
+        fdtable::is_plain($first) && fdtable::is_plain($second)
+    };
+}
+
+macro_rules! export {
+    ($($kind:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $syscall:ident => $to:path;)*) => {$(
+        /// Takes the place of libc's function of this name.
+        ///
+        /// # Safety
+        /// As the C function.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[cfg_attr(test, allow(dead_code))]
+        pub(crate) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+            if !is_plain!($kind, $($arg),*)
+                && let Some(inside) = guard::enter()
+            {
+                let answer = finish($to($($arg),*));
+                drop(inside);
+                if let Some(answer) = answer {
+                    return answer;
+                }
+            }
+            // SAFETY: the caller's own arguments, passed on as they are.
+            unsafe { real::$name($($arg),*) }
+        }
+    )*};
+}
+
+for_each_call!(export);
+
+#[cfg(test)]
+mod tests {
+    macro_rules! names {
+        ($($kind:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $syscall:ident => $to:path;)*) => {
+            const NAMES: &[&str] = &[$(stringify!($name)),*];
+        };
+    }
+    super::for_each_call!(names);
+
+    #[test]
+    fn every_row_has_a_name_of_its_own() {
+        let mut names = NAMES.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), NAMES.len());
+    }
+
+    #[test]
+    fn what_the_servers_and_clients_of_the_day_call_is_in_the_table() {
+        let called = "socket bind listen accept accept4 connect shutdown close dup dup2 read write readv writev \
+            recv recvfrom recvmsg recvmmsg send sendto sendmsg sendmmsg sendfile sendfile64 getsockopt \
+            setsockopt getsockname getpeername fcntl fcntl64 ioctl poll ppoll select pselect epoll_create \
+            epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 close_range execve sigaction signal";
+        for name in called.split_whitespace() {
+            assert!(NAMES.contains(&name), "{name}");
+        }
+    }
+}

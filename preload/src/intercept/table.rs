@@ -1,0 +1,128 @@
+//! The table: one row a libc symbol, no policy.
+//!
+//! A row reads `KIND name(arguments) -> result = SYSCALL => dispatch function`. The kind says which calls
+//! are looked at: `fd` those whose first argument is a descriptor of ours, `pair` those whose first or second
+//! is, `any` all. The exported symbol, libc's own function behind it (`real`) and the tests come from the row.
+
+macro_rules! for_each_call {
+    ($with:ident) => {
+        $with! {
+            any socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int
+                = SYS_socket => lifecycle::socket;
+            fd close(fd: c_int) -> c_int = SYS_close => lifecycle::close;
+            fd dup(fd: c_int) -> c_int = SYS_dup => lifecycle::dup;
+            pair dup2(old: c_int, new: c_int) -> c_int = NONE => lifecycle::dup2;
+            pair dup3(old: c_int, new: c_int, flags: c_int) -> c_int = SYS_dup3 => lifecycle::dup3;
+            any close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int
+                = SYS_close_range => lifecycle::close_range;
+            any closefrom(first: c_int) -> () = NONE => lifecycle::closefrom;
+
+            fd bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> c_int = SYS_bind => names::bind;
+            fd getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> c_int
+                = SYS_getsockname => names::getsockname;
+            fd getpeername(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> c_int
+                = SYS_getpeername => names::getpeername;
+            fd connect(fd: c_int, name: *const sockaddr, len: socklen_t) -> c_int
+                = SYS_connect => connect::connect;
+            fd listen(fd: c_int, backlog: c_int) -> c_int = SYS_listen => listen::listen;
+            fd accept(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> c_int
+                = SYS_accept => listen::accept;
+            fd accept4(fd: c_int, name: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int
+                = SYS_accept4 => listen::accept4;
+            fd shutdown(fd: c_int, how: c_int) -> c_int = SYS_shutdown => names::shutdown;
+            fd getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int
+                = SYS_getsockopt => options::getsockopt;
+            fd setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int
+                = SYS_setsockopt => options::setsockopt;
+
+            fd read(fd: c_int, to: *mut c_void, len: size_t) -> ssize_t = SYS_read => recv::read;
+            fd __read_chk(fd: c_int, to: *mut c_void, len: size_t, room: size_t) -> ssize_t
+                = NONE => recv::read_chk;
+            fd readv(fd: c_int, to: *const iovec, count: c_int) -> ssize_t = SYS_readv => recv::readv;
+            fd preadv2(fd: c_int, to: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+                = NONE => recv::preadv2;
+            fd preadv64v2(fd: c_int, to: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+                = NONE => recv::preadv2;
+            fd recv(fd: c_int, to: *mut c_void, len: size_t, flags: c_int) -> ssize_t = NONE => recv::recv;
+            fd __recv_chk(fd: c_int, to: *mut c_void, len: size_t, room: size_t, flags: c_int) -> ssize_t
+                = NONE => recv::recv_chk;
+            fd recvfrom(fd: c_int, to: *mut c_void, len: size_t, flags: c_int,
+                name: *mut sockaddr, name_len: *mut socklen_t) -> ssize_t = SYS_recvfrom => recv::recvfrom;
+            fd __recvfrom_chk(fd: c_int, to: *mut c_void, len: size_t, room: size_t, flags: c_int,
+                name: *mut sockaddr, name_len: *mut socklen_t) -> ssize_t = NONE => recv::recvfrom_chk;
+            fd recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t
+                = SYS_recvmsg => messages::recvmsg;
+            fd recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int,
+                timeout: *mut timespec) -> c_int = SYS_recvmmsg => messages::recvmmsg;
+
+            fd write(fd: c_int, from: *const c_void, len: size_t) -> ssize_t = SYS_write => send::write;
+            fd writev(fd: c_int, from: *const iovec, count: c_int) -> ssize_t = SYS_writev => send::writev;
+            fd pwritev2(fd: c_int, from: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+                = NONE => send::pwritev2;
+            fd pwritev64v2(fd: c_int, from: *const iovec, count: c_int, at: off_t, flags: c_int) -> ssize_t
+                = NONE => send::pwritev2;
+            fd send(fd: c_int, from: *const c_void, len: size_t, flags: c_int) -> ssize_t
+                = NONE => send::send;
+            fd sendto(fd: c_int, from: *const c_void, len: size_t, flags: c_int,
+                name: *const sockaddr, name_len: socklen_t) -> ssize_t = SYS_sendto => send::sendto;
+            fd sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t
+                = SYS_sendmsg => messages::sendmsg;
+            fd sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int
+                = SYS_sendmmsg => messages::sendmmsg;
+            fd sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t
+                = SYS_sendfile => sendfile::sendfile;
+            fd sendfile64(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t
+                = SYS_sendfile => sendfile::sendfile;
+            fd vmsplice(fd: c_int, from: *const iovec, count: size_t, flags: c_uint) -> ssize_t
+                = SYS_vmsplice => control::vmsplice;
+            pair tee(from: c_int, to: c_int, len: size_t, flags: c_uint) -> ssize_t
+                = SYS_tee => control::tee;
+            any splice(from: c_int, at: *mut off_t, to: c_int, to_at: *mut off_t, len: size_t,
+                flags: c_uint) -> ssize_t = SYS_splice => control::splice;
+
+            fd fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
+            fd fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
+            fd ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int = SYS_ioctl => control::ioctl;
+
+            any poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int = NONE => poll::poll;
+            any __poll_chk(fds: *mut pollfd, count: nfds_t, timeout: c_int, room: size_t) -> c_int
+                = NONE => poll::poll_chk;
+            any ppoll(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int
+                = NONE => poll::ppoll;
+            any __ppoll_chk(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t,
+                room: size_t) -> c_int = NONE => poll::ppoll_chk;
+            any select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set,
+                timeout: *mut timeval) -> c_int = NONE => select::select;
+            any pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set,
+                timeout: *const timespec, mask: *const sigset_t) -> c_int = NONE => select::pselect;
+
+            any epoll_create(size: c_int) -> c_int = NONE => epoll::create;
+            any epoll_create1(flags: c_int) -> c_int = SYS_epoll_create1 => epoll::create1;
+            fd epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut epoll_event) -> c_int
+                = SYS_epoll_ctl => epoll::ctl;
+            fd epoll_wait(set: c_int, events: *mut epoll_event, max: c_int, timeout: c_int) -> c_int
+                = NONE => epoll::wait;
+            fd epoll_pwait(set: c_int, events: *mut epoll_event, max: c_int, timeout: c_int,
+                mask: *const sigset_t) -> c_int = NONE => epoll::pwait;
+            fd epoll_pwait2(set: c_int, events: *mut epoll_event, max: c_int, timeout: *const timespec,
+                mask: *const sigset_t) -> c_int = NONE => epoll::pwait2;
+
+            any execve(path: *const c_char, args: *const *const c_char, env: *const *const c_char) -> c_int
+                = SYS_execve => exec::execve;
+            any execv(path: *const c_char, args: *const *const c_char) -> c_int = NONE => exec::execv;
+            any execvp(file: *const c_char, args: *const *const c_char) -> c_int = NONE => exec::execv;
+            any execvpe(file: *const c_char, args: *const *const c_char, env: *const *const c_char) -> c_int
+                = NONE => exec::execve;
+            any fexecve(fd: c_int, args: *const *const c_char, env: *const *const c_char) -> c_int
+                = NONE => exec::fexecve;
+
+            any sigaction(signal: c_int, new: *const c_void, old: *mut c_void) -> c_int
+                = NONE => signals::sigaction;
+            any signal(signal: c_int, handler: usize) -> usize = NONE => signals::signal;
+            any bsd_signal(signal: c_int, handler: usize) -> usize = NONE => signals::signal;
+            any siginterrupt(signal: c_int, interrupt: c_int) -> c_int = NONE => signals::siginterrupt;
+        }
+    };
+}
+
+pub(crate) use for_each_call;

@@ -1,0 +1,238 @@
+//! The kernel's side of our sockets: libc's functions with values in place of pointers.
+
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::ptr;
+
+use libc::{c_int, c_void, sockaddr_in, socklen_t};
+
+use crate::errno::{Errno, check};
+use crate::real;
+use crate::signals::Action;
+use crate::user::to_c;
+
+/// Descriptors of the library are placed from here on, out of the application's way.
+const HIGH: c_int = 512;
+
+/// The hard limit of descriptor numbers.
+pub(crate) fn descriptor_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid place for the answer.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    usize::try_from(limit.rlim_max).unwrap_or(usize::MAX)
+}
+
+/// `socket`.
+pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<c_int, Errno> {
+    // SAFETY: integers only.
+    check(unsafe { real::socket(domain, kind, protocol) } as isize).map(|fd| fd as c_int)
+}
+
+/// `close`.
+pub(crate) fn close(fd: c_int) -> Result<isize, Errno> {
+    // SAFETY: the caller owns the descriptor, or the application asked for it.
+    check(unsafe { real::close(fd) } as isize)
+}
+
+/// A dup at the lowest free number.
+pub(crate) fn dup(fd: c_int, cloexec: bool) -> Result<c_int, Errno> {
+    dup_from(fd, 0, cloexec)
+}
+
+fn dup_from(fd: c_int, least: c_int, cloexec: bool) -> Result<c_int, Errno> {
+    let command = if cloexec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
+    // SAFETY: integers only.
+    check(unsafe { real::fcntl(fd, command, least as usize) } as isize).map(|fd| fd as c_int)
+}
+
+/// Moves a descriptor of the library out of the application's way, as far as the limit allows.
+pub(crate) fn move_high(fd: c_int) -> c_int {
+    match dup_from(fd, HIGH, true) {
+        Ok(high) => {
+            let _ = close(fd);
+            high
+        }
+        Err(_) => fd,
+    }
+}
+
+/// `bind` to an IPv4 address.
+pub(crate) fn bind(fd: c_int, address: SocketAddrV4) -> Result<isize, Errno> {
+    let name = to_c(SocketAddr::V4(address));
+    let len = size_of::<sockaddr_in>() as socklen_t;
+    // SAFETY: a sockaddr_in of this length.
+    check(unsafe { real::bind(fd, (&raw const name).cast(), len) } as isize)
+}
+
+/// The IPv4 address a socket is bound to; none when it is another family's.
+pub(crate) fn local(fd: c_int) -> Option<SocketAddrV4> {
+    // SAFETY: zeroes are a value of a C struct of integers.
+    let mut name: sockaddr_in = unsafe { core::mem::zeroed() };
+    let mut len = size_of::<sockaddr_in>() as socklen_t;
+    // SAFETY: room for an address of the length that is said.
+    let result = unsafe { real::getsockname(fd, (&raw mut name).cast(), &raw mut len) };
+    (result == 0 && c_int::from(name.sin_family) == libc::AF_INET).then(|| {
+        let address = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+        SocketAddrV4::new(address, u16::from_be(name.sin_port))
+    })
+}
+
+/// `getsockopt` into `value`; answers the length.
+pub(crate) fn option(fd: c_int, level: c_int, name: c_int, value: &mut [u8]) -> Option<usize> {
+    let mut len = value.len() as socklen_t;
+    // SAFETY: room for a value of the length that is said.
+    let result = unsafe { real::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut len) };
+    (result == 0).then_some(len as usize)
+}
+
+/// `fcntl` with an integer.
+pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> Result<c_int, Errno> {
+    // SAFETY: the application's own argument.
+    check(unsafe { real::fcntl(fd, command, argument) } as isize).map(|v| v as c_int)
+}
+
+/// `epoll_create`.
+pub(crate) fn epoll_create(size: c_int) -> Result<c_int, Errno> {
+    // SAFETY: integers only.
+    check(unsafe { real::epoll_create(size) } as isize).map(|fd| fd as c_int)
+}
+
+/// `epoll_create1`.
+pub(crate) fn epoll_create1(flags: c_int) -> Result<c_int, Errno> {
+    // SAFETY: integers only.
+    check(unsafe { real::epoll_create1(flags) } as isize).map(|fd| fd as c_int)
+}
+
+/// `epoll_ctl`.
+pub(crate) fn epoll_ctl(
+    set: c_int,
+    operation: c_int,
+    fd: c_int,
+    events: u32,
+    data: u64,
+) -> Result<(), Errno> {
+    let mut event = libc::epoll_event { events, u64: data };
+    // SAFETY: a valid event; the kernel checks the descriptors.
+    check(unsafe { real::epoll_ctl(set, operation, fd, &raw mut event) } as isize).map(|_| ())
+}
+
+/// `epoll_wait` without waiting.
+pub(crate) fn epoll_look(set: c_int, events: &mut [libc::epoll_event]) -> Result<usize, Errno> {
+    let max = events.len().min(c_int::MAX as usize) as c_int;
+    // SAFETY: room for as many events as are said.
+    check(unsafe { real::epoll_wait(set, events.as_mut_ptr(), max, 0) } as isize).map(|n| n as usize)
+}
+
+/// `pread`.
+pub(crate) fn pread(fd: c_int, to: &mut [u8], at: i64) -> Result<usize, Errno> {
+    // SAFETY: room for as many bytes as are said.
+    check(unsafe { libc::pread(fd, to.as_mut_ptr().cast(), to.len(), at) }).map(|n| n as usize)
+}
+
+/// `lseek`.
+pub(crate) fn seek(fd: c_int, offset: i64, whence: c_int) -> Result<i64, Errno> {
+    // SAFETY: integers only.
+    check(unsafe { libc::lseek(fd, offset, whence) } as isize).map(|at| at as i64)
+}
+
+/// Whether the descriptor is open.
+pub(crate) fn is_open(fd: c_int) -> bool {
+    fcntl(fd, libc::F_GETFD, 0).is_ok()
+}
+
+/// libc's `sigaction`. Answers the action before.
+pub(crate) fn sigaction(signal: c_int, new: Option<&Action>) -> Result<Action, Errno> {
+    let mut old = Action::EMPTY;
+    let new = new.map_or(ptr::null(), |n| ptr::from_ref(n).cast::<c_void>());
+    // SAFETY: both are glibc's struct sigaction, or null.
+    check(unsafe { real::sigaction(signal, new, (&raw mut old).cast()) } as isize)?;
+    Ok(old)
+}
+
+/// Sends a signal to the calling thread.
+pub(crate) fn raise(signal: c_int) {
+    // SAFETY: integers only.
+    unsafe { libc::raise(signal) };
+}
+
+/// Blocks all signals in this thread. Answers the mask before, as the kernel's word.
+pub(crate) fn block_all_signals() -> u64 {
+    exchange_mask(u64::MAX)
+}
+
+/// Sets this thread's signal mask.
+pub(crate) fn set_signal_mask(mask: u64) {
+    exchange_mask(mask);
+}
+
+fn exchange_mask(mask: u64) -> u64 {
+    let mut new = [0u64; size_of::<libc::sigset_t>() / 8];
+    new[0] = mask;
+    let mut old = [0u64; size_of::<libc::sigset_t>() / 8];
+    // SAFETY: both are as long as a sigset_t and made of the same words.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, new.as_ptr().cast(), old.as_mut_ptr().cast()) };
+    old[0]
+}
+
+/// Random bytes, for numbers that nobody should hit by chance.
+pub(crate) fn random() -> u64 {
+    let mut value = 0u64;
+    // SAFETY: room for eight bytes.
+    unsafe { libc::getrandom((&raw mut value).cast(), 8, libc::GRND_NONBLOCK) };
+    value
+}
+
+/// CLOCK_MONOTONIC, in nanoseconds.
+pub(crate) fn now() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// `dup3`.
+pub(crate) fn dup3(old: c_int, new: c_int, flags: c_int) -> Result<isize, Errno> {
+    // SAFETY: the application asked for it.
+    check(unsafe { real::dup3(old, new, flags) } as isize)
+}
+
+/// `close_range`.
+pub(crate) fn close_range(first: libc::c_uint, last: libc::c_uint, flags: c_int) -> Result<isize, Errno> {
+    // SAFETY: the application asked for it; descriptors of ours are not in the range.
+    check(unsafe { real::close_range(first, last, flags) } as isize)
+}
+
+/// `bind` with the application's own address.
+pub(crate) fn bind_raw(fd: c_int, name: *const libc::sockaddr, len: socklen_t) -> c_int {
+    // SAFETY: the application's own arguments, which the kernel checks.
+    unsafe { real::bind(fd, name, len) }
+}
+
+/// `connect` with the application's own address.
+pub(crate) fn connect_raw(fd: c_int, name: *const libc::sockaddr, len: socklen_t) -> c_int {
+    // SAFETY: the application's own arguments, which the kernel checks.
+    unsafe { real::connect(fd, name, len) }
+}
+
+/// `listen`.
+pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int {
+    // SAFETY: integers only.
+    unsafe { real::listen(fd, backlog) }
+}
+
+/// `accept4` into the application's own places.
+pub(crate) fn accept4(fd: c_int, name: *mut libc::sockaddr, len: *mut socklen_t, flags: c_int) -> c_int {
+    // SAFETY: the application's own arguments, which the kernel checks.
+    unsafe { real::accept4(fd, name, len, flags) }
+}
+
+/// `setsockopt` with the application's own value.
+pub(crate) fn set_option_raw(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    len: socklen_t,
+) -> c_int {
+    // SAFETY: the application's own arguments, which the kernel checks.
+    unsafe { real::setsockopt(fd, level, name, value, len) }
+}

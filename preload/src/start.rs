@@ -1,0 +1,45 @@
+//! The beginning: when the library is loaded, before `main`.
+
+use ringroad::Config;
+use ringroad::control::register_bypass;
+
+use crate::{attach, fdtable, fork, guard, real, reason, signals};
+
+/// The dynamic loader calls what stands in this section.
+#[cfg(not(test))]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+#[cfg_attr(test, allow(dead_code))]
+extern "C" fn at_load() {
+    if !is_wanted() {
+        return;
+    }
+    // The application may clear its environment later (nginx does): it is read now.
+    let (config, _) = Config::from_env();
+    if !config.wants_acceleration() || !fdtable::start() {
+        return;
+    }
+    real::find_all();
+    attach::configure(config);
+    register_bypass(bypasses);
+    signals::install_fault_handler();
+    fork::install();
+    guard::activate();
+}
+
+/// Whether the environment asks for anything: two look-ups, no allocation, for every program that is started.
+fn is_wanted() -> bool {
+    [c"RINGROAD_IFACE", c"RINGROAD_PORT"].iter().any(|name| {
+        // SAFETY: a C string; nobody changes the environment before main.
+        let value = unsafe { libc::getenv(name.as_ptr()) };
+        !value.is_null()
+    })
+}
+
+fn bypasses() -> Vec<(&'static str, u64)> {
+    let mut rows = Vec::new();
+    reason::each(|name, count| rows.push((name, count)));
+    rows
+}

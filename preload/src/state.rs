@@ -1,0 +1,24 @@
+//! What changes under one lock: the registry of files, and the epoll sets.
+//!
+//! The lock is taken after the runtime's, never before it: whoever needs both takes the runtime's first.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::epoll::Interests;
+use crate::fdtable::Registry;
+
+/// What the lock guards.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Files and descriptors.
+    pub(crate) registry: Registry,
+    /// Epoll sets.
+    pub(crate) interests: Interests,
+}
+
+static STATE: OnceLock<Mutex<State>> = OnceLock::new();
+
+/// Takes the lock.
+pub(crate) fn lock() -> MutexGuard<'static, State> {
+    STATE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,117 @@
+//! Socket addresses, in and out of the application.
+
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use libc::{AF_INET, AF_UNSPEC, sockaddr_in, socklen_t};
+
+use super::Place;
+use crate::errno::Errno;
+
+/// What a `sockaddr` said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// An IPv4 address and port.
+    Inet(SocketAddrV4),
+    /// AF_UNSPEC: dissolve the association.
+    Unspecified,
+    /// Another family, or an address too short to tell: the kernel knows what to say.
+    Other,
+}
+
+/// Reads a `sockaddr` of `len` bytes.
+///
+/// # Errors
+/// EINVAL for a length out of range; EFAULT.
+pub(crate) fn read_sockaddr(place: Place, len: socklen_t) -> Result<Named, Errno> {
+    let len = len as usize;
+    if len > size_of::<libc::sockaddr_storage>() {
+        return Err(Errno(libc::EINVAL));
+    }
+    if len < size_of::<libc::sa_family_t>() {
+        return Ok(Named::Other);
+    }
+    match i32::from(place.read::<u16>()?) {
+        AF_UNSPEC => Ok(Named::Unspecified),
+        AF_INET if len >= size_of::<sockaddr_in>() => {
+            let raw: sockaddr_in = place.read()?;
+            let address = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
+            Ok(Named::Inet(SocketAddrV4::new(address, u16::from_be(raw.sin_port))))
+        }
+        _ => Ok(Named::Other),
+    }
+}
+
+/// The C form of an address; none for IPv6, which no socket of ours has.
+pub(crate) fn to_c(address: SocketAddr) -> sockaddr_in {
+    let (ip, port) = match address {
+        SocketAddr::V4(v4) => (*v4.ip(), v4.port()),
+        SocketAddr::V6(v6) => (v6.ip().to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED), v6.port()),
+    };
+    sockaddr_in {
+        sin_family: AF_INET as u16,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(ip).to_be() },
+        sin_zero: [0; 8],
+    }
+}
+
+/// Writes `address` where a call left room for one: as many bytes as `len` says, and the true length there.
+/// A null `place` asks for nothing.
+///
+/// # Errors
+/// EINVAL for a negative length; EFAULT.
+pub(crate) fn write_sockaddr(place: Place, len: Place, address: SocketAddr) -> Result<(), Errno> {
+    if place.is_null() {
+        return Ok(());
+    }
+    let room: i32 = len.read()?;
+    let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
+    let written = put(place, room, address)?;
+    Ok(len.write(&(written as u32))?)
+}
+
+/// Writes as much of `address` as there is room for. Answers its true length.
+///
+/// # Errors
+/// EFAULT.
+pub(super) fn put(place: Place, room: usize, address: SocketAddr) -> Result<usize, Errno> {
+    let raw = to_c(address);
+    let full = size_of::<sockaddr_in>();
+    let mut bytes = [0; size_of::<sockaddr_in>()];
+    bytes[..2].copy_from_slice(&raw.sin_family.to_ne_bytes());
+    bytes[2..4].copy_from_slice(&raw.sin_port.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&raw.sin_addr.s_addr.to_ne_bytes());
+    place.write_from(&bytes[..room.min(full)])?;
+    Ok(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_goes_out_and_comes_back() {
+        let address: SocketAddr = "10.77.0.1:8080".parse().unwrap();
+        let raw = to_c(address);
+        let named = read_sockaddr(Place::from(&raw const raw), 16).unwrap();
+        assert_eq!(named, Named::Inet("10.77.0.1:8080".parse().unwrap()));
+        assert_eq!(read_sockaddr(Place::from(&raw const raw), 8).unwrap(), Named::Other);
+        assert_eq!(read_sockaddr(Place::from(&raw const raw), 129).unwrap_err().0, libc::EINVAL);
+    }
+
+    #[test]
+    fn a_short_buffer_gets_what_fits_and_the_true_length() {
+        crate::signals::install_fault_handler();
+        let mut room = [0xffu8; 16];
+        let mut len: socklen_t = 4;
+        let (at, at_len) = (Place::from(room.as_mut_ptr()), Place::from(&raw mut len));
+        write_sockaddr(at, at_len, "1.2.3.4:80".parse().unwrap()).unwrap();
+        assert_eq!(room[..6], [2, 0, 0, 80, 0xff, 0xff]);
+        assert_eq!(len, 16);
+        let mut len = -1i32;
+        let wrong = write_sockaddr(at, Place::from(&raw mut len), "1.2.3.4:80".parse().unwrap());
+        assert_eq!(wrong.unwrap_err().0, libc::EINVAL);
+        assert_eq!(write_sockaddr(at, Place(0), "1.2.3.4:80".parse().unwrap()).unwrap_err().0, libc::EFAULT);
+        assert_eq!(write_sockaddr(Place(0), Place(0), "1.2.3.4:80".parse().unwrap()), Ok(()));
+    }
+}
