@@ -5,4 +5,3 @@
 mod datagrams;
 mod programs;
 mod roles;
-mod streams;

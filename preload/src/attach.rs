@@ -1,0 +1,144 @@
+//! From a kernel socket to a socket of the stack.
+//!
+//! A TCP or UDP socket over IPv4 begins as a kernel socket that is remembered. It is attached to the stack
+//! when that is decided: a connection when it is opened towards an accelerated interface, a listener or a
+//! bound UDP socket when the process first waits for it. The second rule is what keeps a master process,
+//! which only binds, listens and forks, from ever taking a connection.
+
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+
+use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
+use ringroad::{Config, StartError};
+use stack::types::{Readiness, SocketId};
+
+use crate::fdtable::{Flag, Held, Kind, Word};
+use crate::reason::Reason;
+use crate::{epoll, kernel, options, state};
+
+/// How long to leave it at that when the stack could not be had, in nanoseconds.
+const TRY_AGAIN: u64 = 100_000_000;
+
+static CONFIG: OnceLock<Config> = OnceLock::new();
+static TRIED: AtomicU64 = AtomicU64::new(0);
+static REPORTED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps the configuration, which is read when the library is loaded.
+pub(crate) fn configure(config: Config) {
+    let _ = CONFIG.set(config);
+}
+
+/// Lets the next attempt be made at once (a child after fork).
+pub(crate) fn forget_attempts() {
+    TRIED.store(0, Ordering::Relaxed);
+}
+
+/// Whether enough time has passed since the stack could not be had.
+pub(crate) fn may_try() -> bool {
+    let tried = TRIED.load(Ordering::Relaxed);
+    tried == 0 || kernel::now() - tried >= TRY_AGAIN
+}
+
+/// The runtime of this process, started if need be.
+pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
+    if let Some(runtime) = Runtime::current() {
+        return Ok(runtime);
+    }
+    if !may_try() {
+        return Err(Reason::NoStack);
+    }
+    TRIED.store(kernel::now(), Ordering::Relaxed);
+    let config = CONFIG.get().ok_or(Reason::NoStack)?;
+    match Runtime::start(config) {
+        Ok(runtime) => {
+            runtime.observe(Box::new(Observer));
+            Ok(runtime)
+        }
+        Err(error) => {
+            report(config, &error);
+            Err(Reason::NoStack)
+        }
+    }
+}
+
+/// One line, once a process: which step failed and what to do. The application goes on in the kernel.
+fn report(config: &Config, error: &StartError) {
+    if !REPORTED.swap(true, Ordering::Relaxed) && config.port.is_none() {
+        eprintln!("ringroad: {error}; this process stays in the kernel");
+    }
+}
+
+/// Carries wake-ups of the stack to the epoll sets and to those who wait for the socket itself.
+struct Observer;
+
+impl WakeObserver for Observer {
+    fn woken(&mut self, _: SocketId, cookie: u64, readiness: Readiness, sleepers: &mut Sleepers) {
+        let Some(word) = Word::of_cookie(cookie) else { return };
+        sleepers.notify(cookie);
+        let bits = epoll::bits(readiness);
+        state::lock().interests.wake(word.index(), bits, &mut |set| sleepers.notify(epoll::key(set)));
+    }
+}
+
+/// The stack's socket behind a descriptor, attached now if it is time for it.
+pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
+    if let Some(id) = held.socket() {
+        return Runtime::current().map(|runtime| (runtime, id)).ok_or(Reason::NoStack);
+    }
+    if held.file.is(Flag::Inherited) {
+        return Err(Reason::Inherited);
+    }
+    let due = match held.file.kind() {
+        Kind::Stream => held.file.is(Flag::Listening),
+        Kind::Datagram => held.file.is(Flag::Bound),
+        _ => false,
+    };
+    if !due || held.file.is(Flag::Kernels) {
+        return Err(Reason::Plain);
+    }
+    let runtime = runtime()?;
+    let local = SocketAddr::V4(kernel::local(held.fd).ok_or(Reason::Plain)?);
+    let mut turn = runtime.lock();
+    if let Some(id) = held.socket() {
+        return Ok((runtime, id));
+    }
+    if !turn.stack().serves(local.ip()) {
+        held.file.set(Flag::Kernels, true);
+        return Err(Reason::LocalAddress);
+    }
+    let id = open(&mut turn, held, local)?;
+    if held.file.is(Flag::Listening) {
+        let backlog = u32::try_from(held.file.backlog()).unwrap_or(u32::MAX);
+        if turn.stack().listen(id, backlog).is_err() {
+            abandon(&mut turn, held, id);
+            return Err(Reason::Refused);
+        }
+    }
+    epoll::attached(&mut turn, held);
+    Ok((runtime, id))
+}
+
+/// Makes the stack's socket of a file, bound to `local`, with the options that the application has set.
+pub(crate) fn open(turn: &mut Turn<'_>, held: &Held, local: SocketAddr) -> Result<SocketId, Reason> {
+    let cookie = held.word.cookie();
+    let made = match held.file.kind() {
+        Kind::Stream => turn.stack().tcp_socket(cookie),
+        _ => turn.stack().udp_socket(cookie),
+    };
+    let id = made.map_err(|_| Reason::NoRoom)?;
+    options::carry_over(turn, held, id);
+    if turn.stack().bind(id, local).is_err() {
+        abandon(turn, held, id);
+        return Err(Reason::Refused);
+    }
+    held.file.set_socket(Some(id));
+    Ok(id)
+}
+
+/// Gives the stack's socket back: the file is the kernel's again.
+pub(crate) fn abandon(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
+    let now = turn.now();
+    held.file.set_socket(None);
+    let _ = turn.stack().close(now, id);
+}

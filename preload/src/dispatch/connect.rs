@@ -1,0 +1,170 @@
+//! Active opens: through the stack when the way out is an accelerated interface, else through the kernel.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use libc::{c_int, sockaddr, socklen_t};
+use ringroad::Runtime;
+use stack::error::SocketError;
+use stack::types::{Readiness, SocketId};
+
+use super::wait::Patience;
+use super::{attached, held};
+use crate::attach;
+use crate::errno::{Leave, Outcome, check, fail};
+use crate::fdtable::{Flag, Held, Kind};
+use crate::reason::Reason;
+use crate::user::{Named, read_sockaddr};
+use crate::{epoll, kernel};
+
+const UNSPECIFIED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+/// `connect`.
+pub(crate) fn connect(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome {
+    let held = held(fd)?;
+    let named = read_sockaddr(name.into(), len)?;
+    match held.file.kind() {
+        Kind::Stream => connect_stream(&held, named),
+        Kind::Datagram => connect_datagram(&held, named, (name, len)),
+        _ => Err(Reason::Plain.into()),
+    }
+}
+
+fn connect_stream(held: &Held, named: Named) -> Outcome {
+    if held.file.is(Flag::Listening) || held.file.is(Flag::Kernels) {
+        return Err(Reason::Plain.into());
+    }
+    let Named::Inet(remote) = named else { return Err(Reason::Plain.into()) };
+    if let Ok((runtime, id)) = attached(held) {
+        return go_on(held, runtime, id, remote);
+    }
+    if held.file.is(Flag::Inherited) {
+        return Err(Reason::Inherited.into());
+    }
+    // What never leaves the host is not worth starting a stack for.
+    if remote.ip().is_loopback() || remote.ip().is_unspecified() {
+        return Err(Reason::Route.into());
+    }
+    let runtime = attach::runtime()?;
+    let source = runtime.lock().stack().source_for(IpAddr::V4(*remote.ip()));
+    let Some(IpAddr::V4(source)) = source else {
+        held.file.set(Flag::Kernels, true);
+        return Err(Reason::Route.into());
+    };
+    let local = local_end(held, source)?;
+    let mut turn = runtime.lock();
+    let id = attach::open(&mut turn, held, SocketAddr::V4(local))?;
+    let now = turn.now();
+    match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
+        Ok(()) | Err(SocketError::InProgress) => {}
+        Err(error) => {
+            attach::abandon(&mut turn, held, id);
+            return Err(error.into());
+        }
+    }
+    epoll::attached(&mut turn, held);
+    drop(turn);
+    finish(held, runtime, id, remote, true)
+}
+
+/// The local end: bound on the kernel's socket, which keeps others from the port.
+fn local_end(held: &Held, source: Ipv4Addr) -> Result<SocketAddrV4, Leave> {
+    let bound = || kernel::local(held.fd).ok_or(Leave::Bypass(Reason::Plain));
+    let mut local = bound()?;
+    if local.port() == 0 {
+        let address = if local.ip().is_unspecified() { source } else { *local.ip() };
+        if kernel::bind(held.fd, SocketAddrV4::new(address, 0)).is_err() {
+            return Err(Reason::NoPort.into());
+        }
+        local = bound()?;
+    }
+    if local.ip().is_unspecified() {
+        local.set_ip(source);
+    }
+    Ok(local)
+}
+
+/// A connect on a socket that has begun one.
+fn go_on(held: &Held, runtime: &'static Runtime, id: SocketId, remote: SocketAddrV4) -> Outcome {
+    let mut turn = runtime.lock();
+    let now = turn.now();
+    match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
+        Ok(()) => Ok(0),
+        Err(SocketError::AlreadyConnecting) => {
+            drop(turn);
+            finish(held, runtime, id, remote, false)
+        }
+        Err(SocketError::InProgress) => {
+            drop(turn);
+            finish(held, runtime, id, remote, true)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for the handshake, if the socket blocks.
+fn finish(
+    held: &Held,
+    runtime: &'static Runtime,
+    id: SocketId,
+    remote: SocketAddrV4,
+    begun_here: bool,
+) -> Outcome {
+    let patience = Patience::of(runtime, held, false, 0);
+    if !patience.blocks() {
+        runtime.lock().flush();
+        return Err(fail(if begun_here { libc::EINPROGRESS } else { libc::EALREADY }));
+    }
+    match patience.wait(held, id, Readiness::OUT | Readiness::IN, &mut []) {
+        Ok(_) => {}
+        // SO_SNDTIMEO ran out: the handshake goes on by itself.
+        Err(Leave::Errno(e)) if e.0 == libc::EAGAIN => return Err(fail(libc::EINPROGRESS)),
+        Err(other) => return Err(other),
+    }
+    let mut turn = runtime.lock();
+    let now = turn.now();
+    match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
+        Ok(()) | Err(SocketError::IsConnected) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// UDP: the kernel's socket is connected too, which chooses the local end and catches what we leave to it.
+fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, socklen_t)) -> Outcome {
+    check(kernel::connect_raw(held.fd, name, len) as isize)?;
+    held.file.set(Flag::Bound, true);
+    let source_for = |runtime: &Runtime, ip: Ipv4Addr| runtime.lock().stack().source_for(IpAddr::V4(ip));
+    let remote = match named {
+        Named::Inet(remote) if !remote.ip().is_loopback() => {
+            let runtime = match attach::runtime() {
+                Ok(runtime) => runtime,
+                Err(reason) => return left_to_kernel(held, reason),
+            };
+            if source_for(runtime, *remote.ip()).is_none() {
+                return left_to_kernel(held, Reason::Route);
+            }
+            SocketAddr::V4(remote)
+        }
+        Named::Unspecified if held.socket().is_some() => UNSPECIFIED,
+        Named::Unspecified => return Ok(0),
+        _ => return left_to_kernel(held, Reason::Route),
+    };
+    // A socket that was unbound before this call now has the local end that the kernel chose.
+    let (runtime, id) = match attach::attach(held) {
+        Ok(attached) => attached,
+        Err(reason) => return left_to_kernel(held, reason),
+    };
+    let mut turn = runtime.lock();
+    let now = turn.now();
+    match turn.stack().connect(now, id, remote) {
+        Ok(()) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn left_to_kernel(held: &Held, reason: Reason) -> Outcome {
+    reason.count();
+    if let Ok((runtime, id)) = attached(held) {
+        attach::abandon(&mut runtime.lock(), held, id);
+    }
+    Ok(0)
+}

@@ -1,0 +1,125 @@
+//! fcntl, ioctl, SO_LINGER at close, and the splices.
+
+use core::time::Duration;
+
+use libc::{c_int, c_uint, c_ulong, iovec, off_t, size_t};
+use stack::socket::{How, OptName, Value};
+
+use super::{attached, held, is_stream};
+use crate::errno::{Leave, Outcome, fail};
+use crate::fdtable::{self, Flag, Held, Kind};
+use crate::reason::Reason;
+use crate::user::Place;
+use crate::{kernel, state};
+
+/// `fcntl`. Descriptor flags are the kernel's; O_NONBLOCK of a shared backing socket is ours.
+pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> Outcome {
+    let held = held(fd)?;
+    match command {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
+            let new = kernel::fcntl(fd, command, argument)?;
+            state::lock().registry.alias(new, &held);
+            Ok(new as isize)
+        }
+        libc::F_GETFL if held.file.is(Flag::SharedBacking) => {
+            let nonblocking = if held.file.is(Flag::NonBlocking) { libc::O_NONBLOCK } else { 0 };
+            Ok((libc::O_RDWR | nonblocking) as isize)
+        }
+        libc::F_SETFL => {
+            held.file.set(Flag::NonBlocking, argument as c_int & libc::O_NONBLOCK != 0);
+            if argument as c_int & libc::O_ASYNC != 0 && held.socket().is_some() {
+                Reason::Control.count();
+            }
+            // The backing socket of an accepted connection is shared with others: its flags stay.
+            if held.file.is(Flag::SharedBacking) { Ok(0) } else { Err(Reason::Plain.into()) }
+        }
+        _ => Err(Reason::Plain.into()),
+    }
+}
+
+/// `ioctl`.
+pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Outcome {
+    let held = held(fd)?;
+    let place = Place::from(argument as *const u8);
+    match request {
+        libc::FIONBIO => {
+            let on: c_int = place.read()?;
+            held.file.set(Flag::NonBlocking, on != 0);
+            if held.file.is(Flag::SharedBacking) { Ok(0) } else { Err(Reason::Plain.into()) }
+        }
+        libc::FIONREAD => {
+            let (runtime, id) = attached(&held)?;
+            let queued = runtime.lock().stack().recv_queue(id)?;
+            if queued == 0 && !is_stream(&held) {
+                return Err(Reason::Plain.into());
+            }
+            place.write(&c_int::try_from(queued).unwrap_or(c_int::MAX))?;
+            Ok(0)
+        }
+        libc::TIOCOUTQ => {
+            let (runtime, id) = attached(&held)?;
+            let queued = runtime.lock().stack().send_queue(id)?;
+            place.write(&c_int::try_from(queued).unwrap_or(c_int::MAX))?;
+            Ok(0)
+        }
+        libc::FIOCLEX | libc::FIONCLEX => Err(Reason::Plain.into()),
+        _ => Err(if held.socket().is_some() { Reason::Control } else { Reason::Plain }.into()),
+    }
+}
+
+/// The last close of a blocking socket with SO_LINGER waits until its data has been acknowledged.
+pub(super) fn linger(held: &Held) {
+    if !is_stream(held) || held.file.is(Flag::Listening) || held.file.is(Flag::NonBlocking) {
+        return;
+    }
+    let Ok((runtime, id)) = attached(held) else { return };
+    if !held.is_only_name() {
+        return;
+    }
+    let mut turn = runtime.lock();
+    let Ok(Value::Linger(Some(seconds))) = turn.stack().option(id, OptName::Linger) else { return };
+    if seconds == 0 {
+        return;
+    }
+    let now = turn.now();
+    let _ = turn.stack().shutdown(now, id, How::Write);
+    drop(turn);
+    let wait = ringroad::runtime::Wait {
+        deadline: Some(runtime.now() + Duration::from_secs(seconds.into())),
+        ..Default::default()
+    };
+    runtime.wait(wait, |turn| (turn.stack().send_queue(id).unwrap_or(0) == 0).then_some(()));
+}
+
+/// `splice`: pipes are the kernel's, and so is what it can do with them.
+pub(crate) fn splice(
+    from: c_int,
+    _at: *mut off_t,
+    to: c_int,
+    _to_at: *mut off_t,
+    _len: size_t,
+    _flags: c_uint,
+) -> Outcome {
+    refuse_splice([from, to])
+}
+
+/// `tee`.
+pub(crate) fn tee(from: c_int, to: c_int, _len: size_t, _flags: c_uint) -> Outcome {
+    refuse_splice([from, to])
+}
+
+/// `vmsplice`.
+pub(crate) fn vmsplice(fd: c_int, _from: *const iovec, _count: size_t, _flags: c_uint) -> Outcome {
+    refuse_splice([fd, fd])
+}
+
+/// EINVAL, which programs answer with read and write, where an end is accelerated.
+fn refuse_splice(ends: [c_int; 2]) -> Outcome {
+    let accelerated =
+        |fd| fdtable::get(fd).is_some_and(|h| h.file.kind() != Kind::Epoll && h.socket().is_some());
+    if ends.into_iter().any(accelerated) {
+        Reason::Splice.count();
+        return Err(fail(libc::EINVAL));
+    }
+    Err(Leave::Bypass(Reason::Plain))
+}

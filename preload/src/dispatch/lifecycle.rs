@@ -1,0 +1,165 @@
+//! Descriptors come and go: socket, close, dup and their relatives.
+
+use libc::{c_int, c_uint};
+use ringroad::Runtime;
+
+use crate::errno::{Outcome, fail};
+use crate::fdtable::{self, Flag, Held, Kind, Removed};
+use crate::reason::Reason;
+use crate::state::{self, State};
+use crate::{epoll, kernel};
+
+/// `socket`: a kernel socket, remembered if it could be accelerated one day.
+pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
+    let fd = kernel::socket(domain, kind, protocol)?;
+    match classify(domain, kind & 0xf, protocol) {
+        Ok(what) => {
+            let nonblocking = kind & libc::SOCK_NONBLOCK != 0;
+            remember(fd, what, |held| held.file.set(Flag::NonBlocking, nonblocking));
+        }
+        Err(reason) => reason.count(),
+    }
+    Ok(fd as isize)
+}
+
+fn classify(domain: c_int, kind: c_int, protocol: c_int) -> Result<Kind, Reason> {
+    match (domain, kind, protocol) {
+        (libc::AF_INET, libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Ok(Kind::Stream),
+        (libc::AF_INET, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Ok(Kind::Datagram),
+        (libc::AF_INET, ..) => Err(Reason::Protocol),
+        (libc::AF_INET6, ..) => Err(Reason::Family),
+        _ => Err(Reason::Plain),
+    }
+}
+
+/// Hangs a new file on `fd`, which the kernel has just handed out.
+pub(crate) fn remember(fd: c_int, kind: Kind, set_up: impl FnOnce(&Held)) -> Option<Held> {
+    // The kernel says that the number was free: a file that still hangs on it was closed behind our back.
+    if let Some(stale) = fdtable::get(fd) {
+        forget(&stale);
+    }
+    let mut state = state::lock();
+    let held = state.registry.create(fd, kind)?;
+    if kind == Kind::Epoll {
+        held.file.set_epoll(state.interests.create(held.word.index(), fd));
+    }
+    set_up(&held);
+    Some(held)
+}
+
+/// The descriptor is going: takes it out of the table, and ends the file if it was the last to name it.
+pub(crate) fn forget(held: &Held) {
+    let mut state = state::lock();
+    if state.registry.remove(held) == Removed::Shared {
+        return;
+    }
+    end(&mut state, held);
+    let socket = held.file.socket().filter(|_| !held.file.is(Flag::Inherited));
+    state.registry.release(held.word);
+    // The runtime's lock comes before the state's.
+    drop(state);
+    if let (Some(id), Some(runtime)) = (socket, Runtime::current()) {
+        let mut turn = runtime.lock();
+        let now = turn.now();
+        let _ = turn.stack().close(now, id);
+    }
+}
+
+fn end(state: &mut State, held: &Held) {
+    state.interests.forget_file(held.word.index());
+    if held.file.kind() == Kind::Epoll {
+        state.interests.destroy(held.file.epoll());
+    }
+}
+
+/// `close`.
+pub(crate) fn close(fd: c_int) -> Outcome {
+    if fdtable::is_protected(fd) {
+        return Err(fail(libc::EBADF));
+    }
+    let Some(held) = fdtable::get(fd) else { return Err(Reason::Plain.into()) };
+    super::control::linger(&held);
+    forget(&held);
+    Ok(kernel::close(fd)?)
+}
+
+/// `dup`, and `fcntl(F_DUPFD)`.
+pub(crate) fn dup(fd: c_int) -> Outcome {
+    let held = super::held(fd)?;
+    let new = kernel::dup(fd, false)?;
+    state::lock().registry.alias(new, &held);
+    Ok(new as isize)
+}
+
+/// `dup2`.
+pub(crate) fn dup2(old: c_int, new: c_int) -> Outcome {
+    if old == new {
+        return Err(Reason::Plain.into());
+    }
+    dup3(old, new, 0)
+}
+
+/// `dup3`: also over a descriptor that is open, which is closed then.
+pub(crate) fn dup3(old: c_int, new: c_int, flags: c_int) -> Outcome {
+    let legal = old != new && flags & !libc::O_CLOEXEC == 0;
+    if !legal || !kernel::is_open(old) || fdtable::is_protected(old) {
+        return Err(Reason::Plain.into());
+    }
+    if fdtable::is_protected(new) {
+        return Err(fail(libc::EBUSY));
+    }
+    kernel::dup3(old, new, flags)?;
+    if let Some(gone) = fdtable::get(new) {
+        forget(&gone);
+    }
+    if let Some(held) = fdtable::get(old) {
+        state::lock().registry.alias(new, &held);
+    }
+    Ok(new as isize)
+}
+
+/// `close_range`: ours one by one, the library's own not at all, the rest by the kernel.
+pub(crate) fn close_range(first: c_uint, last: c_uint, flags: c_int) -> Outcome {
+    const ONLY_MARK: c_int = libc::CLOSE_RANGE_CLOEXEC as c_int;
+    const UNSHARE: c_int = libc::CLOSE_RANGE_UNSHARE as c_int;
+    if !fdtable::any() || first > last || flags & !(ONLY_MARK | UNSHARE) != 0 {
+        return Err(Reason::Plain.into());
+    }
+    let clamp = |fd: c_uint| c_int::try_from(fd).unwrap_or(c_int::MAX);
+    let (from, to) = (clamp(first), clamp(last));
+    if flags & ONLY_MARK == 0 {
+        let ours = state::lock().registry.in_range(from, to);
+        ours.iter().for_each(forget);
+    }
+    let mut next = first;
+    for fd in fdtable::protected(from, to) {
+        let fd = fd as c_uint;
+        if fd > next {
+            kernel::close_range(next, fd - 1, flags)?;
+        }
+        next = fd + 1;
+    }
+    if next <= last {
+        kernel::close_range(next, last, flags)?;
+    }
+    Ok(0)
+}
+
+/// `closefrom`.
+pub(crate) fn closefrom(first: c_int) -> Outcome {
+    close_range(first.max(0) as c_uint, c_uint::MAX, 0)
+}
+
+/// In the child after a fork: connections belong to the parent, everything else can begin anew here.
+pub(crate) fn after_fork_in_child() {
+    let state = state::lock();
+    for (_, file) in state.registry.files() {
+        if file.socket().is_some() {
+            file.set_socket(None);
+            let begins_anew = file.is(Flag::Listening) || file.kind() == Kind::Datagram;
+            file.set(Flag::Inherited, !begins_anew);
+        }
+    }
+    drop(state);
+    epoll::after_fork_in_child();
+}

@@ -1,0 +1,98 @@
+//! Messages: recvmsg, sendmsg and their many-at-once forms.
+
+use libc::{c_int, c_uint, mmsghdr, msghdr, timespec};
+
+use super::held;
+use super::recv::{Received, receive};
+use super::send::transmit;
+use crate::errno::{Leave, Outcome};
+use crate::fdtable::Held;
+use crate::reason::Reason;
+use crate::user::{Message, Place, Reply};
+
+/// Messages that recvmmsg and sendmmsg take at the most (UIO_MAXIOV).
+const MOST: c_uint = 1024;
+/// recvmmsg: wait for the first only.
+const WAIT_FOR_ONE: c_int = libc::MSG_WAITFORONE;
+
+/// `recvmsg`.
+pub(crate) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> Outcome {
+    let held = held(fd)?;
+    receive_one(&held, message.into(), flags)
+}
+
+fn receive_one(held: &Held, place: Place, flags: c_int) -> Outcome {
+    if flags & libc::MSG_ERRQUEUE != 0 {
+        return Err(Reason::Message.into());
+    }
+    let mut message = Message::read(place)?;
+    let mut buffers = message.buffers()?;
+    let Received { bytes, cut, remote } = receive(held, &mut buffers, flags)?;
+    let flags = if cut { libc::MSG_TRUNC } else { 0 };
+    message.write(&Reply { name: remote, flags })?;
+    Ok(bytes as isize)
+}
+
+/// `recvmmsg`.
+pub(crate) fn recvmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    timeout: *mut timespec,
+) -> Outcome {
+    let held = held(fd)?;
+    if !Place::from(timeout).is_null() {
+        // Linux looks at it only between datagrams; the kernel's own is as good for what is left to it.
+        Place::from(timeout).read::<timespec>()?;
+    }
+    let mut flags = flags;
+    let waits_for_one = flags & WAIT_FOR_ONE != 0;
+    flags &= !WAIT_FOR_ONE;
+    let each = |place: Place| {
+        let received = receive_one(&held, place, flags);
+        if waits_for_one {
+            flags |= libc::MSG_DONTWAIT;
+        }
+        received
+    };
+    many(messages.into(), count, each)
+}
+
+/// `sendmsg`.
+pub(crate) fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> Outcome {
+    let held = held(fd)?;
+    send_one(&held, message.into(), flags)
+}
+
+fn send_one(held: &Held, place: Place, flags: c_int) -> Outcome {
+    let message = Message::read(place)?;
+    let mut buffers = message.buffers()?;
+    if message.has_control() {
+        return Err(Reason::Message.into());
+    }
+    let to = message.name()?;
+    transmit(held, &mut buffers, flags, to)
+}
+
+/// `sendmmsg`.
+pub(crate) fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> Outcome {
+    let held = held(fd)?;
+    many(messages.into(), count, |place| send_one(&held, place, flags))
+}
+
+/// One call a message, until one fails; an error counts only if it is the first.
+fn many(messages: Place, count: c_uint, mut each: impl FnMut(Place) -> Outcome) -> Outcome {
+    let length = core::mem::offset_of!(mmsghdr, msg_len);
+    let mut done = 0;
+    for i in 0..count.min(MOST) as usize {
+        let place = messages.after(i * size_of::<mmsghdr>());
+        let one = each(place).and_then(|bytes| Ok(place.after(length).write(&(bytes as u32))?));
+        match one {
+            Ok(()) => done += 1,
+            Err(leave) if done == 0 => return Err(leave),
+            Err(Leave::Errno(_) | Leave::Bypass(_)) => break,
+        }
+    }
+    Ok(done)
+}

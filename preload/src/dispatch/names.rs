@@ -1,0 +1,77 @@
+//! Names of sockets: bind, getsockname, getpeername; and shutdown.
+
+use libc::{c_int, sockaddr, socklen_t};
+use stack::error::SocketError;
+use stack::socket::How;
+
+use super::{attached, held, is_stream};
+use crate::attach;
+use crate::errno::{Leave, Outcome, check, fail};
+use crate::fdtable::{Flag, Kind};
+use crate::kernel;
+use crate::reason::Reason;
+use crate::user::{Place, write_sockaddr};
+
+/// `bind`: the kernel's first, so that conflicts and their errno are its own.
+pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome {
+    let held = held(fd)?;
+    check(kernel::bind_raw(fd, name, len) as isize)?;
+    held.file.set(Flag::Bound, true);
+    Ok(0)
+}
+
+/// `getsockname`. A UDP socket's kernel side knows it as well.
+pub(crate) fn getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> Outcome {
+    let held = held(fd)?;
+    if !is_stream(&held) {
+        return Err(Reason::Plain.into());
+    }
+    let (runtime, id) = attached(&held)?;
+    let local = runtime.lock().stack().local(id)?.ok_or(Reason::Plain)?;
+    write_sockaddr(name.into(), len.into(), local)?;
+    Ok(0)
+}
+
+/// `getpeername`.
+pub(crate) fn getpeername(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> Outcome {
+    let held = held(fd)?;
+    if !is_stream(&held) {
+        return Err(Reason::Plain.into());
+    }
+    let (runtime, id) = attached(&held)?;
+    let peer = runtime.lock().stack().peer(id)?;
+    if Place::from(name).is_null() {
+        return Err(fail(libc::EFAULT));
+    }
+    write_sockaddr(name.into(), len.into(), peer)?;
+    Ok(0)
+}
+
+/// `shutdown`.
+pub(crate) fn shutdown(fd: c_int, how: c_int) -> Outcome {
+    let held = held(fd)?;
+    let (runtime, id) = attached(&held)?;
+    let how = match how {
+        libc::SHUT_RD => How::Read,
+        libc::SHUT_WR => How::Write,
+        libc::SHUT_RDWR => How::Both,
+        _ => return Err(fail(libc::EINVAL)),
+    };
+    let mut turn = runtime.lock();
+    let now = turn.now();
+    let shut = turn.stack().shutdown(now, id, how);
+    if held.file.is(Flag::Listening) {
+        // Shut for reading, a listener listens no more, here and in the kernel.
+        if how != How::Write {
+            attach::abandon(&mut turn, &held, id);
+            held.file.set(Flag::Listening, false);
+        }
+        return Err(Reason::Plain.into());
+    }
+    match shut {
+        Ok(()) if held.file.kind() == Kind::Datagram => Err(Reason::Plain.into()),
+        Ok(()) => Ok(0),
+        Err(SocketError::NotConnected) => Err(Leave::Errno(SocketError::NotConnected.into())),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,236 @@
+//! Receiving bytes: read, readv, recv, recvfrom and their relatives.
+
+use core::net::SocketAddr;
+
+use libc::{
+    MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t,
+};
+use ringroad::Runtime;
+use stack::error::SocketError;
+use stack::socket::RecvFlags;
+use stack::types::{Readiness, SocketId};
+
+use super::wait::{News, Patience, readable};
+use super::{held, is_stream};
+use crate::attach;
+use crate::errno::{Leave, Outcome};
+use crate::fdtable::Held;
+use crate::reason::Reason;
+use crate::user::{Cursor, Place, write_sockaddr};
+
+/// Flags that are answered here; a call with others is the kernel's.
+const KNOWN: c_int = libc::MSG_DONTWAIT
+    | MSG_PEEK
+    | MSG_WAITALL
+    | MSG_TRUNC
+    | MSG_OOB
+    | libc::MSG_NOSIGNAL
+    | libc::MSG_CMSG_CLOEXEC;
+
+/// What a receive found.
+pub(super) struct Received {
+    /// Bytes to report.
+    pub(super) bytes: usize,
+    /// Whether a datagram was cut.
+    pub(super) cut: bool,
+    /// Who sent it; none on a stream.
+    pub(super) remote: Option<SocketAddr>,
+}
+
+/// `read`.
+pub(crate) fn read(fd: c_int, to: *mut c_void, len: size_t) -> Outcome {
+    let held = held(fd)?;
+    if len == 0 {
+        return Err(Reason::Plain.into());
+    }
+    Ok(receive(&held, &mut Cursor::one(to, len), 0)?.bytes as isize)
+}
+
+/// `__read_chk`.
+pub(crate) fn read_chk(fd: c_int, to: *mut c_void, len: size_t, room: size_t) -> Outcome {
+    checked(len, room)?;
+    read(fd, to, len)
+}
+
+/// A length that libc's fortified functions would abort for is theirs to see.
+fn checked(len: size_t, room: size_t) -> Result<(), Leave> {
+    if len > room { Err(Reason::Plain.into()) } else { Ok(()) }
+}
+
+/// `readv`.
+pub(crate) fn readv(fd: c_int, to: *const iovec, count: c_int) -> Outcome {
+    let held = held(fd)?;
+    let mut cursor = Cursor::array(to.into(), count)?;
+    if cursor.left() == 0 {
+        return Ok(0);
+    }
+    Ok(receive(&held, &mut cursor, 0)?.bytes as isize)
+}
+
+/// `preadv2`: on a socket only the offset -1 ("here") has a meaning.
+pub(crate) fn preadv2(fd: c_int, to: *const iovec, count: c_int, at: off_t, flags: c_int) -> Outcome {
+    if at != -1 || flags != 0 { Err(Reason::Plain.into()) } else { readv(fd, to, count) }
+}
+
+/// `recv`.
+pub(crate) fn recv(fd: c_int, to: *mut c_void, len: size_t, flags: c_int) -> Outcome {
+    let held = held(fd)?;
+    Ok(receive(&held, &mut Cursor::one(to, len), flags)?.bytes as isize)
+}
+
+/// `__recv_chk`.
+pub(crate) fn recv_chk(fd: c_int, to: *mut c_void, len: size_t, room: size_t, flags: c_int) -> Outcome {
+    checked(len, room)?;
+    recv(fd, to, len, flags)
+}
+
+/// `recvfrom`.
+pub(crate) fn recvfrom(
+    fd: c_int,
+    to: *mut c_void,
+    len: size_t,
+    flags: c_int,
+    name: *mut sockaddr,
+    name_len: *mut socklen_t,
+) -> Outcome {
+    let held = held(fd)?;
+    let received = receive(&held, &mut Cursor::one(to, len), flags)?;
+    let (name, name_len) = (Place::from(name), Place::from(name_len));
+    match received.remote {
+        Some(remote) => write_sockaddr(name, name_len, remote)?,
+        // A stream does not tell: the length says so.
+        None if !name.is_null() => name_len.write(&0u32)?,
+        None => {}
+    }
+    Ok(received.bytes as isize)
+}
+
+/// `__recvfrom_chk`.
+pub(crate) fn recvfrom_chk(
+    fd: c_int,
+    to: *mut c_void,
+    len: size_t,
+    room: size_t,
+    flags: c_int,
+    name: *mut sockaddr,
+    name_len: *mut socklen_t,
+) -> Outcome {
+    checked(len, room)?;
+    recvfrom(fd, to, len, flags, name, name_len)
+}
+
+/// Receives into `cursor`, as long as it takes.
+pub(super) fn receive(held: &Held, cursor: &mut Cursor, flags: c_int) -> Result<Received, Leave> {
+    if is_stream(held) {
+        let (runtime, id) = super::attached(held)?;
+        if flags & !KNOWN != 0 {
+            return Err(Reason::Message.into());
+        }
+        return receive_stream(held, (runtime, id), cursor, flags);
+    }
+    let (runtime, id) = attach::attach(held)?;
+    if flags & !KNOWN != 0 || flags & MSG_OOB != 0 {
+        return Err(Reason::Message.into());
+    }
+    receive_datagram(held, (runtime, id), cursor, flags)
+}
+
+fn receive_stream(
+    held: &Held,
+    (runtime, id): (&'static Runtime, SocketId),
+    cursor: &mut Cursor,
+    flags: c_int,
+) -> Result<Received, Leave> {
+    let recv_flags =
+        RecvFlags { peek: flags & MSG_PEEK != 0, trunc: flags & MSG_TRUNC != 0, oob: flags & MSG_OOB != 0 };
+    let mut patience = None;
+    let mut done = 0;
+    let mut want = cursor.left();
+    loop {
+        let received = {
+            let mut turn = runtime.lock();
+            let now = turn.now();
+            let mut sink = |bytes: &[u8]| cursor.put(bytes);
+            turn.stack().recv(now, id, want, recv_flags, &mut sink)
+        };
+        match received {
+            Ok(n) => {
+                done += n;
+                want -= n.min(want);
+                let all = flags & MSG_WAITALL != 0 && !recv_flags.peek;
+                if !all || want == 0 || n == 0 {
+                    return Ok(Received { bytes: done, cut: false, remote: None });
+                }
+            }
+            Err(SocketError::WouldBlock) => {}
+            Err(_) if done > 0 => return Ok(Received { bytes: done, cut: false, remote: None }),
+            Err(error) => return Err(error.into()),
+        }
+        if recv_flags.oob {
+            return Err(SocketError::WouldBlock.into());
+        }
+        let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, true, flags));
+        match wait_for_data(patience, held, (runtime, id)) {
+            Ok(()) => {}
+            Err(_) if done > 0 => return Ok(Received { bytes: done, cut: false, remote: None }),
+            Err(leave) => return Err(leave),
+        }
+    }
+}
+
+/// Waits for data. A call that must not block looks at the interfaces once before it gives up, so that a
+/// program that only ever polls with it makes progress.
+fn wait_for_data(
+    patience: &Patience,
+    held: &Held,
+    (runtime, id): (&'static Runtime, SocketId),
+) -> Result<(), Leave> {
+    let wanted = Readiness::IN | Readiness::RDHUP;
+    if patience.blocks() {
+        return patience.wait(held, id, wanted, &mut []).map(|_| ());
+    }
+    let mut turn = runtime.lock();
+    turn.poll();
+    if turn.stack().readiness(id).intersects(wanted | Readiness::ERR | Readiness::HUP) {
+        Ok(())
+    } else {
+        Err(SocketError::WouldBlock.into())
+    }
+}
+
+fn receive_datagram(
+    held: &Held,
+    (runtime, id): (&'static Runtime, SocketId),
+    cursor: &mut Cursor,
+    flags: c_int,
+) -> Result<Received, Leave> {
+    let recv_flags = RecvFlags { peek: flags & MSG_PEEK != 0, ..RecvFlags::default() };
+    let patience = Patience::of(runtime, held, true, flags);
+    loop {
+        let received = {
+            let mut turn = runtime.lock();
+            let now = turn.now();
+            let want = cursor.left();
+            let mut sink = |bytes: &[u8]| cursor.put(bytes);
+            turn.stack().recv_from(now, id, want, recv_flags, &mut sink)
+        };
+        match received {
+            Ok(datagram) => {
+                let cut = datagram.len > datagram.copied;
+                let bytes = if flags & MSG_TRUNC != 0 { datagram.len } else { datagram.copied };
+                return Ok(Received { bytes, cut, remote: Some(datagram.remote) });
+            }
+            Err(SocketError::WouldBlock) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !patience.blocks() {
+            // One look at the interfaces; then what the kernel's side has is the answer.
+            wait_for_data(&patience, held, (runtime, id)).map_err(|_| Leave::Bypass(Reason::Plain))?;
+            continue;
+        }
+        let mut kernel = [readable(held.fd)];
+        if patience.wait(held, id, Readiness::IN, &mut kernel)? == News::Kernel {
+            return Err(Reason::KernelPeer.into());
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Sending bytes: write, writev, send, sendto and their relatives.
+
+use core::net::{IpAddr, SocketAddr};
+
+use libc::{MSG_MORE, MSG_NOSIGNAL, MSG_OOB, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t};
+use ringroad::Runtime;
+use stack::error::SocketError;
+use stack::socket::SendFlags;
+use stack::types::{Readiness, SocketId};
+
+use super::wait::Patience;
+use super::{attached, held, is_stream};
+use crate::errno::{Leave, Outcome};
+use crate::fdtable::{Flag, Held};
+use crate::reason::Reason;
+use crate::user::{Cursor, Fault, Named, Place, read_sockaddr};
+use crate::{attach, kernel};
+
+/// Flags that are answered here; a call with others is the kernel's.
+const KNOWN: c_int = libc::MSG_DONTWAIT
+    | MSG_MORE
+    | MSG_NOSIGNAL
+    | MSG_OOB
+    | libc::MSG_EOR
+    | libc::MSG_CONFIRM
+    | libc::MSG_DONTROUTE;
+
+/// `write`.
+pub(crate) fn write(fd: c_int, from: *const c_void, len: size_t) -> Outcome {
+    let held = held(fd)?;
+    transmit(&held, &mut Cursor::one(from, len), 0, None)
+}
+
+/// `writev`.
+pub(crate) fn writev(fd: c_int, from: *const iovec, count: c_int) -> Outcome {
+    let held = held(fd)?;
+    transmit(&held, &mut Cursor::array(from.into(), count)?, 0, None)
+}
+
+/// `pwritev2`: on a socket only the offset -1 ("here") has a meaning.
+pub(crate) fn pwritev2(fd: c_int, from: *const iovec, count: c_int, at: off_t, flags: c_int) -> Outcome {
+    if at != -1 || flags != 0 { Err(Reason::Plain.into()) } else { writev(fd, from, count) }
+}
+
+/// `send`.
+pub(crate) fn send(fd: c_int, from: *const c_void, len: size_t, flags: c_int) -> Outcome {
+    let held = held(fd)?;
+    transmit(&held, &mut Cursor::one(from, len), flags, None)
+}
+
+/// `sendto`.
+pub(crate) fn sendto(
+    fd: c_int,
+    from: *const c_void,
+    len: size_t,
+    flags: c_int,
+    name: *const sockaddr,
+    name_len: socklen_t,
+) -> Outcome {
+    let held = held(fd)?;
+    let place = Place::from(name);
+    let named = if place.is_null() { None } else { Some(read_sockaddr(place, name_len)?) };
+    transmit(&held, &mut Cursor::one(from, len), flags, named)
+}
+
+/// Sends what is under `cursor`, as long as it takes.
+pub(super) fn transmit(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<Named>) -> Outcome {
+    if is_stream(held) {
+        let (runtime, id) = attached(held)?;
+        if flags & !KNOWN != 0 {
+            return Err(Reason::Message.into());
+        }
+        return send_stream(held, (runtime, id), flags, cursor);
+    }
+    transmit_datagram(held, cursor, flags, to)
+}
+
+/// Where the bytes of a stream come from.
+pub(super) trait Source {
+    /// Bytes that are left.
+    fn left(&self) -> usize;
+    /// Fills `room` as far as there are bytes; answers how many.
+    fn fill(&mut self, room: &mut [u8]) -> Result<usize, Fault>;
+}
+
+impl Source for Cursor {
+    fn left(&self) -> usize {
+        Cursor::left(self)
+    }
+
+    fn fill(&mut self, room: &mut [u8]) -> Result<usize, Fault> {
+        self.take(room)
+    }
+}
+
+/// Sends all of `source` on a stream, or what goes without blocking.
+pub(super) fn send_stream(
+    held: &Held,
+    (runtime, id): (&'static Runtime, SocketId),
+    flags: c_int,
+    source: &mut impl Source,
+) -> Outcome {
+    let send_flags = SendFlags { more: flags & MSG_MORE != 0, oob: flags & MSG_OOB != 0 };
+    let mut patience = None;
+    let mut done = 0;
+    loop {
+        let left = source.left();
+        let sent = {
+            let mut turn = runtime.lock();
+            let now = turn.now();
+            turn.stack().send(now, id, left, send_flags, &mut |room| source.fill(room))
+        };
+        match sent {
+            Ok(n) => {
+                done += n;
+                if n == 0 || source.left() == 0 {
+                    return Ok(done as isize);
+                }
+            }
+            Err(SocketError::WouldBlock) => {}
+            Err(_) if done > 0 => return Ok(done as isize),
+            Err(error) => return Err(refused(error, flags)),
+        }
+        let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, false, flags));
+        if done > 0 && !patience.blocks() {
+            return Ok(done as isize);
+        }
+        match patience.wait(held, id, Readiness::OUT, &mut []) {
+            Ok(_) => {}
+            Err(_) if done > 0 => return Ok(done as isize),
+            Err(leave) => return Err(leave),
+        }
+    }
+}
+
+/// EPIPE comes with its signal.
+fn refused(error: SocketError, flags: c_int) -> Leave {
+    if error == SocketError::BrokenPipe && flags & MSG_NOSIGNAL == 0 {
+        kernel::raise(libc::SIGPIPE);
+    }
+    error.into()
+}
+
+fn transmit_datagram(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<Named>) -> Outcome {
+    if flags & !KNOWN != 0 || flags & (MSG_MORE | MSG_OOB) != 0 {
+        return Err(Reason::Message.into());
+    }
+    let remote = match to {
+        Some(Named::Inet(remote)) => Some(SocketAddr::V4(remote)),
+        Some(_) => return Err(Reason::Plain.into()),
+        None => None,
+    };
+    if let Some(remote) = remote {
+        reachable(held, remote.ip())?;
+    }
+    let (runtime, id) = attach::attach(held)?;
+    let patience = Patience::of(runtime, held, false, flags);
+    let len = cursor.left();
+    loop {
+        let sent = {
+            let mut turn = runtime.lock();
+            let now = turn.now();
+            let mut source = |room: &mut [u8]| cursor.take(room);
+            turn.stack().send_to(now, id, remote, len, &mut source)
+        };
+        match sent {
+            Ok(n) => return Ok(n as isize),
+            // The kernel's socket fragments, and knows what is too long even for that.
+            Err(SocketError::MessageSize) => return Err(Reason::Datagram.into()),
+            Err(SocketError::WouldBlock) => {}
+            Err(error) => return Err(error.into()),
+        }
+        patience.wait(held, id, Readiness::OUT, &mut [])?;
+    }
+}
+
+/// Whether a datagram to `remote` is the stack's business; binds the socket if it is the first.
+fn reachable(held: &Held, remote: IpAddr) -> Result<(), Leave> {
+    if remote.is_loopback() || remote.is_unspecified() {
+        return Err(Reason::Route.into());
+    }
+    if remote.is_multicast() || remote == IpAddr::V4(core::net::Ipv4Addr::BROADCAST) {
+        return Err(Reason::Datagram.into());
+    }
+    let runtime = attach::runtime()?;
+    if runtime.lock().stack().source_for(remote).is_none() {
+        return Err(Reason::Route.into());
+    }
+    if !held.file.is(Flag::Bound) {
+        let any = core::net::SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
+        if kernel::local(held.fd).is_some_and(|local| local.port() == 0) {
+            kernel::bind(held.fd, any)?;
+        }
+        held.file.set(Flag::Bound, true);
+    }
+    Ok(())
+}

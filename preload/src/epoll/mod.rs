@@ -1,0 +1,143 @@
+//! epoll: the application's set is a real epoll set of the kernel's; beside it hangs a list of our own with
+//! the descriptors that the kernel's epoll cannot see. One wait watches both.
+//!
+//! A descriptor that has news from both worlds (a listener, a UDP socket, an epoll set in the set) is
+//! registered with the kernel too, under a tag instead of the application's data. An event with the tag is not
+//! reported but taken as news for the item in our list, which then follows one set of rules.
+
+mod ctl;
+mod interests;
+mod wait;
+
+#[cfg(test)]
+mod model_tests;
+
+use std::sync::OnceLock;
+
+use libc::c_int;
+use ringroad::runtime::Turn;
+use stack::engine::Stack;
+use stack::types::Readiness;
+
+use crate::dispatch::lifecycle;
+use crate::errno::Outcome;
+use crate::fdtable::{self, Flag, Held, Kind};
+use crate::{kernel, state};
+
+pub(crate) use ctl::ctl;
+pub(crate) use interests::Interests;
+use interests::{EXCLUSIVE, ONESHOT, World};
+pub(crate) use wait::{duration, has_news, milliseconds, pwait, pwait2, wait};
+
+/// Bits of the tag that number an item; the others are random, so that no application's data is taken for it.
+const ITEM_BITS: u32 = 24;
+
+fn tag() -> u64 {
+    static TAG: OnceLock<u64> = OnceLock::new();
+    *TAG.get_or_init(|| (kernel::random() | 1 << 63) & !((1 << ITEM_BITS) - 1))
+}
+
+/// The item that an event of the kernel's is about, if it is a tagged one.
+fn tagged(data: u64) -> Option<u32> {
+    let item = data ^ tag();
+    (item < 1 << ITEM_BITS).then_some(item as u32)
+}
+
+/// The key under which a set's waiters sleep.
+pub(crate) fn key(set: u32) -> u64 {
+    // Cookies of files have a slot in their lower half; sets have none.
+    1 << 62 | u64::from(set) << 32
+}
+
+/// `epoll_create`.
+pub(crate) fn create(size: c_int) -> Outcome {
+    made(kernel::epoll_create(size)?)
+}
+
+/// `epoll_create1`.
+pub(crate) fn create1(flags: c_int) -> Outcome {
+    made(kernel::epoll_create1(flags)?)
+}
+
+fn made(fd: c_int) -> Outcome {
+    lifecycle::remember(fd, Kind::Epoll, |_| ());
+    Ok(fd as isize)
+}
+
+/// The bits of epoll and poll for a readiness.
+pub(crate) fn bits(readiness: Readiness) -> u32 {
+    const ROWS: [(Readiness, c_int); 6] = [
+        (Readiness::IN, libc::EPOLLIN | libc::EPOLLRDNORM),
+        (Readiness::OUT, libc::EPOLLOUT | libc::EPOLLWRNORM),
+        (Readiness::ERR, libc::EPOLLERR),
+        (Readiness::HUP, libc::EPOLLHUP),
+        (Readiness::RDHUP, libc::EPOLLRDHUP),
+        (Readiness::PRI, libc::EPOLLPRI),
+    ];
+    ROWS.iter().filter(|(r, _)| readiness.contains(*r)).fold(0, |bits, (_, b)| bits | *b as u32)
+}
+
+/// What the file in this slot is ready for in the stack.
+pub(crate) fn readiness_of(stack: &Stack, file: u32) -> u32 {
+    let Some(id) = fdtable::file_at(file).and_then(|f| f.socket()) else { return 0 };
+    bits(stack.readiness(id))
+}
+
+/// Who watches a file.
+fn world_of(held: &Held) -> World {
+    match held.file.kind() {
+        Kind::Epoll => World::Both,
+        _ if held.file.socket().is_none() => World::Kernel,
+        Kind::Datagram => World::Both,
+        _ if held.file.is(Flag::Listening) => World::Both,
+        _ => World::Ours,
+    }
+}
+
+/// What the kernel is asked for on behalf of an item of both worlds: our list adds the one-shot itself.
+fn kernel_events(events: u32) -> u32 {
+    events & !ONESHOT
+}
+
+/// A file was attached to the stack: the sets that it is in watch it here from now on.
+pub(crate) fn attached(turn: &mut Turn<'_>, held: &Held) {
+    let now = readiness_of(turn.stack(), held.word.index());
+    let world = world_of(held);
+    let mut state = state::lock();
+    let items: Vec<u32> = state.interests.of_file(held.word.index()).collect();
+    for index in items {
+        let Some(item) = state.interests.item(index).copied() else { continue };
+        let (file, set) = state.interests.set_behind(index);
+        if fdtable::get(set).is_some_and(|h| h.word.index() == file) {
+            let _ = match world {
+                World::Ours => kernel::epoll_ctl(set, libc::EPOLL_CTL_DEL, item.fd, 0, 0),
+                _ => retag(set, item.fd, item.events, index),
+            };
+        }
+        state.interests.set_world(index, world);
+    }
+    state.interests.wake(held.word.index(), now, &mut |_| ());
+}
+
+/// Registers a descriptor of both worlds anew, under the tag.
+fn retag(set: c_int, fd: c_int, events: u32, index: u32) -> Result<(), crate::errno::Errno> {
+    let data = tag() | u64::from(index);
+    let events = kernel_events(events);
+    if events & EXCLUSIVE == 0 {
+        return kernel::epoll_ctl(set, libc::EPOLL_CTL_MOD, fd, events, data);
+    }
+    // An exclusive registration cannot be changed.
+    kernel::epoll_ctl(set, libc::EPOLL_CTL_DEL, fd, 0, 0)?;
+    kernel::epoll_ctl(set, libc::EPOLL_CTL_ADD, fd, events, data)
+}
+
+/// In the child after a fork: what was the parent's is watched by nobody here.
+pub(crate) fn after_fork_in_child() {
+    let mut state = state::lock();
+    for (word, file) in state.registry.files() {
+        if file.socket().is_none() && file.kind() != Kind::Epoll {
+            let items: Vec<u32> = state.interests.of_file(word.index()).collect();
+            items.into_iter().for_each(|i| state.interests.set_world(i, World::Kernel));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! epoll_wait and its relatives: one wait for both worlds.
+
+use core::cell::Cell;
+use core::time::Duration;
+
+use libc::{c_int, epoll_event, pollfd, sigset_t, timespec};
+use ringroad::Runtime;
+use ringroad::runtime::{Turn, Wait, Waited};
+use stack::engine::Stack;
+use stack::time::Instant;
+
+use super::interests::{Event, Report, World};
+use super::{key, readiness_of, tagged};
+use crate::attach;
+use crate::errno::{Leave, Outcome, fail};
+use crate::fdtable::{self, Held, Kind};
+use crate::reason::Reason;
+use crate::user::Place;
+use crate::{kernel, signals, state};
+
+/// Kernel events taken at a time.
+const BATCH: usize = 64;
+/// Waits that were satisfied by the stack alone before the kernel's side is looked at, too, come what may.
+const FAIR: u32 = 32;
+
+thread_local! {
+    static SINCE_KERNEL: Cell<u32> = const { Cell::new(0) };
+}
+
+/// `epoll_wait`.
+pub(crate) fn wait(epfd: c_int, events: *mut epoll_event, max: c_int, timeout: c_int) -> Outcome {
+    run(epfd, (events.into(), max), milliseconds(timeout), core::ptr::null())
+}
+
+/// `epoll_pwait`.
+pub(crate) fn pwait(
+    epfd: c_int,
+    events: *mut epoll_event,
+    max: c_int,
+    timeout: c_int,
+    mask: *const sigset_t,
+) -> Outcome {
+    run(epfd, (events.into(), max), milliseconds(timeout), mask)
+}
+
+/// `epoll_pwait2`.
+pub(crate) fn pwait2(
+    epfd: c_int,
+    events: *mut epoll_event,
+    max: c_int,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+) -> Outcome {
+    let place = Place::from(timeout);
+    let timeout = if place.is_null() { None } else { Some(duration(place.read()?)?) };
+    run(epfd, (events.into(), max), timeout, mask)
+}
+
+/// A time-out in milliseconds; negative is never.
+pub(crate) fn milliseconds(timeout: c_int) -> Option<Duration> {
+    u64::try_from(timeout).ok().map(Duration::from_millis)
+}
+
+/// A `timespec` as a duration.
+///
+/// # Errors
+/// EINVAL for one that is none.
+pub(crate) fn duration(time: timespec) -> Result<Duration, Leave> {
+    match (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) {
+        (Ok(seconds), Ok(ns)) if ns < 1_000_000_000 => Ok(Duration::new(seconds, ns)),
+        _ => Err(fail(libc::EINVAL)),
+    }
+}
+
+/// The application's array, as it is filled.
+struct Out {
+    place: Place,
+    max: usize,
+    filled: usize,
+}
+
+impl Out {
+    fn room(&self) -> usize {
+        self.max - self.filled
+    }
+
+    fn put(&mut self, event: Event) -> bool {
+        let raw = epoll_event { events: event.events, u64: event.data };
+        let at = self.place.after(self.filled * size_of::<epoll_event>());
+        let fits = at.write(&raw).is_ok();
+        self.filled += usize::from(fits);
+        fits
+    }
+}
+
+fn run(
+    epfd: c_int,
+    (events, max): (Place, c_int),
+    timeout: Option<Duration>,
+    mask: *const sigset_t,
+) -> Outcome {
+    let held = fdtable::get(epfd).filter(|h| h.file.kind() == Kind::Epoll);
+    let held = held.ok_or(Leave::Bypass(Reason::Plain))?;
+    if max <= 0 || max as usize > c_int::MAX as usize / size_of::<epoll_event>() {
+        return Err(fail(libc::EINVAL));
+    }
+    claim_listeners(&held);
+    let runtime = Runtime::current();
+    let Some(runtime) = runtime.filter(|_| state::lock().interests.has_ours(held.file.epoll())) else {
+        return Err(Reason::Plain.into());
+    };
+    let place = Place::from(mask);
+    let mask = if place.is_null() { None } else { Some(place.read::<sigset_t>()?) };
+    let mut out = Out { place: events, max: max as usize, filled: 0 };
+    both_worlds(runtime, &held, &mut out, (timeout, mask.as_ref()))
+}
+
+/// Listeners that another process of the application served when they were added here: it may be gone.
+fn claim_listeners(held: &Held) {
+    if Runtime::current().is_some() || !attach::may_try() {
+        return;
+    }
+    let waiting: Vec<c_int> = {
+        let state = state::lock();
+        let items = state.interests.of_set(held.file.epoll());
+        items
+            .filter_map(|i| state.interests.item(i))
+            .filter(|i| i.world == World::Kernel)
+            .map(|i| i.fd)
+            .collect()
+    };
+    for held in waiting.into_iter().filter_map(fdtable::get) {
+        let _ = attach::attach(&held);
+    }
+}
+
+fn both_worlds(
+    runtime: &'static Runtime,
+    held: &Held,
+    out: &mut Out,
+    (timeout, mask): (Option<Duration>, Option<&sigset_t>),
+) -> Outcome {
+    let set = held.file.epoll();
+    let keys = [key(set)];
+    let deadline = timeout.map(|t| if t.is_zero() { Instant::ZERO } else { runtime.now() + t });
+    let mut faulted = false;
+    loop {
+        let mut watched = [pollfd { fd: held.fd, events: libc::POLLIN, revents: 0 }];
+        let waited = signals::with_count(|count| {
+            let wait = Wait {
+                kernel: &mut watched,
+                deadline,
+                sigmask: mask,
+                keys: &keys,
+                handlers: Some(count),
+                ..Wait::default()
+            };
+            runtime.wait(wait, |turn| {
+                faulted = collect(turn, set, held.fd, out);
+                (out.filled > 0 || faulted).then_some(())
+            })
+        });
+        let kernel_has_news = watched[0].revents != 0;
+        match waited {
+            Waited::Ready(()) if !kernel_has_news && !due() => {}
+            Waited::Ready(()) | Waited::Kernel => {
+                faulted |= from_kernel(held, out)?;
+                if out.filled < out.max && !faulted {
+                    // News of the kernel's that were for items of ours.
+                    faulted = collect(&mut runtime.lock(), set, held.fd, out);
+                }
+                if out.filled == 0 && !faulted {
+                    continue;
+                }
+            }
+            Waited::TimedOut => return Ok(0),
+            Waited::Interrupted => return Err(interrupted()),
+        }
+        return if out.filled == 0 && faulted { Err(fail(libc::EFAULT)) } else { Ok(out.filled as isize) };
+    }
+}
+
+/// Whether the kernel's side has waited long enough for a look.
+fn due() -> bool {
+    SINCE_KERNEL.with(|since| {
+        let n = since.get() + 1;
+        since.set(if n >= FAIR { 0 } else { n });
+        n >= FAIR
+    })
+}
+
+/// A signal ends a wait whatever SA_RESTART says.
+fn interrupted() -> Leave {
+    let _ = signals::take_interrupt();
+    fail(libc::EINTR)
+}
+
+struct Collector<'a> {
+    stack: &'a Stack,
+    epfd: c_int,
+    out: &'a mut Out,
+}
+
+impl Report for Collector<'_> {
+    fn readiness(&mut self, file: u32) -> u32 {
+        readiness_of(self.stack, file)
+    }
+
+    fn set_of(&self, file: u32) -> Option<u32> {
+        fdtable::file_at(file).filter(|f| f.kind() == Kind::Epoll).map(|f| f.epoll())
+    }
+
+    fn event(&mut self, event: Event) -> bool {
+        self.out.put(event)
+    }
+
+    fn disarm(&mut self, _: u32, fd: c_int) {
+        let _ = kernel::epoll_ctl(self.epfd, libc::EPOLL_CTL_MOD, fd, 0, 0);
+    }
+}
+
+/// Takes what our list has. True when the application's memory was bad.
+fn collect(turn: &mut Turn<'_>, set: u32, epfd: c_int, out: &mut Out) -> bool {
+    let mut state = state::lock();
+    if state.interests.ready(set) == 0 {
+        return false;
+    }
+    let room = out.room();
+    let mut collector = Collector { stack: turn.stack(), epfd, out };
+    state.interests.collect(set, room, &mut collector).1
+}
+
+/// Takes what the kernel's epoll has. True when the application's memory was bad.
+fn from_kernel(held: &Held, out: &mut Out) -> Result<bool, Leave> {
+    SINCE_KERNEL.with(|since| since.set(0));
+    let mut batch = [epoll_event { events: 0, u64: 0 }; BATCH];
+    while out.room() > 0 {
+        let room = out.room().min(BATCH);
+        let n = kernel::epoll_look(held.fd, &mut batch[..room])?;
+        let mut tagged_seen = false;
+        for event in &batch[..n] {
+            let event = Event { events: event.events, data: event.u64 };
+            if let Some(index) = tagged(event.data) {
+                tagged_seen = true;
+                state::lock().interests.wake_from_kernel(index, event.events);
+            } else if !out.put(event) {
+                return Ok(true);
+            }
+        }
+        // A level-triggered one comes again at once: one look is enough.
+        if n < room || tagged_seen {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a wait on the set would report something of ours now, for those who watch the set itself.
+pub(crate) fn has_news(stack: &Stack, held: &Held) -> bool {
+    let mut nothing = Out { place: Place::from(core::ptr::null::<u8>()), max: 0, filled: 0 };
+    let mut collector = Collector { stack, epfd: held.fd, out: &mut nothing };
+    state::lock().interests.peek(held.file.epoll(), &mut collector)
+}

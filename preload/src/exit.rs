@@ -1,0 +1,55 @@
+//! The sudden end of the process: what was written before still goes out, within a bounded time.
+
+use core::ptr;
+
+use libc::c_int;
+use ringroad::Runtime;
+
+use crate::guard;
+
+/// Gives closed connections their time; `exit` and the return from `main` do so by themselves.
+fn drain() {
+    if let (Some(runtime), Some(_inside)) = (Runtime::current(), guard::enter()) {
+        runtime.exit();
+    }
+}
+
+/// libc's own function of this name, which does not return.
+fn end(name: &core::ffi::CStr, status: c_int) -> ! {
+    // SAFETY: a C string; RTLD_NEXT needs no handle.
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    if !ptr::eq(found, ptr::null_mut()) {
+        // SAFETY: `_exit` and its kin take an int and do not return.
+        let function =
+            unsafe { core::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(c_int) -> !>(found) };
+        // SAFETY: any status is a status.
+        unsafe { function(status) }
+    }
+    loop {
+        // SAFETY: integers only; it does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    }
+}
+
+/// Takes libc's place.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(test, allow(dead_code))]
+pub(crate) unsafe extern "C" fn _exit(status: c_int) -> ! {
+    drain();
+    end(c"_exit", status)
+}
+
+/// Takes libc's place.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(test, allow(dead_code))]
+#[allow(non_snake_case)]
+pub(crate) unsafe extern "C" fn _Exit(status: c_int) -> ! {
+    drain();
+    end(c"_Exit", status)
+}

@@ -1,0 +1,276 @@
+//! getsockopt and setsockopt: by the stack's table of options; what it does not know is the backing socket's.
+
+use core::time::Duration;
+
+use libc::{SOL_SOCKET, c_int, c_void, socklen_t, timeval};
+use ringroad::runtime::{Runtime, Turn};
+use stack::error::SocketError;
+use stack::socket::{Kind as Shape, OptName, TcpInfo, Value};
+use stack::types::SocketId;
+
+use crate::errno::{Errno, Leave, Outcome, check, fail};
+use crate::fdtable::{self, Flag, Held};
+use crate::kernel;
+use crate::reason::Reason;
+use crate::user::Place;
+
+/// SO_RCVTIMEO and SO_SNDTIMEO, in the numbers for the two widths of time.
+const RECV_TIMEOUTS: [c_int; 2] = [20, 66];
+const SEND_TIMEOUTS: [c_int; 2] = [21, 67];
+
+fn index(name: OptName) -> usize {
+    OptName::ALL.iter().position(|n| *n == name).unwrap_or(0)
+}
+
+/// `setsockopt`: on the kernel's socket first, where there is one of its own, so that errors are the kernel's;
+/// then on the stack's.
+pub(crate) fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    len: socklen_t,
+) -> Outcome {
+    let held = fdtable::get(fd).ok_or(Reason::Plain)?;
+    let place = Place::from(value);
+    if level == SOL_SOCKET && (RECV_TIMEOUTS.contains(&name) || SEND_TIMEOUTS.contains(&name)) {
+        return set_timeout(&held, RECV_TIMEOUTS.contains(&name), place, len);
+    }
+    let Some(option) = OptName::from_raw(level, name) else {
+        return Err(if held.socket().is_some() { Reason::Option } else { Reason::Plain }.into());
+    };
+    let shared = held.file.is(Flag::SharedBacking);
+    if !shared {
+        check(kernel::set_option_raw(fd, level, name, value, len) as isize)?;
+        held.file.touch(index(option));
+    }
+    if let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) {
+        let value = read_value(option.kind(), place, len as usize)?;
+        let mut turn = runtime.lock();
+        let now = turn.now();
+        match turn.stack().set_option(now, id, option, value) {
+            Ok(()) => {}
+            // The kernel took it already: what it did is what counts.
+            Err(_) if !shared => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(0)
+}
+
+fn set_timeout(held: &Held, receiving: bool, place: Place, len: socklen_t) -> Outcome {
+    if (len as usize) < size_of::<timeval>() {
+        return Err(fail(libc::EINVAL));
+    }
+    let value: timeval = place.read()?;
+    if !(0..1_000_000).contains(&value.tv_usec) {
+        return Err(fail(libc::EDOM));
+    }
+    let timeout = Duration::new(value.tv_sec.max(0) as u64, value.tv_usec as u32 * 1000);
+    held.file.set_timeout(receiving, u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+    if held.file.is(Flag::SharedBacking) {
+        return Ok(0);
+    }
+    // The kernel's side waits as long, where it is it that waits.
+    Err(Reason::Plain.into())
+}
+
+/// `getsockopt`.
+pub(crate) fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    len: *mut socklen_t,
+) -> Outcome {
+    let held = fdtable::get(fd).ok_or(Reason::Plain)?;
+    let (value, len) = (Place::from(value), Place::from(len));
+    let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else {
+        return Err(Reason::Plain.into());
+    };
+    let receiving = RECV_TIMEOUTS.contains(&name);
+    if level == SOL_SOCKET && (receiving || SEND_TIMEOUTS.contains(&name)) {
+        if !held.file.is(Flag::SharedBacking) {
+            return Err(Reason::Plain.into());
+        }
+        let timeout = Duration::from_nanos(held.file.timeout(receiving));
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(timeout.as_secs() as i64).to_ne_bytes());
+        bytes[8..].copy_from_slice(&i64::from(timeout.subsec_micros()).to_ne_bytes());
+        return write_value(value, len, &bytes);
+    }
+    let Some(option) = OptName::from_raw(level, name) else { return Err(Reason::Option.into()) };
+    let answer = if option == OptName::Error {
+        Value::Int(runtime.lock().stack().take_error(id).map_or(0, SocketError::errno))
+    } else {
+        match runtime.lock().stack().option(id, option) {
+            Ok(answer) => answer,
+            Err(SocketError::NoProtocolOption) => return Err(Reason::Option.into()),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    match answer {
+        Value::Int(int) => write_value(value, len, &int.to_ne_bytes()),
+        Value::Linger(seconds) => {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&i32::from(seconds.is_some()).to_ne_bytes());
+            bytes[4..].copy_from_slice(&i32::from(seconds.unwrap_or(0)).to_ne_bytes());
+            write_value(value, len, &bytes)
+        }
+        Value::Name(name) => write_value(value, len, &name),
+        Value::Info(info) => write_value(value, len, &tcp_info(&info)),
+    }
+}
+
+/// Writes as much of an option as there is room for, and how much that was.
+fn write_value(value: Place, len: Place, bytes: &[u8]) -> Outcome {
+    let room: c_int = len.read()?;
+    let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
+    let n = room.min(bytes.len());
+    value.write_from(&bytes[..n])?;
+    len.write(&(n as u32))?;
+    Ok(0)
+}
+
+fn read_value(shape: Shape, place: Place, len: usize) -> Result<Value, Leave> {
+    let needed = match shape {
+        Shape::Int => 4,
+        Shape::Linger => 8,
+        Shape::Name => 1,
+        Shape::Info => return Err(fail(libc::ENOPROTOOPT)),
+    };
+    if len < needed {
+        return Err(fail(libc::EINVAL));
+    }
+    Ok(match shape {
+        Shape::Linger => linger(place.read()?),
+        Shape::Name => {
+            let mut name = [0; 16];
+            let n = len.min(15);
+            place.read_into(&mut name[..n])?;
+            Value::Name(name)
+        }
+        _ => Value::Int(place.read()?),
+    })
+}
+
+fn linger(raw: libc::linger) -> Value {
+    Value::Linger((raw.l_onoff != 0).then(|| raw.l_linger.clamp(0, i32::from(u16::MAX)) as u16))
+}
+
+/// Sets on the stack's socket what was set on the kernel's.
+pub(crate) fn carry_over(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
+    let now = turn.now();
+    for (at, option) in OptName::ALL.iter().enumerate() {
+        if held.file.touched(at)
+            && let Some(value) = from_kernel(held.fd, *option)
+        {
+            // What the stack does not take was the kernel's to take.
+            let _ = turn.stack().set_option(now, id, *option, value);
+        }
+    }
+}
+
+fn from_kernel(fd: c_int, option: OptName) -> Option<Value> {
+    let (level, name) = option.raw();
+    let mut bytes = [0; 16];
+    let len = kernel::option(fd, level, name, &mut bytes)?;
+    let int = |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    match option.kind() {
+        // The kernel tells these doubled, and whoever sets them doubles.
+        Shape::Int if matches!(option, OptName::SendBuffer | OptName::RecvBuffer) => {
+            Some(Value::Int(int(0) / 2))
+        }
+        Shape::Int => Some(Value::Int(if len == 1 { bytes[0].into() } else { int(0) })),
+        Shape::Linger => Some(linger(libc::linger { l_onoff: int(0), l_linger: int(4) })),
+        Shape::Name => Some(Value::Name(bytes)),
+        Shape::Info => None,
+    }
+}
+
+/// `struct tcp_info` as Linux lays it out, as far as it is told.
+fn tcp_info(info: &TcpInfo) -> [u8; 192] {
+    let mut out = [0; 192];
+    let head = [
+        info.state,
+        0,
+        info.retransmits,
+        info.probes,
+        info.backoff,
+        info.options,
+        info.wscale.0 | info.wscale.1 << 4,
+    ];
+    out[..7].copy_from_slice(&head);
+    let words = [
+        info.rto,
+        info.ato,
+        info.snd_mss,
+        info.rcv_mss,
+        info.unacked,
+        info.sacked,
+        info.lost,
+        info.retrans,
+        0, // fackets, which Linux no longer counts
+        0,
+        0,
+        0,
+        0, // times since the last packets, not kept
+        info.pmtu,
+        info.rcv_ssthresh,
+        info.rtt,
+        info.rttvar,
+        info.snd_ssthresh,
+        info.snd_cwnd,
+        info.advmss,
+        info.reordering,
+        0, // rcv_rtt
+        info.rcv_space,
+        info.total_retrans,
+    ];
+    for (word, place) in words.iter().zip(out[8..].chunks_exact_mut(4)) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    // pacing_rate and max_pacing_rate at 104 and 112.
+    out[120..128].copy_from_slice(&info.bytes_acked.to_ne_bytes());
+    out[128..136].copy_from_slice(&info.bytes_received.to_ne_bytes());
+    out[136..140].copy_from_slice(&info.segs_out.to_ne_bytes());
+    out[140..144].copy_from_slice(&info.segs_in.to_ne_bytes());
+    out[144..148].copy_from_slice(&info.notsent_bytes.to_ne_bytes());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tcp_info_is_laid_out_as_in_linux() {
+        let info = TcpInfo {
+            state: 1,
+            wscale: (7, 9),
+            rto: 1,
+            total_retrans: 24,
+            bytes_acked: 5,
+            segs_in: 6,
+            notsent_bytes: 8,
+            ..TcpInfo::default()
+        };
+        let bytes = tcp_info(&info);
+        let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!((bytes[0], bytes[6]), (1, 0x97));
+        assert_eq!(word(core::mem::offset_of!(libc::tcp_info, tcpi_rto)), 1);
+        assert_eq!(word(core::mem::offset_of!(libc::tcp_info, tcpi_total_retrans)), 24);
+        assert_eq!(word(120), 5);
+        assert_eq!((word(140), word(144)), (6, 8));
+    }
+
+    #[test]
+    fn the_kernels_value_of_an_option_is_understood() {
+        let fd = kernel::socket(libc::AF_INET, libc::SOCK_STREAM, 0).unwrap();
+        assert_eq!(from_kernel(fd, OptName::NoDelay), Some(Value::Int(0)));
+        assert_eq!(from_kernel(fd, OptName::Linger), Some(Value::Linger(None)));
+        assert_eq!(from_kernel(fd, OptName::KeepIdle), Some(Value::Int(7200)));
+        assert!(OptName::ALL.len() <= 64, "one bit an option in a file's word");
+        kernel::close(fd).unwrap();
+    }
+}
