@@ -131,8 +131,8 @@ fn settle_receiving(rings: &mut Rings, mut look: impl FnMut(&mut Rings) -> u32) 
     false
 }
 
-/// Frames that each fill ring keeps and frames that stay out of them, for `queues` queues on a pool of
-/// `frames`: at most half of all frames wait to be received into.
+/// Frames that each queue may hold to receive into and frames that stay out of their hands, for `queues` queues
+/// on a pool of `frames`: at most half of all frames are with the queues.
 pub(crate) fn shares(frames: u32, queues: u32) -> (u32, usize) {
     (frames / 2 / queues.max(1), frames as usize / 16)
 }

@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     checksum: RxChecksum,
     frames: u32,
     frame_shift: u32,
-    /// Frames to keep in each fill ring.
+    /// Frames that each queue may hold to receive into, those that wait to be read included.
     fill_target: u32,
     /// Frames that stay out of the fill rings, for sending.
     reserve: usize,
@@ -183,7 +183,8 @@ impl XskNic {
         Ok(sum)
     }
 
-    /// Says how many frames each fill ring may keep and how many are to be left for sending, and fills them.
+    /// Says how many frames each queue may hold to receive into and how many are to be left for sending, and
+    /// fills the rings.
     pub(crate) fn start(&mut self, pool: &mut Pool, fill_target: u32, reserve: usize) {
         self.shared.reserve = reserve;
         for queue in &mut self.queues {
@@ -366,8 +367,11 @@ impl Queue {
     }
 
     fn refill(&mut self, shared: &mut Shared, pool: &mut Pool) {
-        let fill = &mut self.socket.rings.fill;
-        let wanted = shared.fill_target.saturating_sub(fill.refresh());
+        let rings = &mut self.socket.rings;
+        // Frames that wait to be read are the NIC's too: a backlog must not draw further frames after it.
+        let held = rings.fill.refresh() + rings.rx.available();
+        let fill = &mut rings.fill;
+        let wanted = shared.fill_target.saturating_sub(held);
         for _ in 0..wanted {
             let frame = if pool.available() > shared.reserve { pool.to_nic() } else { None };
             let Some(frame) = frame else {

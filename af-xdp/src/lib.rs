@@ -36,7 +36,12 @@
 //! ([`nic::HEADROOM`] sees to it): the checksum request for the kernel goes there.
 //!
 //! Frames longer than a chunk, which only a kernel on this host makes (TSO), are cut into segments again, so a
-//! stack sees frames of one chunk at most; they may be longer than the MTU.
+//! stack sees frames of one chunk at most; they may be longer than the MTU. On veth that happens in generic
+//! mode alone: a native program, multi-buffer or not, makes the driver turn segmentation offload off at the
+//! peer. UDP superframes (UDP_SEGMENT) do not say where to cut; they are dropped and counted (`rx_uncut`).
+//!
+//! While the interface is down, `kick` leaves frames in the ring, says `Quiet` and counts (`kicks_down`); the
+//! first kick after it is up again sends them.
 
 #[cfg(not(loom))]
 mod adopt;
