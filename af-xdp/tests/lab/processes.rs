@@ -9,11 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use nic::{Arena, Nic, Pool, TxChecksum};
-use ringroad_af_xdp::{Options, Port, PortParts};
+use ringroad_af_xdp::{Options, Port, PortParts, TakeOver};
 
 use crate::net::{
-    FAR, Lab, NEAR, Open, UDP, become_nobody, die_with_parent, inherited_file, keep_open, run, turn_round,
-    within_deadline,
+    FAR, Lab, NEAR, Open, UDP, become_nobody, close_all, die_with_parent, inherited_file, keep_open, run,
+    turn_round, udp_frame, within_deadline,
 };
 
 const FRAMES: u32 = 512;
@@ -258,6 +258,51 @@ impl Drop for Raise<'_> {
 }
 
 #[test]
+fn what_a_predecessor_left_half_done_is_settled() {
+    let lab = Lab::new(1);
+    let mut pool = Pool::new(Arena::new(128, 2048).unwrap());
+    let file = pool.arena().file().0.try_clone_to_owned().unwrap();
+    let port = lab.near(|| Port::open(&mut pool, &["near"], &Options::default())).unwrap();
+    let parts = port.inheritable(850).unwrap();
+    let mut first = Open::adopt(port, pool);
+    let fresh = TakeOver { dropped: 0, sent: 0, receiving: 0, sending: 0, exact: true };
+    assert_eq!(first.found, fresh);
+    first.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
+    let (near, to) = lab.ends(5000, 7000);
+    let far = lab.far(|| UdpSocket::bind((FAR, 7000)).unwrap());
+    // Two sent and not booked, five queued and never shown to the kernel, three received and never read.
+    for text in [b"one", b"two"] {
+        first.send(&udp_frame(near, to, text, true), TxChecksum::Complete);
+    }
+    first.road.nic.kick(&mut first.pool);
+    for _ in 0..5 {
+        first.send(&udp_frame(near, to, b"never sent", true), TxChecksum::Complete);
+    }
+    for _ in 0..3 {
+        far.send_to(b"never read", (NEAR, 5000)).unwrap();
+    }
+    within_deadline("three frames", || first.road.steering.counters().unwrap().port == 3);
+    drop(first);
+    let pool = Pool::new(Arena::from_file(file.into(), 0, 128, 2048).unwrap());
+    let mut second = Open::adopt(Port::from_parts(&parts).unwrap(), pool);
+    // Completions may have been booked by the last kick already.
+    let sent = second.found.sent;
+    assert!(sent <= 2);
+    assert_eq!(second.found, TakeOver { dropped: 3, receiving: 64 - 3, sent, ..fresh });
+    second.assert_whole();
+    assert_eq!(second.pool.census().nic, 64);
+    far.send_to(b"after", (NEAR, 5000)).unwrap();
+    assert_eq!(second.next()[42..], *b"after");
+    second.send(&udp_frame(near, to, b"three", true), TxChecksum::Complete);
+    second.flush();
+    let mut buffer = [0; 16];
+    let heard: Vec<usize> = (0..3).map(|_| far.recv(&mut buffer).unwrap()).collect();
+    assert_eq!(heard, [3, 3, 5], "one, two, three");
+    second.assert_whole();
+    close_all(&parts);
+}
+
+#[test]
 fn without_privilege_the_missing_capability_is_named() {
     let lab = Lab::new(1);
     let mut process = Process::start(&lab, "unprivileged");
@@ -285,5 +330,5 @@ fn descriptors_that_are_closed_or_something_else_are_refused() {
     let mut other = Pool::new(Arena::new(128, 2048).unwrap());
     let error = Port::from_parts(&parts).unwrap().adopt(&mut other).unwrap_err();
     assert!(error.to_string().contains("not over the arena"), "{error}");
-    crate::net::close_all(&parts);
+    close_all(&parts);
 }
