@@ -307,3 +307,82 @@ fn the_first_datagram_waits_for_the_neighbour() {
     assert_eq!(net.a().stats().tx_parked_dropped, 1);
     net.assert_whole();
 }
+
+/// The ICMP error of type 3, code 4 that a router would send about `frame`, as a frame to host 0.
+fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
+    let mut message = vec![3, 4, 0, 0, 0, 0];
+    message.extend(mtu.to_be_bytes());
+    message.extend(&frame[14..42]);
+    let sum = ringroad_stack::wire::checksum::sum(&message);
+    message[2..4].copy_from_slice(&(!sum).to_be_bytes());
+    let header = ringroad_stack::wire::ipv4::Emit {
+        tos: 0,
+        ttl: 60,
+        protocol: 1,
+        source: [192, 0, 2, 9].into(),
+        destination: [10, 0, 0, 1].into(),
+        payload: message.len() as u16,
+    };
+    let mut error = ringroad_stack::wire::ethernet::header(common::mac(1), common::mac(2), 0x0800).to_vec();
+    error.extend(header.bytes());
+    error.extend(message);
+    error
+}
+
+#[test]
+fn a_narrow_path_is_learnt_from_the_router() {
+    let mut net = Net::ideal();
+    let a = udp(&mut net, 0, 1000);
+    let now = net.now;
+    net.a().connect(now, a, address(1, 53)).unwrap();
+    net.hosts[0].capture = true;
+    assert_eq!(send_to(&mut net, 0, a, None, &[0; 1400]), Ok(1400));
+    net.pump();
+    let error = too_big(&net.hosts[0].sent[0].clone(), 1300);
+    net.hosts[0].receive(now, &error);
+    assert_eq!(net.a().take_error(a), Some(SocketError::MessageSize));
+    assert_eq!(send_to(&mut net, 0, a, None, &[0; 1273]), Err(SocketError::MessageSize));
+    assert_eq!(send_to(&mut net, 0, a, None, &[0; 1272]), Ok(1272));
+}
+
+#[test]
+fn a_stream_sends_shorter_segments_on_a_narrow_path() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    net.hosts[0].capture = true;
+    let data = common::pattern(20_000, 5);
+    assert_eq!(net.send(0, client, &data), Ok(20_000));
+    // The first flight meets a router that cannot pass it on.
+    let flight = net.hosts[0].drain();
+    assert!(flight.iter().all(|f| f.len() == 1514));
+    let (now, error) = (net.now, too_big(&flight[0], 1000));
+    net.hosts[0].receive(now, &error);
+    net.hosts[0].sent.clear();
+    let mut got = Vec::new();
+    assert!(net.run_until(std::time::Duration::from_secs(60), |net| {
+        while let Ok(bytes) = net.recv(1, server, 65_536) {
+            got.extend(bytes);
+        }
+        got.len() == data.len()
+    }));
+    assert!(got == data);
+    assert!(net.hosts[0].sent.iter().all(|f| f.len() <= 1014), "a packet of more than 1000 bytes was sent");
+    assert_eq!(net.a().stats().icmp_errors_in, 1);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let run = || {
+        let mut net = Net::new(common::Link::bad(), 42);
+        (net.hosts[0].capture, net.hosts[1].capture) = (true, true);
+        let (client, server, _) = net.connected();
+        net.transfer(0, client, server, &common::pattern(50_000, 1), std::time::Duration::from_secs(600));
+        net.close(0, client);
+        net.close(1, server);
+        net.run_ms(5000);
+        [std::mem::take(&mut net.hosts[0].sent), std::mem::take(&mut net.hosts[1].sent)]
+    };
+    let (first, second) = (run(), run());
+    assert!(first == second);
+    assert!(first[0].len() > 40);
+}

@@ -1,6 +1,6 @@
 //! ICMP errors in: what they quote is checked before anything is believed (RFC 1122 §3.2.2, RFC 5927).
 
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddrV4};
 
 use super::Stack;
 use super::entry::{Body, Holder};
@@ -10,7 +10,7 @@ use crate::ip::input::Reason;
 use crate::seq::Seq;
 use crate::tcp::input::{self, PathError};
 use crate::time::Instant;
-use crate::types::{FlowKey, Protocol};
+use crate::types::{FlowKey, Protocol, SocketId};
 use crate::wire::icmp::{self, Error};
 use crate::wire::{be16, be32, checksum, ipv4};
 
@@ -55,7 +55,7 @@ impl Stack {
     fn icmp_for_stream(
         &mut self,
         now: Instant,
-        id: crate::types::SocketId,
+        id: SocketId,
         error: Error,
         quoted: &Quoted,
         bytes: usize,
@@ -79,7 +79,7 @@ impl Stack {
     fn icmp_for_datagram(
         &mut self,
         now: Instant,
-        id: crate::types::SocketId,
+        id: SocketId,
         error: Error,
         quoted: &Quoted,
         bytes: usize,
@@ -90,7 +90,12 @@ impl Stack {
         }
         let error = match error {
             Error::Hard(error) => error,
-            Error::TooBig(_) => SocketError::MessageSize,
+            Error::TooBig(mtu) => {
+                if let IpAddr::V4(peer) = quoted.key.remote.ip() {
+                    self.path_mtus.learn(peer, mtu, now);
+                }
+                SocketError::MessageSize
+            }
             Error::Soft(_) => return true,
         };
         let Some(entry) = self.table.get_mut(id) else { return false };

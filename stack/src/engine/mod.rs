@@ -13,6 +13,7 @@ mod entry;
 mod icmp;
 mod options;
 mod parking;
+mod path_mtu;
 mod rx;
 mod settle;
 mod steering;
@@ -45,6 +46,7 @@ use crate::wheel::Wheel;
 use self::core::Core;
 pub use egress::TxQueue;
 use entry::{Entry, Holder};
+use path_mtu::PathMtus;
 use steering::Steering;
 use time_wait::TimeWaits;
 
@@ -67,6 +69,7 @@ pub struct Stack {
     steering: Steering,
     datagrams: DatagramTable,
     udp_flows: FlowCache,
+    path_mtus: PathMtus,
     wakes: VecDeque<SocketId>,
     /// Connections to push when the burst has ended.
     dirty: Vec<SocketId>,
@@ -90,6 +93,7 @@ impl Stack {
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
             udp_flows: FlowCache::new(key.derive(2), config.max_udp_flows),
+            path_mtus: PathMtus::default(),
             wakes: VecDeque::with_capacity(256),
             dirty: Vec::with_capacity(256),
             starved: VecDeque::new(),
@@ -176,8 +180,7 @@ impl Stack {
             }
         }
         while let Some(record) = self.time_waits.expire(now) {
-            self.flows.remove(&record.flow.key);
-            self.unsteer_flow(record.steered, record.flow.key);
+            self.forget_time_wait(&record);
         }
         self.core.out.expire(&mut self.core.pool, now);
     }

@@ -70,7 +70,7 @@ impl Stack {
                 Body::Connection(connection) => {
                     Ok(Value::Int(i32::from(self.core.out.mtu(&mut connection.tcb.flow))))
                 }
-                _ => self.datagram_mtu(id),
+                _ => self.link_mtu(id),
             },
             OptName::Info => Ok(Value::Info(info(entry).map_or_else(TcpInfo::default, |i| tcp_info(&i)))),
             OptName::MaxSeg => Ok(Value::Int(match info(entry) {
@@ -86,7 +86,7 @@ impl Stack {
         }
     }
 
-    fn datagram_mtu(&mut self, id: SocketId) -> Result<Value> {
+    fn link_mtu(&mut self, id: SocketId) -> Result<Value> {
         let entry = self.owned(id)?;
         let Body::Datagram(datagram) = &entry.body else { return Err(SocketError::NotConnected) };
         let remote = datagram.remote.ok_or(SocketError::NotConnected)?;

@@ -87,7 +87,8 @@ impl Stack {
 
     /// The burst is over: what waited for its end is sent.
     pub(super) fn push_dirty(&mut self, now: Instant) {
-        while let Some(id) = self.dirty.pop() {
+        for at in 0..self.dirty.len() {
+            let id = self.dirty[at];
             let Some(entry) = self.table.get_mut(id) else { continue };
             entry.dirty = false;
             if let Some(connection) = entry.connection_mut() {
@@ -95,6 +96,7 @@ impl Stack {
                 self.settle(id);
             }
         }
+        self.dirty.clear();
     }
 
     /// Queues a wake-up, once.

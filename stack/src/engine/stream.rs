@@ -107,5 +107,8 @@ impl Stack {
             }
             self.remove(id);
         }
+        while let Some(record) = self.time_waits.expire(Instant::NEVER) {
+            self.forget_time_wait(&record);
+        }
     }
 }

@@ -6,6 +6,7 @@ use nic::Pkt;
 
 use super::entry::{Body, Connection, Entry, Holder, Stage};
 use super::rx::Inbound;
+use super::time_wait::Record;
 use super::{STRAY_ANSWERS, Stack};
 use crate::ip::Flow;
 use crate::ip::input::{Reason, is_intact};
@@ -123,9 +124,14 @@ impl Stack {
     /// Forgets a connection in TIME-WAIT; its tuple is free.
     pub(super) fn end_time_wait(&mut self, id: SocketId) {
         if let Some(record) = self.time_waits.remove(id) {
-            self.flows.remove(&record.flow.key);
-            self.unsteer_flow(record.steered, record.flow.key);
+            self.forget_time_wait(&record);
         }
+    }
+
+    /// A record is out of its table: its tuple leads nowhere now.
+    pub(super) fn forget_time_wait(&mut self, record: &Record) {
+        self.flows.remove(&record.flow.key);
+        self.unsteer_flow(record.steered, record.flow.key);
     }
 
     fn segment_for_nobody(&mut self, now: Instant, incoming: Incoming) {

@@ -124,7 +124,7 @@ impl Stack {
             return Err(SocketError::MessageSize);
         }
         let key = self.datagram_flow(id, remote)?;
-        let pkt = self.fill_datagram(id, &key, len, source)?;
+        let pkt = self.fill_datagram(now, id, &key, len, source)?;
         self.send_datagram(now, id, key, pkt)?;
         self.core.stats.udp_out += 1;
         Ok(len)
@@ -158,12 +158,13 @@ impl Stack {
     /// A frame with the application's bytes, if it would fit the path.
     fn fill_datagram(
         &mut self,
+        now: Instant,
         id: SocketId,
         key: &FlowKey,
         len: usize,
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<Pkt> {
-        let mtu = usize::from(self.core.out.mtu(&mut Flow::new(*key, Direction::Out)));
+        let mtu = usize::from(self.datagram_mtu(now, key));
         if ipv4::HEADER + udp::HEADER + len > mtu || len > self.core.pool.payload_capacity() {
             return Err(SocketError::MessageSize);
         }
@@ -180,6 +181,18 @@ impl Stack {
         };
         self.core.pool.free(pkt);
         Err(error)
+    }
+
+    /// The longest IP packet to a flow's peer, in bytes.
+    pub(super) fn datagram_mtu(&mut self, now: Instant, key: &FlowKey) -> u16 {
+        let link = match self.udp_flows.get(now, key) {
+            Some(flow) => self.core.out.mtu(flow),
+            None => self.core.out.mtu(&mut Flow::new(*key, Direction::Out)),
+        };
+        match key.remote.ip() {
+            IpAddr::V4(peer) => self.path_mtus.limit(peer, link, now),
+            IpAddr::V6(_) => link,
+        }
     }
 
     fn send_datagram(&mut self, now: Instant, id: SocketId, key: FlowKey, pkt: Pkt) -> Result<()> {
