@@ -144,7 +144,7 @@ fn line(ranges: impl Iterator<Item = (PortRange, u32)>) -> Steps<u16> {
     Steps::new(&cuts)
 }
 
-/// Things to be looked at in order, until what was found comes before the first rule of the next.
+/// Something to be looked at, unless what was found comes before its first rule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     /// The first rule that can be found there.
@@ -153,46 +153,14 @@ pub(super) struct Link {
     pub(super) at: u32,
 }
 
-/// Chains of ancestors: for each of a nest of blocks, what is to be looked at for a number in it.
-#[derive(Debug)]
-pub(super) struct Chains {
-    links: Vec<Link>,
-    /// Of each block: where in `links` its chain ends; it begins where the one before ends.
-    ends: Vec<u32>,
-}
-
-impl Chains {
-    /// `parents` as [`nest`] returns them; `first` is the first rule of each block. Only `wanted` blocks get a
-    /// chain, the others an empty one.
-    pub(super) fn new(parents: &[u32], first: impl Fn(u32) -> u32, wanted: impl Fn(u32) -> bool) -> Self {
-        let (mut links, mut ends): (Vec<Link>, _) = (Vec::new(), Vec::with_capacity(parents.len()));
-        for block in 0..parents.len() as u32 {
-            let begin = links.len();
-            let mut at = if wanted(block) { block } else { NONE };
-            while at != NONE {
-                links.push(Link { first: first(at), at });
-                at = parents[at as usize];
-            }
-            links[begin..].sort_unstable_by_key(|link| link.first);
-            ends.push(links.len() as u32);
-        }
-        Self { links, ends }
-    }
-
-    /// What is to be looked at for a number whose innermost block is `block`.
-    #[inline]
-    pub(super) fn of(&self, block: u32) -> &[Link] {
-        let block = block as usize;
-        let begin = if block == 0 { 0 } else { self.ends[block - 1] };
-        &self.links[begin as usize..self.ends[block] as usize]
-    }
-}
-
 /// Blocks of local ports with a step function of the remote port each.
 #[derive(Debug)]
 pub(super) struct Layers {
+    /// Local port → the innermost block that holds it.
     inner: Steps<u16>,
-    chains: Chains,
+    /// Of each block: itself and what it lies in, in the order of their first rules, up to where the next begins.
+    links: Vec<Link>,
+    starts: Vec<u32>,
     lines: Vec<Steps<u16>>,
 }
 
@@ -208,7 +176,16 @@ impl Layers {
         let (inner, parents) = nest::<u16>(&names);
         let firsts: Vec<u32> = blocks.values().map(|ranges| ranges[0].1).collect();
         let lines = blocks.into_values().map(|ranges| line(ranges.into_iter())).collect();
-        Self { inner, chains: Chains::new(&parents, |block| firsts[block as usize], |_| true), lines }
+        let (mut links, mut starts) = (Vec::new(), vec![0]);
+        for block in 0..parents.len() as u32 {
+            let start = links.len();
+            let up = |&at: &u32| Some(parents[at as usize]).filter(|&parent| parent != NONE);
+            let chain = core::iter::successors(Some(block), up);
+            links.extend(chain.map(|at| Link { first: firsts[at as usize], at }));
+            links[start..].sort_unstable_by_key(|link: &Link| link.first);
+            starts.push(links.len() as u32);
+        }
+        Self { inner, links, starts, lines }
     }
 
     fn find(&self, local: u16, remote: u16) -> u32 {
@@ -216,8 +193,9 @@ impl Layers {
         if block == NONE {
             return NONE;
         }
+        let (start, end) = (self.starts[block as usize], self.starts[block as usize + 1]);
         let mut best = NONE;
-        for link in self.chains.of(block) {
+        for link in &self.links[start as usize..end as usize] {
             if link.first >= best {
                 break;
             }

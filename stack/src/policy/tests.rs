@@ -260,7 +260,7 @@ fn on_edges(spec: &TableSpec, picks: &[u16]) -> Vec<(FlowKey, Direction)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn equals_the_linear_judge_on_few_rules(

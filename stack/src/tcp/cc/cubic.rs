@@ -185,7 +185,8 @@ impl CongestionControl for Cubic {
     }
 
     fn on_timeout(&mut self) {
-        if self.phase != Phase::Loss {
+        // A recovery that fails was reduced for already; Linux's tcp_enter_loss does not do it twice either.
+        if self.phase == Phase::Open {
             self.reduce();
         }
         self.window = f64::from(self.mss);
@@ -365,6 +366,17 @@ mod tests {
         assert_eq!(cc.cwnd(), 70_000);
         cc.on_ack(1_000, RTT, at(700), false);
         assert_eq!((cc.epoch.unwrap().k, cc.epoch.unwrap().w_max), (0.0, 70_000.0));
+    }
+
+    #[test]
+    fn a_recovery_that_times_out_is_one_reduction() {
+        let mut cc = Cubic::new(MSS);
+        cc.on_ack(90_000, RTT, at(0), false);
+        cc.on_congestion();
+        cc.on_timeout();
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (1_000, 70_000));
+        cc.undo();
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (100_000, NO_THRESHOLD));
     }
 
     #[test]

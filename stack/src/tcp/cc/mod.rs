@@ -37,8 +37,8 @@ pub trait CongestionControl {
     /// All that was in flight when the recovery began is acknowledged.
     fn on_recovery_exit(&mut self);
 
-    /// The retransmission timer expired: one segment, then slow start. Called again before
-    /// [`on_recovery_exit`](Self::on_recovery_exit), it leaves `ssthresh` alone (RFC 5681 §3.1).
+    /// The retransmission timer expired: one segment, then slow start. In a recovery, and when called again
+    /// before [`on_recovery_exit`](Self::on_recovery_exit), it leaves `ssthresh` alone (RFC 5681 §3.1).
     fn on_timeout(&mut self);
 
     /// The last reduction turned out to be spurious (D-SACK, Eifel): as if it had never been.
