@@ -116,9 +116,9 @@ fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     }
     env.stats.tcp_window_probes += 1;
     probe(tcb, env);
-    let probes = tcb.counts.probes.saturating_add(1);
-    tcb.counts.probes = probes;
-    let wait = tcb.rto.rto().saturating_mul(1 << probes.min(16));
+    tcb.counts.probes = tcb.counts.probes.saturating_add(1);
+    tcb.counts.probes_in_all = tcb.counts.probes_in_all.saturating_add(1);
+    let wait = tcb.rto.rto().saturating_mul(1 << tcb.counts.probes_in_all.min(16));
     tcb.timers.persist = env.now + wait.min(env.config.rto_max);
 }
 

@@ -37,6 +37,9 @@ pub(super) enum Attempt {
 /// do this themselves; call it after options changed, when a neighbour was resolved, and at the end of a
 /// [`burst`](Env::burst).
 pub fn push<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if tcb.options.keepalive && tcb.timers.keepalive == Instant::NEVER && tcb.state.is_synchronized() {
+        tcb.timers.keepalive = tcb.rcv.heard_at + tcb.options.keepalive_idle;
+    }
     data(tcb, env, false);
     acknowledge(tcb, env);
 }
@@ -272,7 +275,7 @@ fn restart_after_idle<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
 /// §3.8.6.1).
 fn probe_later<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     if tcb.snd.outstanding() == 0 && tcb.timers.persist == Instant::NEVER {
-        tcb.counts.probes = 0;
+        (tcb.counts.probes, tcb.counts.probes_in_all) = (0, 0);
         tcb.timers.persist = env.now + tcb.rto.rto();
     }
 }

@@ -75,21 +75,25 @@ impl Rcv {
     /// telling (RFC 9293 §3.8.6.2.2), and gives the window field for a header.
     #[inline]
     pub(super) fn offer(&mut self, room: u32, buffer: u32, flags: Flags) -> u16 {
-        let edge = self.nxt + room;
+        let edge = self.nxt + self.tellable(room);
         if edge.since(self.edge) >= self.step(buffer) {
             self.edge = edge;
         }
-        // The window in a SYN is never scaled (RFC 7323 §2.2).
+        // The window in a SYN is never scaled (RFC 7323 §2.2). What it cannot tell, the next ACK does.
         let shift = if flags.has(Flags::SYN) { 0 } else { self.shift };
-        let field = (self.wnd() >> shift).min(u32::from(u16::MAX));
-        field as u16
+        (self.wnd() >> shift).min(u32::from(u16::MAX)) as u16
     }
 
     /// Whether the peer should be told of the room that reading has made: when it is worth a segment, and
     /// doubles what the peer may still send. (It hears of the rest with the next ACK.)
     pub(super) fn update_is_due(&self, room: u32, buffer: u32) -> bool {
-        let gain = (self.nxt + room).since(self.edge);
+        let gain = (self.nxt + self.tellable(room)).since(self.edge);
         gain >= self.step(buffer).max(self.wnd())
+    }
+
+    /// As much of `room` as the window field can express.
+    fn tellable(&self, room: u32) -> u32 {
+        room.min(u32::from(u16::MAX) << self.shift)
     }
 
     fn step(&self, buffer: u32) -> u32 {
@@ -179,6 +183,14 @@ mod tests {
         r.shift = 3;
         assert_eq!(r.offer(300_000, 300_000, Flags::SYN), 65535);
         assert_eq!(r.offer(300_000, 300_000, Flags::ACK), 37_500);
+    }
+
+    #[test]
+    fn without_scaling_no_more_is_promised_than_can_be_told() {
+        let mut r = rcv(0);
+        assert_eq!(r.offer(300_000, 300_000, Flags::ACK), 65535);
+        assert_eq!(r.wnd(), 65535);
+        assert!(!r.update_is_due(300_000, 300_000));
     }
 
     #[test]

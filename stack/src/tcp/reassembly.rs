@@ -199,3 +199,70 @@ impl Reassembly {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nic::Arena;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BASE: u32 = u32::MAX - 300;
+
+    fn octet(n: u32) -> u8 {
+        (n ^ (n >> 8)) as u8
+    }
+
+    fn pkt(pool: &mut Pool, from: u32, len: u32) -> Pkt {
+        let mut pkt = pool.alloc().unwrap();
+        let _ = pool.append_with(&mut pkt, len as usize, |room| {
+            room.iter_mut().enumerate().for_each(|(n, byte)| *byte = octet(from + n as u32));
+            Ok::<_, ()>(room.len())
+        });
+        pkt
+    }
+
+    proptest! {
+        /// Whatever arrives in whatever order: what comes out is what a bitmap says, with the right bytes, and
+        /// the blocks are true.
+        #[test]
+        fn it_is_a_bitmap(ranges in prop::collection::vec((1..700u32, 1..120u32), 1..60)) {
+            let mut pool = Pool::new(Arena::new(128, 2048).unwrap());
+            let mut segs = SegTable::new(128);
+            let mut r = Reassembly::default();
+            let mut have = vec![false; 1000];
+            for &(from, len) in &ranges {
+                let k = pkt(&mut pool, from, len);
+                r.insert(&mut segs, &mut pool, k, Seq(BASE) + from);
+                have[from as usize..(from + len) as usize].fill(true);
+                let first = r.report();
+                let has = |b: &SackBlock| (b.left - Seq(BASE)..b.right - Seq(BASE)).all(|n| have[n as usize]);
+                prop_assert!(first.as_slice().iter().all(has), "{:?}", first);
+                // RFC 2018 §4: the first block (behind a duplicate's) holds the segment that just came.
+                let holds = |b: &SackBlock| {
+                    b.left.at_or_before(Seq(BASE) + from) && b.right.at_or_after(Seq(BASE) + from + len)
+                };
+                prop_assert!(first.as_slice().iter().take(2).any(holds), "{:?} {} {}", first, from, len);
+            }
+            let mut nxt = 0;
+            while nxt < 1000 {
+                let got = r.take(&mut segs, &mut pool, Seq(BASE) + nxt);
+                prop_assert_eq!(got.is_some(), have[nxt as usize], "at {}", nxt);
+                match got {
+                    None => nxt += 1,
+                    Some(k) => {
+                        for &byte in pool.bytes(&k) {
+                            prop_assert!(have[nxt as usize]);
+                            prop_assert_eq!(byte, octet(nxt));
+                            nxt += 1;
+                        }
+                        pool.free(k);
+                    }
+                }
+                r.moved(Seq(BASE) + nxt);
+            }
+            prop_assert!(r.is_empty());
+            prop_assert_eq!(pool.available(), 128);
+        }
+    }
+}

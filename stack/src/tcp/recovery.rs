@@ -39,6 +39,17 @@ struct Prr {
     cwnd: u32,
 }
 
+/// What an ACK means to the rate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ack {
+    /// Octets that arrived.
+    pub(super) delivered: u32,
+    /// Octets that are left in flight.
+    pub(super) pipe: u32,
+    /// Octets that must be let through: the first retransmission, and that of the next hole.
+    pub(super) floor: u32,
+}
+
 impl Default for Recovery {
     fn default() -> Self {
         Self { phase: Phase::Open, point: None, dup_acks: 0, unseen: 0, prr: Prr::default() }
@@ -108,9 +119,10 @@ impl Recovery {
         self.unseen = 0;
     }
 
-    /// An ACK during a fast recovery delivered `delivered` octets and left `pipe` in flight: how many may be.
-    pub(super) fn on_delivered(&mut self, delivered: u32, pipe: u32, ssthresh: u32, mss: u32) {
+    /// How much may be in flight after an ACK during a fast recovery.
+    pub(super) fn on_delivered(&mut self, ack: Ack, ssthresh: u32, mss: u32) {
         let prr = &mut self.prr;
+        let Ack { delivered, pipe, floor } = ack;
         prr.delivered = prr.delivered.saturating_add(delivered);
         let send = if pipe > ssthresh {
             // Proportional rate reduction: sends are to deliveries as ssthresh to the flight.
@@ -122,9 +134,7 @@ impl Recovery {
             let limit = prr.delivered.saturating_sub(prr.out).max(delivered) + mss;
             limit.min(ssthresh - pipe)
         };
-        // The first retransmission is never held back.
-        let send = if prr.out == 0 { send.max(mss) } else { send };
-        prr.cwnd = pipe + send;
+        prr.cwnd = pipe + send.max(floor);
     }
 
     /// `len` octets were sent during a fast recovery.
@@ -181,7 +191,8 @@ mod tests {
         let mut sent = 0;
         for ack in 0..19 {
             pipe -= if ack == 0 { 0 } else { 1000 };
-            r.on_delivered(1000, pipe, 10_000, 1000);
+            let floor = if ack == 0 { 1000 } else { 0 };
+            r.on_delivered(Ack { delivered: 1000, pipe, floor }, 10_000, 1000);
             while pipe + 1000 <= r.cwnd(0) {
                 pipe += 1000;
                 sent += 1;
@@ -197,7 +208,7 @@ mod tests {
     fn the_first_retransmission_is_never_held_back() {
         let mut r = Recovery::default();
         r.enter(Seq(4000), 4000);
-        r.on_delivered(1000, 3000, 1000, 1000);
+        r.on_delivered(Ack { delivered: 1000, pipe: 3000, floor: 1000 }, 1000, 1000);
         assert_eq!(r.cwnd(0), 4000);
     }
 }

@@ -436,3 +436,199 @@ pub(super) fn copy(pool: &mut Pool, from: &Pkt, skip: usize, to: &mut Pkt) -> us
     }
     done.saturating_sub(skip)
 }
+
+#[cfg(test)]
+mod tests {
+    use nic::Arena;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FIRST: Seq = Seq(u32::MAX - 2000);
+    const LEN: u32 = 100;
+
+    /// The same in the plainest form: a list that is walked each time.
+    #[derive(Clone, Copy, Debug, Default, PartialEq)]
+    struct Plain {
+        sacked: bool,
+        lost: bool,
+        resent: bool,
+    }
+
+    struct Model {
+        una: u32,
+        segments: Vec<Plain>,
+    }
+
+    impl Model {
+        fn range(&self) -> core::ops::Range<usize> {
+            (self.una / LEN) as usize..self.segments.len()
+        }
+
+        fn octets(&self, which: impl Fn(&Plain) -> bool) -> u32 {
+            self.range().filter(|&n| which(&self.segments[n])).count() as u32 * LEN
+        }
+
+        fn pipe(&self) -> u32 {
+            self.octets(|p| !p.sacked && (!p.lost || p.resent))
+        }
+
+        fn judge(&mut self) {
+            for n in self.range() {
+                let above = self.segments[n + 1..].iter().filter(|p| p.sacked).count();
+                let p = &mut self.segments[n];
+                p.lost |= !p.sacked && above >= 3;
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Send,
+        Ack(u32),
+        Sack(Vec<(u32, u32)>),
+        Resend,
+        TimeOut,
+        LoseHead,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            6 => Just(Event::Send),
+            3 => (0..8u32).prop_map(Event::Ack),
+            6 => prop::collection::vec((0..40u32, 1..10u32), 1..5).prop_map(Event::Sack),
+            4 => Just(Event::Resend),
+            1 => Just(Event::TimeOut),
+            1 => Just(Event::LoseHead),
+        ]
+    }
+
+    struct Bench {
+        pool: Pool,
+        segs: SegTable,
+        sent: Sent,
+        model: Model,
+    }
+
+    impl Bench {
+        fn send(&mut self) {
+            let Some(mut pkt) = self.pool.alloc() else { return };
+            let _ = self.pool.append_with(&mut pkt, LEN as usize, |room| Ok::<_, ()>(room.len()));
+            self.sent.push(&mut self.segs, pkt);
+            self.sent.sent(&mut self.segs, Instant::ZERO);
+            self.model.segments.push(Plain::default());
+        }
+
+        fn nxt(&self) -> u32 {
+            self.model.segments.len() as u32 * LEN
+        }
+
+        fn sack(&mut self, ranges: &[(u32, u32)]) {
+            let (base, nxt) = (self.model.una / LEN, self.model.segments.len() as u32);
+            let mut blocks = SackBlocks::default();
+            for &(from, len) in ranges {
+                // The oldest is missing, else it were acknowledged.
+                let (from, to) = (base + 1 + from, (base + 1 + from + len).min(nxt));
+                if from < to {
+                    blocks.push(SackBlock { left: FIRST + from * LEN, right: FIRST + to * LEN });
+                    if blocks.as_slice().len() as u32 <= 4 {
+                        for n in from..to {
+                            self.model.segments[n as usize] = Plain { sacked: true, ..Plain::default() };
+                        }
+                    }
+                }
+            }
+            let (una, nxt) = (FIRST + self.model.una, FIRST + self.nxt());
+            self.sent.sack(&mut self.segs, &blocks, una, nxt);
+            self.sent.judge(&mut self.segs);
+            self.model.judge();
+        }
+
+        fn apply(&mut self, event: &Event) {
+            match event {
+                Event::Send => self.send(),
+                Event::Ack(n) => {
+                    self.model.una = (self.model.una + n * LEN).min(self.nxt());
+                    self.sent.acknowledge(&mut self.segs, &mut self.pool, FIRST + self.model.una);
+                }
+                Event::Sack(ranges) => self.sack(ranges),
+                Event::Resend => {
+                    let at = self.sent.next_lost(&self.segs);
+                    let want = self.model.range().find(|&n| {
+                        let p = self.model.segments[n];
+                        p.lost && !p.resent
+                    });
+                    let got = at.map(|at| ((self.segs.slot(at).seq - FIRST) / LEN) as usize);
+                    assert_eq!(got, want, "the next to be resent");
+                    if let (Some(at), Some(n)) = (at, want) {
+                        self.sent.sent_again(&mut self.segs, at, Instant::ZERO);
+                        self.model.segments[n].resent = true;
+                    }
+                }
+                Event::TimeOut => {
+                    self.sent.lose_all(&mut self.segs);
+                    let reneged = self.model.range().next().is_some_and(|n| self.model.segments[n].sacked);
+                    for n in self.model.range() {
+                        let p = &mut self.model.segments[n];
+                        p.sacked &= !reneged;
+                        (p.lost, p.resent) = (!p.sacked, false);
+                    }
+                }
+                Event::LoseHead => {
+                    self.sent.lose_head(&mut self.segs);
+                    if let Some(n) = self.model.range().next() {
+                        let p = &mut self.model.segments[n];
+                        if !p.sacked {
+                            (p.lost, p.resent) = (true, false);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_scoreboard_is_a_plain_list(events in prop::collection::vec(event(), 1..200)) {
+            let mut b = Bench {
+                pool: Pool::new(Arena::new(64, 2048).unwrap()),
+                segs: SegTable::new(64),
+                sent: Sent::new(FIRST),
+                model: Model { una: 0, segments: Vec::new() },
+            };
+            for event in &events {
+                b.apply(event);
+                let outstanding = b.nxt() - b.model.una;
+                prop_assert_eq!(b.sent.sacked, b.model.octets(|p| p.sacked), "{:?}", event);
+                prop_assert_eq!(b.sent.lost, b.model.octets(|p| p.lost), "{:?}", event);
+                prop_assert_eq!(b.sent.pipe(outstanding), b.model.pipe(), "{:?}", event);
+                prop_assert_eq!(b.sent.octets, outstanding);
+            }
+            b.sent.clear(&mut b.segs, &mut b.pool);
+            prop_assert_eq!(b.pool.available(), 64);
+        }
+    }
+
+    #[test]
+    fn a_cut_segment_keeps_its_bytes_and_its_marks() {
+        let mut pool = Pool::new(Arena::new(4, 2048).unwrap());
+        let mut segs = SegTable::new(4);
+        let mut sent = Sent::new(Seq(0));
+        let mut pkt = pool.alloc().unwrap();
+        let _ = pool.append_with(&mut pkt, 1000, |room| {
+            room.iter_mut().enumerate().for_each(|(n, byte)| *byte = n as u8);
+            Ok::<_, ()>(1000)
+        });
+        sent.push(&mut segs, pkt);
+        sent.sent(&mut segs, Instant::ZERO);
+        sent.lose_all(&mut segs);
+        let head = sent.head().unwrap();
+        assert!(sent.split(&mut segs, &mut pool, head, 300));
+        let behind = segs.slot(head).next;
+        assert_eq!((segs.slot(behind).seq, segs.slot(behind).len()), (Seq(300), 700));
+        assert!(segs.slot(behind).mark.lost);
+        assert_eq!(pool.bytes(segs.slot(behind).pkt())[0], 300u32 as u8);
+        assert_eq!(sent.acknowledge(&mut segs, &mut pool, Seq(1000)).acked, 1000);
+        assert_eq!((sent.lost, sent.octets, pool.available()), (0, 0, 4));
+    }
+}

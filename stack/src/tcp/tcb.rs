@@ -84,6 +84,8 @@ pub(super) struct Counts {
     pub(super) retransmits: u32,
     /// Zero-window probes without an answer.
     pub(super) probes: u8,
+    /// Zero-window probes since the window shut: the interval doubles, answered or not.
+    pub(super) probes_in_all: u8,
     /// Keepalive probes without an answer.
     pub(super) keepalives: u8,
     /// Tries in a row that the way out refused.

@@ -7,7 +7,7 @@ use super::{DONE, GO_ON, Step, enter_time_wait, reset_for_ack};
 use crate::ip::Egress;
 use crate::tcp::cc::CongestionControl;
 use crate::tcp::env::Env;
-use crate::tcp::recovery::Phase;
+use crate::tcp::recovery::{Ack, Phase};
 use crate::tcp::sent::Delivered;
 use crate::tcp::snd::AckPlace;
 use crate::tcp::state::State;
@@ -56,7 +56,8 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     tcb.snd.retries = 0;
     tcb.snd.sent_at = env.now;
     tcb.timers.retransmit = Instant::NEVER;
-    tcb.state = State::Established;
+    // A CLOSE in SYN-RECEIVED was kept for now (RFC 9293 §3.10.4).
+    tcb.state = if tcb.snd.shut { State::FinWait1 } else { State::Established };
     if tcb.options.keepalive {
         tcb.timers.keepalive = env.now + tcb.options.keepalive_idle;
     }
@@ -90,8 +91,11 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
         && !wnd_changed
         && !seg.flags.has(Flags::FIN)
         && seg.ack == tcb.snd.una;
+    let was_quiet = tcb.recovery.phase != Phase::Fast;
     recover(tcb, advance, duplicate, &delivered, env);
-    if delivered.octets > 0 {
+    // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
+    // PRR's to count.
+    if advance > 0 && was_quiet {
         let app_limited = !is_cwnd_limited(tcb, flight);
         let srtt = tcb.rto.srtt().unwrap_or(Duration::ZERO);
         tcb.cc.on_ack(delivered.octets, srtt, env.now, app_limited);
@@ -156,7 +160,7 @@ fn recover<E: Egress>(
     if advance > 0 && tcb.recovery.on_advance(una, advance, mss) {
         tcb.cc.on_recovery_exit();
     }
-    let mut credit = delivered.octets;
+    let (mut credit, mut forced) = (delivered.octets, false);
     if duplicate {
         let blind = (!tcb.role.sack).then_some(mss);
         tcb.recovery.on_dup_ack(blind, tcb.snd.outstanding());
@@ -177,17 +181,19 @@ fn recover<E: Egress>(
             let flight = tcb.snd.outstanding();
             tcb.cc.on_congestion();
             tcb.recovery.enter(tcb.snd.nxt, flight);
+            forced = true;
         }
         Phase::Fast if advance > 0 && !tcb.role.sack => {
             // A partial ACK: the next hole is at its end (RFC 6582 §3.2, step 3).
-            tcb.sent.lose_head(env.segs);
-            credit = delivered.octets.min(mss);
+            forced = tcb.sent.lose_head(env.segs);
+            credit = credit.min(mss);
         }
         Phase::Fast => {}
         Phase::Loss => return,
     }
+    let floor = if forced { mss } else { 0 };
     let pipe = tcb.pipe();
-    tcb.recovery.on_delivered(credit, pipe, tcb.cc.ssthresh(), mss);
+    tcb.recovery.on_delivered(Ack { delivered: credit, pipe, floor }, tcb.cc.ssthresh(), mss);
 }
 
 /// Whether the window was in use when what is now acknowledged was in flight (RFC 7661): a window that was

@@ -1,1 +1,140 @@
-//! Soon.
+//! Header prediction does what the full walk does: two equal hosts, one of them without the fast path, see the
+//! same inputs; everything they say and know must be the same.
+
+use proptest::prelude::*;
+
+use super::drill::Drill;
+use crate::tcp::output;
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// In order, acknowledging what so many octets before SND.NXT end.
+    Data {
+        len: u32,
+        unacked: u32,
+        ts: i32,
+    },
+    /// Behind a hole, or before the window.
+    Stray {
+        at: i32,
+        len: u32,
+    },
+    Ack {
+        unacked: u32,
+        win: u16,
+    },
+    Fin,
+    Write(u32),
+    Read(usize),
+    Shutdown,
+    Wait(u64),
+    Burst(bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (1..1400u32, 0..3000u32, -2..20i32).prop_map(|(len, unacked, ts)| Event::Data { len, unacked, ts }),
+        2 => (-2000..4000i32, 0..1400u32).prop_map(|(at, len)| Event::Stray { at, len }),
+        6 => (0..3000u32, any::<u16>()).prop_map(|(unacked, win)| Event::Ack { unacked, win }),
+        1 => Just(Event::Fin),
+        8 => (1..4000u32).prop_map(Event::Write),
+        4 => (1..6000usize).prop_map(Event::Read),
+        1 => Just(Event::Shutdown),
+        3 => (1..300u64).prop_map(Event::Wait),
+        1 => any::<bool>().prop_map(Event::Burst),
+    ]
+}
+
+/// What the peer has sent.
+struct Peer {
+    seq: u32,
+    ts: i64,
+    options: bool,
+}
+
+impl Peer {
+    fn stamp(&mut self, step: i32) -> String {
+        self.ts += i64::from(step);
+        if self.options { format!("<TS {} 1>", self.ts) } else { String::new() }
+    }
+}
+
+fn apply(d: &mut Drill, peer: &mut Peer, event: &Event) {
+    let sent = {
+        let snd = &d.host.tcb().snd;
+        snd.nxt - snd.iss
+    };
+    match *event {
+        Event::Data { len, unacked, ts } => {
+            let ts = peer.stamp(ts);
+            let (from, to) = (peer.seq, peer.seq + len);
+            d.inject(&format!("P. {from}:{to}({len}) ack {} {ts}", sent.saturating_sub(unacked).max(1)));
+            peer.seq = to;
+        }
+        Event::Stray { at, len } => {
+            let ts = peer.stamp(0);
+            let from = i64::from(peer.seq) + i64::from(at);
+            d.inject(&format!("P. {from}:{}({len}) ack {sent} {ts}", from + i64::from(len)));
+        }
+        Event::Ack { unacked, win } => {
+            let ts = peer.stamp(1);
+            let (seq, ack) = (peer.seq, sent.saturating_sub(unacked).max(1));
+            d.inject(&format!(". {seq}:{seq}(0) ack {ack} win {win} {ts}"));
+        }
+        Event::Fin => {
+            let ts = peer.stamp(1);
+            d.inject(&format!("F. {0}:{0}(0) ack {sent} {ts}", peer.seq));
+        }
+        Event::Write(n) => {
+            let _ = d.host.send(&vec![7; n as usize]);
+        }
+        Event::Read(n) => {
+            let _ = d.host.recv(n);
+        }
+        Event::Shutdown => {
+            let _ = d.host.with(crate::tcp::call::shutdown_send);
+        }
+        Event::Wait(ms) => {
+            let now = d.host.now + core::time::Duration::from_millis(ms);
+            d.host.run_to(now);
+        }
+        Event::Burst(burst) => {
+            d.host.burst = burst;
+            d.host.with(output::push);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn fast_is_slow(events in prop::collection::vec(event(), 1..80), options in any::<bool>()) {
+        let syn = if options { "<mss 1000,sackOK,TS 1 0>" } else { "<mss 1000>" };
+        let (mut fast, mut slow) = (Drill::accepted(syn), Drill::accepted(syn));
+        slow.host.slowly = true;
+        let mut peers = [0, 1].map(|_| Peer { seq: 1, ts: 2, options });
+        for event in &events {
+            apply(&mut fast, &mut peers[0], event);
+            apply(&mut slow, &mut peers[1], event);
+            prop_assert_eq!(&fast.host.wire.sent, &slow.host.wire.sent, "{:?}", event);
+            fast.host.wire.sent.clear();
+            slow.host.wire.sent.clear();
+            let (a, b) = (format!("{:?}", fast.host.tcb()), format!("{:?}", slow.host.tcb()));
+            prop_assert_eq!(a, b, "{:?}", event);
+        }
+        prop_assert_eq!(slow.host.stats.tcp_fast_path, 0);
+    }
+}
+
+#[test]
+fn a_plain_transfer_is_predicted() {
+    let mut d = Drill::accepted("<mss 1000,sackOK,TS 1 0>");
+    for n in 0..50 {
+        let (from, to) = (n * 100 + 1, n * 100 + 101);
+        d.inject(&format!("P. {from}:{to}(100) ack {} <TS 3 1>", n * 50 + 1));
+        d.host.recv(1000).unwrap();
+        d.host.send(&[1; 50]).unwrap();
+    }
+    assert_eq!(d.host.stats.tcp_fast_path, 50);
+    d.host.wire.sent.clear();
+}

@@ -189,8 +189,8 @@ fn transfer(seed: u64, link: Link, up: u32, down: u32) -> World {
     world.hosts[1].connect().unwrap();
     let began = world.now;
     loop {
-        for end in 0..2 {
-            apps[end].step(&mut world.hosts[end], &mut world.random);
+        for (end, app) in apps.iter_mut().enumerate() {
+            app.step(&mut world.hosts[end], &mut world.random);
             world.collect(end);
         }
         let over = |host: &Host| host.tcb.as_ref().is_some_and(|t| t.state == State::Closed);
