@@ -36,7 +36,6 @@ impl Stack {
             Ok(incoming) => incoming,
             Err((pkt, reason)) => return self.drop_packet(pkt, reason),
         };
-        self.core.stats.tcp_segs_in += 1;
         match self.flows.get(&incoming.key) {
             Some(Holder::Socket(id)) => self.segment_for(now, id, incoming, burst),
             Some(Holder::TimeWait(id)) => self.segment_in_time_wait(now, id, incoming),
@@ -145,10 +144,14 @@ impl Stack {
         match (arrival, listener) {
             (Arrival::Syn, Some(listener)) => self.handshake(now, listener, &seg, flow, pkt),
             (Arrival::Reset, _) => {
+                self.core.stats.tcp_segs_in += 1;
                 self.drop_packet(pkt, Reason::NoSocket);
                 self.refuse(now, &seg, &mut flow);
             }
-            (Arrival::Ignore | Arrival::Syn, _) => self.drop_packet(pkt, Reason::NoSocket),
+            (Arrival::Ignore | Arrival::Syn, _) => {
+                self.core.stats.tcp_segs_in += 1;
+                self.drop_packet(pkt, Reason::NoSocket);
+            }
         }
     }
 
