@@ -1,4 +1,4 @@
-//! The sudden end of the process: what was written before still goes out, within a bounded time.
+//! The end of the process: what was written before still goes out, within a bounded time.
 
 use core::ptr;
 
@@ -7,8 +7,14 @@ use ringroad::Runtime;
 
 use crate::guard;
 
-/// Gives closed connections their time; `exit` and the return from `main` do so by themselves.
-fn drain() {
+/// Registers for `exit` and the return from `main`: registered first, it runs last.
+pub(crate) fn install() {
+    // SAFETY: a function that lives as long as the process.
+    unsafe { libc::atexit(drain) };
+}
+
+/// Gives closed connections their time.
+extern "C" fn drain() {
     if let (Some(runtime), Some(_inside)) = (Runtime::current(), guard::enter()) {
         runtime.exit();
     }

@@ -3,7 +3,7 @@
 use ringroad::Config;
 use ringroad::control::register_bypass;
 
-use crate::{attach, fdtable, fork, guard, real, reason, signals};
+use crate::{attach, exit, fdtable, fork, guard, real, reason, signals};
 
 /// The dynamic loader calls what stands in this section.
 #[cfg(not(test))]
@@ -26,6 +26,7 @@ extern "C" fn at_load() {
     register_bypass(bypasses);
     signals::install_fault_handler();
     fork::install();
+    exit::install();
     guard::activate();
 }
 

@@ -8,13 +8,16 @@ use stack::error::SocketError;
 use stack::types::{Readiness, SocketId};
 
 use super::wait::Patience;
-use super::{attached, held};
+use super::{attached, backing, held};
 use crate::attach;
 use crate::errno::{Leave, Outcome, check, fail};
 use crate::fdtable::{Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::{Named, read_sockaddr};
 use crate::{epoll, kernel};
+
+/// Ports that are tried when the stack has still use for those that the kernel thinks free.
+const PORTS_TRIED: usize = 16;
 
 const UNSPECIFIED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
@@ -50,27 +53,39 @@ fn connect_stream(held: &Held, named: Named) -> Outcome {
         held.file.set(Flag::Kernels, true);
         return Err(Reason::Route.into());
     };
-    let local = local_end(held, source)?;
-    let mut turn = runtime.lock();
-    let id = attach::open(&mut turn, held, SocketAddr::V4(local))?;
-    let now = turn.now();
-    match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
-        Ok(()) | Err(SocketError::InProgress) => {}
-        Err(error) => {
-            attach::abandon(&mut turn, held, id);
-            return Err(error.into());
+    let (mut local, ours_to_choose) = local_end(held, source)?;
+    for attempt in 0..PORTS_TRIED {
+        let mut turn = runtime.lock();
+        let id = attach::open(&mut turn, held, SocketAddr::V4(local))?;
+        let now = turn.now();
+        match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
+            Ok(()) | Err(SocketError::InProgress) => {
+                epoll::attached(&mut turn, held);
+                drop(turn);
+                return finish(held, (runtime, id), remote, true);
+            }
+            Err(error) => {
+                attach::abandon(&mut turn, held, id);
+                let again = error == SocketError::AddressNotAvailable && ours_to_choose;
+                if !again || attempt + 1 == PORTS_TRIED {
+                    return Err(error.into());
+                }
+            }
         }
+        // The kernel's port was free, but the stack still ends a connection that had it.
+        drop(turn);
+        local = backing::rebind(held, *local.ip())?;
     }
-    epoll::attached(&mut turn, held);
-    drop(turn);
-    finish(held, runtime, id, remote, true)
+    Err(SocketError::AddressNotAvailable.into())
 }
 
 /// The local end: bound on the kernel's socket, which keeps others from the port.
-fn local_end(held: &Held, source: Ipv4Addr) -> Result<SocketAddrV4, Leave> {
+/// Answers also whether the port was not the application's choice.
+fn local_end(held: &Held, source: Ipv4Addr) -> Result<(SocketAddrV4, bool), Leave> {
     let bound = || kernel::local(held.fd).ok_or(Leave::Bypass(Reason::Plain));
     let mut local = bound()?;
-    if local.port() == 0 {
+    let ours_to_choose = local.port() == 0;
+    if ours_to_choose {
         let address = if local.ip().is_unspecified() { source } else { *local.ip() };
         if kernel::bind(held.fd, SocketAddrV4::new(address, 0)).is_err() {
             return Err(Reason::NoPort.into());
@@ -80,7 +95,7 @@ fn local_end(held: &Held, source: Ipv4Addr) -> Result<SocketAddrV4, Leave> {
     if local.ip().is_unspecified() {
         local.set_ip(source);
     }
-    Ok(local)
+    Ok((local, ours_to_choose))
 }
 
 /// A connect on a socket that has begun one.
@@ -91,11 +106,11 @@ fn go_on(held: &Held, runtime: &'static Runtime, id: SocketId, remote: SocketAdd
         Ok(()) => Ok(0),
         Err(SocketError::AlreadyConnecting) => {
             drop(turn);
-            finish(held, runtime, id, remote, false)
+            finish(held, (runtime, id), remote, false)
         }
         Err(SocketError::InProgress) => {
             drop(turn);
-            finish(held, runtime, id, remote, true)
+            finish(held, (runtime, id), remote, true)
         }
         Err(error) => Err(error.into()),
     }
@@ -104,8 +119,7 @@ fn go_on(held: &Held, runtime: &'static Runtime, id: SocketId, remote: SocketAdd
 /// Waits for the handshake, if the socket blocks.
 fn finish(
     held: &Held,
-    runtime: &'static Runtime,
-    id: SocketId,
+    (runtime, id): (&'static Runtime, SocketId),
     remote: SocketAddrV4,
     begun_here: bool,
 ) -> Outcome {
@@ -120,6 +134,7 @@ fn finish(
         Err(Leave::Errno(e)) if e.0 == libc::EAGAIN => return Err(fail(libc::EINPROGRESS)),
         Err(other) => return Err(other),
     }
+    // Asked once more, the stack tells how it ended.
     let mut turn = runtime.lock();
     let now = turn.now();
     match turn.stack().connect(now, id, SocketAddr::V4(remote)) {

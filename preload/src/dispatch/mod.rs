@@ -1,5 +1,6 @@
 //! What becomes of a call: a result, or a bypass with its reason. Small files, by family.
 
+mod backing;
 pub(crate) mod connect;
 pub(crate) mod control;
 pub(crate) mod lifecycle;

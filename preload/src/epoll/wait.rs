@@ -164,9 +164,11 @@ fn both_worlds(
         match waited {
             Waited::Ready(()) if !kernel_has_news && !due() => {}
             Waited::Ready(()) | Waited::Kernel => {
+                // An item is reported once a wait: news of the kernel's for items of ours are collected now
+                // only if nothing was before.
+                let first = out.filled == 0;
                 faulted |= from_kernel(held, out)?;
-                if out.filled < out.max && !faulted {
-                    // News of the kernel's that were for items of ours.
+                if first && out.room() > 0 && !faulted {
                     faulted = collect(&mut runtime.lock(), set, held.fd, out);
                 }
                 if out.filled == 0 && !faulted {
