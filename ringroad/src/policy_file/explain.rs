@@ -6,6 +6,8 @@ use stack::policy::{
     Action, Mode, PolicySpec, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec, TableSpec,
 };
 
+use super::shadow::shadows;
+
 /// What the policy means, table by table and rule by rule.
 pub fn explain(spec: &PolicySpec) -> String {
     let mut out = String::new();
@@ -27,8 +29,12 @@ fn explain_table(out: &mut String, table: &TableSpec) {
         Mode::Monitor => "monitored: judged and counted, but nothing is dropped",
     };
     let _ = writeln!(out, "{} ({mode})", table.local);
-    for (number, rule) in table.rules.iter().enumerate() {
+    for ((number, rule), shadow) in table.rules.iter().enumerate().zip(shadows(&table.rules)) {
         let _ = writeln!(out, "  {:>3}. {}: {}", number + 1, rule.name, in_words(rule));
+        if let Some(earlier) = shadow {
+            let name = &table.rules[earlier].name;
+            let _ = writeln!(out, "       never reached: rule {} ({name}) matches all of it", earlier + 1);
+        }
     }
     let rest = if table.rules.is_empty() { "everything" } else { "everything else" };
     let _ = writeln!(out, "       {rest}: denied, without an answer\n");

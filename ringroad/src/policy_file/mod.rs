@@ -21,6 +21,7 @@
 mod explain;
 mod fault;
 mod read;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod value;

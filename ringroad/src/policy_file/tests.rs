@@ -96,6 +96,21 @@ fn single_values_need_no_list() {
 }
 
 #[test]
+fn rules_that_are_never_reached_are_named() {
+    let text = "[[table]]
+local = '10.0.0.1'
+rule = [
+    { name = 'all', direction = 'both', action = 'deny', remote = '10.0.0.0/8' },
+    { name = 'web', direction = 'in', action = 'allow', local_port = 80, remote = ['10.1.0.0/16', '10.2.0.1'] },
+    { name = 'ssh', direction = 'in', action = 'allow', local_port = 22, remote = ['10.1.0.0/16', '11.0.0.1'] },
+]
+";
+    let words = explain(&PolicyFile::parse(text).unwrap().spec);
+    let notes: Vec<_> = words.lines().enumerate().filter(|(_, line)| line.contains("never")).collect();
+    assert_eq!(notes, [(3, "       never reached: rule 1 (all) matches all of it")]);
+}
+
+#[test]
 fn unknown_keys_and_values() {
     assert_eq!(faults("defualt = 'deny'"), [r#"1:1: unknown key "defualt"; did you mean "default"?"#]);
     assert_eq!(

@@ -35,8 +35,8 @@ impl Rto {
         }
     }
 
-    /// A round trip was measured (never one of a retransmitted segment without timestamps: Karn). Ends the
-    /// back-off.
+    /// A round trip was measured (never one of a retransmitted segment without timestamps: Karn). Only this ends
+    /// the back-off.
     pub fn on_sample(&mut self, rtt: Duration) {
         // Above 2^29 − 1 µs (nine minutes) the eightfold would not fit; no round trip takes that long.
         let rtt = micros(rtt).clamp(1, (1 << 29) - 1);
@@ -65,11 +65,6 @@ impl Rto {
         if u64::from(self.base) << self.backoff < u64::from(self.max) {
             self.backoff += 1;
         }
-    }
-
-    /// New data was acknowledged, though no round trip could be measured: the path works, the back-off ends.
-    pub fn reset_back_off(&mut self) {
-        self.backoff = 0;
     }
 
     /// (5.7) The SYN had to be sent again and nothing was measured: begin data with three seconds.
@@ -153,8 +148,7 @@ mod tests {
         }
         assert_eq!(seen[..3], [200_100, 400_200, 800_400]);
         assert_eq!(seen[9..], [102_451_200, 120_000_000, 120_000_000]);
-        r.reset_back_off();
-        assert_eq!(r.rto().as_micros(), 200_100);
+        assert_eq!(r.back_offs(), 10);
     }
 
     #[test]
