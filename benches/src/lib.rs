@@ -1,6 +1,8 @@
 //! What the benchmarks of the parts share. The benchmarks are in `benches/`; `cargo xtask bench --parts` runs
 //! them.
 
+pub mod policies;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use stack::types::{FlowKey, Protocol};

@@ -5,3 +5,4 @@
 mod datagrams;
 mod programs;
 mod roles;
+mod streams;
