@@ -48,10 +48,7 @@ fn start() -> Option<String> {
         return None;
     }
     match Runtime::start(&config) {
-        Ok(_) => {
-            crate::runtime::exit_with_process();
-            None
-        }
+        Ok(_) => None,
         Err(error) if config.strict => Some(error.to_string()),
         Err(error) => {
             tracing::warn!("{error}; sockets stay in the kernel");

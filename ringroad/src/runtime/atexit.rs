@@ -1,16 +1,28 @@
-//! The end of the process, noticed.
+//! The end of the process and its forks, noticed.
+
+use std::sync::Once;
 
 use super::Runtime;
 
-/// Gives closed connections their time when the process ends by returning from `main` or by `exit`.
-pub(crate) fn exit_with_process() {
-    // SAFETY: the handler is a plain function without state; registering it can fail only for want of
-    // memory, and then connections end as if the process had been killed.
-    unsafe { libc::atexit(at_exit) };
+/// Gives closed connections their time when the process ends by returning from `main` or by `exit`, and
+/// leaves the runtime to the parent after a fork.
+pub(super) fn register() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler is a plain function without state; registering it can fail only for want of
+        // memory, and then connections end as if the process had been killed.
+        unsafe { libc::atexit(at_exit) };
+        // SAFETY: as above; the handler touches one atomic pointer and one counter.
+        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+    });
 }
 
 extern "C" fn at_exit() {
     if let Some(runtime) = Runtime::current() {
         runtime.exit();
     }
+}
+
+unsafe extern "C" fn after_fork_in_child() {
+    Runtime::after_fork_in_child();
 }

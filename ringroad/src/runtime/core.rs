@@ -1,5 +1,8 @@
 //! What the lock guards: the stack, its interfaces, and what its outputs turn into.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use nic::{Burst, Doorbell, Nic};
 use stack::control::{ControlEvent, Request};
 use stack::engine::Stack;
@@ -7,6 +10,7 @@ use stack::time::Instant;
 use stack::types::IfaceId;
 
 use super::bell::Bell;
+use super::pulse::Pulse;
 use super::steer::Steer;
 use super::{API_COOKIE, Sleepers, WakeObserver};
 
@@ -18,7 +22,9 @@ const RING_AFTER_FRAMES: usize = 32;
 const KICKS: usize = 16;
 
 /// A full ring is tried again after this long.
-const RETRY: std::time::Duration = std::time::Duration::from_millis(1);
+const RETRY: Duration = Duration::from_millis(1);
+/// Turns for which frames do not wait, after some had waited in vain.
+const AT_ONCE: u32 = 256;
 
 /// An interface that the stack drives.
 pub(crate) struct Link {
@@ -41,22 +47,22 @@ pub(crate) struct Core {
     pub(crate) helper_dozes: bool,
     /// The port is given back: the rings are not ours to touch.
     pub(crate) stopped: bool,
+    /// What the helper reads without the lock.
+    pub(crate) pulse: Arc<Pulse>,
     burst: Burst,
     /// Frames in the rings that no kick has covered.
     unkicked: usize,
+    /// A ring had no room for all frames.
+    backlog: bool,
     /// How long frames may wait for company.
-    hold: std::time::Duration,
-    /// When the application last polled.
-    pub(crate) last_poll: Instant,
+    hold: Duration,
+    /// Turns for which frames do not wait: the application was slow to come back.
+    at_once: u32,
+    last_poll: Instant,
 }
 
 impl Core {
-    pub(crate) fn new(
-        stack: Stack,
-        links: Vec<Link>,
-        steer: Box<dyn Steer>,
-        hold: std::time::Duration,
-    ) -> Self {
+    pub(crate) fn new(stack: Stack, links: Vec<Link>, steer: Box<dyn Steer>, hold: Duration) -> Self {
         Self {
             stack,
             links,
@@ -67,9 +73,12 @@ impl Core {
             helper: None,
             helper_dozes: false,
             stopped: false,
+            pulse: Arc::default(),
             burst: Burst::with_capacity(BURST),
             unkicked: 0,
+            backlog: false,
             hold,
+            at_once: 0,
             last_poll: Instant::ZERO,
         }
     }
@@ -78,6 +87,7 @@ impl Core {
     #[inline]
     pub(crate) fn poll(&mut self, now: Instant) {
         self.last_poll = now;
+        self.pulse.polls(now);
         self.turn(now);
     }
 
@@ -98,6 +108,11 @@ impl Core {
         }
         self.drain();
         self.ring();
+        if self.backlog {
+            // The doorbell has made room.
+            self.drain();
+            self.ring();
+        }
     }
 
     /// Carries out what the stack asks: requests, then frames, then wake-ups.
@@ -106,6 +121,7 @@ impl Core {
         while let Some(request) = self.stack.next_request() {
             self.request(request);
         }
+        self.backlog = false;
         for at in 0..self.links.len() {
             self.transmit(at);
         }
@@ -130,6 +146,7 @@ impl Core {
         match request {
             Request::Neighbour { .. } => {
                 self.unresolved.push(request);
+                self.pulse.ask();
                 if let Some(bell) = &self.helper {
                     bell.ring();
                 }
@@ -158,6 +175,7 @@ impl Core {
                 Err(frame) => {
                     queue.push_front(frame);
                     if std::mem::replace(&mut kicked, true) {
+                        self.backlog = true;
                         return;
                     }
                     link.nic.kick(pool);
@@ -173,6 +191,7 @@ impl Core {
             return;
         }
         self.unkicked = 0;
+        self.pulse.holds(None);
         for link in &mut self.links {
             let mut kicks = 0;
             while link.nic.kick(self.stack.pool_mut()) == Doorbell::Needed {
@@ -188,18 +207,29 @@ impl Core {
     /// Rings at the end of a turn, unless the caller will most likely wait soon and ring then.
     #[inline]
     pub(crate) fn ring_if_due(&mut self, now: Instant) {
-        if self.unkicked != 0
-            && (self.unkicked >= RING_AFTER_FRAMES || now.since(self.last_poll) >= self.hold)
-        {
+        if self.unkicked == 0 {
+            return;
+        }
+        let soon = self.at_once == 0 && now.since(self.last_poll) < self.hold;
+        self.at_once = self.at_once.saturating_sub(1);
+        if soon && self.unkicked < RING_AFTER_FRAMES {
+            self.pulse.holds(Some(now));
+        } else {
             self.ring();
         }
+    }
+
+    /// The helper found frames that had waited too long: the application is not one that soon waits.
+    pub(crate) fn ring_overdue(&mut self) {
+        self.at_once = AT_ONCE;
+        self.ring();
     }
 
     /// When a thread that watches the interfaces has to look again at the latest.
     pub(crate) fn wake_at(&self, now: Instant) -> Instant {
         let deadline = self.stack.next_deadline();
         // A ring that was full when the doorbell rang last is tried again soon: nothing announces room.
-        if self.unkicked == 0 { deadline } else { deadline.min(now + RETRY) }
+        if self.unkicked == 0 && !self.backlog { deadline } else { deadline.min(now + RETRY) }
     }
 
     /// Whether anything can happen without a call of the application.

@@ -16,10 +16,18 @@ impl Runtime {
         matches!(waited, super::Waited::Ready(()))
     }
 
-    /// The process ends: orphans get the configured time, all other connections are reset, nothing is steered
-    /// to us any more, and the port is another process's to take. Call it once, after the application's last
-    /// socket call; the runtime is gone then.
+    /// The process ends: its sockets are closed, what they have left gets the configured time to go out, what
+    /// is left then is reset; nothing is steered to us any more, and the port is another process's to take.
+    /// Returning from `main` and `exit` call it; call it for other ends, after the last socket call. The
+    /// runtime is gone then; a second call does nothing.
     pub fn exit(&self) {
+        if self.lock_quietly().core().stopped {
+            return;
+        }
+        let mut turn = self.lock();
+        let now = turn.now();
+        turn.stack().close_all(now);
+        drop(turn);
         if !self.drain(self.linger) {
             tracing::info!("closed connections had data left when the process ended");
         }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use stack::time::Instant;
 
 use super::bell::Bell;
 use super::block::{input, ppoll};
+use super::pulse::Pulse;
 use super::signals::without_signals;
 use super::sleepers::SleeperId;
 use super::{Runtime, now};
@@ -21,6 +23,8 @@ use crate::netlink::Netlink;
 const TICK: Duration = Duration::from_millis(2);
 /// The application does not poll when it has not done so for this long.
 const ABSENT: Duration = Duration::from_millis(4);
+/// Frames that were held back for company wait no longer than this and a tick.
+const OVERDUE: Duration = Duration::from_micros(300);
 /// Ticks during which the application waited by itself, after which the helper sleeps.
 const CALM: u32 = 8;
 /// How often neighbours in use are confirmed; the kernel takes them for stale after about 30 s.
@@ -36,7 +40,12 @@ pub(super) struct Duties {
 
 /// Starts the helper of a runtime; `bell` wakes it.
 pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io::Result<()> {
-    let helper = Helper { runtime, bell, duties, guest: None, calm: 0, refreshed: now() };
+    let mut turn = runtime.lock_quietly();
+    let core = turn.core();
+    let pulse = Arc::clone(&core.pulse);
+    let interfaces = core.links.iter().flat_map(|l| l.nic.wait_fds()).copied().collect();
+    drop(turn);
+    let helper = Helper { runtime, bell, pulse, interfaces, duties, guest: None, calm: 0, refreshed: now() };
     // The application's signals are for its own threads; a new thread inherits the mask of its maker.
     without_signals(|| {
         thread::Builder::new()
@@ -50,6 +59,9 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
 struct Helper {
     runtime: &'static Runtime,
     bell: Bell,
+    pulse: Arc<Pulse>,
+    /// To be polled while it leads.
+    interfaces: Vec<RawFd>,
     duties: Duties,
     /// Its place among the sleepers, while it drives the stack.
     guest: Option<SleeperId>,
@@ -61,7 +73,10 @@ struct Helper {
 /// What comes next.
 enum Next {
     /// Sleep until alerted.
-    Doze,
+    Doze {
+        /// There are sockets: their neighbours have to be kept fresh.
+        lives: bool,
+    },
     /// Look again after a tick.
     Tick,
     /// Sleep on the interfaces, until this moment at the latest.
@@ -74,12 +89,19 @@ impl Helper {
         let mut fds = Vec::new();
         loop {
             let Some(next) = self.step() else { return };
-            let (timeout, interfaces) = self.plan(&next);
             fds.clear();
             fds.push(input(self.bell.raw()));
             fds.push(input(self.duties.netlink.fd()));
             fds.extend(self.duties.server.iter().map(|s| input(s.fd())));
-            fds.extend(interfaces.into_iter().map(input));
+            let refresh = self.refreshed + REFRESH;
+            let timeout = match next {
+                Next::Tick => Some(TICK),
+                Next::Doze { lives } => lives.then(|| refresh.since(now())),
+                Next::Lead(until) => {
+                    fds.extend(self.interfaces.iter().copied().map(input));
+                    Some(until.min(refresh).since(now()))
+                }
+            };
             // An error is as good as a time-out: everything is looked at below.
             let _ = ppoll(&mut fds, timeout, None);
             if fds[0].revents != 0 {
@@ -99,49 +121,38 @@ impl Helper {
 
     /// Looks at what the application does, and drives the stack if it does not. `None` at the end.
     fn step(&mut self) -> Option<Next> {
-        let mut turn = self.runtime.lock();
-        turn.helps();
+        let now = now();
+        let absent = self.pulse.absent(now, ABSENT);
+        let overdue = self.pulse.overdue(now, OVERDUE);
+        if !absent && !overdue && self.guest.is_none() {
+            // It polls: keep away from the lock.
+            self.calm = 0;
+            return Some(Next::Tick);
+        }
+        let mut turn = self.runtime.lock_quietly();
         let core = turn.core();
         if core.stopped {
             return None;
         }
-        let now = now();
-        let leads = self.guest.is_some_and(|id| {
+        if overdue {
+            core.ring_overdue();
+        }
+        if let Some(id) = self.guest {
             core.sleepers.woke(id);
-            core.sleepers.leads(id)
-        });
-        let absent = now.since(core.last_poll) >= ABSENT;
-        if core.sleepers.app_leads() || !absent || !core.lives() {
+        }
+        let lives = core.lives();
+        if core.sleepers.app_leads() || !absent || !lives {
             self.guest.take().map(|id| core.sleepers.leave(id));
-            let waiting = core.sleepers.app_leads() || !core.lives();
-            self.calm = if waiting && absent { self.calm + 1 } else { 0 };
+            self.calm = if absent { self.calm + 1 } else { 0 };
             core.helper_dozes = self.calm >= CALM;
-            return Some(if core.helper_dozes { Next::Doze } else { Next::Tick });
+            return Some(if core.helper_dozes { Next::Doze { lives } } else { Next::Tick });
         }
         self.calm = 0;
         core.turn(now);
         let id = *self.guest.get_or_insert_with(|| core.sleepers.enter(self.bell.clone(), &[], true));
         let until = core.wake_at(now);
         core.sleepers.sleep_until(id, until);
-        Some(if leads || core.sleepers.leads(id) { Next::Lead(until) } else { Next::Tick })
-    }
-
-    fn plan(&self, next: &Next) -> (Option<Duration>, Vec<RawFd>) {
-        let now = now();
-        match next {
-            Next::Tick => (Some(TICK), Vec::new()),
-            Next::Doze => {
-                let driving = self.runtime.lock_quietly().core().lives();
-                let until = (self.refreshed + REFRESH).since(now);
-                (driving.then_some(until), Vec::new())
-            }
-            Next::Lead(until) => {
-                let until = (*until).min(self.refreshed + REFRESH).since(now);
-                let mut turn = self.runtime.lock_quietly();
-                let fds = turn.core().links.iter().flat_map(|l| l.nic.wait_fds()).copied().collect();
-                (Some(until), fds)
-            }
-        }
+        Some(if core.sleepers.leads(id) { Next::Lead(until) } else { Next::Tick })
     }
 
     /// Tells the stack what changed in the kernel's tables.
@@ -152,8 +163,7 @@ impl Helper {
         if events.is_empty() {
             return;
         }
-        let mut turn = self.runtime.lock();
-        turn.helps();
+        let mut turn = self.runtime.lock_quietly();
         let now = turn.now();
         for event in events.drain(..) {
             turn.core().control(now, event);
@@ -163,18 +173,21 @@ impl Helper {
 
     /// Has the kernel resolve the neighbours that the stack asked for, and confirm those in use.
     fn neighbours(&mut self) {
+        let now = now();
+        let refresh = now.since(self.refreshed) >= REFRESH;
+        if !self.pulse.take_asked() && !refresh {
+            return;
+        }
         let mut turn = self.runtime.lock_quietly();
-        let core = turn.core();
-        let asked = std::mem::take(&mut core.unresolved);
-        let lives = core.lives();
+        let asked = std::mem::take(&mut turn.core().unresolved);
+        let lives = turn.core().lives();
         drop(turn);
         for request in asked {
             if let Request::Neighbour { iface, address } = request {
                 self.duties.netlink.resolve(iface, address);
             }
         }
-        let now = now();
-        if now.since(self.refreshed) >= REFRESH {
+        if refresh {
             self.refreshed = now;
             if lives {
                 self.duties.netlink.refresh();

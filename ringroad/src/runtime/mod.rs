@@ -11,6 +11,7 @@ mod core;
 mod exit;
 mod helper;
 mod observe;
+mod pulse;
 mod report;
 mod signals;
 mod sleepers;
@@ -32,7 +33,6 @@ use crate::control::model::InterfaceReport;
 use crate::port::Claimed;
 
 use self::core::Core;
-pub(crate) use atexit::exit_with_process;
 pub use observe::{API_COOKIE, WakeObserver};
 pub use sleepers::Sleepers;
 pub(crate) use start::open;

@@ -16,7 +16,7 @@ use super::bell::Bell;
 use super::core::{Core, Link};
 use super::helper::{self, Duties};
 use super::steer::{Programs, Steer};
-use super::{CURRENT, Runtime, now, report};
+use super::{CURRENT, Runtime, atexit, now, report};
 use crate::config::{Candidate, Config, Profile};
 use crate::control::server::Server;
 use crate::error::StartError;
@@ -147,6 +147,7 @@ impl Runtime {
         let runtime: &'static Runtime = Box::leak(Box::new(self));
         helper::spawn(runtime, bell, Duties { netlink, server })
             .map_err(|e| StartError::new("starting the helper thread", e))?;
+        atexit::register();
         CURRENT.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
         Ok(runtime)
     }

@@ -15,7 +15,9 @@ fn program() {
     match role.as_str() {
         "echo" => echo(&argument),
         "fetch" => fetch(&argument),
-        "farewell" => farewell(&argument),
+        "farewell" => drop(farewell(&argument)),
+        "abandon" => std::mem::forget(farewell(&argument)),
+        "compute" => compute(&argument),
         other => panic!("no role {other}"),
     }
     // The test harness would catch the end of `main`; the exit handlers are what is under test.
@@ -58,9 +60,24 @@ fn fetch(address: &str) {
 }
 
 /// Accepts one connection, writes as many bytes as fit and ends at once.
-fn farewell(address: &str) {
+fn farewell(address: &str) -> TcpStream {
     let listener = TcpListener::bind(address).unwrap();
     println!("ready");
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(&vec![7; 200_000]).unwrap();
+    stream
+}
+
+/// Accepts one connection, writes more than the send buffer takes in one go, and then computes without ever
+/// waiting until the peer has hung up.
+fn compute(address: &str) {
+    let listener = TcpListener::bind(address).unwrap();
+    println!("ready");
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(&vec![7; 200_000]).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    let mut n = 0u64;
+    while std::time::Instant::now() < end {
+        n = std::hint::black_box(n.wrapping_mul(31) + 1);
+    }
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::{CLIENT, Lab, SERVER};
 
@@ -80,15 +80,39 @@ fn many_connections_wait_in_threads_of_their_own() {
     }
 }
 
-#[test]
-fn what_was_written_before_the_end_arrives() {
-    let lab = Lab::new("farewell");
+/// The peer of a program that writes 200,000 bytes and ends, one way or another.
+fn all_of_it_arrives(role: &str) {
+    let lab = Lab::new(role);
     let (server, client) = lab.pair();
-    let mut program = start(&server, "farewell", &format!("{SERVER}:7"));
+    let mut program = start(&server, role, &format!("{SERVER}:7"));
     let mut stream = client.enter(|| TcpStream::connect((SERVER, 7)).unwrap());
     stream.set_read_timeout(PATIENCE).unwrap();
     let mut got = Vec::new();
     stream.read_to_end(&mut got).unwrap();
     assert_eq!(got.len(), 200_000, "and a FIN, not a reset");
     assert_eq!(program.ended(10), 0, "{}", program.said());
+}
+
+#[test]
+fn what_was_written_before_the_end_arrives() {
+    all_of_it_arrives("farewell");
+}
+
+#[test]
+fn so_it_does_on_a_socket_that_was_never_closed() {
+    all_of_it_arrives("abandon");
+}
+
+#[test]
+fn the_helper_serves_connections_while_the_program_computes() {
+    let lab = Lab::new("compute");
+    let (server, client) = lab.pair();
+    let _program = start(&server, "compute", &format!("{SERVER}:7"));
+    let mut stream = client.enter(|| TcpStream::connect((SERVER, 7)).unwrap());
+    stream.set_read_timeout(PATIENCE).unwrap();
+    let begin = Instant::now();
+    let mut got = vec![0; 200_000];
+    stream.read_exact(&mut got).unwrap();
+    // It computes for three seconds, in which nobody but the helper can have answered our ACKs.
+    assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
 }

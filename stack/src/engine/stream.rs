@@ -92,6 +92,16 @@ impl Stack {
         ready
     }
 
+    /// Closes every socket that the application still holds, as the end of a process does.
+    pub fn close_all(&mut self, now: Instant) {
+        let ids: Vec<SocketId> = self.table.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            // Orphans and connections that wait for accept are nobody's to close: the latter go with their
+            // listener.
+            let _ = self.close(now, id);
+        }
+    }
+
     /// Resets every connection (the process dies): one RST each, then no sockets are left.
     pub fn reset_all(&mut self, now: Instant) {
         let ids: Vec<SocketId> = self.table.iter().map(|(id, _)| id).collect();

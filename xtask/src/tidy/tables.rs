@@ -49,7 +49,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("ringroad/src/netlink/device.rs", "SO_BINDTODEVICE"),
     ("ringroad/src/port/fds.rs", "descriptors known by number"),
     ("ringroad/src/port/header.rs", "words shared between processes"),
-    ("ringroad/src/runtime/atexit.rs", "atexit"),
+    ("ringroad/src/runtime/atexit.rs", "atexit, pthread_atfork"),
     ("ringroad/src/runtime/block.rs", "ppoll"),
     ("ringroad/src/runtime/mod.rs", "the one runtime of the process, left behind by fork"),
     ("ringroad/src/runtime/signals.rs", "signal masks"),

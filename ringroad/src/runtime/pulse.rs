@@ -1,0 +1,79 @@
+//! What the helper reads without the lock, so that it never holds the application up.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use stack::time::Instant;
+
+/// Signs of life of the application.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// When it last polled, in nanoseconds of the stack's clock.
+    polled: AtomicU64,
+    /// Since when frames wait for the doorbell; zero: none do.
+    held: AtomicU64,
+    /// The stack asked for something that the helper does.
+    asked: AtomicBool,
+}
+
+impl Pulse {
+    /// The application polls.
+    #[inline]
+    pub(super) fn polls(&self, now: Instant) {
+        self.polled.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether it has not polled for `time`.
+    pub(super) fn absent(&self, now: Instant, time: Duration) -> bool {
+        now.since(Instant::from_nanos(self.polled.load(Ordering::Relaxed))) >= time
+    }
+
+    /// Frames wait for the doorbell from now on, or do not any more.
+    #[inline]
+    pub(super) fn holds(&self, since: Option<Instant>) {
+        self.held.store(since.map_or(0, |t| t.as_nanos().max(1)), Ordering::Relaxed);
+    }
+
+    /// Whether frames have waited for `time`.
+    pub(super) fn overdue(&self, now: Instant, time: Duration) -> bool {
+        match self.held.load(Ordering::Relaxed) {
+            0 => false,
+            since => now.since(Instant::from_nanos(since)) >= time,
+        }
+    }
+
+    /// The helper has something to do.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// Whether it had.
+    pub(super) fn take_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_overdue_only_while_they_are_held() {
+        let pulse = Pulse::default();
+        let (start, limit) = (Instant::from_millis(5), Duration::from_micros(500));
+        assert!(!pulse.overdue(start, limit));
+        pulse.holds(Some(start));
+        assert!(!pulse.overdue(start + Duration::from_micros(499), limit));
+        assert!(pulse.overdue(start + limit, limit));
+        pulse.holds(None);
+        assert!(!pulse.overdue(start + limit, limit));
+    }
+
+    #[test]
+    fn a_request_is_taken_once() {
+        let pulse = Pulse::default();
+        assert!(!pulse.take_asked());
+        pulse.ask();
+        assert!(pulse.take_asked() && !pulse.take_asked());
+    }
+}
