@@ -275,12 +275,10 @@ fn a_new_policy_judges_old_flows_anew() {
 #[test]
 fn the_first_datagram_waits_for_the_neighbour() {
     let mut net = Net::ideal();
+    net.hosts[0] = Host::new(1, Config::default());
     let (a, b) = (udp(&mut net, 0, 1000), udp(&mut net, 1, 53));
     let iface = common::IFACE;
     let address_b = IpAddr::from([10, 0, 0, 2]);
-    net.hosts[0]
-        .stack
-        .control(Instant::ZERO, ControlEvent::NeighbourGone { iface, address: address_b, failed: false });
     for n in 0..3u8 {
         send_to(&mut net, 0, a, Some(address(1, 53)), &[n]).unwrap();
     }
@@ -294,15 +292,21 @@ fn the_first_datagram_waits_for_the_neighbour() {
     for n in 0..3u8 {
         assert_eq!(recv_from(&mut net, 1, b, 10).unwrap().0, [n]);
     }
-    // Gone again, and this time nobody answers.
-    let (now, gone) = (net.now, |failed| ControlEvent::NeighbourGone { iface, address: address_b, failed });
-    net.a().control(now, gone(false));
+    // Gone for good: those who send hear of it, and a second later it is asked for again.
+    let gone = ControlEvent::NeighbourGone { iface, address: address_b, failed: true };
+    let now = net.now;
     net.a().connect(now, a, address(1, 53)).unwrap();
-    send_to(&mut net, 0, a, None, b"x").unwrap();
-    net.a().control(now, gone(true));
+    net.a().control(now, gone.clone());
+    assert_eq!(send_to(&mut net, 0, a, None, b"x"), Err(SocketError::HostUnreachable));
+    net.run_ms(1000);
+    assert_eq!(send_to(&mut net, 0, a, None, b"x"), Ok(1));
+    let now = net.now;
+    net.a().control(now, gone);
     assert_eq!(net.a().take_error(a), Some(SocketError::HostUnreachable));
-    net.a().control(now, gone(false));
-    send_to(&mut net, 0, a, None, b"x").unwrap();
+    net.run_ms(1000);
+    assert_eq!(send_to(&mut net, 0, a, None, b"x"), Err(SocketError::HostUnreachable));
+    net.run_ms(1000);
+    assert_eq!(send_to(&mut net, 0, a, None, b"x"), Ok(1));
     net.run_ms(4000);
     assert_eq!(net.a().stats().tx_parked_dropped, 1);
     net.assert_whole();

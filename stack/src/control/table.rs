@@ -12,9 +12,9 @@ use crate::types::IfaceId;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a neighbour that did not answer counts as dead.
 const DEAD: Duration = Duration::from_secs(1);
-/// Neighbours that may be asked for at a time: a stranger who makes us answer to many addresses of our own
-/// link must not make us grow.
-const MAX_ASKED: usize = 1024;
+/// Neighbours kept that the control plane does not vouch for: a stranger who makes us answer to many addresses
+/// of our own link must not make us grow.
+const MAX_PASSING: usize = 1024;
 
 /// An interface that the stack drives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,9 @@ struct Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Neighbour {
     Known(MacAddr),
+    /// The control plane forgot it, which says nothing of the neighbour: its address serves until it is known
+    /// again or known to be wrong. Asked for at that moment.
+    Stale(MacAddr, Instant),
     Asked(Instant),
     Dead(Instant),
 }
@@ -50,6 +53,8 @@ enum Neighbour {
 pub enum Resolved {
     /// Its link address.
     Known(MacAddr),
+    /// Its link address as it was; the control plane is to be asked now.
+    AskAgain(MacAddr),
     /// The control plane has been asked and has not answered; nothing to do.
     Asked,
     /// The control plane is to be asked now.
@@ -82,7 +87,8 @@ pub struct Control {
     broadcasts: Vec<Ipv4Addr>,
     routes: Vec<Route>,
     neighbours: HashMap<(IfaceId, Ipv4Addr), Neighbour>,
-    asked: VecDeque<(IfaceId, Ipv4Addr)>,
+    /// Neighbours that were asked for or forgotten, oldest first.
+    passing: VecDeque<(IfaceId, Ipv4Addr)>,
 }
 
 impl Default for Control {
@@ -95,7 +101,7 @@ impl Default for Control {
             broadcasts: Vec::new(),
             routes: Vec::new(),
             neighbours: HashMap::new(),
-            asked: VecDeque::new(),
+            passing: VecDeque::new(),
         }
     }
 }
@@ -158,7 +164,8 @@ impl Control {
             }
             ControlEvent::Neighbour { iface, address: IpAddr::V4(address), mac } => {
                 let was = self.neighbours.insert((iface, address), Neighbour::Known(mac));
-                was != Some(Neighbour::Known(mac))
+                // One that nobody knew is in no route that was looked up.
+                matches!(was, Some(Neighbour::Known(old) | Neighbour::Stale(old, _)) if old != mac)
             }
             ControlEvent::NeighbourGone { iface, address: IpAddr::V4(address), failed } => {
                 self.neighbour_gone((iface, address), failed)
@@ -222,18 +229,24 @@ impl Control {
     }
 
     fn neighbour_gone(&mut self, key: (IfaceId, Ipv4Addr), failed: bool) -> bool {
-        match self.neighbours.get_mut(&key) {
+        let Some(n) = self.neighbours.get_mut(&key) else { return false };
+        match *n {
             // The moment is not known here; the next look-up stamps it.
-            Some(n) if failed => {
-                let changed = !matches!(n, Neighbour::Dead(_));
+            Neighbour::Known(_) | Neighbour::Stale(..) if failed => {
                 *n = Neighbour::Dead(Instant::NEVER);
-                changed
-            }
-            Some(_) => {
-                self.neighbours.remove(&key);
                 true
             }
-            None => false,
+            Neighbour::Asked(_) if failed => {
+                *n = Neighbour::Dead(Instant::NEVER);
+                false
+            }
+            Neighbour::Known(mac) => {
+                *n = Neighbour::Stale(mac, Instant::ZERO);
+                self.forget_oldest();
+                self.passing.push_back(key);
+                true
+            }
+            Neighbour::Stale(..) | Neighbour::Asked(_) | Neighbour::Dead(_) => false,
         }
     }
 
@@ -268,6 +281,13 @@ impl Control {
         let key = (self.ifaces[usize::from(hop.port)].id, hop.address);
         match self.neighbours.get_mut(&key) {
             Some(Neighbour::Known(mac)) => Resolved::Known(*mac),
+            Some(Neighbour::Stale(mac, at)) if *at != Instant::ZERO && now.since(*at) < ASK_AGAIN => {
+                Resolved::Known(*mac)
+            }
+            Some(Neighbour::Stale(mac, at)) => {
+                *at = now;
+                Resolved::AskAgain(*mac)
+            }
             Some(Neighbour::Asked(at)) if now.since(*at) < ASK_AGAIN => Resolved::Asked,
             Some(Neighbour::Dead(at)) if *at == Instant::NEVER => {
                 *at = now;
@@ -279,19 +299,19 @@ impl Control {
                 Resolved::Ask
             }
             None => {
-                self.forget_oldest_question();
+                self.forget_oldest();
                 self.neighbours.insert(key, Neighbour::Asked(now));
-                self.asked.push_back(key);
+                self.passing.push_back(key);
                 Resolved::Ask
             }
         }
     }
 
-    fn forget_oldest_question(&mut self) {
-        if self.asked.len() < MAX_ASKED {
+    fn forget_oldest(&mut self) {
+        if self.passing.len() < MAX_PASSING {
             return;
         }
-        let Some(oldest) = self.asked.pop_front() else { return };
+        let Some(oldest) = self.passing.pop_front() else { return };
         if !matches!(self.neighbours.get(&oldest), Some(Neighbour::Known(_))) {
             self.neighbours.remove(&oldest);
         }
@@ -402,15 +422,35 @@ mod tests {
     }
 
     #[test]
+    fn a_forgotten_neighbour_serves_until_it_is_known_to_be_gone() {
+        let mut c = host();
+        let hop = c.route(Ipv4Addr::new(10, 0, 0, 9)).unwrap();
+        let at = Instant::from_millis;
+        let address = IpAddr::from([10, 0, 0, 9]);
+        let gone = |failed| ControlEvent::NeighbourGone { iface: ETH, address, failed };
+        // Nobody has a route over a neighbour that was not known.
+        assert!(!c.apply(ControlEvent::Neighbour { iface: ETH, address, mac: MAC }));
+        assert!(c.apply(gone(false)));
+        assert_eq!(c.resolve(at(1), &hop), Resolved::AskAgain(MAC));
+        assert_eq!(c.resolve(at(999), &hop), Resolved::Known(MAC));
+        assert_eq!(c.resolve(at(1001), &hop), Resolved::AskAgain(MAC));
+        assert!(!c.apply(ControlEvent::Neighbour { iface: ETH, address, mac: MAC }));
+        assert_eq!(c.resolve(at(5000), &hop), Resolved::Known(MAC));
+        assert!(c.apply(ControlEvent::Neighbour { iface: ETH, address, mac: [2; 6] }));
+        assert!(c.apply(gone(true)));
+        assert_eq!(c.resolve(at(6000), &hop), Resolved::Dead);
+    }
+
+    #[test]
     fn questions_are_bounded() {
         let mut c = host();
-        for n in 0..3 * MAX_ASKED as u32 {
+        for n in 0..3 * MAX_PASSING as u32 {
             let address = Ipv4Addr::from_bits(0x0a00_0000 + n);
             let hop = NextHop { port: 0, address, mtu: 1500, source: None };
             c.resolve(Instant::ZERO, &hop);
         }
-        assert_eq!(c.neighbours.len(), MAX_ASKED);
-        assert_eq!(c.asked.len(), MAX_ASKED);
+        assert_eq!(c.neighbours.len(), MAX_PASSING);
+        assert_eq!(c.passing.len(), MAX_PASSING);
     }
 
     #[test]

@@ -206,6 +206,10 @@ impl Output {
         } else {
             match self.control.resolve(now, &hop) {
                 Resolved::Known(mac) => mac,
+                Resolved::AskAgain(mac) => {
+                    self.requests.push_back(Request::Neighbour { iface: id, address: hop.address });
+                    mac
+                }
                 Resolved::Dead => return Err(Unsent::NeighbourFailed),
                 Resolved::Asked => return Ok(Some(hop)),
                 Resolved::Ask => {
