@@ -14,7 +14,7 @@ use crate::ip::{Egress, Flow, Unsent};
 /// What the way out says that no waiting can change: NotPermitted, NetworkUnreachable, HostUnreachable.
 pub fn open<E: Egress>(flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) -> Result<Tcb, SocketError> {
     let mut tcb = Tcb::new(flow, options, State::SynSent, env);
-    match output::handshake(&mut tcb, env) {
+    match output::send_syn(&mut tcb, env) {
         Err(unsent @ (Unsent::Denied | Unsent::Unreachable | Unsent::NeighbourFailed)) => Err(unsent.into()),
         _ => {
             env.stats.tcp_active_opens += 1;

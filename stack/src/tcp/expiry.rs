@@ -61,8 +61,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     if !tcb.state.is_synchronized() {
         env.stats.tcp_retransmits += 1;
         tcb.counts.retransmits += 1;
-        // A SYN that finds no way out now is tried again like one that was lost.
-        let _ = output::handshake(tcb, env);
+        output::handshake(tcb, env);
         return;
     }
     tcb.sent.lose_all(env.segs);
@@ -108,7 +107,10 @@ fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     if !tcb.state.may_transmit() || tcb.snd.outstanding() > 0 {
         return;
     }
-    if tcb.counts.probes >= env.config.retries {
+    // A window that stays shut is no reason to give up while the peer answers; unless nobody is left here to
+    // care.
+    let forsaken = tcb.role.orphan && tcb.counts.probes_in_all >= ORPHAN_RETRIES;
+    if forsaken || tcb.counts.probes >= env.config.retries {
         return give_up(tcb, env);
     }
     if output::override_window(tcb, env) {

@@ -46,7 +46,6 @@ pub fn syn<E: Egress>(seg: &Segment, flow: Flow, options: TcpOptions, env: &mut 
     tcb.snd.max_wnd = tcb.snd.wnd;
     (tcb.snd.wl1, tcb.snd.wl2) = (seg.seq, tcb.snd.iss);
     env.stats.tcp_segs_in += 1;
-    // What cannot be sent now is sent by the timers.
-    let _ = output::handshake(&mut tcb, env);
+    output::handshake(&mut tcb, env);
     tcb
 }

@@ -11,6 +11,7 @@ use super::recovery::Phase;
 use super::snd::{Candidate, Decision};
 use super::state::State;
 use super::tcb::Tcb;
+use crate::error::SocketError;
 use crate::ip::{Egress, Unsent};
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -64,14 +65,23 @@ pub(super) fn ack_now<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     }
 }
 
+/// As [`send_syn`], for whom nobody waits with an answer: a connect whose next hop does not answer fails.
+pub(super) fn handshake<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if send_syn(tcb, env) == Err(Unsent::NeighbourFailed) && tcb.state == State::SynSent {
+        env.stats.tcp_attempt_fails += 1;
+        tcb.end(Some(SocketError::HostUnreachable), env.pool, env.segs);
+    }
+}
+
 /// Sends SYN or SYN-ACK, by the state, and sets the retransmission timer (RFC 6298 §5.1).
-pub(super) fn handshake<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result<(), Unsent> {
+pub(super) fn send_syn<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result<(), Unsent> {
     let flags = if tcb.state == State::SynSent { Flags::SYN } else { Flags::SYN | Flags::ACK };
     let seq = tcb.snd.iss;
     let sent = transmit(tcb, env, seq, flags, Body::None);
     if attempt(tcb, env, sent) == Attempt::Blocked {
         return sent;
     }
+    tcb.role.syn_again = tcb.role.syn_sent;
     tcb.role.syn_sent = true;
     tcb.snd.sent_at = env.now;
     tcb.timers.retransmit = env.now + tcb.rto.rto();
@@ -83,8 +93,7 @@ pub(super) fn handshake<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Resul
 pub(super) fn data<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
     if !tcb.state.may_transmit() {
         if matches!(tcb.state, State::SynSent | State::SynReceived) && !tcb.role.syn_sent {
-            // Its failure has set the retry timer or is as good as a loss.
-            let _ = handshake(tcb, env);
+            handshake(tcb, env);
         }
         return;
     }

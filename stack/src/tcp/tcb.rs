@@ -71,6 +71,8 @@ pub(super) struct Role {
     pub(super) scaled: bool,
     /// A SYN (or SYN-ACK) went out.
     pub(super) syn_sent: bool,
+    /// More than once: its round trip is ambiguous.
+    pub(super) syn_again: bool,
     /// The application found the send buffer full and waits.
     pub(super) starved: bool,
     /// The application said that more follows (MSG_MORE).

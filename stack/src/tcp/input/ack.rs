@@ -45,11 +45,11 @@ pub(super) fn fifth<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E
 /// Our SYN is acknowledged: ESTABLISHED.
 pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
     let echoed = seg.options.timestamps.and_then(|ts| tcb.ts.rtt(ts.ecr, env.now)).filter(|_| tcb.ts.on);
-    if tcb.snd.retries == 0 {
+    if tcb.snd.retries == 0 && !tcb.role.syn_again {
         tcb.rto.on_sample(env.now.since(tcb.snd.sent_at));
     } else if let Some(rtt) = echoed {
         tcb.rto.on_sample(rtt);
-    } else {
+    } else if tcb.snd.retries > 0 {
         tcb.rto.syn_was_lost();
     }
     tcb.snd.una = tcb.snd.iss + 1;
@@ -84,13 +84,14 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
     if !seg.options.sack.is_empty() && tcb.role.sack {
         scoreboard(tcb, seg, &mut delivered, env);
     }
-    // RFC 5681 §2: a duplicate has no data, no news of the window, and comes while data is outstanding.
     let duplicate = advance == 0
         && outstanding
-        && seg.len == 0
-        && !wnd_changed
-        && !seg.flags.has(Flags::FIN)
-        && seg.ack == tcb.snd.una;
+        && match tcb.role.sack {
+            // RFC 6675 §2: it tells of octets that were not SACKed before.
+            true => delivered.octets > 0,
+            // RFC 5681 §2: no data, no news of the window.
+            false => seg.space() == 0 && !wnd_changed && seg.ack == tcb.snd.una,
+        };
     let was_quiet = tcb.recovery.phase != Phase::Fast;
     recover(tcb, advance, duplicate, &delivered, env);
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was

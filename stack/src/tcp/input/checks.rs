@@ -68,9 +68,11 @@ pub(super) fn take_timestamp<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &Env<
 /// Tells the peer where we are. Empty segments earn this only within the budget of challenges: two ends that
 /// disagree could otherwise answer each other for ever.
 fn unacceptable<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
-    if tcb.state == State::SynReceived && seg.flags.has(Flags::SYN) && seg.seq == tcb.rcv.irs {
-        // Our SYN-ACK was lost, or is under way: the peer asks for it again.
-        let _ = output::handshake(tcb, env);
+    let asks_again = seg.flags.has(Flags::SYN) && !seg.flags.has(Flags::ACK) && seg.seq == tcb.rcv.irs;
+    if tcb.state == State::SynReceived && asks_again {
+        // Our SYN-ACK was lost, or is under way. (A SYN-ACK that crosses ours, when both opened at once, is
+        // answered with an ACK like anything else, or the two would go on for ever.)
+        output::handshake(tcb, env);
         return;
     }
     if seg.space() > 0 {

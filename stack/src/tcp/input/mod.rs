@@ -19,7 +19,7 @@ use super::env::Env;
 use super::output;
 use super::state::State;
 use super::tcb::Tcb;
-use super::time_wait::TimeWait;
+use super::time_wait::{Outcome, TimeWait};
 use crate::ip::Egress;
 use crate::seq::Seq;
 use crate::wire::tcp::{Flags, Segment};
@@ -133,8 +133,10 @@ fn otherwise<E: Egress>(tcb: &mut Tcb, seg: &Segment, mut payload: Pkt, env: &mu
 /// TIME-WAIT of a connection whose socket is still open.
 fn time_wait<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
     let mut rest = TimeWait::of(tcb);
-    // A new connection in place of this one is for the owner to decide; see `TimeWait::segment`.
-    let _ = rest.answer(seg, &mut tcb.flow, env);
+    if rest.answer(seg, &mut tcb.flow, env) == Outcome::Reuse {
+        // While the socket is open its tuple is not free: a new connection has to wait.
+        tcb.owed.demand();
+    }
     tcb.timers.state = rest.deadline();
 }
 

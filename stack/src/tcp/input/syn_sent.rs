@@ -41,7 +41,7 @@ pub(super) fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
     if !acked {
         // Both ends opened at once: our SYN goes out again, with an ACK.
         tcb.state = State::SynReceived;
-        let _ = output::handshake(tcb, env);
+        output::handshake(tcb, env);
         return env.pool.free(payload);
     }
     ack::open(tcb, seg, env);

@@ -140,7 +140,7 @@ fn both_ends_may_open_at_once() {
     assert_eq!(d.state(), State::SynReceived);
     d.inject("S. 0:0(0) ack 1 win 5000 <mss 1000>");
     assert_eq!(d.state(), State::SynReceived);
-    d.expect("S. 0:0(0) ack 1");
+    d.expect(". 1:1(0) ack 1");
     d.inject(". 1:1(0) ack 1 win 5000");
     assert_eq!(d.state(), State::Established);
     d.silent();
@@ -176,6 +176,11 @@ fn a_syn_without_a_way_out_waits_and_one_that_is_forbidden_fails() {
     d.at(3);
     d.expect_all(&["S 0:0(0)"]);
     d.host.tcb = None;
+    d.host.wire.refuse = Some(Unsent::NoNeighbour);
+    d.host.connect().unwrap();
+    d.host.wire.refuse = Some(Unsent::NeighbourFailed);
+    d.at(10);
+    assert_eq!(d.host.tcb().error, Some(SocketError::HostUnreachable));
     for (why, error) in [
         (Unsent::Denied, SocketError::NotPermitted),
         (Unsent::Unreachable, SocketError::NetworkUnreachable),

@@ -33,3 +33,8 @@ fn blocks_ride_on_data_only_where_they_fit() {
     d.write(1, 1900).unwrap();
     d.expect_all(&[". 1:1001(1000) ack 1 <nothing>", "P. 1001:1901(900) ack 1 <sack 101:201>"]);
 }
+
+#[test]
+fn a_connection_is_small() {
+    assert!(size_of::<crate::tcp::Tcb>() <= 800, "{}", size_of::<crate::tcp::Tcb>());
+}
