@@ -6,7 +6,7 @@ use nic::{Arena, Pool, RxFrame, RxMeta, TxPkt};
 use stack::config::{Config, Secrets};
 use stack::control::{ControlEvent, MacAddr, Request, Route};
 use stack::engine::Stack;
-use stack::socket::{Accepted, RecvFlags, Result, SendFlags};
+use stack::socket::{Accepted, RecvFlags, Result, SendFlags, Wake};
 use stack::time::Instant;
 use stack::types::{IfaceId, SocketId};
 
@@ -26,6 +26,8 @@ pub struct Host {
     lent: Vec<TxPkt>,
     /// What it asked of the control plane, oldest first.
     pub requests: Vec<Request>,
+    /// Its wake-ups of the last [`Host::output`], oldest first.
+    pub woken: Vec<Wake>,
 }
 
 impl Host {
@@ -38,7 +40,8 @@ impl Host {
         let pool = Pool::new(Arena::new(frames, 4096).expect("memory for the frames"));
         let stack = Stack::new(config, pool, Secrets([n; 32]));
         let (address, mac) = (Ipv4Addr::new(10, 77, 0, n), [2, 0, 0, 0, 0, n]);
-        let mut host = Self { stack, address, mac, lent: Vec::new(), requests: Vec::new() };
+        let mut host =
+            Self { stack, address, mac, lent: Vec::new(), requests: Vec::new(), woken: Vec::new() };
         let network = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 0));
         for event in [
             ControlEvent::Iface { iface: IFACE, mac, mtu: MTU, up: true, tx_checksum: false },
@@ -95,7 +98,8 @@ impl Host {
             each(pool.lent_bytes(&frame));
             self.lent.push(frame);
         }
-        while self.stack.next_wake().is_some() {}
+        self.woken.clear();
+        self.woken.extend(std::iter::from_fn(|| self.stack.next_wake()));
     }
 
     /// The NIC has sent what it was lent, but for the last `keep` frames.

@@ -62,7 +62,9 @@ pub fn assert_bypassed(host: &Namespace, before: &lab::Counters) {
 #[track_caller]
 pub fn fetch_at_once(client: &Namespace, url: &str, count: usize, expected: &str) {
     let half = count / 2;
-    let curl = format!("curl -sS --fail -Z --parallel-immediate --parallel-max {half} --max-time 120");
+    let curl = format!(
+        "curl -sS --no-progress-meter --fail -Z --parallel-immediate --parallel-max {half} --max-time 120"
+    );
     let script = format!(
         "set -e; d=$(mktemp -d); trap 'rm -r $d' EXIT; cd $d; \
          {curl} -o 'a#1' '{url}?[1-{half}]' & first=$!; {curl} -o 'b#1' '{url}?[1-{half}]'; wait $first; \

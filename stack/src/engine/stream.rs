@@ -34,6 +34,10 @@ impl Stack {
         let more = flags.more || want < len;
         let result = call::send(&mut connection.tcb, &mut self.core.env(now, false), want, more, source);
         self.settle(id);
+        // Frames, not the buffer, cut it short: no ACK will say that there is room, since there was all along.
+        if want < len && result.is_ok_and(|taken| taken < len) {
+            self.starve(id);
+        }
         result
     }
 
@@ -85,8 +89,9 @@ impl Stack {
         {
             ready = ready.without(Readiness::IN);
         }
-        // A sender that would find no frame must not be told to send.
-        if self.core.spare_frames() == 0 && connection.tcb.state.may_transmit() {
+        // A sender that has found no frame is told when there are some, not before. One that has not tried yet
+        // is told to: were it not, nothing would tell it later.
+        if entry.starved && connection.tcb.state.may_transmit() {
             ready = ready.without(Readiness::OUT);
         }
         ready

@@ -84,6 +84,9 @@ impl Signal {
     }
 }
 
+/// Lines of a program's words that are shown when a test fails.
+const LAST_LINES: usize = 40;
+
 static PROGRAMS: AtomicU32 = AtomicU32::new(0);
 
 /// A program that runs, in a process group of its own. Dropped, the whole group is killed.
@@ -161,7 +164,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}---", self.what, self.said());
+            let said = self.said();
+            let lines: Vec<&str> = said.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            eprintln!("--- {}\n{}\n---", self.what, last.join("\n"));
         }
     }
 }

@@ -77,7 +77,7 @@ fn content(name: &str, size: usize) -> Vec<u8> {
 fn configuration(folder: &std::path::Path, port: u16, http: &str) -> String {
     let at = folder.display();
     let mut conf = String::new();
-    let _ = writeln!(conf, "daemon off;\nworker_processes 1;\npid {at}/nginx.pid;\nerror_log stderr info;");
+    let _ = writeln!(conf, "daemon off;\nworker_processes 1;\npid {at}/nginx.pid;\nerror_log stderr notice;");
     let _ = writeln!(conf, "user nobody nogroup;\nevents {{ worker_connections 4096; }}\nhttp {{");
     let _ = writeln!(conf, "  access_log off;\n  sendfile on;\n  keepalive_requests 1000000000;\n{http}");
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
