@@ -17,6 +17,8 @@ mod signals;
 mod sleepers;
 mod start;
 mod steer;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod turn;
 mod wait;
@@ -59,6 +61,20 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// A runtime over a stack and its interfaces, without a port, a helper or anything else around.
+    fn over(core: Core, spin: Duration) -> Self {
+        Self {
+            core: Mutex::new(core),
+            queued: AtomicUsize::new(0),
+            spin,
+            spin_always: false,
+            linger: Duration::ZERO,
+            interfaces: Vec::new(),
+            claimed: Mutex::default(),
+            control_socket: Mutex::default(),
+        }
+    }
+
     /// The runtime of this process, when one runs.
     #[inline]
     pub fn current() -> Option<&'static Runtime> {

@@ -49,9 +49,21 @@ impl Sleepers {
         self.slots.iter_mut().flatten().for_each(Sleeper::ring);
     }
 
+    /// How many sleep.
+    #[cfg(test)]
+    pub(crate) fn asleep(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
     /// Whether a thread of the application sleeps on the interfaces' descriptors.
     pub(crate) fn app_leads(&self) -> bool {
         self.leading().is_some_and(|s| !s.guest)
+    }
+
+    /// Whether anyone sleeps on the interfaces' descriptors.
+    #[inline]
+    pub(crate) fn led(&self) -> bool {
+        self.leader.is_some()
     }
 
     /// Wakes the leader when it would sleep past `deadline`.

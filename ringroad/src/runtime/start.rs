@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -115,14 +115,11 @@ impl Runtime {
         }
         let core = Core::new(stack, links, Box::new(steer), hold(config.profile));
         let runtime = Runtime {
-            core: Mutex::new(core),
-            queued: AtomicUsize::new(0),
-            spin: config.spin(),
             spin_always: config.spin.is_some() || config.profile == Profile::Latency,
             linger: config.linger,
             interfaces,
             claimed: Mutex::new(Some(claimed)),
-            control_socket: Mutex::default(),
+            ..Runtime::over(core, config.spin())
         };
         runtime.launch(config)
     }

@@ -86,8 +86,10 @@ impl Drop for Turn<'_> {
         let now = self.now();
         self.core.drain();
         self.core.ring_if_due(now);
-        let deadline = self.core.stack.next_deadline();
-        self.core.sleepers.hurry(deadline);
+        if self.core.sleepers.led() {
+            let deadline = self.core.stack.next_deadline();
+            self.core.sleepers.hurry(deadline);
+        }
         if !self.polls {
             self.core.alert_helper();
         }

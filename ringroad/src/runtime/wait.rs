@@ -177,6 +177,8 @@ impl<'r> Waiting<'r, '_> {
 
     /// Blocks until something happens.
     fn sleep(&mut self, mut turn: Turn<'_>) -> Slept {
+        // What `ready` caused must not wait for company while we sleep.
+        turn.flush();
         let now = turn.now();
         let mut until = self.wait.deadline.unwrap_or(Instant::NEVER);
         let core = turn.core();

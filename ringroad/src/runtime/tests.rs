@@ -1,0 +1,204 @@
+//! Threads that wait, on a NIC that only counts how often it was polled.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nic::{Arena, Burst, Caps, Doorbell, Nic, Pool, TxPkt};
+use stack::config::{Config, Secrets};
+use stack::control::{ControlEvent, Request};
+use stack::engine::Stack;
+use stack::types::IfaceId;
+
+use super::bell::Bell;
+use super::block::input;
+use super::core::{Core, Link};
+use super::steer::Steer;
+use super::{Runtime, Spin, Wait, Waited};
+
+/// A NIC without a wire: its bell stands for arriving frames.
+struct Idle {
+    bell: Bell,
+    fds: [RawFd; 1],
+    /// Polls that found the bell ringing.
+    woken: Arc<AtomicU32>,
+}
+
+impl Nic for Idle {
+    fn caps(&self) -> Caps {
+        Caps { tx_checksum: false, max_frame: 1514 }
+    }
+
+    fn rx(&mut self, _: &mut Pool, _: &mut Burst, _: usize) -> usize {
+        if rustix::io::read(&self.bell, &mut [0u8; 8]).is_ok() {
+            self.woken.fetch_add(1, Ordering::SeqCst);
+        }
+        0
+    }
+
+    fn tx(&mut self, _: &mut Pool, frame: TxPkt) -> Result<(), TxPkt> {
+        Err(frame)
+    }
+
+    fn kick(&mut self, _: &mut Pool) -> Doorbell {
+        Doorbell::Quiet
+    }
+
+    fn reap(&mut self, _: &mut Pool) {}
+
+    fn wait_fds(&self) -> &[RawFd] {
+        &self.fds
+    }
+
+    fn rx_pending(&self) -> bool {
+        false
+    }
+}
+
+struct Nowhere;
+
+impl Steer for Nowhere {
+    fn steer(&mut self, _: &Request) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn control(&mut self, _: &ControlEvent) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn clear(&mut self) {}
+}
+
+/// A runtime without a helper, its NIC's bell, and the count of polls that found it ringing.
+fn runtime() -> (Runtime, Bell, Arc<AtomicU32>) {
+    let bell = Bell::new().unwrap();
+    let woken = Arc::new(AtomicU32::new(0));
+    let nic = Idle { fds: [bell.raw()], bell: bell.clone(), woken: Arc::clone(&woken) };
+    let pool = Pool::new(Arena::new(64, 2048).unwrap());
+    let stack = Stack::new(Config::default(), pool, Secrets([7; 32]));
+    let links = vec![Link { iface: IfaceId(1), nic: Box::new(nic) }];
+    let core = Core::new(stack, links, Box::new(Nowhere), Duration::ZERO);
+    (Runtime::over(core, Duration::ZERO), bell, woken)
+}
+
+fn blocked(keys: &[u64]) -> Wait<'_> {
+    Wait { keys, spin: Spin::Never, ..Wait::default() }
+}
+
+/// Until so many threads sleep.
+fn until_asleep(runtime: &Runtime, threads: usize) {
+    while runtime.lock().sleepers().asleep() != threads {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_wait_that_is_satisfied_does_not_sleep() {
+    let (runtime, _, _) = runtime();
+    assert_eq!(runtime.wait(blocked(&[1]), |_| Some(5)), Waited::Ready(5));
+    let past = Some(runtime.now());
+    let wait = Wait { deadline: past, ..blocked(&[1]) };
+    assert_eq!(runtime.wait(wait, |_| None::<()>), Waited::TimedOut);
+}
+
+#[test]
+fn a_kernel_descriptor_ends_the_wait_and_is_reported_beside_a_ready_stack() {
+    let (runtime, _, _) = runtime();
+    let kernel = Bell::new().unwrap();
+    kernel.ring();
+    for spin in [Spin::Never, Spin::For(Duration::from_secs(60))] {
+        let mut fds = [input(kernel.raw())];
+        let wait = Wait { kernel: &mut fds, spin, ..Wait::default() };
+        assert_eq!(runtime.wait(wait, |_| None::<()>), Waited::Kernel);
+        assert_eq!(fds[0].revents, libc::POLLIN);
+        let mut fds = [input(kernel.raw())];
+        let wait = Wait { kernel: &mut fds, spin, ..Wait::default() };
+        assert_eq!(runtime.wait(wait, |_| Some(())), Waited::Ready(()));
+        assert_eq!(fds[0].revents, libc::POLLIN);
+    }
+}
+
+#[test]
+fn a_descriptor_that_is_always_the_same_is_watched_and_never_missed() {
+    let (runtime, _, _) = runtime();
+    let kernel = Bell::new().unwrap();
+    for round in 0..100 {
+        let mut fds = [input(kernel.raw())];
+        let wait = Wait { kernel: &mut fds, ..blocked(&[]) };
+        assert_eq!(runtime.wait(wait, |_| Some(())), Waited::Ready(()));
+        assert_eq!(fds[0].revents, 0, "round {round}");
+        kernel.ring();
+        let wait = Wait { kernel: &mut fds, ..blocked(&[]) };
+        assert_eq!(runtime.wait(wait, |_| Some(())), Waited::Ready(()));
+        assert_eq!(fds[0].revents, libc::POLLIN, "round {round}");
+        kernel.quiet();
+    }
+}
+
+#[test]
+fn the_follower_is_promoted_when_the_leader_leaves() {
+    let (runtime, nic, woken) = runtime();
+    let go = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let leader =
+            scope.spawn(|| runtime.wait(blocked(&[1]), |_| go.load(Ordering::SeqCst).then_some("leader")));
+        until_asleep(&runtime, 1);
+        let follower = scope.spawn(|| {
+            runtime.wait(blocked(&[2]), |_| (woken.load(Ordering::SeqCst) > 0).then_some("follower"))
+        });
+        until_asleep(&runtime, 2);
+        go.store(true, Ordering::SeqCst);
+        runtime.lock().sleepers().notify(1);
+        assert_eq!(leader.join().unwrap(), Waited::Ready("leader"));
+        // Only a leader sleeps on the NIC's descriptor.
+        nic.ring();
+        assert_eq!(follower.join().unwrap(), Waited::Ready("follower"));
+    });
+    assert_eq!((woken.load(Ordering::SeqCst), runtime.lock().sleepers().asleep()), (1, 0));
+}
+
+#[test]
+fn of_many_waiters_each_is_woken_by_its_own_key() {
+    const THREADS: u64 = 16;
+    const ROUNDS: u32 = 200;
+    let (runtime, _, _) = runtime();
+    let tokens: Vec<AtomicU32> = (0..THREADS).map(|_| AtomicU32::new(0)).collect();
+    thread::scope(|scope| {
+        for key in 0..THREADS {
+            let (runtime, tokens) = (&runtime, &tokens);
+            // Each takes its token and hands one to the next: a lost wake-up stops the whole ring.
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let mine = &tokens[key as usize];
+                    let waited = runtime.wait(blocked(&[key]), |_| {
+                        (mine.load(Ordering::SeqCst) > 0).then(|| mine.fetch_sub(1, Ordering::SeqCst))
+                    });
+                    assert_eq!(waited, Waited::Ready(1));
+                    let next = (key + 1) % THREADS;
+                    let mut turn = runtime.lock();
+                    tokens[next as usize].fetch_add(1, Ordering::SeqCst);
+                    turn.sleepers().notify(next);
+                }
+            });
+        }
+        let mut turn = runtime.lock();
+        tokens[0].fetch_add(1, Ordering::SeqCst);
+        turn.sleepers().notify(0);
+    });
+    assert_eq!(tokens.iter().map(|t| t.load(Ordering::SeqCst)).sum::<u32>(), 1);
+}
+
+#[test]
+fn a_handler_that_ran_while_spinning_interrupts() {
+    let (runtime, _, _) = runtime();
+    let handlers = std::sync::atomic::AtomicU64::new(0);
+    let wait =
+        Wait { handlers: Some(&handlers), spin: Spin::For(Duration::from_secs(60)), ..Wait::default() };
+    let waited = runtime.wait(wait, |_| {
+        handlers.fetch_add(1, Ordering::Relaxed);
+        None::<()>
+    });
+    assert_eq!(waited, Waited::Interrupted);
+}
