@@ -16,7 +16,7 @@ use super::{API_COOKIE, Sleepers, WakeObserver};
 
 /// Frames taken from an interface at a time.
 const BURST: usize = 64;
-/// Queued frames that ring the doorbell without waiting for the end of the turn.
+/// Frames and gathered sends that ring the doorbell without waiting for the application's next wait.
 const RING_AFTER_FRAMES: usize = 32;
 /// Kicks in a row before the rest is left to the next turn.
 const KICKS: usize = 16;
@@ -106,8 +106,7 @@ impl Core {
         if self.stack.next_deadline() <= now {
             self.stack.expire(now);
         }
-        self.drain();
-        self.ring();
+        self.flush(now);
         if self.backlog {
             // The doorbell has made room.
             self.drain();
@@ -187,11 +186,11 @@ impl Core {
     /// Rings the doorbells when something waits for it.
     #[inline]
     pub(crate) fn ring(&mut self) {
+        self.pulse.holds(None);
         if self.unkicked == 0 {
             return;
         }
         self.unkicked = 0;
-        self.pulse.holds(None);
         for link in &mut self.links {
             let mut kicks = 0;
             while link.nic.kick(self.stack.pool_mut()) == Doorbell::Needed {
@@ -204,25 +203,34 @@ impl Core {
         }
     }
 
-    /// Rings at the end of a turn, unless the caller will most likely wait soon and ring then.
+    /// Sends all there is, and rings.
     #[inline]
-    pub(crate) fn ring_if_due(&mut self, now: Instant) {
-        if self.unkicked == 0 {
-            return;
-        }
+    pub(crate) fn flush(&mut self, now: Instant) {
+        self.stack.push(now);
+        self.drain();
+        self.ring();
+    }
+
+    /// The end of a turn: as [`Core::flush`], unless the caller will most likely wait soon and flush then.
+    #[inline]
+    pub(crate) fn flush_if_due(&mut self, now: Instant) {
+        let waiting = self.stack.gathered() + self.unkicked;
         let soon = self.at_once == 0 && now.since(self.last_poll) < self.hold;
-        self.at_once = self.at_once.saturating_sub(1);
-        if soon && self.unkicked < RING_AFTER_FRAMES {
-            self.pulse.holds(Some(now));
+        if soon && waiting < RING_AFTER_FRAMES {
+            self.drain();
+            if waiting + self.unkicked > 0 {
+                self.pulse.holds(Some(now));
+            }
         } else {
-            self.ring();
+            self.at_once = self.at_once.saturating_sub(1);
+            self.flush(now);
         }
     }
 
     /// The helper found frames that had waited too long: the application is not one that soon waits.
-    pub(crate) fn ring_overdue(&mut self) {
+    pub(crate) fn flush_overdue(&mut self, now: Instant) {
         self.at_once = AT_ONCE;
-        self.ring();
+        self.flush(now);
     }
 
     /// When a thread that watches the interfaces has to look again at the latest.

@@ -36,8 +36,7 @@ impl Runtime {
         let now = turn.now();
         let core = turn.core();
         core.stack.reset_all(now);
-        core.drain();
-        core.ring();
+        core.flush(now);
         core.steer.clear();
         core.stopped = true;
         if let Some(helper) = core.helper.take() {

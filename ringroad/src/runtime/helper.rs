@@ -135,7 +135,7 @@ impl Helper {
             return None;
         }
         if overdue {
-            core.ring_overdue();
+            core.flush_overdue(now);
         }
         if let Some(id) = self.guest {
             core.sleepers.woke(id);

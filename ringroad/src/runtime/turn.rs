@@ -56,8 +56,8 @@ impl<'a> Turn<'a> {
 
     /// Sends what is queued and rings the doorbell, without receiving.
     pub fn flush(&mut self) {
-        self.core.drain();
-        self.core.ring();
+        let now = self.now();
+        self.core.flush(now);
     }
 
     /// The thread polls, until [`Turn::app_goes`]: nobody has to do it in its place.
@@ -84,8 +84,7 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let now = self.now();
-        self.core.drain();
-        self.core.ring_if_due(now);
+        self.core.flush_if_due(now);
         if self.core.sleepers.led() {
             let deadline = self.core.stack.next_deadline();
             self.core.sleepers.hurry(deadline);

@@ -73,6 +73,8 @@ pub struct Stack {
     wakes: VecDeque<SocketId>,
     /// Connections to push when the burst has ended.
     dirty: Vec<SocketId>,
+    /// Sends count as part of a burst, too.
+    gather: bool,
     /// Senders that found no frame.
     starved: VecDeque<SocketId>,
     resets: ChallengeLimit,
@@ -96,6 +98,7 @@ impl Stack {
             path_mtus: PathMtus::default(),
             wakes: VecDeque::with_capacity(256),
             dirty: Vec::with_capacity(256),
+            gather: false,
             starved: VecDeque::new(),
             resets: ChallengeLimit::default(),
             unreachables: ChallengeLimit::default(),

@@ -99,6 +99,24 @@ impl Stack {
         self.dirty.clear();
     }
 
+    /// Whether short segments wait for [`Stack::push`] after a send, so that several small writes in a row
+    /// share one. Who turns it on has to push before it sleeps. Off at first.
+    pub fn set_gather(&mut self, on: bool) {
+        self.gather = on;
+    }
+
+    /// Connections that may have a short segment waiting.
+    pub fn gathered(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Sends what was gathered.
+    pub fn push(&mut self, now: Instant) {
+        if !self.dirty.is_empty() {
+            self.push_dirty(now);
+        }
+    }
+
     /// Queues a wake-up, once.
     pub(super) fn wake(&mut self, id: SocketId) {
         if let Some(entry) = self.table.get_mut(id)

@@ -32,11 +32,15 @@ impl Stack {
             return Err(SocketError::WouldBlock);
         }
         let more = flags.more || want < len;
-        let result = call::send(&mut connection.tcb, &mut self.core.env(now, false), want, more, source);
+        let gather = self.gather;
+        let result = call::send(&mut connection.tcb, &mut self.core.env(now, gather), want, more, source);
         self.settle(id);
         // Frames, not the buffer, cut it short: no ACK will say that there is room, since there was all along.
         if want < len && result.is_ok_and(|taken| taken < len) {
             self.starve(id);
+        }
+        if gather {
+            self.mark_dirty(id);
         }
         result
     }

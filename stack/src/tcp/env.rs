@@ -44,7 +44,7 @@ pub struct Env<'a, E: Egress> {
     pub config: &'a TcpConfig,
     /// What connections share.
     pub shared: &'a mut Shared,
-    /// More segments follow in this turn: an ACK of in-order data may wait for [`push`](super::output::push),
-    /// which the caller promises to call before the turn ends.
+    /// More follows in this turn: an ACK of in-order data and a last short segment may wait for
+    /// [`push`](super::output::push), which the caller promises to call before the turn ends.
     pub burst: bool,
 }

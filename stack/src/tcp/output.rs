@@ -159,12 +159,13 @@ fn send_new<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
             len: env.segs.slot(at).len(),
             last,
             urgent: tcb.options.nodelay || tcb.snd.shut || forced,
-            held: (tcb.options.cork || tcb.role.held) && !tcb.snd.shut && !forced,
+            // In a burst a short one waits for the end: more may join it.
+            held: (tcb.options.cork || tcb.role.held || env.burst) && !tcb.snd.shut && !forced,
         };
         match tcb.snd.decide(candidate) {
             Decision::NoWindow => return probe_later(tcb, env),
             Decision::Wait => {
-                if candidate.held && tcb.timers.retry == Instant::NEVER {
+                if candidate.held && !env.burst && tcb.timers.retry == Instant::NEVER {
                     tcb.timers.retry = env.now + CORK;
                 }
                 return;
