@@ -299,3 +299,37 @@ fn a_new_connection_takes_over_a_tuple_in_time_wait() {
     assert!(net.b().accept(now, listener).is_ok());
     assert!(!net.b().sockets().any(|s| s.state == "TIME-WAIT"));
 }
+
+#[test]
+fn small_writes_that_are_gathered_share_a_segment() {
+    for gather in [false, true] {
+        let mut net = Net::ideal();
+        let (client, server, _) = net.connected();
+        let now = net.now;
+        net.a().set_option(now, client, OptName::NoDelay, Value::Int(1)).unwrap();
+        net.a().set_gather(gather);
+        let before = net.a().stats().tcp_segs_out;
+        net.send(0, client, b"header ").unwrap();
+        net.send(0, client, &pattern(2000, 3)).unwrap();
+        net.send(0, client, b"trailer").unwrap();
+        assert_eq!(net.a().gathered(), usize::from(gather));
+        net.a().push(now);
+        // 2014 bytes: one full segment and the rest, or as many as there were writes, the long one cut.
+        assert_eq!(net.a().stats().tcp_segs_out - before, if gather { 2 } else { 4 });
+        assert_eq!(net.a().gathered(), 0);
+        net.run_ms(10);
+        assert_eq!(net.recv(1, server, 9000).unwrap().len(), 2014);
+    }
+}
+
+#[test]
+fn what_was_gathered_goes_out_before_the_fin() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    net.a().set_gather(true);
+    net.send(0, client, b"farewell").unwrap();
+    net.close(0, client);
+    net.run_ms(10);
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"farewell");
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"");
+}
