@@ -72,7 +72,11 @@ fn queue<E: Egress>(
             Some(appended) => appended,
             None => match fresh(tcb, env, len, &mut source) {
                 Some(appended) => appended,
-                None => return Ok(taken),
+                None => {
+                    // Cut short like by a full buffer: the next ACK wakes.
+                    tcb.role.starved = true;
+                    return Ok(taken);
+                }
             },
         };
         match filled {

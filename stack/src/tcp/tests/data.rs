@@ -200,6 +200,21 @@ fn a_full_buffer_blocks_and_wakes_when_a_third_is_free() {
 }
 
 #[test]
+fn a_sender_cut_short_for_want_of_frames_is_woken_by_an_ack() {
+    let mut d = Drill::established();
+    let mut held = Vec::new();
+    while d.host.pool.available() > 10 {
+        held.extend(d.host.pool.alloc());
+    }
+    assert_eq!(d.write(1, 10_000), Ok(2000));
+    d.host.wire.sent.clear();
+    assert_eq!(d.wakes(), Readiness::NONE);
+    d.inject(". 1:1(0) ack 2001");
+    assert_eq!(d.wakes(), Readiness::OUT);
+    held.into_iter().for_each(|pkt| d.host.pool.free(pkt));
+}
+
+#[test]
 fn a_fault_of_the_applications_memory_loses_nothing() {
     let mut d = Drill::established();
     let mut calls = 0;
