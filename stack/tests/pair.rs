@@ -333,3 +333,36 @@ fn what_was_gathered_goes_out_before_the_fin() {
     assert_eq!(net.recv(1, server, 100).unwrap(), b"farewell");
     assert_eq!(net.recv(1, server, 100).unwrap(), b"");
 }
+
+#[test]
+fn a_sender_that_found_no_frame_is_woken_when_there_are_some() {
+    let mut net = Net::ideal();
+    let listener = net.listen(1, 80, 64);
+    let clients: Vec<_> = (0..8).map(|_| net.connecting(0, 80)).collect();
+    net.run_ms(50);
+    let servers: Vec<_> = clients
+        .iter()
+        .map(|_| {
+            let now = net.now;
+            net.b().accept(now, listener).unwrap().id
+        })
+        .collect();
+    // Nothing is sent while the application fills its buffers: the link takes its time.
+    let data = pattern(200_000, 1);
+    let hungry = clients.iter().copied().find(|id| {
+        let _ = net.send(0, *id, &data);
+        !net.a().readiness(*id).contains(Readiness::OUT)
+    });
+    let hungry = hungry.expect("1024 frames are not enough for 8 × 200,000 bytes");
+    // One eighth is left alone.
+    assert!(net.a().pool().available() >= 1024 / 8, "{}", net.a().pool().available());
+    net.hosts[0].wakes.clear();
+    let fed = net.run_until(MINUTE, |net| {
+        for server in &servers {
+            while net.recv(1, *server, 1 << 20).is_ok_and(|bytes| !bytes.is_empty()) {}
+        }
+        net.hosts[0].wakes.iter().any(|w| w.id == hungry && w.readiness.contains(Readiness::OUT))
+    });
+    assert!(fed);
+    assert!(net.send(0, hungry, &data).is_ok());
+}

@@ -171,8 +171,8 @@ impl Stack {
             Body::Fresh => Readiness::OUT | Readiness::HUP,
             Body::Listener(listener) if listener.queue.is_empty() => Readiness::NONE,
             Body::Listener(_) => Readiness::IN,
-            Body::Datagram(datagram) => self.datagram_readiness(datagram),
-            Body::Connection(connection) => self.stream_readiness(connection, entry),
+            Body::Datagram(datagram) => Self::datagram_readiness(datagram, entry),
+            Body::Connection(connection) => Self::stream_readiness(connection, entry),
         }
     }
 

@@ -65,9 +65,10 @@ impl Core {
         self.spare_frames() >= self.reserve()
     }
 
-    /// Whether so few frames are free that queues of received data may not grow: what is left is for ACKs.
+    /// Whether so few frames are free that queues of received data may not grow. This is the case before a
+    /// NIC finds none to receive into (a sixteenth is what drivers leave): ACKs must go on coming in.
     #[inline]
     pub(super) fn is_exhausted(&self) -> bool {
-        self.pool.available() < self.reserve() / 4
+        self.pool.available() < self.reserve() / 4 * 3
     }
 }

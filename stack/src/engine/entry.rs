@@ -183,3 +183,22 @@ impl Packed for Holder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_a_quarter_of_linux_s() {
+        // Linux: 3.96 KB of slab for an idle connection.
+        assert!(size_of::<Entry>() <= 1024, "{} bytes", size_of::<Entry>());
+    }
+
+    #[test]
+    fn holders_pack() {
+        let id = SocketId { index: 0x7fff_fffe, generation: 0xdead_beef };
+        for holder in [Holder::Socket(id), Holder::TimeWait(id)] {
+            assert_eq!(Holder::unpack(holder.pack()), holder);
+        }
+    }
+}

@@ -71,6 +71,7 @@ impl Stack {
         let Some(connection) = entry.connection_mut() else { return };
         if connection.tcb.next_deadline() <= now {
             expiry::timers(&mut connection.tcb, &mut self.core.env(now, false));
+            debug_assert!(connection.tcb.next_deadline() > now, "what was due is still due");
         }
         self.settle(id);
     }

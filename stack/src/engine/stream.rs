@@ -83,7 +83,7 @@ impl Stack {
         self.settle(id);
     }
 
-    pub(super) fn stream_readiness(&self, connection: &Connection, entry: &Entry) -> Readiness {
+    pub(super) fn stream_readiness(connection: &Connection, entry: &Entry) -> Readiness {
         let mut ready = connection.tcb.readiness();
         let low_water = entry.options.recv_low_water;
         if low_water > 1

@@ -115,6 +115,8 @@ impl Stack {
             }
             Outcome::Reuse => {
                 self.end_time_wait(id);
+                // The listener counts it.
+                self.core.stats.tcp_segs_in -= 1;
                 self.segment_for_nobody(now, incoming);
             }
         }

@@ -262,7 +262,7 @@ impl Stack {
         Ok(told)
     }
 
-    pub(super) fn datagram_readiness(&self, datagram: &Datagram) -> Readiness {
+    pub(super) fn datagram_readiness(datagram: &Datagram, entry: &Entry) -> Readiness {
         let mut ready = Readiness::NONE;
         if !datagram.queue.is_empty() {
             ready |= Readiness::IN;
@@ -276,7 +276,7 @@ impl Stack {
         if datagram.shut_read && datagram.shut_write {
             ready |= Readiness::HUP;
         }
-        if self.core.spare_frames() > 0 {
+        if !entry.starved {
             ready |= Readiness::OUT;
         }
         ready
