@@ -390,3 +390,28 @@ fn the_same_seed_gives_the_same_bytes() {
     assert!(first == second);
     assert!(first[0].len() > 40);
 }
+
+#[test]
+fn checksums_are_left_to_an_interface_that_makes_them() {
+    use nic::{RxChecksum, RxFrame, RxMeta, TxChecksum};
+    let mut net = Net::ideal();
+    let (now, mac) = (net.now, common::mac(1));
+    let (iface, mtu) = (common::IFACE, 1500);
+    net.a().control(now, ControlEvent::Iface { iface, mac, mtu, up: true, tx_checksum: true });
+    let (a, b) = (udp(&mut net, 0, 1000), udp(&mut net, 1, 53));
+    send_to(&mut net, 0, a, Some(address(1, 53)), b"unfinished").unwrap();
+    let (pool, queue) = net.a().tx_queue(iface).unwrap();
+    let frame = queue.pop_front().unwrap();
+    assert_eq!(frame.checksum, TxChecksum::Partial { start: 34, offset: 6 });
+    let bytes = pool.lent_bytes(&frame).to_vec();
+    pool.take_back(frame);
+    let pseudo = ringroad_stack::wire::checksum::pseudo([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 17, 18);
+    assert_eq!(bytes[40..42], pseudo.to_be_bytes());
+    // A NIC that promised to verify has nothing to verify it with; a virtual one may pass it on.
+    net.hosts[1].receive(now, &bytes);
+    assert_eq!(net.b().stats().drop_l4_checksum, 1);
+    let RxFrame { pkt, .. } = net.hosts[1].frame(&bytes);
+    let meta = RxMeta { checksum: RxChecksum::MayBeUnfinished };
+    net.b().rx(now, iface, RxFrame { pkt, meta });
+    assert_eq!(recv_from(&mut net, 1, b, 100).unwrap().0, b"unfinished");
+}
