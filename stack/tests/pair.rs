@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{Link, Net, pattern};
-use ringroad_stack::control::Request;
+use ringroad_stack::control::{ControlEvent, Request};
 use ringroad_stack::error::SocketError;
 use ringroad_stack::socket::{How, OptName, Value};
 use ringroad_stack::types::{LocalKey, Protocol, Readiness};
@@ -365,4 +365,114 @@ fn a_sender_that_found_no_frame_is_woken_when_there_are_some() {
     });
     assert!(fed);
     assert!(net.send(0, hungry, &data).is_ok());
+}
+
+#[test]
+fn two_that_call_each_other_at_once_get_one_connection() {
+    let mut net = Net::ideal();
+    let (a, b) = (SocketAddr::from(([10, 0, 0, 1], 700)), SocketAddr::from(([10, 0, 0, 2], 800)));
+    let now = net.now;
+    let ids = [(0, a, b), (1, b, a)].map(|(h, local, remote)| {
+        let stack = &mut net.hosts[h].stack;
+        let id = stack.tcp_socket(0).unwrap();
+        stack.bind(id, local).unwrap();
+        assert_eq!(stack.connect(now, id, remote), Err(SocketError::InProgress));
+        id
+    });
+    net.run_ms(3000);
+    assert_eq!(net.a().peer(ids[0]), Ok(b));
+    net.transfer(0, ids[0], ids[1], &pattern(10_000, 1), MINUTE);
+    net.transfer(1, ids[1], ids[0], &pattern(10_000, 2), MINUTE);
+    assert_eq!(net.a().sockets().count() + net.b().sockets().count(), 2);
+}
+
+#[test]
+fn a_listener_may_stop_and_begin_again() {
+    let mut net = Net::ideal();
+    let listener = net.listen(1, 80, 4);
+    net.connecting(0, 80);
+    net.run_ms(5);
+    let now = net.now;
+    net.b().shutdown(now, listener, How::Read).unwrap();
+    assert_eq!(net.b().accept(now, listener), Err(SocketError::Invalid));
+    let refused = net.connecting(0, 80);
+    net.run_ms(5);
+    assert_eq!(net.a().take_error(refused), Some(SocketError::ConnectionRefused));
+    net.b().listen(listener, 4).unwrap();
+    let other = net.b().tcp_socket(0).unwrap();
+    net.b().bind(other, SocketAddr::from(([10, 0, 0, 2], 80))).unwrap();
+    assert_eq!(net.b().listen(other, 4), Err(SocketError::AddressInUse));
+    net.connecting(0, 80);
+    net.run_ms(5);
+    let now = net.now;
+    assert!(net.b().accept(now, listener).is_ok());
+}
+
+#[test]
+fn a_reset_in_the_handshake_leaves_nothing_behind() {
+    let mut net = Net::ideal();
+    let listener = net.listen(1, 80, 4);
+    for _ in 0..10 {
+        let client = net.connecting(0, 80);
+        // The SYN-ACK is on its way when the client gives up.
+        net.run_for(Duration::from_micros(75));
+        net.close(0, client);
+        net.run_ms(5);
+    }
+    assert_eq!(net.b().sockets().count(), 1);
+    let now = net.now;
+    assert_eq!(net.b().accept(now, listener), Err(SocketError::WouldBlock));
+    net.pump();
+    net.assert_whole();
+}
+
+#[test]
+fn urgent_and_odd_flags_get_linux_s_answers() {
+    let mut net = Net::ideal();
+    let (client, server, _) = net.connected();
+    let now = net.now;
+    let oob = ringroad_stack::socket::RecvFlags { oob: true, ..Default::default() };
+    let got = net.b().recv(now, server, 1, oob, &mut |_| Ok(()));
+    assert_eq!(got, Err(SocketError::Invalid));
+    // MSG_PEEK leaves, MSG_TRUNC throws away.
+    net.send(0, client, b"abcdef").unwrap();
+    net.run_ms(1);
+    let now = net.now;
+    let peek = ringroad_stack::socket::RecvFlags { peek: true, ..Default::default() };
+    let mut seen = Vec::new();
+    let got = net.b().recv(now, server, 4, peek, &mut |bytes| {
+        seen.extend_from_slice(bytes);
+        Ok(())
+    });
+    assert_eq!((got, seen.as_slice()), (Ok(4), &b"abcd"[..]));
+    let trunc = ringroad_stack::socket::RecvFlags { trunc: true, ..Default::default() };
+    assert_eq!(net.b().recv(now, server, 2, trunc, &mut |_| panic!("nothing is copied")), Ok(2));
+    assert_eq!(net.b().recv_queue(server), Ok(4));
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"cdef");
+}
+
+#[test]
+fn frames_for_an_interface_that_went_away_come_back() {
+    let mut net = Net::ideal();
+    let (client, server, listener) = net.connected();
+    net.send(0, client, &pattern(5000, 1)).unwrap();
+    let now = net.now;
+    net.a().control(now, ControlEvent::IfaceGone(common::IFACE));
+    assert!(net.hosts[0].drain().is_empty());
+    // Back again: the stream goes on where it was.
+    net.run_ms(300);
+    let (iface, mac, now) = (common::IFACE, common::mac(1), net.now);
+    net.a().control(now, ControlEvent::Iface { iface, mac, mtu: 1500, up: true, tx_checksum: false });
+    net.hosts[0].knows(2);
+    let mut got = Vec::new();
+    assert!(net.run_until(MINUTE, |net| {
+        got.extend(net.recv(1, server, 9000).unwrap_or_default());
+        got.len() == 5000
+    }));
+    assert_eq!(got, pattern(5000, 1));
+    net.close(0, client);
+    net.close(1, server);
+    net.close(1, listener);
+    net.run_for(2 * MINUTE);
+    net.assert_whole();
 }

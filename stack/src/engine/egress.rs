@@ -80,6 +80,12 @@ impl Output {
         event: ControlEvent,
         failed: &mut dyn FnMut(FlowKey, u32),
     ) {
+        if let ControlEvent::IfaceGone(iface) = event
+            && let Some(queue) = self.queue(iface)
+        {
+            // Nobody will fetch them any more; TCP sends again by another way, if there is one.
+            queue.drain(..).for_each(|frame| pool.take_back(frame));
+        }
         let news = match event {
             ControlEvent::Neighbour { iface, address: IpAddr::V4(hop), mac } => Some((iface, hop, Some(mac))),
             ControlEvent::NeighbourGone { iface, address: IpAddr::V4(hop), failed: true } => {

@@ -182,7 +182,6 @@ impl Stack {
         if full || listener.is_full() || listener.embryos >= listener.backlog.max(EMBRYOS) {
             return self.drop_packet(pkt, Reason::Backlog);
         }
-        listener.embryos += 1;
         (flow.tos, flow.ttl) = (options.tos, options.ttl);
         let key = flow.key;
         let tcb = listen::syn(seg, flow, options.tcp, &mut self.core.env(now, false));
@@ -198,6 +197,9 @@ impl Stack {
         entry.local = Some(key.local);
         match self.table.insert(entry) {
             Ok(id) => {
+                if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
+                    listener.embryos += 1;
+                }
                 self.flows.insert(&key, Holder::Socket(id));
                 self.settle(id);
             }
