@@ -69,6 +69,7 @@ fn end(state: &mut State, held: &Held) {
     state.interests.forget_file(held.word.index());
     if held.file.kind() == Kind::Epoll {
         state.interests.destroy(held.file.epoll());
+        Runtime::forget_watched();
     }
 }
 

@@ -149,6 +149,7 @@ fn both_worlds(
         let waited = signals::with_count(|count| {
             let wait = Wait {
                 kernel: &mut watched,
+                watch: Some(held.word.cookie()),
                 deadline,
                 sigmask: mask,
                 keys: &keys,

@@ -126,11 +126,11 @@ fn a_descriptor_that_is_always_the_same_is_watched_and_never_missed() {
     let kernel = Bell::new().unwrap();
     for round in 0..100 {
         let mut fds = [input(kernel.raw())];
-        let wait = Wait { kernel: &mut fds, ..blocked(&[]) };
+        let wait = Wait { kernel: &mut fds, watch: Some(3), ..blocked(&[]) };
         assert_eq!(runtime.wait(wait, |_| Some(())), Waited::Ready(()));
         assert_eq!(fds[0].revents, 0, "round {round}");
         kernel.ring();
-        let wait = Wait { kernel: &mut fds, ..blocked(&[]) };
+        let wait = Wait { kernel: &mut fds, watch: Some(3), ..blocked(&[]) };
         assert_eq!(runtime.wait(wait, |_| Some(())), Waited::Ready(()));
         assert_eq!(fds[0].revents, libc::POLLIN, "round {round}");
         kernel.quiet();

@@ -29,8 +29,10 @@ pub(super) struct Kept {
     pub(super) fds: Vec<libc::pollfd>,
     watch: Option<Watch>,
     watchable: bool,
-    /// The descriptor of the last wait, and how many waits in a row were for it.
-    last: (i32, u32),
+    /// What the present wait may watch, by [`Wait::watch`](super::Wait::watch).
+    token: Option<u64>,
+    /// The token of the last wait, and how many waits in a row had it.
+    last: (u64, u32),
     looks: u32,
     forks: u64,
 }
@@ -54,7 +56,8 @@ impl Kept {
             fds: Vec::new(),
             watch: None,
             watchable: true,
-            last: (-1, 0),
+            token: None,
+            last: (0, 0),
             looks: 0,
             forks,
         })
@@ -93,22 +96,24 @@ impl Kept {
     }
 
     /// A wait begins: watch its descriptor when it is always the same one.
-    pub(super) fn begin(&mut self, kernel: &[libc::pollfd]) {
-        let [only] = kernel else { return };
+    pub(super) fn begin(&mut self, token: Option<u64>, kernel: &[libc::pollfd]) {
+        self.token = token;
+        let (Some(token), [only]) = (token, kernel) else { return };
         if self.watch_of(kernel).is_some() || !self.watchable {
             return;
         }
-        self.last = (only.fd, if self.last.0 == only.fd { self.last.1 + 1 } else { 0 });
+        self.watch = None;
+        self.last = (token, if self.last.0 == token { self.last.1 + 1 } else { 0 });
         if self.last.1 >= WATCH_AFTER {
             self.last.1 = 0;
-            self.watch = Watch::new(only.fd, only.events);
+            self.watch = Watch::new(token, only);
             self.watchable = self.watch.is_some();
         }
     }
 
     fn watch_of(&mut self, kernel: &[libc::pollfd]) -> Option<&mut Watch> {
-        let [only] = kernel else { return None };
-        self.watch.as_mut().filter(|w| w.is_of(only.fd, only.events))
+        let (Some(token), [only]) = (self.token, kernel) else { return None };
+        self.watch.as_mut().filter(|w| w.is_of(token, only))
     }
 }
 

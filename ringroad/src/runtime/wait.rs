@@ -32,6 +32,10 @@ pub enum Spin {
 pub struct Wait<'a> {
     /// Kernel descriptors; `revents` is filled in as `poll` does.
     pub kernel: &'a mut [libc::pollfd],
+    /// A number that names the one descriptor in `kernel` for its life, and no other ever, when it is an epoll
+    /// descriptor: waits in a row for it then cost no system call to look at it. Never for others: the watch
+    /// holds the file open for some time after its descriptor is closed.
+    pub watch: Option<u64>,
     /// When to give up, by the runtime's clock; `None`: never. A moment in the past: one look, no sleep.
     pub deadline: Option<Instant>,
     /// How long to spin.
@@ -71,9 +75,9 @@ impl Runtime {
         waited
     }
 
-    /// The application closed a kernel descriptor that it may have waited for (an epoll descriptor): what
-    /// the threads keep of it is dropped.
-    pub fn forget_kernel_fd() {
+    /// The application closed a descriptor that was watched ([`Wait::watch`]): the threads drop what they keep
+    /// of it when they next wait.
+    pub fn forget_watched() {
         super::watch::forget();
     }
 }
@@ -100,7 +104,7 @@ enum Slept {
 
 impl<'r> Waiting<'r, '_> {
     fn run<R>(&mut self, mut ready: impl FnMut(&mut Turn<'_>) -> Option<R>) -> Waited<R> {
-        self.kept.begin(self.wait.kernel);
+        self.kept.begin(self.wait.watch, self.wait.kernel);
         let mut slept = None;
         let mut spin: Option<(Instant, Duration)> = None;
         loop {

@@ -20,6 +20,7 @@ pub(crate) fn forget() {
 /// The watch of one descriptor by one thread.
 pub(crate) struct Watch {
     ring: IoUring,
+    token: u64,
     fd: RawFd,
     events: i16,
     /// [`FORGOTTEN`] when the watch began.
@@ -30,7 +31,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Begins to watch. `None` when the kernel refuses io_uring or lacks deferred completions (before 6.1).
-    pub(crate) fn new(fd: RawFd, events: i16) -> Option<Self> {
+    pub(crate) fn new(token: u64, of: &libc::pollfd) -> Option<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -39,13 +40,14 @@ impl Watch {
             .build(4)
             .ok()?;
         let epoch = FORGOTTEN.load(Ordering::Relaxed);
-        let mut watch = Self { ring, fd, events, epoch, hot: true };
+        let mut watch = Self { ring, token, fd: of.fd, events: of.events, epoch, hot: true };
         watch.arm().then_some(watch)
     }
 
-    /// Whether this is a watch of `fd` for `events`, and nothing was closed since.
-    pub(crate) fn is_of(&self, fd: RawFd, events: i16) -> bool {
-        self.fd == fd && self.events == events && self.epoch == FORGOTTEN.load(Ordering::Relaxed)
+    /// Whether this is a watch of what `token` names, and nothing was closed since.
+    pub(crate) fn is_of(&self, token: u64, of: &libc::pollfd) -> bool {
+        (self.token, self.fd, self.events) == (token, of.fd, of.events)
+            && self.epoch == FORGOTTEN.load(Ordering::Relaxed)
     }
 
     /// Whether the descriptor may be ready: ask it. When false, it is not.
@@ -86,11 +88,12 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::runtime::bell::Bell;
+    use crate::runtime::block::input;
 
     #[test]
     fn an_event_makes_it_hot_until_it_is_seen_idle() {
         let bell = Bell::new().unwrap();
-        let Some(mut watch) = Watch::new(bell.raw(), libc::POLLIN) else {
+        let Some(mut watch) = Watch::new(1, &input(bell.raw())) else {
             return; // No io_uring here: the fallback is poll, which needs no test.
         };
         assert!(watch.hot(), "nothing is known of it yet");
@@ -107,9 +110,9 @@ mod tests {
     #[test]
     fn a_closed_descriptor_ends_the_watch() {
         let bell = Bell::new().unwrap();
-        let Some(watch) = Watch::new(bell.raw(), libc::POLLIN) else { return };
-        assert!(!watch.is_of(bell.raw() + 1, libc::POLLIN));
+        let Some(watch) = Watch::new(1, &input(bell.raw())) else { return };
+        assert!(!watch.is_of(1, &input(bell.raw() + 1)) && !watch.is_of(2, &input(bell.raw())));
         forget();
-        assert!(!watch.is_of(bell.raw(), libc::POLLIN));
+        assert!(!watch.is_of(1, &input(bell.raw())));
     }
 }
