@@ -57,3 +57,20 @@ fn sockets(configured: Option<&Path>) -> Vec<(u32, PathBuf)> {
         .filter_map(|path| Some((place::pid_of(&path)?, path)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_found_by_their_names() {
+        let dir = std::env::temp_dir().join(format!("ringroad-client-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        for name in ["12.sock", "x.sock", "12", "7.sock.old"] {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        let found: Vec<_> = sockets(Some(&dir)).into_iter().filter(|(_, p)| p.starts_with(&dir)).collect();
+        assert_eq!(found, [(12, dir.join("12.sock"))]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

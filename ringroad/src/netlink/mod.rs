@@ -6,6 +6,8 @@ mod device;
 mod facts;
 mod mirror;
 mod prober;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -116,6 +118,8 @@ impl Netlink {
                 fresh.apply(&message, &self.driven, events);
             }
         }
+        // What failed before we came is asked for again when somebody wants it.
+        events.retain(|e| !matches!(e, ControlEvent::NeighbourGone { failed: true, .. }));
         fresh.routing(&self.dumps.all(Table::Routes)?, events);
         self.mirror.replaced_by(fresh, &self.driven, events);
         Ok(())

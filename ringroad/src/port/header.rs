@@ -100,3 +100,41 @@ impl Header {
         unsafe { AtomicU64::from_ptr(place.cast()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout =
+        Layout { parts_len: 300, policy_len: 17, arena_base: 65536, frames: 64, frame_size: 4096 };
+
+    fn file() -> File {
+        let fd = rustix::fs::memfd_create("header", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let file = File::from(fd);
+        file.set_len(HEADER as u64).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_one_mapping_wrote_another_reads() {
+        let file = file();
+        let writer = Header::map(&file).unwrap();
+        writer.write(&LAYOUT);
+        let reader = Header::map(&file).unwrap();
+        assert_eq!(reader.read().unwrap(), LAYOUT);
+        writer.owner().store(42, Ordering::Relaxed);
+        assert_eq!(reader.owner().load(Ordering::Relaxed), 42);
+    }
+
+    #[test]
+    fn another_file_and_another_version_are_refused() {
+        let file = file();
+        let header = Header::map(&file).unwrap();
+        assert_eq!(header.read().unwrap_err().to_string(), "it is not a port");
+        header.write(&LAYOUT);
+        header.word(Word::Version).store(VERSION + 1, Ordering::Relaxed);
+        assert_eq!(header.read().unwrap_err().to_string(), "it was made by another version of ringroad");
+        file.set_len(100).unwrap();
+        assert_eq!(Header::map(&file).unwrap_err().to_string(), "it is too short");
+    }
+}

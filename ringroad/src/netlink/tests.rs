@@ -1,0 +1,170 @@
+//! Messages in, events out.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use stack::control::{ControlEvent, MacAddr, Route};
+use stack::types::IfaceId;
+
+use super::Driven;
+use super::mirror::{Effects, Mirror};
+
+const ETH: IfaceId = IfaceId(3);
+const MAC: MacAddr = [2, 0, 0, 0, 0, 9];
+const DRIVEN: &[Driven] = &[Driven { iface: ETH, tx_checksum: true, max_packet: 3500 }];
+
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+fn link(up: bool, mtu: u32) -> Message {
+    let mut m = LinkMessage::default();
+    m.header.index = ETH.0;
+    m.header.flags = if up { LinkFlags::Up | LinkFlags::LowerUp } else { LinkFlags::Up };
+    m.attributes = vec![
+        LinkAttribute::IfName("eth7".into()),
+        LinkAttribute::Address(MAC.into()),
+        LinkAttribute::Mtu(mtu),
+    ];
+    Message::NewLink(m)
+}
+
+fn address(index: u32, last: u8) -> AddressMessage {
+    let mut m = AddressMessage::default();
+    m.header.index = index;
+    m.header.prefix_len = 24;
+    m.attributes = vec![AddressAttribute::Local(ip(last).into())];
+    m
+}
+
+fn neighbour(index: u32, state: NeighbourState, mac: Option<MacAddr>) -> NeighbourMessage {
+    let mut m = NeighbourMessage::default();
+    m.header.ifindex = index;
+    m.header.state = state;
+    m.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(ip(2)))];
+    m.attributes.extend(mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.into())));
+    m
+}
+
+fn route(prefix: u8, last: u8, metric: u32, gateway: Option<u8>) -> Message {
+    let mut m = RouteMessage::default();
+    m.header.kind = RouteType::Unicast;
+    m.header.table = 254;
+    m.header.destination_prefix_length = prefix;
+    m.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::Inet(ip(last))),
+        RouteAttribute::Priority(metric),
+        RouteAttribute::Oif(ETH.0),
+    ];
+    m.attributes.extend(gateway.map(|g| RouteAttribute::Gateway(RouteAddress::Inet(ip(g)))));
+    Message::NewRoute(m)
+}
+
+/// The events of one message, and whether the routes have to be read again.
+fn told(mirror: &mut Mirror, message: &Message) -> (Vec<ControlEvent>, bool) {
+    let mut events = Vec::new();
+    let Effects { routes } = mirror.apply(message, DRIVEN, &mut events);
+    (events, routes)
+}
+
+#[test]
+fn a_link_is_told_when_it_changes_and_its_mtu_bounded_by_the_driver() {
+    let mut mirror = Mirror::default();
+    let event = |up, mtu| ControlEvent::Iface { iface: ETH, mac: MAC, mtu, up, tx_checksum: true };
+    assert_eq!(told(&mut mirror, &link(true, 1500)), (vec![event(true, 1500)], true));
+    assert_eq!(told(&mut mirror, &link(true, 1500)), (vec![], false));
+    assert_eq!(told(&mut mirror, &link(true, 9000)), (vec![event(true, 3500)], false));
+    // The routes of a link that goes down go without being reported.
+    assert_eq!(told(&mut mirror, &link(false, 9000)), (vec![event(false, 3500)], true));
+    let mut gone = LinkMessage::default();
+    gone.header.index = ETH.0;
+    assert_eq!(told(&mut mirror, &Message::DelLink(gone)), (vec![ControlEvent::IfaceGone(ETH)], true));
+}
+
+#[test]
+fn addresses_of_all_interfaces_are_told_once() {
+    let mut mirror = Mirror::default();
+    let told_of = |index| ControlEvent::Address { iface: IfaceId(index), address: ip(1).into(), prefix: 24 };
+    assert_eq!(told(&mut mirror, &Message::NewAddress(address(3, 1))).0, [told_of(3)]);
+    assert_eq!(told(&mut mirror, &Message::NewAddress(address(3, 1))).0, []);
+    assert_eq!(told(&mut mirror, &Message::NewAddress(address(8, 1))).0, [told_of(8)]);
+    let gone = ControlEvent::AddressGone { iface: ETH, address: ip(1).into() };
+    assert_eq!(told(&mut mirror, &Message::DelAddress(address(3, 1))), (vec![gone], true));
+}
+
+#[test]
+fn a_neighbour_is_told_when_its_link_address_changes() {
+    let mut mirror = Mirror::default();
+    let known = |mac| ControlEvent::Neighbour { iface: ETH, address: ip(2).into(), mac };
+    let new = |state, mac| Message::NewNeighbour(neighbour(3, state, mac));
+    assert_eq!(told(&mut mirror, &new(NeighbourState::Incomplete, None)).0, []);
+    assert_eq!(told(&mut mirror, &new(NeighbourState::Reachable, Some(MAC))).0, [known(MAC)]);
+    assert_eq!(mirror.stale().count(), 0);
+    assert_eq!(told(&mut mirror, &new(NeighbourState::Stale, Some(MAC))).0, []);
+    assert_eq!(mirror.stale().collect::<Vec<_>>(), [(ETH, IpAddr::from(ip(2)))]);
+    let other = [2, 0, 0, 0, 0, 10];
+    assert_eq!(told(&mut mirror, &new(NeighbourState::Reachable, Some(other))).0, [known(other)]);
+    let gone = |failed| ControlEvent::NeighbourGone { iface: ETH, address: ip(2).into(), failed };
+    assert_eq!(told(&mut mirror, &new(NeighbourState::Failed, None)).0, [gone(true)]);
+    told(&mut mirror, &new(NeighbourState::Permanent, Some(MAC)));
+    let deleted = Message::DelNeighbour(neighbour(3, NeighbourState::Stale, Some(MAC)));
+    assert_eq!(told(&mut mirror, &deleted).0, [gone(false)]);
+    let elsewhere = Message::NewNeighbour(neighbour(8, NeighbourState::Reachable, Some(MAC)));
+    assert_eq!(told(&mut mirror, &elsewhere).0, [], "not an interface that is driven");
+}
+
+#[test]
+fn routes_are_read_longest_prefix_first_then_by_metric() {
+    let mut mirror = Mirror::default();
+    let mut events = Vec::new();
+    let mut local = route(32, 1, 0, None);
+    if let Message::NewRoute(m) = &mut local {
+        m.header.table = 255;
+    }
+    let table = [route(0, 0, 200, Some(8)), route(0, 0, 100, Some(9)), route(24, 0, 500, None), local];
+    mirror.routing(&table, &mut events);
+    let is = |prefix, gateway: Option<u8>| Route {
+        network: ip(0).into(),
+        prefix,
+        gateway: gateway.map(|g| ip(g).into()),
+        iface: ETH,
+        source: None,
+        mtu: None,
+    };
+    assert_eq!(events, [ControlEvent::Routes(vec![is(24, None), is(0, Some(9)), is(0, Some(8))])]);
+    mirror.routing(&table, &mut events);
+    assert_eq!(events.len(), 1, "the same table is not told again");
+}
+
+#[test]
+fn after_an_overrun_what_is_gone_is_told() {
+    let (mut mirror, mut fresh, mut events) = (Mirror::default(), Mirror::default(), Vec::new());
+    told(&mut mirror, &link(true, 1500));
+    told(&mut mirror, &Message::NewAddress(address(3, 1)));
+    told(&mut mirror, &Message::NewNeighbour(neighbour(3, NeighbourState::Reachable, Some(MAC))));
+    told(&mut fresh, &Message::NewAddress(address(3, 5)));
+    mirror.replaced_by(fresh, DRIVEN, &mut events);
+    let (iface, failed) = (ETH, false);
+    assert_eq!(
+        events,
+        [
+            ControlEvent::AddressGone { iface, address: ip(1).into() },
+            ControlEvent::NeighbourGone { iface, address: ip(2).into(), failed },
+            ControlEvent::IfaceGone(iface),
+        ]
+    );
+}
+
+#[test]
+fn the_tables_of_this_host_can_be_read() {
+    let mut events = Vec::new();
+    let netlink = super::Netlink::open(Vec::new(), &mut events).unwrap();
+    assert_eq!(netlink.mirror.name_of(IfaceId(1)), Some("lo"));
+    assert!(super::candidates().unwrap().iter().all(|c| c.name != "lo" && !c.addresses.is_empty()));
+}
