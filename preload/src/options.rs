@@ -52,6 +52,7 @@ pub(crate) fn setsockopt(
             Ok(()) => {}
             // The kernel took it already: what it did is what counts.
             Err(_) if !shared => {}
+            Err(SocketError::Invalid) if option == OptName::Congestion => return Err(fail(libc::ENOENT)),
             Err(error) => return Err(error.into()),
         }
     }

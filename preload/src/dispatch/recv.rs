@@ -27,6 +27,10 @@ const KNOWN: c_int = libc::MSG_DONTWAIT
     | libc::MSG_NOSIGNAL
     | libc::MSG_CMSG_CLOEXEC;
 
+/// What ends a wait for data.
+const WAITED_FOR: Readiness =
+    Readiness(Readiness::IN.0 | Readiness::RDHUP.0 | Readiness::ERR.0 | Readiness::HUP.0);
+
 /// What a receive found.
 pub(super) struct Received {
     /// Bytes to report.
@@ -151,7 +155,12 @@ fn receive_stream(
             let mut turn = runtime.lock();
             let now = turn.now();
             let mut sink = |bytes: &[u8]| cursor.put(bytes);
-            turn.stack().recv(now, id, want, recv_flags, &mut sink)
+            if want == 0 && !turn.stack().readiness(id).intersects(WAITED_FOR) {
+                // Linux waits for data even to read none of it.
+                Err(SocketError::WouldBlock)
+            } else {
+                turn.stack().recv(now, id, want, recv_flags, &mut sink)
+            }
         };
         match received {
             Ok(n) => {
@@ -185,13 +194,12 @@ fn wait_for_data(
     held: &Held,
     (runtime, id): (&'static Runtime, SocketId),
 ) -> Result<(), Leave> {
-    let wanted = Readiness::IN | Readiness::RDHUP;
     if patience.blocks() {
-        return patience.wait(held, id, wanted, &mut []).map(|_| ());
+        return patience.wait(held, id, WAITED_FOR, &mut []).map(|_| ());
     }
     let mut turn = runtime.lock();
     turn.poll();
-    if turn.stack().readiness(id).intersects(wanted | Readiness::ERR | Readiness::HUP) {
+    if turn.stack().readiness(id).intersects(WAITED_FOR) {
         Ok(())
     } else {
         Err(SocketError::WouldBlock.into())

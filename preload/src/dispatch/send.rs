@@ -103,6 +103,7 @@ pub(super) fn send_stream(
     let send_flags = SendFlags { more: flags & MSG_MORE != 0, oob: flags & MSG_OOB != 0 };
     let mut patience = None;
     let mut done = 0;
+    let mut looked = false;
     loop {
         let left = source.left();
         let sent = {
@@ -122,6 +123,15 @@ pub(super) fn send_stream(
             Err(error) => return Err(refused(error, flags)),
         }
         let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, false, flags));
+        if !patience.blocks() && !looked {
+            // What the peer has acknowledged meanwhile makes room.
+            looked = true;
+            let mut turn = runtime.lock();
+            turn.poll();
+            if turn.stack().readiness(id).contains(Readiness::OUT) {
+                continue;
+            }
+        }
         if done > 0 && !patience.blocks() {
             return Ok(done as isize);
         }

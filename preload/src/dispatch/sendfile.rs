@@ -59,7 +59,8 @@ pub(crate) fn sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> O
     }
     let mut source = FileSource { fd: from, at: begin, left: len.min(MAX_RW_COUNT), failed: None };
     // At the end of the file there is nothing to wait for, even where the socket has no room.
-    if source.left == 0 || kernel::pread(from, &mut [0], begin).map_err(illegal)? == 0 {
+    let readable = kernel::pread(from, &mut [0], begin);
+    if source.left == 0 || readable.map_err(|e| if place.is_null() { illegal(e) } else { e })? == 0 {
         return Ok(0);
     }
     let sent = send_stream(&held, socket, 0, &mut source).map_err(|leave| match source.failed {
@@ -75,7 +76,7 @@ pub(crate) fn sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> O
     Ok(sent)
 }
 
-/// What cannot be read at an offset (a pipe, a socket) is EINVAL for sendfile.
+/// What has no position (a pipe, a socket) is EINVAL for a sendfile from its position.
 fn illegal(errno: Errno) -> Errno {
     if errno.0 == libc::ESPIPE { Errno(libc::EINVAL) } else { errno }
 }

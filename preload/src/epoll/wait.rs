@@ -20,7 +20,7 @@ use crate::{kernel, signals, state};
 
 /// Kernel events taken at a time.
 const BATCH: usize = 64;
-/// Waits that were satisfied by the stack alone before the kernel's side is looked at, too, come what may.
+/// Waits in a row, without the kernel's events, before these come first.
 const FAIR: u32 = 32;
 
 thread_local! {
@@ -143,6 +143,9 @@ fn both_worlds(
     let set = held.file.epoll();
     let keys = [key(set)];
     let deadline = timeout.map(|t| if t.is_zero() { Instant::ZERO } else { runtime.now() + t });
+    if due() && kernel_first(runtime, held, out)? {
+        return Ok(out.filled as isize);
+    }
     let mut faulted = false;
     loop {
         let mut watched = [pollfd { fd: held.fd, events: libc::POLLIN, revents: 0 }];
@@ -163,7 +166,7 @@ fn both_worlds(
         });
         let kernel_has_news = watched[0].revents != 0;
         match waited {
-            Waited::Ready(()) if !kernel_has_news && !due() => {}
+            Waited::Ready(()) if !kernel_has_news => {}
             Waited::Ready(()) | Waited::Kernel => {
                 // An item is reported once a wait: news of the kernel's for items of ours are collected now
                 // only if nothing was before.
@@ -183,13 +186,28 @@ fn both_worlds(
     }
 }
 
-/// Whether the kernel's side has waited long enough for a look.
+/// Whether the kernel's side has waited long enough for the first place in an answer.
 fn due() -> bool {
     SINCE_KERNEL.with(|since| {
         let n = since.get() + 1;
         since.set(if n >= FAIR { 0 } else { n });
         n >= FAIR
     })
+}
+
+/// A turn in which the kernel's events come first: a busy stack that fills the application's array each time
+/// must not hide them for ever. True when there is something to report.
+fn kernel_first(runtime: &Runtime, held: &Held, out: &mut Out) -> Result<bool, Leave> {
+    let max = out.max;
+    out.max = max.div_ceil(2);
+    let faulted = from_kernel(held, out)?;
+    out.max = max;
+    if out.filled > 0 && !faulted {
+        let mut turn = runtime.lock();
+        turn.poll();
+        collect(&mut turn, held.file.epoll(), held.fd, out);
+    }
+    Ok(out.filled > 0)
 }
 
 /// A signal ends a wait whatever SA_RESTART says.
@@ -235,7 +253,9 @@ fn collect(turn: &mut Turn<'_>, set: u32, epfd: c_int, out: &mut Out) -> bool {
 
 /// Takes what the kernel's epoll has. True when the application's memory was bad.
 fn from_kernel(held: &Held, out: &mut Out) -> Result<bool, Leave> {
-    SINCE_KERNEL.with(|since| since.set(0));
+    if out.room() > 0 {
+        SINCE_KERNEL.with(|since| since.set(0));
+    }
     let mut batch = [epoll_event { events: 0, u64: 0 }; BATCH];
     while out.room() > 0 {
         let room = out.room().min(BATCH);

@@ -1,0 +1,267 @@
+/* Signals, threads, fork. */
+#include "case.h"
+
+static volatile int count;
+static void on_signal(int s)
+{
+    (void)s;
+    count++;
+}
+
+static void alarm_in(long us, int flags)
+{
+    struct sigaction act = { .sa_handler = on_signal, .sa_flags = flags };
+    struct itimerval t = { { 0, 0 }, { 0, us } };
+    sigaction(SIGALRM, &act, NULL);
+    setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static void *feed(void *unused)
+{
+    (void)unused;
+    usleep(150000);
+    peer("send 4");
+    return NULL;
+}
+
+static void only_here(void (*start)(pthread_t *))
+{
+    sigset_t all, old;
+    pthread_t t;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    start(&t);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void start_feed(pthread_t *t)
+{
+    pthread_create(t, NULL, feed, NULL);
+}
+
+CASE(recv_interrupted)
+{
+    int fd = server();
+    char b[8];
+    alarm_in(50000, 0);
+    SAY(read(fd, b, 8));
+    printf("%d\n", count);
+}
+
+CASE(recv_restarted)
+{
+    int fd = server();
+    char b[8];
+    only_here(start_feed);
+    alarm_in(50000, SA_RESTART);
+    SAY(read(fd, b, 8));
+    printf("%d\n", count);
+}
+
+CASE(accept_interrupted)
+{
+    int fd = listener();
+    alarm_in(50000, 0);
+    SAY(accept(fd, NULL, NULL));
+    printf("%d\n", count);
+}
+
+CASE(poll_interrupted)
+{
+    int fd = server();
+    struct pollfd f = { fd, POLLIN, 0 };
+    alarm_in(50000, SA_RESTART);
+    SAY(poll(&f, 1, 2000));
+    printf("%d\n", count);
+}
+
+CASE(many_signals)
+{
+    int fd = server();
+    struct sigaction act = { .sa_handler = on_signal };
+    struct itimerval t = { { 0, 3000 }, { 0, 3000 } };
+    struct pollfd f = { fd, POLLIN, 0 };
+    sigaction(SIGALRM, &act, NULL);
+    setitimer(ITIMER_REAL, &t, NULL);
+    for (int i = 0; i < 50; i++)
+        if (poll(&f, 1, 3000) != -1 || errno != EINTR)
+            printf("%d not interrupted\n", i);
+    t.it_value.tv_usec = 0;
+    setitimer(ITIMER_REAL, &t, NULL);
+    printf("%d\n", count >= 50);
+}
+
+static int in_handler;
+static void send_in_handler(int s)
+{
+    (void)s;
+    write(in_handler, "sig", 3);
+}
+
+CASE(a_handler_that_sends)
+{
+    int fd = server();
+    char b[8];
+    in_handler = fd;
+    struct sigaction act = { .sa_handler = send_in_handler };
+    struct itimerval t = { { 0, 0 }, { 0, 50000 } };
+    sigaction(SIGALRM, &act, NULL);
+    setitimer(ITIMER_REAL, &t, NULL);
+    SAY(read(fd, b, 8));
+    SAY(peer("recv 3"));
+}
+
+CASE(handlers_are_told_truly)
+{
+    struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART | SA_NODEFER }, old;
+    sigaddset(&act.sa_mask, SIGUSR2);
+    SAY(sigaction(SIGUSR1, &act, NULL));
+    SAY(sigaction(SIGUSR1, NULL, &old));
+    printf("%d %x %d\n", old.sa_handler == on_signal, old.sa_flags & ~0x04000000, sigismember(&old.sa_mask, SIGUSR2));
+    SAY(signal(SIGUSR1, SIG_IGN) == on_signal);
+    SAY(signal(SIGUSR1, SIG_DFL) == SIG_IGN);
+    SAY(sigaction(SIGKILL, &act, NULL));
+    SAY(sigaction(99, &act, NULL));
+    SAY(sigaction(SIGSEGV, NULL, &old));
+    printf("%d\n", old.sa_handler == SIG_DFL);
+    raise(SIGWINCH);
+}
+
+static void on_fault(int s, siginfo_t *info, void *context)
+{
+    (void)s;
+    (void)context;
+    printf("fault at %lx\n", (long)info->si_addr);
+    fflush(stdout);
+    _exit(7);
+}
+
+CASE(a_fault_of_the_application_is_its_own)
+{
+    struct sigaction act = { .sa_flags = SA_SIGINFO };
+    act.sa_sigaction = on_fault;
+    int fd = server();
+    (void)fd;
+    sigaction(SIGSEGV, &act, NULL);
+    *(volatile char *)0x1230 = 1;
+}
+
+static void *reader(void *fd)
+{
+    char b[8];
+    long n = read(*(int *)fd, b, 8);
+    return (void *)n;
+}
+
+CASE(one_thread_reads_while_another_writes)
+{
+    int fd = server();
+    pthread_t t;
+    void *n;
+    pthread_create(&t, NULL, reader, &fd);
+    usleep(30000);
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+    peer("send 5");
+    pthread_join(t, &n);
+    printf("%ld\n", (long)n);
+}
+
+static void *acceptor(void *fd)
+{
+    return (void *)(long)accept(*(int *)fd, NULL, NULL);
+}
+
+CASE(threads_accept_and_read)
+{
+    int l = listener(), fd;
+    pthread_t t, r;
+    void *conn, *n;
+    pthread_create(&t, NULL, acceptor, &l);
+    usleep(30000);
+    peer("connect %d", port);
+    pthread_join(t, &conn);
+    fd = (long)conn;
+    pthread_create(&r, NULL, reader, &fd);
+    peer("send 6");
+    pthread_join(r, &n);
+    printf("%ld\n", (long)n);
+}
+
+CASE(shutdown_wakes_a_reader)
+{
+    int fd = server();
+    pthread_t t;
+    void *n;
+    pthread_create(&t, NULL, reader, &fd);
+    usleep(50000);
+    SAY(shutdown(fd, SHUT_RDWR));
+    pthread_join(t, &n);
+    printf("%ld\n", (long)n);
+}
+
+CASE(a_child_closes_its_copy)
+{
+    int fd = server(), status;
+    if (fork() == 0) {
+        close(fd);
+        _exit(3);
+    }
+    wait(&status);
+    printf("%d\n", WEXITSTATUS(status));
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+}
+
+CASE(a_child_runs_a_program)
+{
+    int fd = server();
+    fflush(stdout);
+    SAY(system("echo from a shell"));
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+    pid_t pid = vfork();
+    if (pid == 0) {
+        close(fd);
+        execl("/bin/true", "true", (char *)NULL);
+        _exit(9);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    printf("%d\n", WEXITSTATUS(status));
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+}
+
+CASE(a_worker_takes_the_listener)
+{
+    /* As a master and its worker: the master binds and listens, the child serves. */
+    int fd = tcp(), status;
+    struct sockaddr_in a = address(own_ip, port);
+    SAY(bind(fd, (void *)&a, sizeof a));
+    SAY(listen(fd, 16));
+    int ready_pipe[2];
+    pipe(ready_pipe);
+    pid_t worker = fork();
+    if (worker == 0) {
+        int set = epoll_create1(0);
+        struct epoll_event e = { EPOLLIN, { .u64 = 1 } };
+        epoll_ctl(set, EPOLL_CTL_ADD, fd, &e);
+        write(ready_pipe[1], "r", 1);
+        epoll_wait(set, &e, 1, 3000);
+        int conn = accept(fd, NULL, NULL);
+        char b[8];
+        long n = read(conn, b, 8);
+        write(conn, b, n);
+        close(conn);
+        _exit(n);
+    }
+    char c;
+    read(ready_pipe[0], &c, 1);
+    SAY(peer("connect %d", port));
+    SAY(peer("send 6"));
+    SAY(peer("recv 6"));
+    SAY(peer("eof"));
+    waitpid(worker, &status, 0);
+    printf("%d\n", WEXITSTATUS(status));
+}

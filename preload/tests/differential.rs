@@ -1,0 +1,71 @@
+//! Each case of `cases/`, a small C program, on the kernel's sockets and under the shim: what it prints must
+//! be the same. The other end (`peer/`) runs on the kernel's sockets in another network namespace.
+//!
+//! Cases show sockets as an application sees them: return values, errno, events. The numbers they print are
+//! those that do not depend on timing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lab::{CLIENT, IFACE, Lab, Namespace, SERVER, product};
+
+/// Where Linux differs from itself or we differ from it on purpose: the case, and why.
+const DELIBERATE: &[(&str, &str)] = &[];
+
+struct Programs {
+    cases: PathBuf,
+    peer: PathBuf,
+}
+
+/// Compiles every `.c` file of `folder` into one program.
+fn compile(lab: &Lab, folder: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let files = std::fs::read_dir(&source).unwrap().map(|e| e.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == "c")).collect();
+    files.sort();
+    let program = lab.folder().join(folder);
+    // Cases pass bad pointers and lengths on purpose: the compiler's warnings of it are off.
+    let flags = ["-O1", "-w", "-pthread", "-o"];
+    let made = Command::new("cc").args(flags).arg(&program).args(files).status().unwrap();
+    assert!(made.success(), "cc cannot compile {}", source.display());
+    program
+}
+
+/// Runs a case; answers all it printed and how it ended.
+fn run(host: &Namespace, other: &Namespace, programs: &Programs, case: (&str, usize), shim: bool) -> String {
+    let number = case.1.to_string();
+    let (cases, peer) = (programs.cases.to_str().unwrap(), programs.peer.to_str().unwrap());
+    let mut words = Vec::new();
+    if shim {
+        words.extend([product(), "run", "--strict", "--iface", IFACE, "--"]);
+    }
+    words.extend([cases, case.0, &number, "ip", "netns", "exec", other.name(), peer, CLIENT, SERVER]);
+    let outcome = host.run(&words);
+    format!("{}ended with {}\n", outcome.said(), outcome.code)
+}
+
+#[test]
+fn a_case_prints_the_same_on_the_kernel_and_under_the_shim() {
+    let lab = Lab::new("differential");
+    let (server, client) = lab.pair();
+    let programs = Programs { cases: compile(&lab, "cases"), peer: compile(&lab, "peer") };
+    let listed = server.must(&[programs.cases.to_str().unwrap()]);
+    let names: Vec<&str> = listed.lines().collect();
+    assert!(names.len() >= 130, "{} cases", names.len());
+    let mut differing = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        // Ports of their own, so that no TIME-WAIT of one run is in the other's way.
+        let kernel = run(&server, &client, &programs, (name, at), false);
+        let shim = run(&server, &client, &programs, (name, at + 400), true);
+        if kernel != shim && !DELIBERATE.iter().any(|(case, _)| case == name) {
+            differing.push(format!("--- {name}: the kernel\n{kernel}--- {name}: the shim\n{shim}"));
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "{} of {} cases differ:\n{}",
+        differing.len(),
+        names.len(),
+        differing.join("\n")
+    );
+}
