@@ -415,3 +415,60 @@ fn checksums_are_left_to_an_interface_that_makes_them() {
     net.b().rx(now, iface, RxFrame { pkt, meta });
     assert_eq!(recv_from(&mut net, 1, b, 100).unwrap().0, b"unfinished");
 }
+
+#[test]
+fn each_interface_has_its_own_way_out() {
+    use ringroad_stack::control::Route;
+    use ringroad_stack::types::IfaceId;
+    let mut host = Host::new(1, Config::default());
+    host.knows(254);
+    let (now, second) = (Instant::from_millis(1), IfaceId(7));
+    let (mac, mtu) = ([2, 0, 0, 0, 9, 9], 1000);
+    let stack = &mut host.stack;
+    stack.control(now, ControlEvent::Iface { iface: second, mac, mtu, up: true, tx_checksum: false });
+    stack.control(now, ControlEvent::Address { iface: second, address: [10, 1, 0, 1].into(), prefix: 24 });
+    let peer = IpAddr::from([10, 1, 0, 2]);
+    stack.control(now, ControlEvent::Neighbour { iface: second, address: peer, mac: [2, 0, 0, 0, 9, 8] });
+    let route = |network: [u8; 4], prefix, gateway: Option<[u8; 4]>, iface| Route {
+        network: network.into(),
+        prefix,
+        gateway: gateway.map(IpAddr::from),
+        iface,
+        source: None,
+        mtu: None,
+    };
+    stack.control(
+        now,
+        ControlEvent::Routes(vec![
+            route([10, 0, 0, 0], 24, None, common::IFACE),
+            route([10, 1, 0, 0], 24, None, second),
+            route([172, 16, 0, 0], 12, None, IfaceId(99)),
+            route([0, 0, 0, 0], 0, Some([10, 0, 0, 254]), common::IFACE),
+        ]),
+    );
+    let source = |stack: &ringroad_stack::Stack, to: [u8; 4]| stack.source_for(IpAddr::from(to));
+    assert_eq!(source(stack, [10, 1, 0, 77]), Some([10, 1, 0, 1].into()));
+    assert_eq!(source(stack, [8, 8, 8, 8]), Some([10, 0, 0, 1].into()));
+    assert_eq!(source(stack, [172, 16, 0, 1]), None);
+    assert_eq!(source(stack, [10, 1, 0, 1]), None);
+    assert!(stack.serves([10, 1, 0, 1].into()) && !stack.serves([172, 16, 0, 1].into()));
+
+    let id = stack.udp_socket(0).unwrap();
+    stack.bind(id, ([0, 0, 0, 0], 1000).into()).unwrap();
+    let mut say = |to: [u8; 4], len| {
+        stack.send_to(now, id, Some(SocketAddr::from((to, 9))), len, &mut |room| Ok(room.len()))
+    };
+    assert_eq!(say([10, 1, 0, 2], 972), Ok(972));
+    assert_eq!(say([10, 1, 0, 2], 973), Err(SocketError::MessageSize));
+    assert_eq!(say([8, 8, 8, 8], 1000), Ok(1000));
+    assert_eq!(say([172, 16, 0, 1], 1), Err(SocketError::NetworkUnreachable));
+    let nowhere = stack.connect(now, id, ([172, 16, 0, 1], 9).into());
+    assert_eq!(nowhere, Err(SocketError::NetworkUnreachable));
+    for (iface, to) in [(second, [2, 0, 0, 0, 9, 8]), (common::IFACE, common::mac(254))] {
+        let (pool, queue) = stack.tx_queue(iface).unwrap();
+        let frame = queue.pop_front().unwrap();
+        assert_eq!(pool.lent_bytes(&frame)[..6], to);
+        pool.take_back(frame);
+        assert!(queue.is_empty());
+    }
+}

@@ -46,9 +46,11 @@ impl Stack {
     ) -> Result<FlowKey> {
         let local = local.ok_or(SocketError::Invalid)?;
         let IpAddr::V4(to) = remote.ip() else { return Err(SocketError::NetworkUnreachable) };
-        let hop = self.core.out.control.route(to).ok_or(SocketError::NetworkUnreachable)?;
         let from = match local.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => hop.source.ok_or(SocketError::AddressNotAvailable)?,
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
+                let hop = self.core.out.control.route(to).ok_or(SocketError::NetworkUnreachable)?;
+                hop.source.ok_or(SocketError::AddressNotAvailable)?
+            }
             IpAddr::V4(address) => address,
             IpAddr::V6(_) => return Err(SocketError::AddressNotAvailable),
         };

@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use nic::Pkt;
 
 use super::Stack;
+use super::core::Core;
 use super::entry::{Body, Datagram, Entry, Holder};
 use crate::error::{Fault, SocketError};
 use crate::ip::{Egress, Flow, Outgoing, Payload};
@@ -59,6 +60,9 @@ impl Stack {
         }
         if !broadcast && self.is_broadcast(remote.ip()) {
             return Err(SocketError::Access);
+        }
+        if self.source_for(remote.ip()).is_none() {
+            return Err(SocketError::NetworkUnreachable);
         }
         let key = self.flow_to(Protocol::Udp, Some(bound), remote)?;
         match self.flows.get(&key) {
@@ -124,10 +128,13 @@ impl Stack {
             return Err(SocketError::MessageSize);
         }
         let key = self.datagram_flow(id, remote)?;
-        let pkt = self.fill_datagram(now, id, &key, len, source)?;
-        self.send_datagram(now, id, key, pkt)?;
-        self.core.stats.udp_out += 1;
-        Ok(len)
+        let sent = self.send_datagram(now, id, key, len, source);
+        match sent {
+            Ok(()) => self.core.stats.udp_out += 1,
+            Err(SocketError::WouldBlock) => self.starve(id),
+            Err(_) => {}
+        }
+        sent.map(|()| len)
     }
 
     /// The flow that a datagram from `id` to `remote` belongs to.
@@ -155,64 +162,36 @@ impl Stack {
         self.flow_to(Protocol::Udp, local, remote)
     }
 
-    /// A frame with the application's bytes, if it would fit the path.
-    fn fill_datagram(
+    fn send_datagram(
         &mut self,
         now: Instant,
         id: SocketId,
-        key: &FlowKey,
+        key: FlowKey,
         len: usize,
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
-    ) -> Result<Pkt> {
-        let mtu = usize::from(self.datagram_mtu(now, key));
-        if ipv4::HEADER + udp::HEADER + len > mtu || len > self.core.pool.payload_capacity() {
-            return Err(SocketError::MessageSize);
-        }
-        let pkt = if self.core.spare_frames() > 0 { self.core.pool.alloc() } else { None };
-        let Some(mut pkt) = pkt else {
-            self.starve(id);
-            return Err(SocketError::WouldBlock);
-        };
-        let error = match self.core.pool.append_with(&mut pkt, len, source) {
-            Some(Ok(n)) if n == len => return Ok(pkt),
-            Some(Ok(_)) => SocketError::Invalid,
-            Some(Err(fault)) => fault.into(),
-            None => SocketError::NoBuffers,
-        };
-        self.core.pool.free(pkt);
-        Err(error)
-    }
-
-    /// The longest IP packet to a flow's peer, in bytes.
-    pub(super) fn datagram_mtu(&mut self, now: Instant, key: &FlowKey) -> u16 {
-        let link = match self.udp_flows.get(now, key) {
-            Some(flow) => self.core.out.mtu(flow),
-            None => self.core.out.mtu(&mut Flow::new(*key, Direction::Out)),
-        };
-        match key.remote.ip() {
-            IpAddr::V4(peer) => self.path_mtus.limit(peer, link, now),
-            IpAddr::V6(_) => link,
-        }
-    }
-
-    fn send_datagram(&mut self, now: Instant, id: SocketId, key: FlowKey, pkt: Pkt) -> Result<()> {
-        let header = udp::emit(key.local.port(), key.remote.port(), pkt.len() as u16);
+    ) -> Result<()> {
         let options = &self.owned(id)?.options;
         let (tos, ttl) = (options.tos, options.ttl);
-        let out = Outgoing { header: &header, checksum_at: udp::CHECKSUM_AT, payload: Payload::Give(pkt) };
+        let mut new = Flow::new(key, Direction::Out);
+        let known = self.udp_flows.get(now, &key);
+        let is_new = known.is_none();
+        let flow = known.unwrap_or(&mut new);
+        (flow.tos, flow.ttl) = (tos, ttl);
         let core = &mut self.core;
-        match self.udp_flows.get(now, &key) {
-            Some(flow) => {
-                (flow.tos, flow.ttl) = (tos, ttl);
-                core.out.send(&mut core.pool, flow, out, now)?;
-            }
-            None => {
-                let mut flow = Flow::new(key, Direction::Out);
-                (flow.tos, flow.ttl) = (tos, ttl);
-                core.out.send(&mut core.pool, &mut flow, out, now)?;
-                // Only what was let out is remembered: its answers may come in.
-                self.udp_flows.insert(now, flow);
-            }
+        let mtu = match key.remote.ip() {
+            IpAddr::V4(peer) => self.path_mtus.limit(peer, core.out.mtu(flow), now),
+            IpAddr::V6(_) => return Err(SocketError::NetworkUnreachable),
+        };
+        if ipv4::HEADER + udp::HEADER + len > usize::from(mtu) {
+            return Err(SocketError::MessageSize);
+        }
+        let pkt = fill(core, len, source)?;
+        let header = udp::emit(key.local.port(), key.remote.port(), len as u16);
+        let out = Outgoing { header: &header, checksum_at: udp::CHECKSUM_AT, payload: Payload::Give(pkt) };
+        core.out.send(&mut core.pool, flow, out, now)?;
+        if is_new {
+            // Only what was let out is remembered: its answers may come in.
+            self.udp_flows.insert(now, new);
         }
         Ok(())
     }
@@ -281,4 +260,25 @@ impl Stack {
         }
         ready
     }
+}
+
+/// A frame with the application's bytes. `WouldBlock`: there is none to spare.
+fn fill(
+    core: &mut Core,
+    len: usize,
+    source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
+) -> Result<Pkt> {
+    if len > core.pool.payload_capacity() {
+        return Err(SocketError::MessageSize);
+    }
+    let pkt = if core.spare_frames() > 0 { core.pool.alloc() } else { None };
+    let mut pkt = pkt.ok_or(SocketError::WouldBlock)?;
+    let error = match core.pool.append_with(&mut pkt, len, source) {
+        Some(Ok(n)) if n == len => return Ok(pkt),
+        Some(Ok(_)) => SocketError::Invalid,
+        Some(Err(fault)) => fault.into(),
+        None => SocketError::NoBuffers,
+    };
+    core.pool.free(pkt);
+    Err(error)
 }
