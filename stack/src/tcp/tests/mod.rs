@@ -6,6 +6,7 @@ mod drill;
 mod fast_path;
 mod handshake;
 mod host;
+mod hostile;
 mod loss;
 mod matrix;
 mod options;
