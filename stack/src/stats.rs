@@ -80,6 +80,8 @@ counters! {
     tcp_timeouts,
     /// Recoveries entered by duplicate ACKs or SACK.
     tcp_fast_recoveries,
+    /// Recoveries that turned out to be needless and were undone (RFC 3522, RFC 3708).
+    tcp_spurious,
     /// Zero-window probes sent.
     tcp_window_probes,
     /// Keepalive probes sent.

@@ -11,6 +11,7 @@ pub mod call;
 pub mod cc;
 pub mod challenge;
 pub mod connect;
+mod doubt;
 pub mod env;
 pub mod expiry;
 mod inbox;

@@ -141,6 +141,7 @@ pub(super) fn resend_one<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: Fra
                 tcb.sent.sent_again(env.segs, at, env.now);
                 took_fin(tcb, flags);
                 tcb.recovery.on_sent(len);
+                tcb.recovery.doubt.on_resend(tcb.ts.on.then(|| tcb.ts.val(env.now)));
                 tcb.counts.retransmits += 1;
                 env.stats.tcp_retransmits += 1;
                 return true;

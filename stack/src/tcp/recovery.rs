@@ -1,10 +1,13 @@
 //! Loss recovery: when it begins and ends (RFC 5681, RFC 6582, RFC 6675) and how much is sent meanwhile
 //! (proportional rate reduction, RFC 6937).
 
+use super::doubt::Doubt;
 use crate::seq::Seq;
 
-/// RFC 5681 §3.2.
-const DUP_ACKS: u8 = 3;
+/// DupThresh (RFC 5681 §3.2, RFC 6675 §2), until the path shows that it reorders more.
+const DUP_THRESH: u32 = 3;
+/// Beyond this much reordering, losses are left to the timer.
+const DUP_THRESH_MAX: u32 = 64;
 
 /// What the connection is recovering from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,12 @@ pub(super) struct Recovery {
     dup_acks: u8,
     /// Octets that duplicate ACKs without SACK speak of.
     unseen: u32,
+    /// Segments that must arrive before an older one counts as lost.
+    dup_thresh: u32,
     prr: Prr,
+    /// The recovery, or the last one, was a fast one.
+    fast: bool,
+    pub(super) doubt: Doubt,
 }
 
 /// RFC 6937 §3.1, in octets.
@@ -52,7 +60,16 @@ pub(super) struct Ack {
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { phase: Phase::Open, point: None, dup_acks: 0, unseen: 0, prr: Prr::default() }
+        Self {
+            phase: Phase::Open,
+            point: None,
+            dup_acks: 0,
+            unseen: 0,
+            dup_thresh: DUP_THRESH,
+            prr: Prr::default(),
+            fast: false,
+            doubt: Doubt::default(),
+        }
     }
 }
 
@@ -61,6 +78,12 @@ impl Recovery {
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
         self.phase == Phase::Open && self.dup_acks == 0
+    }
+
+    /// No retransmission is under suspicion of having been needless.
+    #[inline]
+    pub(super) fn is_trusted(&self) -> bool {
+        self.doubt.is_settled()
     }
 
     /// Octets that left the network though no number says which (RFC 5681 §3.2, step 4).
@@ -77,10 +100,28 @@ impl Recovery {
         }
     }
 
-    /// Three duplicate ACKs, and not the echo of an earlier recovery: without SACK, SND.UNA must have passed
+    /// How many segments must arrive before an older one counts as lost, with `in_flight` segments out: never
+    /// more than can arrive (RFC 5827's reason), never under three.
+    pub(super) fn threshold(&self, in_flight: u32) -> u32 {
+        self.dup_thresh.min(in_flight.saturating_sub(1)).max(DUP_THRESH)
+    }
+
+    /// Enough duplicate ACKs, and not the echo of an earlier recovery: without SACK, SND.UNA must have passed
     /// "recover" (RFC 6582 §3.2, step 1).
-    pub(super) fn enough_dup_acks(&self, una: Seq) -> bool {
-        self.dup_acks >= DUP_ACKS && self.point.is_none_or(|point| una.at_or_after(point))
+    pub(super) fn enough_dup_acks(&self, una: Seq, threshold: u32) -> bool {
+        u32::from(self.dup_acks) >= threshold && self.point.is_none_or(|point| una.at_or_after(point))
+    }
+
+    /// The recovery turned out to be for nothing. After a fast one more patience is shown to a path that
+    /// reorders.
+    pub(super) fn undo(&mut self) {
+        if self.fast {
+            self.dup_thresh = (self.dup_thresh + self.dup_thresh / 2 + 1).min(DUP_THRESH_MAX);
+        }
+        self.phase = Phase::Open;
+        self.dup_acks = 0;
+        self.unseen = 0;
+        self.doubt.begin();
     }
 
     /// SND.UNA moved by `acked` octets. True when that ends the recovery.
@@ -107,13 +148,19 @@ impl Recovery {
     /// A loss was found with `pipe` octets in flight (those lost included).
     pub(super) fn enter(&mut self, nxt: Seq, flight: u32) {
         self.phase = Phase::Fast;
+        self.fast = true;
         self.point = Some(nxt);
         self.prr = Prr { flight: flight.max(1), ..Prr::default() };
+        self.doubt.begin();
     }
 
     /// The retransmission timer expired.
     pub(super) fn on_timeout(&mut self, nxt: Seq) {
+        if self.phase != Phase::Loss {
+            self.doubt.begin();
+        }
         self.phase = Phase::Loss;
+        self.fast = false;
         self.point = Some(nxt);
         self.dup_acks = 0;
         self.unseen = 0;
@@ -159,10 +206,10 @@ mod tests {
     fn three_duplicate_acks_count_once_per_window() {
         let mut r = Recovery::default();
         for _ in 0..3 {
-            assert!(!r.enough_dup_acks(Seq(1000)));
+            assert!(!r.enough_dup_acks(Seq(1000), r.threshold(10)));
             r.on_dup_ack(Some(1000), 10_000);
         }
-        assert!(r.enough_dup_acks(Seq(1000)));
+        assert!(r.enough_dup_acks(Seq(1000), r.threshold(10)));
         assert_eq!(r.unseen(), 3000);
         r.enter(Seq(11_000), 10_000);
         assert!(!r.on_advance(Seq(4000), 3000, 1000));
@@ -178,8 +225,25 @@ mod tests {
         for _ in 0..3 {
             r.on_dup_ack(None, 5000);
         }
-        assert!(!r.enough_dup_acks(Seq(4999)));
-        assert!(r.enough_dup_acks(Seq(5000)));
+        assert!(!r.enough_dup_acks(Seq(4999), 3));
+        assert!(r.enough_dup_acks(Seq(5000), 3));
+    }
+
+    #[test]
+    fn a_path_that_reorders_earns_patience_within_what_can_arrive() {
+        let mut r = Recovery::default();
+        assert_eq!(r.threshold(100), 3);
+        r.on_timeout(Seq(0));
+        r.undo();
+        assert_eq!(r.threshold(100), 3);
+        let mut seen = Vec::new();
+        for _ in 0..9 {
+            r.enter(Seq(0), 1);
+            r.undo();
+            seen.push(r.threshold(100));
+        }
+        assert_eq!(seen, [5, 8, 13, 20, 31, 47, 64, 64, 64]);
+        assert_eq!([20, 4, 1, 0].map(|n| r.threshold(n)), [19, 3, 3, 3]);
     }
 
     /// RFC 6937 §4 in small: 20 segments in flight, one lost, ssthresh 10: one segment out for two in.

@@ -15,9 +15,6 @@ use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::tcp::{SackBlock, SackBlocks};
 
-/// RFC 6675 §2: segments that must be SACKed above another before it counts as lost.
-const DUP_THRESH: u32 = 3;
-
 /// The send queue of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -296,15 +293,15 @@ impl Sent {
         at
     }
 
-    /// Judges segments by those SACKed above them (RFC 6675 §4, IsLost, counted in segments). True when one
-    /// more is lost.
-    pub(super) fn judge(&mut self, segs: &mut SegTable) -> bool {
+    /// Judges segments by those SACKed above them: `threshold` of them mean a loss (RFC 6675 §4, IsLost, counted
+    /// in segments). True when one more is lost.
+    pub(super) fn judge(&mut self, segs: &mut SegTable, threshold: u32) -> bool {
         if self.sacked == 0 || self.top == NONE {
             return false;
         }
         let mut above = 1;
         let mut limit = self.top;
-        while above < DUP_THRESH {
+        while above < threshold {
             limit = segs.slot(limit).prev;
             if limit == NONE {
                 return false;
@@ -386,6 +383,19 @@ impl Sent {
             at = segs.slot(at).next;
         }
         self.resend = NONE;
+    }
+
+    /// The loss was a false alarm: everything counts as on its way again.
+    pub(super) fn forgive(&mut self, segs: &mut SegTable) {
+        let mut at = self.list.head;
+        while at != NONE && at != self.unsent && self.lost > 0 {
+            let slot = segs.slot_mut(at);
+            let len = slot.len();
+            self.lost -= if core::mem::take(&mut slot.mark.lost) { len } else { 0 };
+            self.resent -= if core::mem::take(&mut slot.mark.resent) { len } else { 0 };
+            at = slot.next;
+        }
+        (self.judged, self.resend) = (NONE, NONE);
     }
 
     /// The next lost segment to be sent again.
@@ -490,6 +500,7 @@ mod tests {
         Resend,
         TimeOut,
         LoseHead,
+        Forgive,
     }
 
     fn event() -> impl Strategy<Value = Event> {
@@ -500,6 +511,7 @@ mod tests {
             4 => Just(Event::Resend),
             1 => Just(Event::TimeOut),
             1 => Just(Event::LoseHead),
+            1 => Just(Event::Forgive),
         ]
     }
 
@@ -540,7 +552,7 @@ mod tests {
             }
             let (una, nxt) = (FIRST + self.model.una, FIRST + self.nxt());
             self.sent.sack(&mut self.segs, &blocks, una, nxt);
-            self.sent.judge(&mut self.segs);
+            self.sent.judge(&mut self.segs, 3);
             self.model.judge();
         }
 
@@ -572,6 +584,12 @@ mod tests {
                         let p = &mut self.model.segments[n];
                         p.sacked &= !reneged;
                         (p.lost, p.resent) = (!p.sacked, false);
+                    }
+                }
+                Event::Forgive => {
+                    self.sent.forgive(&mut self.segs);
+                    for p in &mut self.model.segments {
+                        (p.lost, p.resent) = (false, false);
                     }
                 }
                 Event::LoseHead => {

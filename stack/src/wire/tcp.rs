@@ -108,6 +108,17 @@ impl SackBlocks {
         self.count == 0
     }
 
+    /// Whether the first block, beside `ack`, reports a segment that arrived twice (RFC 2883 §4).
+    pub fn tells_duplicate(&self, ack: Seq) -> bool {
+        match *self.as_slice() {
+            [first, ..] if first.left.before(ack) => true,
+            [first, second, ..] => {
+                second.left.at_or_before(first.left) && first.right.at_or_before(second.right)
+            }
+            _ => false,
+        }
+    }
+
     /// Adds a block at the end; a fifth is dropped.
     pub fn push(&mut self, block: SackBlock) {
         if let Some(slot) = self.blocks.get_mut(usize::from(self.count)) {
@@ -413,6 +424,20 @@ mod tests {
         let seg = Segment::parse(&out[..len]).unwrap();
         assert_eq!(seg.options, header.options);
         assert_eq!(seg.space(), 1);
+    }
+
+    #[test]
+    fn a_block_that_is_known_tells_of_a_duplicate() {
+        let blocks = |ranges: &[(u32, u32)]| {
+            let mut blocks = SackBlocks::default();
+            ranges.iter().for_each(|&(l, r)| blocks.push(SackBlock { left: Seq(l), right: Seq(r) }));
+            blocks
+        };
+        let ack = Seq(100);
+        assert!(blocks(&[(50, 60)]).tells_duplicate(ack));
+        assert!(blocks(&[(200, 210), (200, 300)]).tells_duplicate(ack));
+        assert!(!blocks(&[(200, 300), (400, 500)]).tells_duplicate(ack));
+        assert!(!blocks(&[]).tells_duplicate(ack));
     }
 
     #[test]

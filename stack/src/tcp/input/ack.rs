@@ -92,6 +92,9 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
             // RFC 5681 §2: no data, no news of the window.
             false => seg.space() == 0 && !wnd_changed && seg.ack == tcb.snd.una,
         };
+    if !tcb.recovery.is_trusted() {
+        reconsider(tcb, seg, advance, env);
+    }
     let was_quiet = tcb.recovery.phase != Phase::Fast;
     recover(tcb, advance, duplicate, &delivered, env);
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
@@ -148,6 +151,20 @@ fn scoreboard<E: Egress>(tcb: &mut Tcb, seg: &Segment, delivered: &mut Delivered
     }
 }
 
+/// Whether the recovery was for nothing: then the windows are as if it had never been (RFC 4015 §3).
+fn reconsider<E: Egress>(tcb: &mut Tcb, seg: &Segment, advance: u32, env: &mut Env<'_, E>) {
+    tcb.recovery.doubt.on_ack(tcb.snd.una);
+    let echo = seg.options.timestamps.filter(|_| tcb.ts.on && advance > 0);
+    let eifel = echo.is_some_and(|ts| tcb.recovery.doubt.eifel(ts.ecr));
+    let duplicates = seg.options.sack.tells_duplicate(seg.ack) && tcb.recovery.doubt.on_duplicate();
+    if eifel || duplicates {
+        env.stats.tcp_spurious += 1;
+        tcb.sent.forgive(env.segs);
+        tcb.recovery.undo();
+        tcb.cc.undo();
+    }
+}
+
 /// Loss recovery: RFC 6675 with SACK, RFC 6582 without, PRR (RFC 6937) for both.
 fn recover<E: Egress>(
     tcb: &mut Tcb,
@@ -160,6 +177,7 @@ fn recover<E: Egress>(
     let una = tcb.snd.una;
     if advance > 0 && tcb.recovery.on_advance(una, advance, mss) {
         tcb.cc.on_recovery_exit();
+        tcb.recovery.doubt.end(tcb.snd.nxt);
     }
     let (mut credit, mut forced) = (delivered.octets, false);
     if duplicate {
@@ -169,10 +187,11 @@ fn recover<E: Egress>(
     } else if advance == 0 && delivered.octets == 0 {
         return;
     }
-    let mut news = tcb.role.sack && tcb.sent.judge(env.segs);
+    let threshold = tcb.recovery.threshold(tcb.snd.outstanding() / mss);
+    let mut news = tcb.role.sack && tcb.sent.judge(env.segs, threshold);
     match tcb.recovery.phase {
         Phase::Open => {
-            if !news && tcb.recovery.enough_dup_acks(una) {
+            if !news && tcb.recovery.enough_dup_acks(una, threshold) {
                 news = tcb.sent.lose_head(env.segs);
             }
             if !news {

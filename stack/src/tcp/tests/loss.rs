@@ -306,3 +306,60 @@ fn icmp_ends_a_connect() {
     });
     assert_eq!(d.host.tcb().error, Some(SocketError::ConnectionRefused));
 }
+
+/// Ten segments in flight, the third to fifth overtook the first two.
+fn overtaken(options: &str, ts: &str) -> (Drill, u32) {
+    let mut d = Drill::accepted(options);
+    d.at(10);
+    d.write(1, 10_000).unwrap();
+    let sent = d.host.wire.sent.len();
+    assert_eq!(sent, 10);
+    let val = d.expect(". 1:1001(1000)").options.timestamps.map_or(0, |ts| ts.val);
+    d.host.wire.sent.clear();
+    d.at(20);
+    d.inject(&format!(". 1:1(0) ack 1 <sack 2001:5001{ts}>"));
+    assert!(!d.host.wire.sent.is_empty());
+    d.host.wire.sent.clear();
+    assert!(d.host.tcb().info().cwnd < 10_000);
+    (d, val)
+}
+
+#[test]
+fn an_echo_of_the_original_undoes_the_recovery() {
+    let (mut d, val) = overtaken("<mss 1012,sackOK,TS 1 0>", ",TS 3 1");
+    d.at(25);
+    // The copies were sent at 20 ms; this answers what was sent at 10 ms.
+    d.inject(&format!(". 1:1(0) ack 5001 <TS 4 {val}>"));
+    let info = d.host.tcb().info();
+    assert_eq!((d.host.stats.tcp_spurious, info.ssthresh), (1, u32::MAX));
+    assert!(info.cwnd >= 10_000, "{info:?}");
+    assert_eq!(info.in_flight, 5000);
+    // From now on more must overtake before it means a loss.
+    d.inject(&format!(". 1:1(0) ack 5001 <TS 5 {val},sack 6001:9001>"));
+    d.silent();
+}
+
+#[test]
+fn an_echo_of_the_copy_does_not() {
+    let (mut d, val) = overtaken("<mss 1012,sackOK,TS 1 0>", ",TS 3 1");
+    d.at(25);
+    d.inject(&format!(". 1:1(0) ack 5001 <TS 4 {}>", val.wrapping_add(10)));
+    assert_eq!(d.host.stats.tcp_spurious, 0);
+    assert!(d.host.tcb().info().ssthresh < 10_000);
+}
+
+#[test]
+fn reported_duplicates_of_all_copies_undo_it_too() {
+    let (mut d, _) = overtaken("<mss 1000,sackOK>", "");
+    let copies = d.host.stats.tcp_retransmits as u32;
+    d.inject(". 1:1(0) ack 10001");
+    assert!(d.host.tcb().info().ssthresh < 10_000);
+    d.write(10_001, 3000).unwrap();
+    d.host.wire.sent.clear();
+    for n in 0..copies {
+        assert_eq!(d.host.stats.tcp_spurious, 0);
+        d.inject(&format!(". 1:1(0) ack 10001 <sack {}:{}>", n * 1000 + 1, n * 1000 + 1001));
+    }
+    assert_eq!((d.host.stats.tcp_spurious, d.host.tcb().info().ssthresh), (1, u32::MAX));
+    d.host.wire.sent.clear();
+}

@@ -279,3 +279,20 @@ fn a_lossy_path_is_used_as_it_allows() {
     assert!(took.as_secs_f64() < 4.0 / 1.4, "{took:?}");
     assert!(world.hosts[0].stats.tcp_timeouts <= 2, "{:?}", world.hosts[0].stats);
 }
+
+#[test]
+fn a_path_that_reorders_is_soon_known() {
+    // One segment in a hundred comes up to two round trips late; nothing is lost.
+    let link = Link { loss: 0, burst: 0, duplicate: 0, reorder: 10, delay_us: 5000 };
+    let mut world = World::new(3, link);
+    for host in &mut world.hosts {
+        host.options = crate::tcp::TcpOptions::new(&host.config);
+        host.wire.mtu = 1500;
+    }
+    let began = world.now;
+    let world = run(world, 3, 0, 10_000_000);
+    let took = world.now.since(began) - world.hosts[1].config.time_wait;
+    assert!(took.as_secs_f64() < 1.5, "{took:?}");
+    let stats = &world.hosts[0].stats;
+    assert!(stats.tcp_spurious * 2 > stats.tcp_fast_recoveries, "{stats:?}");
+}
