@@ -2,6 +2,7 @@
 
 use ringroad::Config;
 use ringroad::control::register_bypass;
+use ringroad::runtime::port_descriptors;
 
 use crate::{attach, exit, fdtable, fork, guard, real, reason, signals};
 
@@ -22,6 +23,8 @@ extern "C" fn at_load() {
         return;
     }
     real::find_all();
+    // Daemons close all descriptors that they do not know.
+    port_descriptors(&config).into_iter().for_each(|fd| fdtable::protect(fd, true));
     attach::configure(config);
     register_bypass(bypasses);
     signals::install_fault_handler();

@@ -67,10 +67,14 @@ impl Patience {
                     handlers: Some(count),
                     ..Wait::default()
                 };
-                self.runtime.wait(wait, |turn| turn.stack().readiness(id).intersects(wanted).then_some(()))
+                self.runtime.wait(wait, |turn| {
+                    let ready = turn.stack().readiness(id).intersects(wanted);
+                    (ready || signals::waiting()).then_some(ready)
+                })
             });
             match waited {
-                Waited::Ready(()) => return Ok(News::Stack),
+                Waited::Ready(true) => return Ok(News::Stack),
+                Waited::Ready(false) => self.interrupted()?,
                 Waited::Kernel => return Ok(News::Kernel),
                 Waited::TimedOut => return Err(fail(libc::EAGAIN)),
                 Waited::Interrupted => self.interrupted()?,

@@ -27,7 +27,7 @@ use crate::{kernel, state};
 pub(crate) use ctl::ctl;
 pub(crate) use interests::Interests;
 use interests::{EXCLUSIVE, ONESHOT, World};
-pub(crate) use wait::{duration, has_news, milliseconds, pwait, pwait2, wait};
+pub(crate) use wait::{duration, has_news, milliseconds, pwait, pwait2, spin, wait};
 
 /// Bits of the tag that number an item; the others are random, so that no application's data is taken for it.
 const ITEM_BITS: u32 = 24;

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use libc::{c_int, epoll_event, pollfd, sigset_t, timespec};
 use ringroad::Runtime;
-use ringroad::runtime::{Turn, Wait, Waited};
+use ringroad::runtime::{Spin, Turn, Wait, Waited};
 use stack::engine::Stack;
 use stack::time::Instant;
 
@@ -154,20 +154,22 @@ fn both_worlds(
                 kernel: &mut watched,
                 watch: Some(held.word.cookie()),
                 deadline,
+                spin: spin(mask),
                 sigmask: mask,
                 keys: &keys,
                 handlers: Some(count),
-                ..Wait::default()
             };
             runtime.wait(wait, |turn| {
                 faulted = collect(turn, set, held.fd, out);
-                (out.filled > 0 || faulted).then_some(())
+                let ready = out.filled > 0 || faulted;
+                (ready || signals::waiting()).then_some(ready)
             })
         });
         let kernel_has_news = watched[0].revents != 0;
         match waited {
-            Waited::Ready(()) if !kernel_has_news => {}
-            Waited::Ready(()) | Waited::Kernel => {
+            Waited::Ready(true) if !kernel_has_news => {}
+            Waited::Ready(false) if !kernel_has_news => return Err(interrupted()),
+            Waited::Ready(_) | Waited::Kernel => {
                 // An item is reported once a wait: news of the kernel's for items of ours are collected now
                 // only if nothing was before.
                 let first = out.filled == 0;
@@ -184,6 +186,11 @@ fn both_worlds(
         }
         return if out.filled == 0 && faulted { Err(fail(libc::EFAULT)) } else { Ok(out.filled as isize) };
     }
+}
+
+/// A signal mask is in force only while blocked: with one there is no spinning.
+pub(crate) fn spin(mask: Option<&sigset_t>) -> Spin {
+    if mask.is_some() { Spin::Never } else { Spin::Profile }
 }
 
 /// Whether the kernel's side has waited long enough for the first place in an answer.

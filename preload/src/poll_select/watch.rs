@@ -76,14 +76,21 @@ impl Watch {
         self.kernel.iter_mut().for_each(|entry| entry.revents = 0);
         let Self { runtime, ours, keys, kernel } = &mut self;
         let waited = signals::with_count(|count| {
-            let wait =
-                Wait { kernel, deadline, sigmask: mask, keys, handlers: Some(count), ..Wait::default() };
-            runtime.wait(wait, |turn| any_ready(turn, ours).then_some(()))
+            let spin = epoll::spin(mask);
+            let handlers = Some(count);
+            let wait = Wait { kernel, watch: None, deadline, spin, sigmask: mask, keys, handlers };
+            runtime.wait(wait, |turn| {
+                let ready = any_ready(turn, ours);
+                (ready || signals::waiting()).then_some(ready)
+            })
         });
         match waited {
-            Waited::Ready(()) | Waited::Kernel => Ok(Found::Ready(self.revents())),
+            Waited::Ready(true) | Waited::Kernel => Ok(Found::Ready(self.revents())),
+            Waited::Ready(false) if self.kernel.iter().any(|k| k.revents != 0) => {
+                Ok(Found::Ready(self.revents()))
+            }
             Waited::TimedOut => Ok(Found::Nothing),
-            Waited::Interrupted => {
+            Waited::Ready(false) | Waited::Interrupted => {
                 let _ = signals::take_interrupt();
                 Err(fail(libc::EINTR))
             }

@@ -52,10 +52,16 @@ pub(super) fn push(signal: c_int, info: *mut siginfo_t, context: *mut c_void) ->
     })
 }
 
+/// Whether a handler waits in this thread: a call that would block now has been interrupted already.
+#[inline]
+pub(crate) fn waiting() -> bool {
+    QUEUE.with(|queue| queue.count.get()) != 0
+}
+
 /// Runs what waits, oldest first, each with its signals blocked as the kernel would have.
 #[inline]
 pub(crate) fn run() {
-    if QUEUE.with(|queue| queue.count.get()) != 0 {
+    if waiting() {
         run_all();
     }
 }

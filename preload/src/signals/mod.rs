@@ -17,7 +17,7 @@ use crate::reason::Reason;
 use crate::user::{self, Place};
 use crate::{guard, kernel};
 
-pub(crate) use deferred::run as run_deferred;
+pub(crate) use deferred::{run as run_deferred, waiting};
 pub(crate) use table::Action;
 use table::{SIGNALS, trampoline_address};
 

@@ -117,6 +117,14 @@ impl Port {
         }))
     }
 
+    /// The descriptors of the port that this process opened or was given, its file included; none without one.
+    pub(crate) fn held(config: &Config) -> Vec<RawFd> {
+        let own = OWN.load(Ordering::Acquire);
+        let file = if own >= 0 { Some(own) } else { config.port.as_ref().and_then(|p| p.parse().ok()) };
+        let parts = Self::inherited(config).and_then(Result::ok).and_then(|port| port.parts().ok());
+        parts.iter().flat_map(descriptors).chain(file).collect()
+    }
+
     fn import(fd: RawFd) -> io::Result<Self> {
         let file: File = rustix::io::fcntl_dupfd_cloexec(borrow(fd)?, 0)?.into();
         let header = Header::map(&file)?;

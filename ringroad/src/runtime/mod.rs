@@ -38,7 +38,7 @@ use self::core::Core;
 pub use observe::{API_COOKIE, WakeObserver};
 pub use sleepers::Sleepers;
 pub(crate) use start::open;
-pub use start::prepare;
+pub use start::{port_descriptors, prepare};
 pub use turn::Turn;
 pub use wait::{Spin, Wait, Waited};
 

@@ -1,6 +1,7 @@
 //! From a configuration to a running stack.
 
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,11 @@ pub fn prepare(config: &Config) -> Result<(), StartError> {
         return Ok(());
     }
     open(config)?.keep().map_err(|e| StartError::new("keeping the port", e))
+}
+
+/// The descriptors of the port that this process opened or was given: the application must not close them.
+pub fn port_descriptors(config: &Config) -> Vec<RawFd> {
+    Port::held(config)
 }
 
 /// Opens the configured interfaces, with the policy's text in the port.

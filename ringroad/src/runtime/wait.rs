@@ -8,6 +8,7 @@ use std::time::Duration;
 use stack::time::Instant;
 
 use super::block::{input, ppoll};
+use super::signals::Blocked;
 use super::sleepers::SleeperId;
 use super::thread::Kept;
 use super::{Runtime, Turn};
@@ -45,8 +46,8 @@ pub struct Wait<'a> {
     /// The keys that wake this thread: those that the observer passes to
     /// [`Sleepers::notify`](super::Sleepers::notify).
     pub keys: &'a [u64],
-    /// Counts the signal handlers run in this thread, when somebody counts: a change while spinning ends the
-    /// wait as a signal ends a blocked one.
+    /// Counts the signal handlers run in this thread, when somebody counts: a change ends the wait, whether it
+    /// spins or is about to block.
     pub handlers: Option<&'a AtomicU64>,
 }
 
@@ -171,7 +172,7 @@ impl<'r> Waiting<'r, '_> {
         if over {
             return Some(Waited::TimedOut);
         }
-        if self.wait.handlers.is_some_and(|h| h.load(Ordering::Relaxed) != self.handlers) {
+        if self.was_interrupted() {
             return Some(Waited::Interrupted);
         }
         self.runtime.let_others_in();
@@ -209,8 +210,19 @@ impl<'r> Waiting<'r, '_> {
         }
         drop(turn);
         let timeout = (until != Instant::NEVER).then(|| until.since(now));
-        let result = ppoll(&mut self.kept.fds, timeout, self.wait.sigmask);
+        // Between the last look at the count and the sleep nothing may slip in: signals are let through by
+        // the sleep itself.
+        let blocked = self.wait.handlers.map(|_| Blocked::all());
+        if self.was_interrupted() {
+            return Slept::Signal;
+        }
+        let mask = self.wait.sigmask.or(blocked.as_ref().map(Blocked::before));
+        let result = ppoll(&mut self.kept.fds, timeout, mask);
         self.after(result, kernel)
+    }
+
+    fn was_interrupted(&self) -> bool {
+        self.wait.handlers.is_some_and(|h| h.load(Ordering::Relaxed) != self.handlers)
     }
 
     fn after(&mut self, result: io::Result<usize>, kernel: usize) -> Slept {
