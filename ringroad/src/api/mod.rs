@@ -2,7 +2,8 @@
 //! kernel everywhere else: a program always works.
 //!
 //! The runtime starts with the first socket, from the environment ([`Config::from_env`](crate::Config)); or
-//! earlier, from a configuration of the program's own, with [`Runtime::start`].
+//! earlier, from a configuration of the program's own, with [`Runtime::start`]. Under `ringroad run` the shim
+//! does the work: the sockets here are the kernel's then, as far as they know.
 
 mod backing;
 mod listener;
@@ -44,7 +45,8 @@ fn start() -> Option<String> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    if !config.wants_acceleration() {
+    // Where the shim is loaded, the kernel's sockets are its own: it accelerates them, and drives the port.
+    if !config.wants_acceleration() || crate::launch::shim_is_loaded() {
         return None;
     }
     match Runtime::start(&config) {

@@ -27,14 +27,22 @@ fn places(executable: &Path) -> Vec<PathBuf> {
 /// The value of LD_PRELOAD: the shim first, then what was there.
 pub(super) fn preload(library: &Path, before: Option<&OsStr>) -> OsString {
     let mut value = library.as_os_str().to_owned();
-    let separator = |b: &u8| matches!(b, b':' | b' ');
-    for other in before.unwrap_or_default().as_bytes().split(separator).map(OsStr::from_bytes) {
-        if !other.is_empty() && !is_library(other) {
-            value.push(":");
-            value.push(other);
-        }
+    for other in names(before.unwrap_or_default()).filter(|name| !is_library(name)) {
+        value.push(":");
+        value.push(other);
     }
     value
+}
+
+/// Whether an LD_PRELOAD names the shim.
+pub(super) fn names_shim(preload: &OsStr) -> bool {
+    names(preload).any(is_library)
+}
+
+/// The libraries of an LD_PRELOAD: ld.so(8) separates them by colons or spaces.
+fn names(preload: &OsStr) -> impl Iterator<Item = &OsStr> {
+    let separator = |b: &u8| matches!(b, b':' | b' ');
+    preload.as_bytes().split(separator).filter(|name| !name.is_empty()).map(OsStr::from_bytes)
 }
 
 #[cfg(test)]
@@ -59,5 +67,6 @@ mod tests {
         assert_eq!(preload(library, None), "/x/libringroad_preload.so");
         assert_eq!(value("/a.so b.so"), "/x/libringroad_preload.so:/a.so:b.so");
         assert_eq!(value("/old/libringroad_preload.so:/a.so"), "/x/libringroad_preload.so:/a.so");
+        assert!(names_shim(&value("/a.so")) && !names_shim(OsStr::new("/a.so:libringroad.so")));
     }
 }

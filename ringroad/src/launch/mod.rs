@@ -63,6 +63,11 @@ fn prepare(config: &Config) -> Result<Vec<(&'static str, OsString)>, StartError>
     Ok(variables)
 }
 
+/// Whether this process was started with the shim.
+pub(crate) fn shim_is_loaded() -> bool {
+    std::env::var_os("LD_PRELOAD").is_some_and(|preload| library::names_shim(&preload))
+}
+
 /// The program may change its directory.
 fn absolute(path: &Path) -> OsString {
     std::path::absolute(path).map_or_else(|_| path.as_os_str().to_owned(), OsString::from)
