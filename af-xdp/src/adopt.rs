@@ -132,9 +132,10 @@ fn settle_receiving(rings: &mut Rings, mut look: impl FnMut(&mut Rings) -> u32) 
 }
 
 /// Frames that each queue may hold to receive into and frames that stay out of their hands, for `queues` queues
-/// on a pool of `frames`: at most half of all frames are with the queues.
+/// on a pool of `frames`: at most half of all frames are with the queues. A stack leaves more than that alone
+/// when it sends data, so a sender can never starve the queue that its ACKs arrive by.
 pub(crate) fn shares(frames: u32, queues: u32) -> (u32, usize) {
-    (frames / 2 / queues.max(1), frames as usize / 16)
+    (frames / 2 / queues.max(1), frames as usize / 64)
 }
 
 #[cfg(test)]
@@ -143,8 +144,8 @@ mod tests {
 
     #[test]
     fn fill_rings_never_take_more_than_half_of_the_frames() {
-        assert_eq!(shares(4096, 1), (2048, 256));
-        assert_eq!(shares(4096, 4), (512, 256));
-        assert_eq!(shares(64, 0), (32, 4));
+        assert_eq!(shares(4096, 1), (2048, 64));
+        assert_eq!(shares(4096, 4), (512, 64));
+        assert_eq!(shares(64, 0), (32, 1));
     }
 }

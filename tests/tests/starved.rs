@@ -1,22 +1,24 @@
-//! More to send than there are frames: everyone's turn comes, by wake-ups alone.
+//! More to send than there are frames: everyone's turn comes, by wake-ups alone, and who does not read holds
+//! up nobody else.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use lab::Trouble;
 use ringroad_tests::world::World;
-use stack::config::Config;
+use stack::config::{Config, TcpConfig};
 use stack::error::SocketError;
 use stack::types::{Readiness, SocketId};
 
 const CONNECTIONS: u16 = 60;
 const BYTES: usize = 1 << 20;
 
-/// A server that goes on with a connection only when the stack says that it can, as edge-triggered epoll does.
-#[test]
-fn senders_without_frames_are_woken() {
+/// A server that goes on with a connection only when the stack says that it can, as edge-triggered epoll does,
+/// and clients of which the first `readers` read.
+fn serve(readers: usize, recv_buffer: usize) {
     let trouble = Trouble { seed: 1, delay: Duration::from_micros(50), ..Trouble::default() };
-    let mut world = World::new(trouble, 2048, &Config::default());
+    let config = Config { tcp: TcpConfig { recv_buffer, ..TcpConfig::default() }, ..Config::default() };
+    let mut world = World::new(trouble, 2048, &config);
     let listener = world.hosts[0].listen(80).expect("a listener");
     let remote = (world.hosts[0].address, 80).into();
     let now = world.now;
@@ -45,9 +47,19 @@ fn senders_without_frames_are_woken() {
                 }
             }
         }
-        for (id, heard) in clients.iter().zip(&mut heard) {
+        for (id, heard) in clients.iter().zip(&mut heard).take(readers) {
             while world.hosts[1].recv(now, *id, 1 << 20, heard).is_ok_and(|n| n > 0) {}
         }
-        heard.iter().all(|h| h.len() == BYTES)
+        heard.iter().take(readers).all(|h| h.len() == BYTES)
     });
+}
+
+#[test]
+fn senders_without_frames_are_woken() {
+    serve(CONNECTIONS.into(), TcpConfig::default().recv_buffer);
+}
+
+#[test]
+fn clients_that_do_not_read_hold_up_nobody() {
+    serve(1, 32 * 1024);
 }

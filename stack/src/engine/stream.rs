@@ -20,25 +20,14 @@ impl Stack {
         if flags.oob {
             return Err(SocketError::NotSupported);
         }
-        let spare = self.core.spare_frames();
-        let per_frame = self.core.pool.payload_capacity();
         let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
             // Linux: EPIPE on a stream that was never connected.
             return Err(SocketError::BrokenPipe);
         };
-        let want = len.min(spare.saturating_mul(per_frame));
-        if want == 0 && len > 0 && connection.tcb.state.may_transmit() && connection.tcb.error.is_none() {
-            self.starve(id);
-            return Err(SocketError::WouldBlock);
-        }
-        let more = flags.more || want < len;
         let gather = self.gather;
-        let result = call::send(&mut connection.tcb, &mut self.core.env(now, gather), want, more, source);
+        let result =
+            call::send(&mut connection.tcb, &mut self.core.env(now, gather), len, flags.more, source);
         self.settle(id);
-        // Frames, not the buffer, cut it short: no ACK will say that there is room, since there was all along.
-        if want < len && result.is_ok_and(|taken| taken < len) {
-            self.starve(id);
-        }
         if gather {
             self.mark_dirty(id);
         }
@@ -92,11 +81,6 @@ impl Stack {
             && connection.tcb.recv_queue() < low_water.min(entry.options.tcp.recv_buffer / 2)
         {
             ready = ready.without(Readiness::IN);
-        }
-        // A sender that has found no frame is told when there are some, not before. One that has not tried yet
-        // is told to: were it not, nothing would tell it later.
-        if entry.starved && connection.tcb.state.may_transmit() {
-            ready = ready.without(Readiness::OUT);
         }
         ready
     }

@@ -10,7 +10,7 @@ use crate::ip::Egress;
 use crate::types::Readiness;
 use crate::wire::tcp::Flags;
 
-/// Frames that any connection may take for sending, however scarce they are.
+/// Frames that any connection may take for sending, however scarce they are, down to half of the reserve.
 const FRAMES_ASSURED: u32 = 2;
 /// A share of the pool that sending leaves to receiving and to ACKs.
 const RESERVE: usize = 16;
@@ -40,7 +40,7 @@ pub fn send<E: Egress>(
         _ => return Err(SocketError::BrokenPipe),
     }
     let taken = queue(tcb, env, want, source)?;
-    tcb.role.starved |= taken < want && !tcb.is_writable();
+    tcb.role.starved |= taken < want;
     tcb.role.held = more;
     output::push(tcb, env);
     if taken == 0 && want > 0 {
@@ -124,8 +124,8 @@ fn fresh<E: Egress>(
 ) -> Option<Appended> {
     // Each may hold as many frames as are left: what one takes shrinks what the next can, nobody gets all.
     let (held, left) = (tcb.sent.frames(), env.pool.available());
-    let spare = left.saturating_sub(env.pool.frames() as usize / RESERVE);
-    if held >= FRAMES_ASSURED && held as usize >= spare {
+    let reserve = env.pool.frames() as usize / RESERVE;
+    if held >= FRAMES_ASSURED && held as usize >= left.saturating_sub(reserve) || left <= reserve / 2 {
         return None;
     }
     let mut pkt = env.pool.alloc()?;

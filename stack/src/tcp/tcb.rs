@@ -73,7 +73,7 @@ pub(super) struct Role {
     pub(super) syn_sent: bool,
     /// More than once: its round trip is ambiguous.
     pub(super) syn_again: bool,
-    /// The application found the send buffer full and waits.
+    /// The application found no room, in the send buffer or in the pool, and waits.
     pub(super) starved: bool,
     /// The application said that more follows (MSG_MORE).
     pub(super) held: bool,
@@ -234,7 +234,8 @@ impl Tcb {
         if read_shut {
             ready |= Readiness::RDHUP;
         }
-        if write_shut || self.is_writable() {
+        // Who found no room, in the buffer or in the pool, is told when there is some: not before, lest it spin.
+        if write_shut || (self.is_writable() && !self.role.starved) {
             ready |= Readiness::OUT;
         }
         if read_shut && write_shut {
