@@ -22,6 +22,8 @@ struct Sleeper {
     until: Instant,
     /// Its bell has been rung and it has not looked yet.
     notified: bool,
+    /// It is up and looks at the stack before it sleeps again: no need to ring.
+    awake: bool,
     guest: bool,
 }
 
@@ -90,7 +92,14 @@ impl Sleepers {
         if !guest {
             self.dismiss_guest();
         }
-        let sleeper = Sleeper { bell, keys: keys.to_vec(), until: Instant::NEVER, notified: false, guest };
+        let sleeper = Sleeper {
+            bell,
+            keys: keys.to_vec(),
+            until: Instant::NEVER,
+            notified: false,
+            awake: false,
+            guest,
+        };
         let at = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -108,10 +117,12 @@ impl Sleepers {
         self.leader == Some(id.0)
     }
 
-    /// It will wake by itself at `until`.
+    /// It sleeps from here on, and wakes by itself at `until`. Its last look at the stack was under the lock that
+    /// is still held.
     pub(crate) fn sleep_until(&mut self, id: SleeperId, until: Instant) {
         if let Some(sleeper) = &mut self.slots[id.0] {
             sleeper.until = until;
+            sleeper.awake = false;
             self.leader.get_or_insert(id.0);
         }
     }
@@ -120,6 +131,7 @@ impl Sleepers {
     pub(crate) fn woke(&mut self, id: SleeperId) -> bool {
         let Some(sleeper) = &mut self.slots[id.0] else { return false };
         sleeper.until = Instant::ZERO;
+        sleeper.awake = true;
         std::mem::take(&mut sleeper.notified)
     }
 
@@ -150,7 +162,7 @@ impl Sleepers {
 
 impl Sleeper {
     fn ring(&mut self) {
-        if !self.notified {
+        if !self.notified && !self.awake {
             self.notified = true;
             self.bell.ring();
         }
@@ -193,7 +205,10 @@ mod tests {
         assert!(rings(&a) && !rings(&a) && !rings(&b));
         assert!(sleepers.woke(first) && !sleepers.woke(first));
         sleepers.notify(2);
-        assert!(rings(&a) && rings(&b));
+        assert!(!rings(&a) && rings(&b), "a looks by itself");
+        sleepers.sleep_until(first, Instant::NEVER);
+        sleepers.notify(1);
+        assert!(rings(&a));
         sleepers.notify(9);
         sleepers.leave(first);
         assert!(rings(&b) || !rings(&a), "a left: nobody rings it any more");

@@ -182,31 +182,29 @@ impl<'r> Waiting<'r, '_> {
 
     /// Blocks until something happens.
     fn sleep(&mut self, mut turn: Turn<'_>) -> Slept {
-        // What `ready` caused must not wait for company while we sleep.
-        turn.flush();
         let now = turn.now();
         let mut until = self.wait.deadline.unwrap_or(Instant::NEVER);
-        let core = turn.core();
         let kernel = self.wait.kernel.len();
         let fds = &mut self.kept.fds;
         fds.clear();
         fds.extend_from_slice(self.wait.kernel);
-        let mut leads = true;
         if let Some(bell) = &self.kept.bell {
             let keys = self.wait.keys;
-            let id = *self.id.get_or_insert_with(|| core.sleepers.enter(bell.clone(), keys, false));
-            core.sleepers.sleep_until(id, until);
-            leads = core.sleepers.leads(id);
+            let id = *self.id.get_or_insert_with(|| turn.sleepers().enter(bell.clone(), keys, false));
+            // From here on whatever concerns us rings.
+            turn.sleepers().sleep_until(id, until);
             fds.push(input(bell.raw()));
         } else {
             until = until.min(now + BLIND_SLEEP);
         }
-        if leads {
-            until = until.min(core.wake_at(now));
-            fds.extend(core.links.iter().flat_map(|l| l.nic.wait_fds()).copied().map(input));
+        // What `ready` caused must not wait for company while we sleep.
+        turn.flush();
+        if self.id.is_none_or(|id| turn.sleepers().leads(id)) {
+            until = until.min(turn.core().wake_at(now));
+            fds.extend(turn.core().links.iter().flat_map(|l| l.nic.wait_fds()).copied().map(input));
         }
         if let Some(id) = self.id {
-            core.sleepers.sleep_until(id, until);
+            turn.sleepers().sleep_until(id, until);
         }
         drop(turn);
         let timeout = (until != Instant::NEVER).then(|| until.since(now));
