@@ -5,6 +5,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::sys;
 use crate::wait::eventually_some;
@@ -145,8 +147,14 @@ impl Running {
 
     /// Kills it and all its children, and waits until they are gone.
     pub fn kill(&mut self) {
+        let children = self.children();
         let _ = sys::kill(-(self.pid() as i32), libc::SIGKILL);
         let _ = self.child.wait();
+        // Not ours to wait for: they are gone when no thread of theirs runs, whoever reaps them.
+        let end = Instant::now() + Duration::from_secs(5);
+        while children.iter().any(|pid| runs(*pid)) && Instant::now() < end {
+            thread::park_timeout(Duration::from_millis(1));
+        }
     }
 
     /// Waits until it has ended; its exit code.
@@ -158,6 +166,14 @@ impl Running {
         let what = format!("the end of {}", self.what);
         code(eventually_some(&what, seconds, || self.child.try_wait().ok().flatten()))
     }
+}
+
+/// Whether a thread of a process is still there and no zombie (proc_pid_stat(5), field 3).
+fn runs(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    let states = stats.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
+    states.into_iter().any(|state| !matches!(state, 'Z' | 'X'))
 }
 
 impl Drop for Running {

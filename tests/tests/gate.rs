@@ -1,0 +1,125 @@
+//! The gate: what a policy permits passes, what it denies gets silence and is counted.
+
+use lab::{CLIENT, IFACE, Lab, Namespace, SERVER, Site, eventually};
+use ringroad_tests::{assert_bypassed, must_have_stack, on_kernel, on_road, ringroad};
+use serde_json::Value;
+
+const FILES: &[(&str, usize)] = &[("small.bin", 612)];
+/// A second address of the client, which the policy does not know.
+const STRANGER: &str = "10.77.0.3";
+
+fn policy(mode: &str) -> String {
+    format!(
+        "default = \"allow\"\n[[table]]\nlocal = \"{SERVER}\"\nmode = \"{mode}\"\n\
+         [[table.rule]]\nname = \"web\"\ndirection = \"in\"\nprotocol = \"tcp\"\nlocal_port = [80]\n\
+         remote = [\"{CLIENT}/32\"]\nremote_port = \"any\"\naction = \"allow\"\n"
+    )
+}
+
+fn hosts(lab: &Lab) -> (Namespace, Namespace) {
+    let (server, client) = lab.pair();
+    client.must(&["ip", "address", "add", &format!("{STRANGER}/24"), "dev", IFACE]);
+    (server, client)
+}
+
+fn curl(client: &Namespace, from: &str) -> lab::Outcome {
+    client.run(&[
+        "curl",
+        "-sS",
+        "--interface",
+        from,
+        "--max-time",
+        "3",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        &format!("http://{SERVER}/small.bin"),
+    ])
+}
+
+fn table(stack: &Value) -> &Value {
+    &stack["policy"]["tables"][0]
+}
+
+#[test]
+fn a_denied_client_gets_silence_and_is_counted() {
+    let lab = Lab::new("gate");
+    let (server, client) = hosts(&lab);
+    let file = lab.file("policy.toml", policy("enforce"));
+    let site = Site::new(&lab, 80, FILES);
+    let nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 80);
+    let before = server.counters();
+    assert_eq!(curl(&client, CLIENT).must(), "200");
+    let permitted = must_have_stack(&server, &nginx);
+    assert!(table(&permitted)["rules"][0]["packets"].as_u64() > Some(4), "{permitted}");
+    assert!(table(&permitted)["rules"][0]["bytes"].as_u64() > Some(612), "{permitted}");
+    assert_eq!(table(&permitted)["denied"]["packets"], 0);
+
+    let heard = client.counters();
+    let refused = curl(&client, STRANGER);
+    assert_eq!(refused.code, 28, "a time-out, not an answer: {}", refused.said());
+    let now = client.counters();
+    for answer in ["TcpInSegs", "IcmpInMsgs", "TcpAttemptFails", "TcpEstabResets"] {
+        assert_eq!(now.since(&heard, answer), 0, "{answer}");
+    }
+    let denied = must_have_stack(&server, &nginx);
+    assert!(table(&denied)["denied"]["packets"].as_u64() >= Some(2), "{denied}");
+    assert!(table(&denied)["denied"]["bytes"].as_u64() >= Some(80), "{denied}");
+    assert_eq!(table(&denied)["rules"], table(&permitted)["rules"]);
+    assert!(denied["counters"]["drop_denied_in"].as_u64() >= Some(2), "{denied}");
+    assert_eq!(curl(&client, CLIENT).must(), "200");
+    assert_bypassed(&server, &before);
+}
+
+#[test]
+fn in_monitor_mode_it_is_served_and_counted() {
+    let lab = Lab::new("monitor");
+    let (server, client) = hosts(&lab);
+    let file = lab.file("policy.toml", policy("monitor"));
+    let site = Site::new(&lab, 80, FILES);
+    let nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 80);
+    let before = server.counters();
+    assert_eq!(curl(&client, STRANGER).must(), "200");
+    assert_bypassed(&server, &before);
+    let stack = must_have_stack(&server, &nginx);
+    assert_eq!(table(&stack)["mode"], "monitor");
+    assert!(table(&stack)["denied"]["packets"].as_u64() > Some(4), "{stack}");
+    assert_eq!(table(&stack)["rules"][0]["packets"], 0);
+}
+
+#[test]
+fn an_outbound_connection_needs_a_rule() {
+    let lab = Lab::new("outbound");
+    let (server, client) = hosts(&lab);
+    let site = Site::new(&lab, 8080, FILES);
+    let _kernel = on_kernel(&client, &site.nginx(), 8080);
+    let url = format!("http://{CLIENT}:8080/small.bin");
+    let fetch = ["curl", "-sS", "--fail", "--max-time", "5", "-o", "/dev/null", &url];
+
+    let closed = lab.file("closed.toml", policy("enforce"));
+    let (before, heard) = (server.counters(), client.counters());
+    let refused = server.run(&ringroad(&["--policy", &closed.to_string_lossy()], &fetch));
+    assert_eq!(refused.code, 7, "curl says that it cannot connect: {}", refused.said());
+    assert_eq!(client.counters().since(&heard, "TcpInSegs"), 0, "no SYN may leave");
+    assert_bypassed(&server, &before);
+
+    let out = "[[table.rule]]\nname = \"out\"\ndirection = \"out\"\nprotocol = \"tcp\"\nremote_port = [8080]\naction = \"allow\"\n";
+    let open = lab.file("open.toml", policy("enforce") + out);
+    server.must(&ringroad(&["--policy", &open.to_string_lossy()], &fetch));
+    assert_eq!(client.counters().since(&heard, "TcpPassiveOpens"), 1);
+    assert_bypassed(&server, &before);
+}
+
+#[test]
+fn the_default_deny_closes_addresses_without_a_table() {
+    let lab = Lab::new("default");
+    let (server, client) = hosts(&lab);
+    let file = lab.file("policy.toml", "default = \"deny\"\n");
+    let site = Site::new(&lab, 80, FILES);
+    let nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 80);
+    assert_eq!(curl(&client, CLIENT).code, 28);
+    eventually("the denied packets are counted", 5, || {
+        must_have_stack(&server, &nginx)["counters"]["drop_denied_in"].as_u64() >= Some(2)
+    });
+}
