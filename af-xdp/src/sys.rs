@@ -86,13 +86,20 @@ pub(crate) fn dup(fd: BorrowedFd<'_>, min: RawFd, cloexec: bool) -> io::Result<O
     own(unsafe { libc::fcntl(fd.as_raw_fd(), command, min) })
 }
 
-/// A copy of a descriptor that this process inherited under the number `fd`.
+/// A copy of a descriptor that this process inherited under the number `fd`: about as high, or as high as the
+/// limit allows when the program has lowered it since (EINVAL says so).
 pub(crate) fn dup_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: no pointers; a number that is not open gives EBADF.
-    own(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, fd) })
+    let mut least = fd;
+    loop {
+        // SAFETY: no pointers; a number that is not open gives EBADF.
+        match own(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) }) {
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) && least > 0 => least /= 2,
+            copied => return copied,
+        }
+    }
 }
 
 /// An anonymous file of `len` zero bytes, close-on-exec.

@@ -64,7 +64,11 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
 
 /// One line, once a process: which step failed and what to do. The application goes on in the kernel.
 fn report(config: &Config, error: &StartError) {
-    if !REPORTED.swap(true, Ordering::Relaxed) && config.port.is_none() {
+    if config.port.is_some() && error.driven_by.is_some() {
+        // One process at a time drives an inherited port; the others are meant to stay in the kernel.
+        return;
+    }
+    if !REPORTED.swap(true, Ordering::Relaxed) {
         eprintln!("ringroad: {error}; this process stays in the kernel");
     }
 }

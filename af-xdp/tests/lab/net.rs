@@ -312,6 +312,13 @@ pub(crate) fn become_nobody() {
     assert_eq!(unsafe { libc::setuid(65534) }, 0);
 }
 
+/// Lets descriptors opened from now on have numbers below `limit` only, as programs do that know their need.
+pub(crate) fn lower_descriptor_limit(limit: u64) {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: a valid limit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+}
+
 /// A copy of `fd`, numbered from `min` on, that exec leaves open.
 pub(crate) fn keep_open(fd: BorrowedFd<'_>, min: RawFd) -> RawFd {
     // SAFETY: no pointers; `fd` is open.

@@ -12,8 +12,8 @@ use nic::{Arena, Nic, Pool, TxChecksum};
 use ringroad_af_xdp::{Options, Port, PortParts, TakeOver};
 
 use crate::net::{
-    FAR, Lab, NEAR, Open, UDP, become_nobody, close_all, die_with_parent, inherited_file, keep_open, run,
-    turn_round, udp_frame, within_deadline,
+    FAR, Lab, NEAR, Open, UDP, become_nobody, close_all, die_with_parent, inherited_file, keep_open,
+    lower_descriptor_limit, run, turn_round, udp_frame, within_deadline,
 };
 
 const FRAMES: u32 = 512;
@@ -73,6 +73,8 @@ fn launch() {
 fn own() {
     become_nobody();
     die_with_parent();
+    // Below the numbers that were inherited.
+    lower_descriptor_limit(256);
     let parts: PortParts = std::env::var(PARTS).unwrap().parse().unwrap();
     let file = inherited_file(std::env::var(ARENA).unwrap().parse().unwrap());
     let pool = Pool::new(Arena::from_file(file, 0, FRAMES, 2048).unwrap());
