@@ -44,11 +44,13 @@ pub(crate) fn inside() -> bool {
     INSIDE.with(Cell::get)
 }
 
-/// Steps outside for the handlers that were put off. The caller is inside.
-pub(crate) fn run_handlers() {
+/// Steps outside for a call of libc's that may block: handlers run as they come. The caller is inside.
+pub(crate) fn outside<R>(call: impl FnOnce() -> R) -> R {
     INSIDE.with(|inside| inside.set(false));
     crate::signals::run_deferred();
+    let result = call();
     INSIDE.with(|inside| inside.set(true));
+    result
 }
 
 impl Drop for Inside {

@@ -8,7 +8,7 @@ use libc::{c_int, c_void, sockaddr_in, socklen_t};
 use crate::errno::{Errno, check};
 use crate::real;
 use crate::signals::Action;
-use crate::user::to_c;
+use crate::user::{Place, to_c};
 
 /// Descriptors of the library are placed from here on, out of the application's way.
 const HIGH: c_int = 512;
@@ -113,6 +113,41 @@ pub(crate) fn epoll_ctl(
     let mut event = libc::epoll_event { events, u64: data };
     // SAFETY: a valid event; the kernel checks the descriptors.
     check(unsafe { real::epoll_ctl(set, operation, fd, &raw mut event) } as isize).map(|_| ())
+}
+
+/// `epoll_wait` into the application's own place.
+pub(crate) fn epoll_wait(set: c_int, events: Place, max: c_int, timeout: c_int) -> c_int {
+    // SAFETY: the application's own arguments, which the kernel checks.
+    unsafe { real::epoll_wait(set, events.as_mut_ptr(), max, timeout) }
+}
+
+/// `epoll_pwait` into the application's own place.
+pub(crate) fn epoll_pwait(
+    set: c_int,
+    events: Place,
+    max: c_int,
+    (timeout, mask): (c_int, *const libc::sigset_t),
+) -> c_int {
+    // SAFETY: the application's own arguments, which the kernel checks.
+    unsafe { real::epoll_pwait(set, events.as_mut_ptr(), max, timeout, mask) }
+}
+
+/// `epoll_pwait2` into the application's own place.
+pub(crate) fn epoll_pwait2(
+    set: c_int,
+    events: Place,
+    max: c_int,
+    (timeout, mask): (*const libc::timespec, *const libc::sigset_t),
+) -> c_int {
+    // SAFETY: the application's own arguments, which the kernel checks.
+    unsafe { real::epoll_pwait2(set, events.as_mut_ptr(), max, timeout, mask) }
+}
+
+/// A nonblocking eventfd with this count.
+pub(crate) fn eventfd(count: u32) -> Result<c_int, Errno> {
+    // SAFETY: integers only.
+    check(unsafe { libc::eventfd(count, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) } as isize)
+        .map(|fd| fd as c_int)
 }
 
 /// `epoll_wait` without waiting.

@@ -4,7 +4,7 @@ use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, c_int, epoll_event};
 use ringroad::Runtime;
 
 use super::interests::{EXCLUSIVE, Event, World};
-use super::{kernel_events, readiness_of, tag, world_of};
+use super::{joined, kernel_events, key, readiness_of, tag, world_of};
 use crate::attach;
 use crate::errno::{Errno, Leave, Outcome, fail};
 use crate::fdtable::{self, Held, Kind};
@@ -16,9 +16,7 @@ use crate::user::Place;
 /// What an epoll_ctl is about.
 struct Target {
     /// The application's epoll descriptor.
-    epfd: c_int,
-    /// Its set here.
-    set: u32,
+    own: Held,
     /// The descriptor in question.
     held: Held,
     /// Who watches it.
@@ -53,18 +51,29 @@ pub(crate) fn ctl(epfd: c_int, operation: c_int, fd: c_int, event: *mut epoll_ev
     // The runtime's lock comes first, and holds readiness still.
     let mut turn = Runtime::current().map(Runtime::lock);
     let now = turn.as_mut().map_or(0, |turn| readiness_of(turn.stack(), held.word.index()));
-    let target = Target { epfd, set: own.file.epoll(), held, world: world_of(&held), now };
     let mut state = state::lock();
-    match operation {
+    let world = world_of(&state, &held);
+    let target = Target { own, held, world, now };
+    let done = match operation {
         EPOLL_CTL_ADD => add(&mut state, &target, event),
         EPOLL_CTL_MOD => modify(&mut state, &target, event),
         _ => delete(&mut state, &target),
+    };
+    let mut woken = vec![own.file.epoll()];
+    if operation == EPOLL_CTL_ADD && world != World::Kernel && done.is_ok() {
+        joined(&mut state, &own, &mut woken);
     }
+    drop(state);
+    if let Some(mut turn) = turn {
+        // Who waits for the set looks again.
+        woken.into_iter().for_each(|set| turn.sleepers().notify(key(set)));
+    }
+    done
 }
 
 fn add(state: &mut State, target: &Target, event: Event) -> Outcome {
     let key = (target.held.fd, target.held.word.index());
-    let index = state.interests.add(target.set, key, event, 0).map_err(fail)?;
+    let index = state.interests.add(target.own.file.epoll(), key, event, 0).map_err(fail)?;
     let registered = match target.world {
         World::Ours => Ok(()),
         World::Kernel => register(target, EPOLL_CTL_ADD, event.events, event.data),
@@ -121,10 +130,10 @@ fn delete(state: &mut State, target: &Target) -> Outcome {
 fn find(state: &State, target: &Target) -> Result<u32, Leave> {
     state
         .interests
-        .find(target.set, target.held.fd, target.held.word.index())
+        .find(target.own.file.epoll(), target.held.fd, target.held.word.index())
         .ok_or(Leave::Bypass(Reason::Plain))
 }
 
 fn register(target: &Target, operation: c_int, events: u32, data: u64) -> Result<(), Errno> {
-    kernel::epoll_ctl(target.epfd, operation, target.held.fd, events, data)
+    kernel::epoll_ctl(target.own.fd, operation, target.held.fd, events, data)
 }

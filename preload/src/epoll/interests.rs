@@ -240,6 +240,11 @@ impl Interests {
         (set.file, set.fd)
     }
 
+    /// The set that the item is in.
+    pub(crate) fn set_of_item(&self, index: u32) -> Option<u32> {
+        self.item(index).map(|item| item.set)
+    }
+
     /// EPOLL_CTL_DEL.
     pub(crate) fn remove(&mut self, index: u32) {
         self.unlink(index);

@@ -7,6 +7,7 @@
 
 mod ctl;
 mod interests;
+mod kernel_only;
 mod wait;
 
 #[cfg(test)]
@@ -22,7 +23,8 @@ use stack::types::Readiness;
 use crate::dispatch::lifecycle;
 use crate::errno::Outcome;
 use crate::fdtable::{self, Flag, Held, Kind};
-use crate::{kernel, state};
+use crate::kernel;
+use crate::state::{self, State};
 
 pub(crate) use ctl::ctl;
 pub(crate) use interests::Interests;
@@ -84,9 +86,9 @@ pub(crate) fn readiness_of(stack: &Stack, file: u32) -> u32 {
 }
 
 /// Who watches a file.
-fn world_of(held: &Held) -> World {
+fn world_of(state: &State, held: &Held) -> World {
     match held.file.kind() {
-        Kind::Epoll => World::Both,
+        Kind::Epoll if state.interests.has_ours(held.file.epoll()) => World::Both,
         _ if held.file.socket().is_none() => World::Kernel,
         Kind::Datagram => World::Both,
         _ if held.file.is(Flag::Listening) => World::Both,
@@ -102,21 +104,49 @@ fn kernel_events(events: u32) -> u32 {
 /// A file was attached to the stack: the sets that it is in watch it here from now on.
 pub(crate) fn attached(turn: &mut Turn<'_>, held: &Held) {
     let now = readiness_of(turn.stack(), held.word.index());
-    let world = world_of(held);
     let mut state = state::lock();
+    let world = world_of(&state, held);
     let items: Vec<u32> = state.interests.of_file(held.word.index()).collect();
+    let mut woken = Vec::new();
     for index in items {
-        let Some(item) = state.interests.item(index).copied() else { continue };
-        let (file, set) = state.interests.set_behind(index);
-        if fdtable::get(set).is_some_and(|h| h.word.index() == file) {
-            let _ = match world {
-                World::Ours => kernel::epoll_ctl(set, libc::EPOLL_CTL_DEL, item.fd, 0, 0),
-                _ => retag(set, item.fd, item.events, index),
-            };
-        }
-        state.interests.set_world(index, world);
+        move_over(&mut state, index, world, &mut woken);
     }
-    state.interests.wake(held.word.index(), now, &mut |_| ());
+    state.interests.wake(held.word.index(), now, &mut |set| woken.push(set));
+    drop(state);
+    woken.into_iter().for_each(|set| turn.sleepers().notify(key(set)));
+}
+
+/// An item's descriptor is watched by `world` from now on; its set, and the sets that this one is in, have
+/// something of ours.
+fn move_over(state: &mut State, index: u32, world: World, woken: &mut Vec<u32>) {
+    let Some(item) = state.interests.item(index).copied() else { return };
+    let (file, set) = state.interests.set_behind(index);
+    let own = fdtable::get(set).filter(|h| h.word.index() == file);
+    if own.is_some() {
+        // A one-shot registration that the kernel has fired, or one that is gone, is as good as moved.
+        let _ = match world {
+            World::Ours => kernel::epoll_ctl(set, libc::EPOLL_CTL_DEL, item.fd, 0, 0),
+            _ => retag(set, item.fd, item.events, index),
+        };
+    }
+    state.interests.set_world(index, world);
+    if let Some(own) = own {
+        joined(state, &own, woken);
+    }
+}
+
+/// A set has something of ours: those who wait for it in the kernel are called back, and the sets that it is
+/// in have something of ours too.
+fn joined(state: &mut State, set: &Held, woken: &mut Vec<u32>) {
+    kernel_only::call_back(set);
+    let outer: Vec<u32> = state.interests.of_file(set.word.index()).collect();
+    for index in outer {
+        if state.interests.item(index).is_some_and(|i| i.world == World::Kernel) {
+            move_over(state, index, World::Both, woken);
+            state.interests.link(index);
+            woken.extend(state.interests.set_of_item(index));
+        }
+    }
 }
 
 /// Registers a descriptor of both worlds anew, under the tag.
@@ -135,6 +165,7 @@ fn retag(set: c_int, fd: c_int, events: u32, index: u32) -> Result<(), crate::er
 pub(crate) fn after_fork_in_child() {
     let mut state = state::lock();
     for (word, file) in state.registry.files() {
+        file.forget_waiters();
         if file.socket().is_none() && file.kind() != Kind::Epoll {
             let items: Vec<u32> = state.interests.of_file(word.index()).collect();
             items.into_iter().for_each(|i| state.interests.set_world(i, World::Kernel));

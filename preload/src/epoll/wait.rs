@@ -10,6 +10,7 @@ use stack::engine::Stack;
 use stack::time::Instant;
 
 use super::interests::{Event, Report, World};
+use super::kernel_only::{self, Ended};
 use super::{key, readiness_of, tagged};
 use crate::attach;
 use crate::errno::{Leave, Outcome, fail};
@@ -29,7 +30,7 @@ thread_local! {
 
 /// `epoll_wait`.
 pub(crate) fn wait(epfd: c_int, events: *mut epoll_event, max: c_int, timeout: c_int) -> Outcome {
-    run(epfd, (events.into(), max), milliseconds(timeout), core::ptr::null())
+    run(epfd, (events.into(), max), Patience::Wait(timeout))
 }
 
 /// `epoll_pwait`.
@@ -40,7 +41,7 @@ pub(crate) fn pwait(
     timeout: c_int,
     mask: *const sigset_t,
 ) -> Outcome {
-    run(epfd, (events.into(), max), milliseconds(timeout), mask)
+    run(epfd, (events.into(), max), Patience::Pwait(timeout, mask))
 }
 
 /// `epoll_pwait2`.
@@ -51,9 +52,37 @@ pub(crate) fn pwait2(
     timeout: *const timespec,
     mask: *const sigset_t,
 ) -> Outcome {
-    let place = Place::from(timeout);
-    let timeout = if place.is_null() { None } else { Some(duration(place.read()?)?) };
-    run(epfd, (events.into(), max), timeout, mask)
+    run(epfd, (events.into(), max), Patience::Pwait2(timeout, mask))
+}
+
+/// How long to wait, with which signals, as the application says it.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    Wait(c_int),
+    Pwait(c_int, *const sigset_t),
+    Pwait2(*const timespec, *const sigset_t),
+}
+
+impl Patience {
+    fn timeout(self) -> Result<Option<Duration>, Leave> {
+        match self {
+            Self::Wait(ms) | Self::Pwait(ms, _) => Ok(milliseconds(ms)),
+            Self::Pwait2(time, _) => {
+                let place = Place::from(time);
+                if place.is_null() { Ok(None) } else { Ok(Some(duration(place.read()?)?)) }
+            }
+        }
+    }
+
+    fn mask(self) -> Result<Option<sigset_t>, Leave> {
+        match self {
+            Self::Wait(_) => Ok(None),
+            Self::Pwait(_, mask) | Self::Pwait2(_, mask) => {
+                let place = Place::from(mask);
+                if place.is_null() { Ok(None) } else { Ok(Some(place.read()?)) }
+            }
+        }
+    }
 }
 
 /// A time-out in milliseconds; negative is never.
@@ -80,6 +109,10 @@ struct Out {
 }
 
 impl Out {
+    fn new(place: Place, max: c_int) -> Self {
+        Self { place, max: max as usize, filled: 0 }
+    }
+
     fn room(&self) -> usize {
         self.max - self.filled
     }
@@ -93,26 +126,29 @@ impl Out {
     }
 }
 
-fn run(
-    epfd: c_int,
-    (events, max): (Place, c_int),
-    timeout: Option<Duration>,
-    mask: *const sigset_t,
-) -> Outcome {
+fn run(epfd: c_int, (events, max): (Place, c_int), patience: Patience) -> Outcome {
     let held = fdtable::get(epfd).filter(|h| h.file.kind() == Kind::Epoll);
     let held = held.ok_or(Leave::Bypass(Reason::Plain))?;
     if max <= 0 || max as usize > c_int::MAX as usize / size_of::<epoll_event>() {
         return Err(fail(libc::EINVAL));
     }
     claim_listeners(&held);
-    let runtime = Runtime::current();
-    let Some(runtime) = runtime.filter(|_| state::lock().interests.has_ours(held.file.epoll())) else {
-        return Err(Reason::Plain.into());
+    let has_ours = || state::lock().interests.has_ours(held.file.epoll());
+    let runtime = match Runtime::current() {
+        Some(runtime) if has_ours() => runtime,
+        _ => {
+            let begun = kernel::now();
+            match kernel_only::wait(&held, (events, max), patience, has_ours)? {
+                Ended::Answered(n) => return Ok(n),
+                Ended::CalledBack => {}
+            }
+            let runtime = Runtime::current().ok_or(Leave::Bypass(Reason::Plain))?;
+            let waited = Duration::from_nanos(kernel::now() - begun);
+            let timeout = patience.timeout()?.map(|t| t.saturating_sub(waited));
+            return both_worlds(runtime, &held, &mut Out::new(events, max), (timeout, patience.mask()?));
+        }
     };
-    let place = Place::from(mask);
-    let mask = if place.is_null() { None } else { Some(place.read::<sigset_t>()?) };
-    let mut out = Out { place: events, max: max as usize, filled: 0 };
-    both_worlds(runtime, &held, &mut out, (timeout, mask.as_ref()))
+    both_worlds(runtime, &held, &mut Out::new(events, max), (patience.timeout()?, patience.mask()?))
 }
 
 /// Listeners that another process of the application served when they were added here: it may be gone.
@@ -138,8 +174,9 @@ fn both_worlds(
     runtime: &'static Runtime,
     held: &Held,
     out: &mut Out,
-    (timeout, mask): (Option<Duration>, Option<&sigset_t>),
+    (timeout, mask): (Option<Duration>, Option<sigset_t>),
 ) -> Outcome {
+    let mask = mask.as_ref();
     let set = held.file.epoll();
     let keys = [key(set)];
     let deadline = timeout.map(|t| if t.is_zero() { Instant::ZERO } else { runtime.now() + t });

@@ -1,6 +1,9 @@
 //! What the shim knows of an open file description: shared by all fds that are dups of one another.
 
-use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicI32, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use stack::types::SocketId;
 
@@ -34,6 +37,8 @@ pub(crate) enum Flag {
     Bound = 64,
     /// It was decided that it stays in the kernel.
     Kernels = 128,
+    /// An epoll set whose waiters in the kernel are being called back.
+    Kicked = 256,
 }
 
 const NO_SOCKET: u64 = 0;
@@ -51,6 +56,7 @@ pub(crate) struct File {
     recv_timeout: AtomicU64,
     send_timeout: AtomicU64,
     touched: AtomicU64,
+    waiters: AtomicU32,
 }
 
 impl File {
@@ -64,6 +70,7 @@ impl File {
         self.recv_timeout.store(0, Relaxed);
         self.send_timeout.store(0, Relaxed);
         self.touched.store(0, Relaxed);
+        self.waiters.store(0, Relaxed);
     }
 
     /// What it is.
@@ -127,6 +134,21 @@ impl File {
     /// Notes the epoll set.
     pub(crate) fn set_epoll(&self, set: u32) {
         self.set.store(set, Relaxed);
+    }
+
+    /// A thread begins (or ends) to wait for the set in the kernel alone. Answers how many do.
+    pub(crate) fn count_waiter(&self, begins: bool) -> u32 {
+        if begins { self.waiters.fetch_add(1, SeqCst) + 1 } else { self.waiters.fetch_sub(1, SeqCst) - 1 }
+    }
+
+    /// Threads that wait for the set in the kernel alone.
+    pub(crate) fn waiters(&self) -> u32 {
+        self.waiters.load(SeqCst)
+    }
+
+    /// In the child after a fork: the threads that waited do not exist here.
+    pub(crate) fn forget_waiters(&self) {
+        self.waiters.store(0, SeqCst);
     }
 
     /// SO_RCVTIMEO (true) or SO_SNDTIMEO, in nanoseconds; zero is never.

@@ -81,6 +81,11 @@ impl Place {
         Place(self.0.wrapping_add(bytes))
     }
 
+    /// As the pointer that the application gave, for the kernel.
+    pub(crate) fn as_mut_ptr<T>(self) -> *mut T {
+        core::ptr::with_exposed_provenance_mut(self.0)
+    }
+
     /// Copies `to.len()` bytes out of the application.
     #[inline]
     pub(crate) fn read_into(self, to: &mut [u8]) -> Result<(), Fault> {

@@ -442,3 +442,41 @@ CASE(epoll_blocked_while_a_pipe_wakes)
     waited(set, 4, -1);
     pthread_join(t, NULL);
 }
+
+static void *set_in_a_set_later(void *arg)
+{
+    int *f = arg;
+    struct epoll_event e = { EPOLLIN, { .u64 = 3 } };
+    usleep(50000);
+    epoll_ctl(f[0], EPOLL_CTL_ADD, f[1], &e);
+    return NULL;
+}
+
+CASE(epoll_nested_before_anything_is_in_it)
+{
+    int inner = epoll_create1(0), outer = set_of(inner, EPOLLIN), fd = server();
+    pthread_t t;
+    int both[2] = { inner, fd };
+    waited(outer, 4, 0);
+    peer("send 1");
+    ready(fd, POLLIN);
+    pthread_create(&t, NULL, set_in_a_set_later, both);
+    waited(outer, 4, 3000);
+    pthread_join(t, NULL);
+    waited(inner, 4, 0);
+}
+
+CASE(epoll_nested_in_the_kernel_alone)
+{
+    int p[2], inner, outer;
+    pipe(p);
+    inner = set_of(p[0], EPOLLIN);
+    outer = set_of(inner, EPOLLIN | EPOLLET);
+    waited(outer, 4, 0);
+    write(p[1], "x", 1);
+    waited(outer, 4, 1000);
+    waited(outer, 4, 0);
+    waited(inner, 4, 0);
+    struct epoll_event e = { EPOLLIN, { .u64 = 1 } };
+    SAY(epoll_ctl(inner, EPOLL_CTL_ADD, outer, &e));
+}

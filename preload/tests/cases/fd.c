@@ -265,3 +265,16 @@ CASE(exit_delivers_what_was_written)
     close(fd);
     SAY(peer("eof"));
 }
+
+CASE(a_daemon_closes_what_it_does_not_know)
+{
+    /* As daemons do at their start; what the library needs stays. */
+    int closed = 0;
+    for (int fd = 200; fd < 5000; fd++)
+        closed += close(fd) == 0;
+    SAY(closed);
+    SAY(close_range(200, ~0U, 0));
+    int fd = server();
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+}

@@ -265,3 +265,116 @@ CASE(a_worker_takes_the_listener)
     waitpid(worker, &status, 0);
     printf("%d\n", WEXITSTATUS(status));
 }
+
+static void *waiter(void *set)
+{
+    struct epoll_event e;
+    return (void *)(long)epoll_wait(*(int *)set, &e, 1, 3000);
+}
+
+CASE(two_threads_wait_on_one_set)
+{
+    int fd = server(), set = epoll_create1(0);
+    struct epoll_event e = { EPOLLIN | EPOLLET, { .u64 = 1 } };
+    pthread_t a, b;
+    void *n, *m;
+    epoll_ctl(set, EPOLL_CTL_ADD, fd, &e);
+    pthread_create(&a, NULL, waiter, &set);
+    pthread_create(&b, NULL, waiter, &set);
+    usleep(50000);
+    peer("send 1");
+    usleep(50000);
+    peer("send 1");
+    pthread_join(a, &n);
+    pthread_join(b, &m);
+    printf("%ld %ld\n", (long)n, (long)m);
+}
+
+static void *echo(void *arg)
+{
+    int fd = (long)arg;
+    char b[4096];
+    ssize_t n;
+    while ((n = read(fd, b, sizeof b)) > 0)
+        write(fd, b, n);
+    return (void *)(long)n;
+}
+
+CASE(many_threads_each_with_a_connection)
+{
+    int l = listener();
+    pthread_t t[8];
+    void *n;
+    for (int i = 0; i < 8; i++) {
+        peer("connect %d", port);
+        long fd = accept(l, NULL, NULL);
+        pthread_create(&t[i], NULL, echo, (void *)fd);
+        peer("send 30000");
+        SAY(peer("recv 30000"));
+        peer("shut");
+        pthread_join(t[i], &n);
+        printf("%ld\n", (long)n);
+        close(fd);
+        peer("close");
+    }
+}
+
+static void *add_later(void *arg)
+{
+    int *f = arg;
+    struct epoll_event e = { EPOLLIN, { .u64 = 2 } };
+    usleep(50000);
+    epoll_ctl(f[0], EPOLL_CTL_ADD, f[1], &e);
+    return NULL;
+}
+
+CASE(a_descriptor_added_while_another_thread_waits)
+{
+    int fd = server(), set = epoll_create1(0), bell = eventfd(0, 0);
+    struct epoll_event e = { EPOLLIN, { .u64 = 1 } };
+    pthread_t t;
+    int both[2] = { set, fd };
+    epoll_ctl(set, EPOLL_CTL_ADD, bell, &e);
+    peer("send 1");
+    ready(fd, POLLIN);
+    pthread_create(&t, NULL, add_later, both);
+    waited(set, 4, 3000);
+    pthread_join(t, NULL);
+}
+
+static void *modify_later(void *arg)
+{
+    int *f = arg;
+    struct epoll_event e = { EPOLLOUT, { .u64 = 2 } };
+    usleep(50000);
+    epoll_ctl(f[0], EPOLL_CTL_MOD, f[1], &e);
+    return NULL;
+}
+
+CASE(interest_changed_while_another_thread_waits)
+{
+    int fd = server(), set = epoll_create1(0);
+    struct epoll_event e = { EPOLLIN, { .u64 = 1 } };
+    pthread_t t;
+    int both[2] = { set, fd };
+    epoll_ctl(set, EPOLL_CTL_ADD, fd, &e);
+    pthread_create(&t, NULL, modify_later, both);
+    waited(set, 4, 3000);
+    pthread_join(t, NULL);
+}
+
+CASE(a_child_serves_the_connection_of_its_parent_no_more_than_it_may)
+{
+    /* A connection stays the parent's: it goes on after the child has looked at its copy. */
+    int fd = server();
+    fflush(stdout);
+    if (fork() == 0) {
+        struct pollfd f = { fd, 0, 0 };
+        poll(&f, 1, 0);
+        _exit(0);
+    }
+    wait(NULL);
+    SAY(peer("send 4"));
+    char b[8];
+    SAY(read(fd, b, 8));
+}
