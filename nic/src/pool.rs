@@ -248,6 +248,8 @@ impl Pool {
     pub fn from_nic(&mut self, frame: FrameIndex, offset: usize, len: usize) -> Pkt {
         assert!(offset + len <= self.frame_size(), "a NIC claims bytes {offset}+{len} of a frame");
         self.turn(frame, State::Nic, State::Owned);
+        // Another processor or a device wrote it: by the time the burst is complete, its headers are near.
+        self.arena.prefetch(frame, offset as u16);
         Pkt::new(frame, offset as u16, len as u16)
     }
 
