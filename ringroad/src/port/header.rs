@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::secret::Key;
+
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 4096;
@@ -25,6 +27,8 @@ enum Word {
     ArenaBase,
     Frames,
     FrameSize,
+    KeyLow,
+    KeyHigh,
 }
 
 /// How the file is laid out: header, description of the descriptors, policy text, arena.
@@ -36,6 +40,8 @@ pub(super) struct Layout {
     pub(super) arena_base: u64,
     pub(super) frames: u32,
     pub(super) frame_size: u32,
+    /// The key of initial sequence numbers.
+    pub(super) key: Key,
 }
 
 /// The header, mapped.
@@ -62,6 +68,8 @@ impl Header {
         set(Word::ArenaBase, layout.arena_base);
         set(Word::Frames, layout.frames.into());
         set(Word::FrameSize, layout.frame_size.into());
+        set(Word::KeyLow, layout.key[0]);
+        set(Word::KeyHigh, layout.key[1]);
         self.word(Word::Magic).store(MAGIC, Ordering::Release);
     }
 
@@ -82,6 +90,7 @@ impl Header {
             arena_base: get(Word::ArenaBase),
             frames: small(Word::Frames)?,
             frame_size: small(Word::FrameSize)?,
+            key: [get(Word::KeyLow), get(Word::KeyHigh)],
         })
     }
 
@@ -105,8 +114,14 @@ impl Header {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout =
-        Layout { parts_len: 300, policy_len: 17, arena_base: 65536, frames: 64, frame_size: 4096 };
+    const LAYOUT: Layout = Layout {
+        parts_len: 300,
+        policy_len: 17,
+        arena_base: 65536,
+        frames: 64,
+        frame_size: 4096,
+        key: [7, 9],
+    };
 
     fn file() -> File {
         let fd = rustix::fs::memfd_create("header", rustix::fs::MemfdFlags::CLOEXEC).unwrap();

@@ -7,6 +7,7 @@
 mod claim;
 mod fds;
 mod header;
+mod secret;
 
 use std::fs::File;
 use std::io;
@@ -65,6 +66,7 @@ impl Port {
             arena_base: base,
             frames: config.frames,
             frame_size: FRAME_SIZE,
+            key: secret::of_host().map_err(|e| StartError::new(step(), e))?,
         };
         let (file, mut pool) = memory(&layout).map_err(|e| {
             StartError::new(step(), e).remedy(format!(
@@ -154,6 +156,12 @@ impl Port {
 }
 
 impl Claimed {
+    /// The host's key of initial sequence numbers, as bytes.
+    pub(crate) fn isn_key(&self) -> [u8; 16] {
+        let [low, high] = self.port.layout.key.map(u64::to_ne_bytes);
+        std::array::from_fn(|n| if n < 8 { low[n] } else { high[n - 8] })
+    }
+
     /// The policy's text, as it was when the port was opened; empty when there is none.
     pub(crate) fn policy(&self) -> io::Result<String> {
         let Port { layout, .. } = &self.port;

@@ -115,7 +115,7 @@ impl Runtime {
         }
         let mut steer = Programs::new(programs);
         steer.clear();
-        let mut stack = Stack::new(StackConfig::default(), pool, secrets()?);
+        let mut stack = Stack::new(StackConfig::default(), pool, secrets(claimed.isn_key())?);
         if let Some(policy) = policy_of(&claimed)? {
             stack.set_policy(policy);
         }
@@ -180,9 +180,11 @@ fn hold(profile: Profile) -> Duration {
     }
 }
 
-fn secrets() -> Result<Secrets, StartError> {
+/// A fresh key for the tables, the host's for sequence numbers.
+fn secrets(isn_key: [u8; 16]) -> Result<Secrets, StartError> {
     let mut bytes = [0; 32];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+    rustix::rand::getrandom(&mut bytes[..16], rustix::rand::GetRandomFlags::empty())
         .map_err(|e| StartError::new("reading random bytes", e))?;
+    bytes[16..].copy_from_slice(&isn_key);
     Ok(Secrets(bytes))
 }
