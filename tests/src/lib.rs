@@ -43,6 +43,17 @@ fn first_word(text: &str) -> String {
     text.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
+/// That a host's own TCP has opened no connection since `before`, either way.
+///
+/// # Panics
+/// When it has.
+#[track_caller]
+pub fn assert_no_connections(host: &Namespace, before: &lab::Counters) {
+    let now = host.counters();
+    let opened = ["TcpPassiveOpens", "TcpActiveOpens"].map(|name| now.since(before, name));
+    assert_eq!(opened, [0, 0], "connections of the kernel's TCP of {}", host.name());
+}
+
 /// That a host's own TCP has seen nothing since `before`: no segment, no connection either way.
 ///
 /// # Panics
