@@ -21,6 +21,8 @@ const RING_AFTER_FRAMES: usize = 32;
 /// Kicks in a row before the rest is left to the next turn.
 const KICKS: usize = 16;
 
+/// An application that has not waited for this long may not do so soon: its frames do not wait for it.
+const AWAY: Duration = Duration::from_millis(1);
 /// A full ring is tried again after this long.
 const RETRY: Duration = Duration::from_millis(1);
 /// Turns for which frames do not wait, after some had waited in vain.
@@ -56,13 +58,17 @@ pub(crate) struct Core {
     backlog: bool,
     /// How long frames may wait for company.
     hold: Duration,
+    /// Since when some do.
+    held_since: Option<Instant>,
     /// Turns for which frames do not wait: the application was slow to come back.
     at_once: u32,
     last_poll: Instant,
 }
 
 impl Core {
-    pub(crate) fn new(stack: Stack, links: Vec<Link>, steer: Box<dyn Steer>, hold: Duration) -> Self {
+    pub(crate) fn new(mut stack: Stack, links: Vec<Link>, steer: Box<dyn Steer>, hold: Duration) -> Self {
+        // Small writes may share a segment where frames may wait at all.
+        stack.set_gather(!hold.is_zero());
         Self {
             stack,
             links,
@@ -78,6 +84,7 @@ impl Core {
             unkicked: 0,
             backlog: false,
             hold,
+            held_since: None,
             at_once: 0,
             last_poll: Instant::ZERO,
         }
@@ -186,7 +193,9 @@ impl Core {
     /// Rings the doorbells when something waits for it.
     #[inline]
     pub(crate) fn ring(&mut self) {
-        self.pulse.holds(None);
+        if self.held_since.take().is_some() {
+            self.pulse.holds_none();
+        }
         if self.unkicked == 0 {
             return;
         }
@@ -214,13 +223,15 @@ impl Core {
     /// The end of a turn: as [`Core::flush`], unless the caller will most likely wait soon and flush then.
     #[inline]
     pub(crate) fn flush_if_due(&mut self, now: Instant) {
+        self.drain();
         let waiting = self.stack.gathered() + self.unkicked;
-        let soon = self.at_once == 0 && now.since(self.last_poll) < self.hold;
+        if waiting == 0 {
+            return;
+        }
+        let since = *self.held_since.get_or_insert(now);
+        let soon = self.at_once == 0 && now.since(self.last_poll) < AWAY && now.since(since) < self.hold;
         if soon && waiting < RING_AFTER_FRAMES {
-            self.drain();
-            if waiting + self.unkicked > 0 {
-                self.pulse.holds(Some(now));
-            }
+            self.pulse.holds(since);
         } else {
             self.at_once = self.at_once.saturating_sub(1);
             self.flush(now);

@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(2);
 /// The application does not poll when it has not done so for this long.
 const ABSENT: Duration = Duration::from_millis(4);
 /// Frames that were held back for company wait no longer than this and a tick.
-const OVERDUE: Duration = Duration::from_micros(300);
+const OVERDUE: Duration = Duration::from_millis(1);
 /// Ticks during which the application waited by itself, after which the helper sleeps.
 const CALM: u32 = 8;
 /// How often neighbours in use are confirmed; the kernel takes them for stale after about 30 s.

@@ -28,10 +28,16 @@ impl Pulse {
         now.since(Instant::from_nanos(self.polled.load(Ordering::Relaxed))) >= time
     }
 
-    /// Frames wait for the doorbell from now on, or do not any more.
+    /// Frames wait for the doorbell, the oldest since then.
     #[inline]
-    pub(super) fn holds(&self, since: Option<Instant>) {
-        self.held.store(since.map_or(0, |t| t.as_nanos().max(1)), Ordering::Relaxed);
+    pub(super) fn holds(&self, since: Instant) {
+        self.held.store(since.as_nanos().max(1), Ordering::Relaxed);
+    }
+
+    /// None wait any more.
+    #[inline]
+    pub(super) fn holds_none(&self) {
+        self.held.store(0, Ordering::Relaxed);
     }
 
     /// Whether frames have waited for `time`.
@@ -62,10 +68,10 @@ mod tests {
         let pulse = Pulse::default();
         let (start, limit) = (Instant::from_millis(5), Duration::from_micros(500));
         assert!(!pulse.overdue(start, limit));
-        pulse.holds(Some(start));
+        pulse.holds(start);
         assert!(!pulse.overdue(start + Duration::from_micros(499), limit));
         assert!(pulse.overdue(start + limit, limit));
-        pulse.holds(None);
+        pulse.holds_none();
         assert!(!pulse.overdue(start + limit, limit));
     }
 

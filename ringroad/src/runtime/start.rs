@@ -175,8 +175,8 @@ fn driven(link: &Link) -> Driven {
 fn hold(profile: Profile) -> Duration {
     match profile {
         Profile::Latency => Duration::ZERO,
-        Profile::Balanced => Duration::from_micros(100),
-        Profile::Throughput => Duration::from_micros(300),
+        Profile::Balanced => Duration::from_micros(150),
+        Profile::Throughput => Duration::from_micros(500),
     }
 }
 
