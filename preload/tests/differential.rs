@@ -44,28 +44,31 @@ fn run(host: &Namespace, other: &Namespace, programs: &Programs, case: (&str, us
     format!("{}ended with {}\n", outcome.said(), outcome.code)
 }
 
-#[test]
-fn a_case_prints_the_same_on_the_kernel_and_under_the_shim() {
-    let lab = Lab::new("differential");
+/// Runs every case in a laboratory of its own; answers what each printed.
+fn run_all(shim: bool) -> Vec<(String, String)> {
+    let lab = Lab::new(if shim { "shim" } else { "kernel" });
     let (server, client) = lab.pair();
     let programs = Programs { cases: compile(&lab, "cases"), peer: compile(&lab, "peer") };
     let listed = server.must(&[programs.cases.to_str().unwrap()]);
-    let names: Vec<&str> = listed.lines().collect();
-    assert!(names.len() >= 145, "{} cases", names.len());
+    let case =
+        |(at, name): (usize, &str)| (name.to_owned(), run(&server, &client, &programs, (name, at), shim));
+    listed.lines().enumerate().map(case).collect()
+}
+
+#[test]
+fn a_case_prints_the_same_on_the_kernel_and_under_the_shim() {
+    product();
+    let (shim, kernel) = std::thread::scope(|scope| {
+        let kernel = scope.spawn(|| run_all(false));
+        (run_all(true), kernel.join().unwrap())
+    });
+    assert!(shim.len() >= 145 && shim.len() == kernel.len(), "{} cases", shim.len());
     let mut differing = Vec::new();
-    for (at, name) in names.iter().enumerate() {
-        // Ports of their own, so that no TIME-WAIT of one run is in the other's way.
-        let kernel = run(&server, &client, &programs, (name, at), false);
-        let shim = run(&server, &client, &programs, (name, at + 400), true);
+    for ((name, shim), (_, kernel)) in shim.iter().zip(&kernel) {
         if kernel != shim && !DELIBERATE.iter().any(|(case, _)| case == name) {
             differing.push(format!("--- {name}: the kernel\n{kernel}--- {name}: the shim\n{shim}"));
         }
     }
-    assert!(
-        differing.is_empty(),
-        "{} of {} cases differ:\n{}",
-        differing.len(),
-        names.len(),
-        differing.join("\n")
-    );
+    let found = differing.join("\n");
+    assert!(differing.is_empty(), "{} of {} cases differ:\n{found}", differing.len(), shim.len());
 }

@@ -1,0 +1,75 @@
+//! Where nothing is to be accelerated the library is as good as not there.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lab::{CLIENT, IFACE, Lab, SERVER, product};
+
+/// Programs that start other programs, read, write, poll and look names up.
+const PROGRAMS: [&[&str]; 4] = [
+    &["sh", "-c", "echo one; echo two | cat; ls /; exit 3"],
+    &["bash", "-c", "exec 5<>/dev/tcp/127.0.0.1/1; echo $?"],
+    &["curl", "-sS", "--max-time", "5", "http://127.0.0.1:1/"],
+    &["getent", "hosts", "localhost"],
+];
+
+fn library() -> String {
+    Path::new(product()).with_file_name("libringroad_preload.so").to_string_lossy().into_owned()
+}
+
+fn run(program: &[&str], preload: Option<&str>) -> Output {
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).env_remove("RINGROAD_IFACE").env_remove("RINGROAD_PORT");
+    if let Some(library) = preload {
+        command.env("LD_PRELOAD", library);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn without_an_interface_it_does_and_says_nothing() {
+    let library = library();
+    for program in PROGRAMS {
+        let (with, without) = (run(program, Some(&library)), run(program, None));
+        assert_eq!(with.status.code(), without.status.code(), "{program:?}");
+        assert_eq!(with.stdout, without.stdout, "{program:?}");
+        assert_eq!(with.stderr, without.stderr, "{program:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
+    let lab = Lab::new("bypass");
+    let (server, client) = lab.pair();
+    // A connection over the loopback, a socket of another family, and one connection that is accelerated.
+    let script = format!(
+        "import socket, subprocess\n\
+         l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()\n\
+         c = socket.create_connection(l.getsockname()); a, _ = l.accept()\n\
+         c.send(b'loopback'); assert a.recv(9) == b'loopback'\n\
+         six = socket.socket(socket.AF_INET6)\n\
+         s = socket.create_connection(('{CLIENT}', 9000)); s.send(b'x'); s.recv(1)\n\
+         print(subprocess.run(['{}', 'stat', '--json'], capture_output=True, text=True).stdout)",
+        product()
+    );
+    let echo = format!(
+        "import socket\n\
+         l = socket.create_server(('{CLIENT}', 9000)); print('up', flush=True)\n\
+         c, _ = l.accept(); c.send(c.recv(1)); c.recv(1)"
+    );
+    let file = lab.file("script.py", script);
+    let peer = client.spawn(&["python3", "-c", &echo]);
+    lab::eventually("the peer listens", 10, || peer.said().contains("up"));
+    let file = file.to_str().unwrap();
+    let text = server.must(&[product(), "run", "--strict", "--iface", IFACE, "--", "python3", file]);
+    let stacks: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let local = format!("{SERVER}:");
+    let ours = |s: &&serde_json::Value| {
+        let sockets = s["sockets"].as_array().unwrap();
+        sockets.iter().any(|x| x["local"].as_str().is_some_and(|l| l.starts_with(&local)))
+    };
+    let stack = stacks["stacks"].as_array().unwrap().iter().find(ours).expect("the stack of the script");
+    assert_eq!(stack["bypass"]["route"], 1, "{text}");
+    assert!(stack["bypass"]["family"].as_u64().unwrap() >= 1, "{text}");
+    assert_eq!(stack["bypass"]["no_stack"], 0, "{text}");
+}
