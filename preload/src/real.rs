@@ -1,7 +1,7 @@
 //! libc's own functions, by the names of the table: found once with `dlsym(RTLD_NEXT)`. Where libc has none
 //! of the name, the system call itself, where there is one.
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_long};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -47,7 +47,7 @@ macro_rules! missing {
     )*};
 }
 
-missing!(c_int: -1, isize: -1, usize: usize::MAX, (): ());
+missing!(c_int: -1, c_long: -1, isize: -1, usize: usize::MAX, (): ());
 
 /// The system call of a row, or ENOSYS.
 macro_rules! fallback {

@@ -1,7 +1,11 @@
 //! Descriptors come and go: socket, close, dup and their relatives.
 
+use core::ffi::c_long;
+
 use libc::{c_int, c_uint};
 use ringroad::Runtime;
+use ringroad::runtime::Turn;
+use stack::types::SocketId;
 
 use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
@@ -49,20 +53,32 @@ pub(crate) fn remember(fd: c_int, kind: Kind, set_up: impl FnOnce(&Held)) -> Opt
 
 /// The descriptor is going: takes it out of the table, and ends the file if it was the last to name it.
 pub(crate) fn forget(held: &Held) {
-    let mut state = state::lock();
-    if state.registry.remove(held) == Removed::Shared {
-        return;
-    }
-    end(&mut state, held);
-    let socket = held.file.socket().filter(|_| !held.file.is(Flag::Inherited));
-    state.registry.release(held.word);
-    // The runtime's lock comes before the state's.
-    drop(state);
-    if let (Some(id), Some(runtime)) = (socket, Runtime::current()) {
+    // The runtime's lock comes before the state's, which is free again here.
+    if let (Some(id), Some(runtime)) = (unhang(held), Runtime::current()) {
         let mut turn = runtime.lock();
         let now = turn.now();
         let _ = turn.stack().close(now, id);
     }
+}
+
+/// As [`forget`], for who holds the runtime's lock.
+pub(crate) fn forget_in(turn: &mut Turn<'_>, held: &Held) {
+    if let Some(id) = unhang(held) {
+        let now = turn.now();
+        let _ = turn.stack().close(now, id);
+    }
+}
+
+/// Takes a descriptor out of the table. The stack's socket, which is to be closed, if no other names the file.
+fn unhang(held: &Held) -> Option<SocketId> {
+    let mut state = state::lock();
+    if state.registry.remove(held) == Removed::Shared {
+        return None;
+    }
+    end(&mut state, held);
+    let socket = held.file.socket().filter(|_| !held.file.is(Flag::Inherited));
+    state.registry.release(held.word);
+    socket
 }
 
 fn end(state: &mut State, held: &Held) {
@@ -82,6 +98,20 @@ pub(crate) fn close(fd: c_int) -> Outcome {
     super::control::linger(&held);
     forget(&held);
     Ok(kernel::close(fd)?)
+}
+
+/// `syscall`, as far as it is looked at: event loops (libuv) close descriptors by number of the call.
+#[expect(clippy::too_many_arguments, reason = "the C function has them")]
+pub(crate) fn syscall(
+    number: c_long,
+    first: c_long,
+    _: c_long,
+    _: c_long,
+    _: c_long,
+    _: c_long,
+    _: c_long,
+) -> Outcome {
+    if number == libc::SYS_close { close(first as c_int) } else { Err(Reason::Plain.into()) }
 }
 
 /// `dup`, and `fcntl(F_DUPFD)`.

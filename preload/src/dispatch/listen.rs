@@ -89,6 +89,10 @@ fn take(runtime: &Runtime, id: SocketId, flags: c_int) -> Result<Option<(c_int, 
         return Ok(None);
     }
     let new = kernel::dup(template()?, flags & SOCK_CLOEXEC != 0)?;
+    if let Some(stale) = fdtable::get(new) {
+        // Closed behind our back; `remember` would want the lock that is held here.
+        lifecycle::forget_in(&mut turn, &stale);
+    }
     let now = turn.now();
     match turn.stack().accept(now, id) {
         Ok(accepted) => {

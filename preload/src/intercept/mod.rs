@@ -78,6 +78,9 @@ macro_rules! is_plain {
     (fd, $first:ident $(, $rest:ident)*) => {
         fdtable::is_plain($first)
     };
+    (raw, $number:ident, $first:ident $(, $rest:ident)*) => {
+        $number != libc::SYS_close || fdtable::is_plain($first as c_int)
+    };
     (pair, $first:ident, $second:ident $(, $rest:ident)*) => {
         fdtable::is_plain($first) && fdtable::is_plain($second)
     };

@@ -2,7 +2,7 @@
 //!
 //! A row reads `KIND name(arguments) -> result = SYSCALL => dispatch function`. The kind says which calls
 //! are looked at: `fd` those whose first argument is a descriptor of ours, `pair` those whose first or second
-//! is, `any` all. The exported symbol, libc's own function behind it (`real`) and the tests come from the row.
+//! is, `any` all, `raw` a `close` of such a descriptor by the number of the system call. The exported symbol, libc's own function behind it (`real`) and the tests come from the row.
 
 macro_rules! for_each_call {
     ($with:ident) => {
@@ -10,6 +10,8 @@ macro_rules! for_each_call {
             any socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int
                 = SYS_socket => lifecycle::socket;
             fd close(fd: c_int) -> c_int = SYS_close => lifecycle::close;
+            raw syscall(number: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long) -> c_long
+                = NONE => lifecycle::syscall;
             fd dup(fd: c_int) -> c_int = SYS_dup => lifecycle::dup;
             pair dup2(old: c_int, new: c_int) -> c_int = NONE => lifecycle::dup2;
             pair dup3(old: c_int, new: c_int, flags: c_int) -> c_int = SYS_dup3 => lifecycle::dup3;

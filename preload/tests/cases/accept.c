@@ -183,3 +183,33 @@ CASE(listener_for_all_addresses)
     SAY(peer("send 3"));
     SAY(read(second, c, 8));
 }
+
+CASE(close_by_number_of_the_call)
+{
+    int fd = listener();
+    for (int i = 0; i < 3; i++) {
+        SAY(peer("connect %d", port));
+        int conn = accept(fd, NULL, NULL);
+        SAY(conn >= 0);
+        SAY(syscall(SYS_close, conn));
+        SAY(peer("eof"));
+        SAY(peer("close"));
+        SAY(syscall(SYS_close, conn));
+    }
+}
+
+#ifdef __x86_64__
+CASE(accept_under_a_number_that_was_closed_past_libc)
+{
+    int fd = listener();
+    for (int i = 0; i < 3; i++) {
+        SAY(peer("connect %d", port));
+        int conn = accept(fd, NULL, NULL);
+        SAY(conn >= 0);
+        long answer;
+        __asm__ volatile("syscall" : "=a"(answer) : "a"(SYS_close), "D"(conn) : "rcx", "r11", "memory");
+        SAY(answer);
+        SAY(peer("close"));
+    }
+}
+#endif
