@@ -101,7 +101,6 @@ pub(crate) fn close(fd: c_int) -> Outcome {
 }
 
 /// `syscall`, as far as it is looked at: event loops (libuv) close descriptors by number of the call.
-#[expect(clippy::too_many_arguments, reason = "the C function has them")]
 pub(crate) fn syscall(
     number: c_long,
     first: c_long,
