@@ -1,10 +1,12 @@
 //! Measuring servers side by side: one core for the server, one for the client, a cable between them.
 
-use lab::{IFACE, Lab, Namespace, Running, SERVER, Site, Where, ringroad, start};
+use lab::{CLIENT, IFACE, Lab, Namespace, Running, SERVER, Site, Where, ringroad, start};
 
 /// The files that are measured, with their sizes.
 pub(crate) const FILES: &[(&str, usize)] = &[("612B", 612), ("16KiB", 16 << 10), ("1MiB", 1 << 20)];
 
+/// The network of the cable.
+const NETWORK: &str = "10.77.0.0/24";
 /// The core of the server, and that of the client.
 const CORES: [&str; 2] = ["0", "1"];
 
@@ -41,9 +43,13 @@ impl Side {
     fn new(name: &'static str, place: Where) -> Self {
         let lab = Lab::new(name);
         let (server, client) = lab.pair();
-        for host in [&server, &client] {
-            host.must(&["sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic"]);
+        // By the route: the sysctl refuses what the host does not allow everybody.
+        for (host, address) in [(&server, SERVER), (&client, CLIENT)] {
+            let words = ["ip", "route", "replace", NETWORK, "dev", IFACE, "proto", "kernel", "scope", "link"];
+            host.must(&[&words[..], &["src", address, "congctl", "cubic"]].concat());
         }
+        // A client that closes first keeps the port in TIME-WAIT: let it have enough of them.
+        client.must(&["sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1", "net.ipv4.ip_local_port_range=1024 65535"]);
         Self { name, place, server, client, _lab: lab }
     }
 
