@@ -42,7 +42,7 @@ fn rule(kind: Kind, n: u32, random: &mut impl FnMut() -> u32) -> RuleSpec {
     match kind {
         Kind::Peers => rule.remotes = vec![Prefix::host(peer(random()))],
         Kind::Ports => {
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 rule.local_ports = vec![range(random(), 64)];
             }
         }
@@ -51,10 +51,10 @@ fn rule(kind: Kind, n: u32, random: &mut impl FnMut() -> u32) -> RuleSpec {
             rule.remotes = Prefix::new(peer(random()), len).into_iter().collect();
             rule.direction = [RuleDirection::In, RuleDirection::Out, RuleDirection::Both][n as usize % 3];
             rule.protocol = [RuleProtocol::Tcp, RuleProtocol::Udp, RuleProtocol::Any][n as usize / 3 % 3];
-            if n % 5 == 0 {
+            if n.is_multiple_of(5) {
                 rule.local_ports = vec![range(random(), 4096)];
             }
-            if n % 7 == 0 {
+            if n.is_multiple_of(7) {
                 rule.remote_ports = vec![range(random(), 16_384)];
             }
         }
