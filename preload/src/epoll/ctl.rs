@@ -52,6 +52,10 @@ pub(crate) fn ctl(epfd: c_int, operation: c_int, fd: c_int, event: *mut epoll_ev
     let mut turn = Runtime::current().map(Runtime::lock);
     let now = turn.as_mut().map_or(0, |turn| readiness_of(turn.stack(), held.word.index()));
     let mut state = state::lock();
+    // Closed on another thread: the kernel says what that means.
+    if !own.holds() || !held.holds() {
+        return Err(plain());
+    }
     let world = world_of(&state, &held);
     let target = Target { own, held, world, now };
     let done = match operation {

@@ -197,7 +197,7 @@ fn both_worlds(
                 handlers: Some(count),
             };
             runtime.wait(wait, |turn| {
-                faulted = collect(turn, set, held.fd, out);
+                faulted = collect(turn, held, out);
                 let ready = out.filled > 0 || faulted;
                 (ready || signals::waiting()).then_some(ready)
             })
@@ -212,7 +212,7 @@ fn both_worlds(
                 let first = out.filled == 0;
                 faulted |= from_kernel(held, out)?;
                 if first && out.room() > 0 && !faulted {
-                    faulted = collect(&mut runtime.lock(), set, held.fd, out);
+                    faulted = collect(&mut runtime.lock(), held, out);
                 }
                 if out.filled == 0 && !faulted {
                     continue;
@@ -249,7 +249,7 @@ fn kernel_first(runtime: &Runtime, held: &Held, out: &mut Out) -> Result<bool, L
     if out.filled > 0 && !faulted {
         let mut turn = runtime.lock();
         turn.poll();
-        collect(&mut turn, held.file.epoll(), held.fd, out);
+        collect(&mut turn, held, out);
     }
     Ok(out.filled > 0)
 }
@@ -285,13 +285,15 @@ impl Report for Collector<'_> {
 }
 
 /// Takes what our list has. True when the application's memory was bad.
-fn collect(turn: &mut Turn<'_>, set: u32, epfd: c_int, out: &mut Out) -> bool {
+fn collect(turn: &mut Turn<'_>, held: &Held, out: &mut Out) -> bool {
     let mut state = state::lock();
-    if state.interests.ready(set) == 0 {
+    let set = held.file.epoll();
+    // Closed on another thread, the number may be another set's by now.
+    if !held.holds() || state.interests.ready(set) == 0 {
         return false;
     }
     let room = out.room();
-    let mut collector = Collector { stack: turn.stack(), epfd, out };
+    let mut collector = Collector { stack: turn.stack(), epfd: held.fd, out };
     state.interests.collect(set, room, &mut collector).1
 }
 

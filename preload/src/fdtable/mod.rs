@@ -226,15 +226,18 @@ impl Registry {
 
     /// `fd` became another name of the file `held`.
     pub(crate) fn alias(&mut self, fd: c_int, held: &Held) {
-        if covers(fd) {
+        if covers(fd) && held.word.file().is_some() {
             held.file.references.fetch_add(1, Ordering::Relaxed);
             self.point(fd, held.word);
         }
     }
 
-    /// The descriptor is about to go. After `Last` the caller ends what hangs on the file, then calls
+    /// The descriptor is about to go; `Shared` also when another thread was faster. After `Last` the caller ends what hangs on the file, then calls
     /// [`release`](Registry::release).
     pub(crate) fn remove(&mut self, held: &Held) -> Removed {
+        if !held.holds() {
+            return Removed::Shared;
+        }
         if let Some(memory) = MEMORY.get() {
             memory.words[held.fd as usize].store(0, Ordering::Release);
         }
