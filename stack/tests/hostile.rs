@@ -10,7 +10,7 @@ use ringroad_stack::error::SocketError;
 use ringroad_stack::socket::RecvFlags;
 use ringroad_stack::stats::Stats;
 use ringroad_stack::time::Instant;
-use ringroad_stack::types::{IfaceId, SocketId};
+use ringroad_stack::types::{IfaceId, Readiness, SocketId};
 
 fn drops(stats: &Stats) -> u64 {
     stats
@@ -359,6 +359,11 @@ fn a_flood_of_syns_is_bounded_and_gets_no_more_than_answers() {
     let half_open = net.b().sockets().filter(|s| s.state == "SYN-RECEIVED").count();
     assert_eq!(half_open, 1024);
     assert_eq!(net.b().stats().drop_backlog, 10_000 - 1024);
+    // Who means it gets through all the same.
+    let client = net.connecting(0, 80);
+    net.run_ms(100);
+    assert!(net.a().readiness(client).contains(Readiness::OUT));
+    assert_eq!(net.b().sockets().filter(|s| s.state == "ESTABLISHED").count(), 2);
     net.run_for(std::time::Duration::from_secs(300));
     assert_eq!(net.b().sockets().filter(|s| s.state == "SYN-RECEIVED").count(), 0);
 }

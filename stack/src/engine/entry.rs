@@ -43,6 +43,10 @@ pub(super) enum Body {
     Datagram(Datagram),
 }
 
+/// The fewest handshakes that a listener may have under way, however small its backlog: with SYN cookies on,
+/// Linux does not drop SYNs for want of room there either.
+const EMBRYOS: u32 = 1024;
+
 /// A listener's queues.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -50,6 +54,8 @@ pub(super) struct Listener {
     pub(super) backlog: u32,
     /// Connections whose handshake is under way.
     pub(super) embryos: u32,
+    /// These in the order in which they came, and among them some that have grown up or gone.
+    pub(super) attempts: VecDeque<SocketId>,
     /// Connections that wait for `accept`, oldest first.
     pub(super) queue: VecDeque<SocketId>,
 }
@@ -58,6 +64,11 @@ impl Listener {
     /// Linux: the accept queue is full when it holds more than the backlog.
     pub(super) fn is_full(&self) -> bool {
         self.queue.len() > self.backlog as usize
+    }
+
+    /// Handshakes that may be under way.
+    pub(super) fn most_embryos(&self) -> u32 {
+        self.backlog.max(EMBRYOS)
     }
 }
 

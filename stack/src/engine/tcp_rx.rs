@@ -17,10 +17,6 @@ use crate::time::Instant;
 use crate::types::{Direction, FlowKey, Protocol, SocketId};
 use crate::wire::tcp::{CHECKSUM_AT, Flags, Segment};
 
-/// The fewest handshakes that a listener may have under way, however small its backlog: with SYN cookies on,
-/// Linux does not drop SYNs for want of room there either.
-const EMBRYOS: u32 = 1024;
-
 /// A segment with its packet; the packet's window is the payload.
 struct Incoming {
     seg: Segment,
@@ -179,8 +175,12 @@ impl Stack {
         let Some(entry) = self.table.get_mut(parent) else { return self.core.pool.free(pkt) };
         let options = entry.options.clone();
         let Some(listener) = entry.listener_mut() else { return self.core.pool.free(pkt) };
-        if full || listener.is_full() || listener.embryos >= listener.backlog.max(EMBRYOS) {
+        if full || listener.is_full() {
             return self.drop_packet(pkt, Reason::Backlog);
+        }
+        if listener.embryos >= listener.most_embryos() {
+            Reason::Backlog.count(&mut self.core.stats);
+            self.displace(parent);
         }
         (flow.tos, flow.ttl) = (options.tos, options.ttl);
         let key = flow.key;
@@ -197,9 +197,7 @@ impl Stack {
         entry.local = Some(key.local);
         match self.table.insert(entry) {
             Ok(id) => {
-                if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
-                    listener.embryos += 1;
-                }
+                self.attempted(parent, id);
                 self.flows.insert(&key, Holder::Socket(id));
                 self.settle(id);
             }
