@@ -10,6 +10,9 @@ use crate::args::Stat;
 use crate::table::{columns, row};
 use crate::{complain, print};
 
+/// A busy server has thousands of these: the table counts them.
+const TIME_WAIT: &str = "TIME-WAIT";
+
 /// Asks every stack and prints what they answer.
 pub(crate) fn run(flags: &Stat) -> ExitCode {
     let report = client::stacks(flags.pid);
@@ -57,14 +60,19 @@ fn sockets(sockets: &[SocketReport]) -> String {
         return String::new();
     }
     let mut rows = vec![row(["PROTO", "LOCAL", "REMOTE", "STATE", "RECV-Q", "SEND-Q", "RETRANS", "SRTT/us"])];
-    for s in sockets {
+    let (waiting, shown): (Vec<_>, Vec<_>) = sockets.iter().partition(|s| s.state == TIME_WAIT);
+    for s in shown {
         let end = |address: &str| if address.is_empty() { "-".to_owned() } else { address.to_owned() };
         let numbers = [s.recv_queue, s.send_queue, s.retransmits, s.srtt_us];
         let mut cells = vec![s.protocol.clone(), end(&s.local), end(&s.remote), s.state.clone()];
         cells.extend(numbers.map(|n| n.to_string()));
         rows.push(cells);
     }
-    columns(2, &rows)
+    let mut text = columns(2, &rows);
+    if !waiting.is_empty() {
+        text += &format!("  and {} in {TIME_WAIT}\n", waiting.len());
+    }
+    text
 }
 
 fn policy(policy: &PolicyReport) -> String {
@@ -120,6 +128,16 @@ mod tests {
             ..StackReport::default()
         };
         Report { stacks: vec![stack] }
+    }
+
+    #[test]
+    fn connections_in_time_wait_are_counted_not_listed() {
+        let mut report = report();
+        let old = SocketReport { protocol: "tcp".into(), state: TIME_WAIT.into(), ..SocketReport::default() };
+        report.stacks[0].sockets.extend(vec![old; 3]);
+        let text = text(&report);
+        assert!(text.contains("\n  and 3 in TIME-WAIT\n"), "{text}");
+        assert_eq!(text.matches(TIME_WAIT).count(), 1);
     }
 
     #[test]
