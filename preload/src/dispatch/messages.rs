@@ -2,9 +2,9 @@
 
 use libc::{c_int, c_uint, mmsghdr, msghdr, timespec};
 
-use super::held;
 use super::recv::{Received, receive};
 use super::send::transmit;
+use super::{held, is_stream};
 use crate::errno::{Leave, Outcome};
 use crate::fdtable::Held;
 use crate::reason::Reason;
@@ -68,7 +68,8 @@ pub(crate) fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> Outcom
 fn send_one(held: &Held, place: Place, flags: c_int) -> Outcome {
     let message = Message::read(place)?;
     let mut buffers = message.buffers()?;
-    if message.has_control() {
+    // What control messages can ask of a stream (time stamps, zero copy) changes nothing that can be seen.
+    if message.has_control() && !is_stream(held) {
         return Err(Reason::Message.into());
     }
     let to = message.name()?;

@@ -18,7 +18,7 @@ use crate::fdtable::Held;
 use crate::reason::Reason;
 use crate::user::{Cursor, Place, write_sockaddr};
 
-/// Flags that are answered here; a call with others is the kernel's.
+/// Flags of a datagram that are answered here; a call with others is the kernel's.
 const KNOWN: c_int = libc::MSG_DONTWAIT
     | MSG_PEEK
     | MSG_WAITALL
@@ -127,7 +127,7 @@ pub(crate) fn recvfrom_chk(
 pub(super) fn receive(held: &Held, cursor: &mut Cursor, flags: c_int) -> Result<Received, Leave> {
     if is_stream(held) {
         let (runtime, id) = super::attached(held)?;
-        if flags & !KNOWN != 0 {
+        if flags & libc::MSG_ERRQUEUE != 0 {
             return Err(Reason::Message.into());
         }
         return receive_stream(held, (runtime, id), cursor, flags);

@@ -16,7 +16,8 @@ use crate::reason::Reason;
 use crate::user::{Cursor, Fault, Named, Place, read_sockaddr};
 use crate::{attach, kernel};
 
-/// Flags that are answered here; a call with others is the kernel's.
+/// Flags of a datagram that are answered here; a call with others is the kernel's. On a stream the others
+/// (MSG_ZEROCOPY, MSG_CONFIRM …) change nothing that can be seen.
 const KNOWN: c_int = libc::MSG_DONTWAIT
     | MSG_MORE
     | MSG_NOSIGNAL
@@ -67,9 +68,6 @@ pub(crate) fn sendto(
 pub(super) fn transmit(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<Named>) -> Outcome {
     if is_stream(held) {
         let (runtime, id) = attached(held)?;
-        if flags & !KNOWN != 0 {
-            return Err(Reason::Message.into());
-        }
         return send_stream(held, (runtime, id), flags, cursor);
     }
     transmit_datagram(held, cursor, flags, to)

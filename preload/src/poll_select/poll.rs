@@ -53,12 +53,15 @@ fn checked(count: nfds_t, room: size_t) -> Result<(), Leave> {
     if count as usize > room / size_of::<pollfd>() { Err(Reason::Plain.into()) } else { Ok(()) }
 }
 
+/// So many entries no limit of descriptors forbids; the limit is asked for beyond.
+const FEW: nfds_t = 256;
+
 type Patience = (Option<Duration>, Option<sigset_t>);
 
 fn run(fds: Place, entries: nfds_t, patience: impl FnOnce() -> Result<Patience, Leave>) -> Outcome {
     let plain = Leave::Bypass(Reason::Plain);
-    // None of ours at all, or an array that the kernel refuses.
-    if !fdtable::any() || entries as usize > kernel::descriptor_limit() {
+    // None of ours at all, or an array that the kernel may refuse for its length.
+    if !fdtable::any() || (entries > FEW && entries as usize > kernel::descriptor_limit()) {
         return Err(plain);
     }
     let place = |i: usize| fds.after(i * size_of::<pollfd>());

@@ -140,7 +140,11 @@ fn run(count: c_int, places: [Place; 3], patience: impl FnOnce() -> Result<Patie
     if !fdtable::any() || count < 0 {
         return Err(plain);
     }
-    let count = (count as usize).min(kernel::descriptor_limit());
+    let mut count = count as usize;
+    if count > libc::FD_SETSIZE {
+        // The kernel looks no further than the process may have descriptors.
+        count = count.min(kernel::descriptor_limit());
+    }
     let mut sets = Sets::read(places, count)?;
     let asked = |fd: usize| {
         let events = sets.asks(fd);

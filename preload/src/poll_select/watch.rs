@@ -75,6 +75,8 @@ impl Watch {
         let deadline = timeout.map(|t| if t.is_zero() { Instant::ZERO } else { self.runtime.now() + t });
         self.kernel.iter_mut().for_each(|entry| entry.revents = 0);
         let Self { runtime, ours, keys, kernel } = &mut self;
+        // Nothing for the kernel to look at: it is not asked.
+        let kernel = if kernel.iter().all(|k| k.fd < 0) { &mut [] } else { &mut kernel[..] };
         let waited = signals::with_count(|count| {
             let spin = epoll::spin(mask);
             let handlers = Some(count);
