@@ -57,9 +57,7 @@ fn opened(role: &str) -> Command {
 fn keep() {
     let mut owner = opened("own");
     for _ in std::io::stdin().lines() {
-        let mut child = owner.stdin(Stdio::null()).spawn().unwrap();
-        say(&format!("pid {}", child.id()));
-        child.wait().unwrap();
+        owner.stdin(Stdio::null()).spawn().unwrap().wait().unwrap();
     }
 }
 
@@ -71,6 +69,8 @@ fn launch() {
 
 /// Takes the port over as nobody and echoes datagrams until one says quit.
 fn own() {
+    // Its own words, so that they come in order.
+    say(&format!("pid {}", std::process::id()));
     become_nobody();
     die_with_parent();
     // Below the numbers that were inherited.
