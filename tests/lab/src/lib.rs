@@ -31,7 +31,7 @@ pub use counters::Counters;
 pub use lab::{CLIENT, IFACE, Lab, SERVER};
 pub use namespace::Namespace;
 pub use pcap::Pcap;
-pub use product::{product, stacks};
+pub use product::{example, product, stacks};
 pub use program::{Outcome, Running, Signal};
 pub use relay::{Relay, SplitMix, Trouble};
 pub use server::{Where, must_have_stack, ringroad, stack_of, start};

@@ -15,15 +15,26 @@ use crate::program::Outcome;
 /// With the compiler's words, when it cannot be built.
 pub fn product() -> &'static str {
     static BUILT: OnceLock<String> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let root = root.canonicalize().expect("the root of the workspace");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(&root).args(["build", "--release", "-p", "ringroad-cli", "-p", "ringroad-preload"]);
-        Outcome::of(&mut cargo).must();
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        root.join(target).join("release/ringroad").to_string_lossy().into_owned()
-    })
+    BUILT.get_or_init(|| built(&["-p", "ringroad-cli", "-p", "ringroad-preload"], "ringroad"))
+}
+
+/// The path of one of the examples, built likewise.
+///
+/// # Panics
+/// With the compiler's words, when it cannot be built.
+#[must_use]
+pub fn example(name: &str) -> String {
+    built(&["-p", "ringroad-examples", "--example", name], &format!("examples/{name}"))
+}
+
+fn built(what: &[&str], path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root.canonicalize().expect("the root of the workspace");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(&root).args(["build", "--release"]).args(what);
+    Outcome::of(&mut cargo).must();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    root.join(target).join("release").join(path).to_string_lossy().into_owned()
 }
 
 /// The stacks that run on a host, as `ringroad stat --json` tells of them.
