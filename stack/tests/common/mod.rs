@@ -148,7 +148,11 @@ impl Host {
         RxFrame { pkt, meta: RxMeta { checksum: RxChecksum::Unknown } }
     }
 
+    /// The frame arrives; without a frame to receive into it is lost, as on a NIC whose fill ring is empty.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        if self.stack.pool().available() == 0 {
+            return;
+        }
         let frame = self.frame(bytes);
         self.stack.rx(now, IFACE, frame);
     }
