@@ -278,3 +278,22 @@ CASE(a_daemon_closes_what_it_does_not_know)
     SAY(write(fd, "abc", 3));
     SAY(peer("recv 3"));
 }
+
+CASE(a_shell_takes_the_numbers_it_likes)
+{
+    /* `exec 5<>file`: low numbers are the application's, open or not. */
+    int fd = server(), p[2];
+    pipe(p);
+    for (int n = 20; n < 40; n++)
+        if (n != fd && n != p[0] && n != p[1])
+            dup2(p[0], n);
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+    SAY(peer("send 4"));
+    char b[8];
+    SAY(read(fd, b, 8));
+    port++;
+    int again = server();
+    SAY(write(again, "abc", 3));
+    SAY(peer("recv 3"));
+}

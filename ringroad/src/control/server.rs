@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::place;
+use crate::port::aside;
 use crate::runtime::Runtime;
 
 /// How long a client may keep the helper from its other work.
@@ -40,7 +41,7 @@ impl Server {
         let path = dir.join(format!("{}.sock", std::process::id()));
         // A dead process that had our number left it.
         let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
+        let listener: UnixListener = aside(UnixListener::bind(&path)?.into()).into();
         listener.set_nonblocking(true)?;
         Ok(Self { listener, path })
     }

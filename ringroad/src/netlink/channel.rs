@@ -10,6 +10,8 @@ use netlink_packet_route::{AddressFamily, address, link, neighbour};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
+use crate::port::socket_aside;
+
 /// Multicast groups: links, neighbours, IPv4 addresses, IPv4 routes.
 const GROUPS: [u32; 4] = [1, 3, 5, 7];
 /// Room for a burst of notifications before the kernel reports an overrun; a quarter of the default maximum
@@ -29,7 +31,7 @@ pub(super) enum Heard {
 
 impl Notices {
     pub(super) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        let mut socket = socket_aside(Socket::new(NETLINK_ROUTE)?);
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
         // Less room means more overruns, which are dealt with.
@@ -77,7 +79,7 @@ pub(super) struct Dumps {
 
 impl Dumps {
     pub(super) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        let mut socket = socket_aside(Socket::new(NETLINK_ROUTE)?);
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Self { socket, sequence: 0 })

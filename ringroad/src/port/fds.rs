@@ -1,7 +1,11 @@
-//! Descriptors known by number only.
+//! Descriptors known by number only, and numbers out of the application's way.
 
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use netlink_sys::Socket;
+
+use super::high_numbers;
 
 /// An open descriptor by its number.
 ///
@@ -16,4 +20,19 @@ pub(super) fn borrow(fd: RawFd) -> io::Result<BorrowedFd<'static>> {
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     rustix::io::fcntl_getfd(fd)?;
     Ok(fd)
+}
+
+/// The descriptor at a high number, where there is one left: shells and daemons use low ones as they like
+/// (`exec 5<>file`), open or not.
+pub(crate) fn aside(fd: OwnedFd) -> OwnedFd {
+    rustix::io::fcntl_dupfd_cloexec(&fd, high_numbers()).unwrap_or(fd)
+}
+
+/// [`aside`] for a netlink socket.
+pub(crate) fn socket_aside(socket: Socket) -> Socket {
+    match rustix::io::fcntl_dupfd_cloexec(&socket, high_numbers()) {
+        // SAFETY: the number was just made for this socket, and nothing else owns it.
+        Ok(high) => unsafe { Socket::from_raw_fd(high.into_raw_fd()) },
+        Err(_) => socket,
+    }
 }

@@ -21,6 +21,7 @@ use nic::{Arena, Pool};
 use crate::config::Config;
 use crate::error::StartError;
 use fds::borrow;
+pub(crate) use fds::{aside, socket_aside};
 use header::{HEADER, Header, Layout};
 
 /// Bytes in a frame: an MTU of 1500 with headroom, two to a page would leave too little.
@@ -128,7 +129,7 @@ impl Port {
     }
 
     fn import(fd: RawFd) -> io::Result<Self> {
-        let file: File = rustix::io::fcntl_dupfd_cloexec(borrow(fd)?, 0)?.into();
+        let file: File = aside(rustix::io::fcntl_dupfd_cloexec(borrow(fd)?, 0)?).into();
         let header = Header::map(&file)?;
         let layout = header.read()?;
         Ok(Self { file, header, layout })
@@ -173,7 +174,7 @@ impl Claimed {
         let step = "taking over the port";
         let failed = |e: io::Error| StartError::new(step, e);
         let layout = &self.port.layout;
-        let file = self.port.file.try_clone().map_err(failed)?;
+        let file = aside(self.port.file.try_clone().map_err(failed)?.into()).into();
         let arena =
             Arena::from_file(file, layout.arena_base, layout.frames, layout.frame_size).map_err(failed)?;
         let mut pool = Pool::new(arena);

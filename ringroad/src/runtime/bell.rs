@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::port::aside;
+
 /// An eventfd, shared between the one that sleeps on it and those that ring.
 #[derive(Clone, Debug)]
 pub(crate) struct Bell(Arc<OwnedFd>);
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+        Ok(Self(Arc::new(aside(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))))
     }
 
     /// Wakes the sleeper, now or when it next sleeps.
