@@ -14,6 +14,9 @@
 //! signals fork exec exit                      the process
 //! reason       why something stayed in the kernel, counted
 //! ```
+//!
+//! What libc does inside itself is not seen: stdio on a connection, cancellation points, `posix_spawn`'s file
+//! actions. A connection belongs to the process that opened it: a child has the number, not the stream.
 
 mod attach;
 mod dispatch;
