@@ -1,10 +1,13 @@
 //! The symbols that take libc's place, made from the table.
 //!
-//! Why a macro of our own and not redhook: redhook 2.0 makes one hook at a time from a hand-written
-//! signature, resolves libc's function with no fallback, gives every hook a `catch_unwind`-free trampoline
-//! through a thread-local that allocates, and has no notion of a row from which documentation and tests
-//! come. `fcntl` and `ioctl` are variadic in C; on the ABIs that Linux has for x86-64, arm64 and riscv64 an
-//! integer or pointer in the variable part is passed as if it were named, so they are declared with it.
+//! Why a macro of our own and not redhook (2.0): its `hook!` does not compile in this edition (a bare
+//! `#[no_mangle]`, references to a `static mut`); it panics where libc lacks a function (`epoll_pwait2`,
+//! `close_range` on older ones); it enters a `Once` and a `catch_unwind` on every call, where ours reads a word
+//! and goes on; and after a panic it calls libc again, which would send what was sent already. Nor has it a
+//! table from which tests and `real` could come.
+//!
+//! `fcntl` and `ioctl` are variadic in C; on the ABIs that Linux has for x86-64, arm64 and riscv64 an integer or
+//! pointer in the variable part is passed as if it were named, so they are declared with it.
 
 mod table;
 
