@@ -108,6 +108,20 @@ impl Arena {
         unsafe { std::slice::from_raw_parts_mut(start, len as usize) }
     }
 
+    /// Copies `len` bytes from byte `from.1` of frame `from.0` to byte `to.1` of frame `to.0`, another one. The
+    /// pool, which alone calls this, is borrowed mutably meanwhile.
+    pub(crate) fn copy(&mut self, from: (u32, u16), to: (u32, u16), len: u16) {
+        assert!(from.0 != to.0, "frame {} onto itself", to.0);
+        let (source, target) = (self.place(from.0, from.1, len), self.place(to.0, to.1, len));
+        // SAFETY: `place` checked that the range lies inside the mapping, which lives as long as `self`.
+        let source = unsafe { self.map.as_mut_ptr().add(source) };
+        // SAFETY: as above.
+        let target = unsafe { self.map.as_mut_ptr().add(target) };
+        // SAFETY: both ranges are inside the mapping and in different frames, so they do not overlap; `&mut self`
+        // excludes every borrow through this arena.
+        unsafe { std::ptr::copy_nonoverlapping(source, target, len as usize) };
+    }
+
     /// Asks the processor to fetch the cache line at byte `offset` of a frame: it will be read soon.
     #[inline]
     pub(crate) fn prefetch(&self, frame: u32, offset: u16) {

@@ -1,5 +1,7 @@
 //! The book of frames: who has which.
 
+use std::ops::Range;
+
 use crate::arena::Arena;
 use crate::pkt::{FrameIndex, Pkt, TxChecksum, TxPkt};
 
@@ -162,6 +164,22 @@ impl Pool {
             pkt.len += n as u16;
             n
         }))
+    }
+
+    /// Copies bytes `range` of `from`'s window to byte `at` of `to`'s, which grows to hold them: what it grows
+    /// over in front of them is whatever the frame held before. False, and nothing is done, when the frame has no
+    /// room, `to` is lent, or `from` has no such bytes.
+    #[inline]
+    pub fn copy(&mut self, from: &Pkt, range: Range<usize>, to: &mut Pkt, at: usize) -> bool {
+        let end = at.saturating_add(range.len());
+        let roomy = end <= to.len() + self.tailroom(to);
+        if !roomy || range.start > range.end || range.end > from.len() || self.is_lent(to) {
+            return false;
+        }
+        let (source, target) = (from.offset + range.start as u16, to.offset + at as u16);
+        self.arena.copy((from.frame, source), (to.frame, target), range.len() as u16);
+        to.len = to.len.max(end as u16);
+        true
     }
 
     /// The `n` bytes in front of the window, for headers; the window stays as it is. `None` while the bytes

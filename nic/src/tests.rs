@@ -142,3 +142,30 @@ fn an_arena_is_the_same_memory_for_all_who_map_it() {
     assert_eq!(&two.arena().bytes(k.frame(), HEADROOM as u16, 2), b"hi");
     one.free(k);
 }
+
+#[test]
+fn bytes_are_copied_from_frame_to_frame_within_what_they_hold() {
+    let mut pool = pool(3);
+    let (mut from, mut to) = (pool.alloc().unwrap(), pool.alloc().unwrap());
+    let fill = |room: &mut [u8]| {
+        room.iter_mut().zip(0..).for_each(|(b, n)| *b = n);
+        Ok::<_, ()>(room.len())
+    };
+    pool.append_with(&mut from, 10, fill).unwrap().unwrap();
+    assert!(pool.copy(&from, 4..10, &mut to, 8));
+    assert!(pool.copy(&from, 0..8, &mut to, 0));
+    assert_eq!(pool.bytes(&to), [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7, 8, 9]);
+    assert!(pool.copy(&from, 9..10, &mut to, 0));
+    assert_eq!((pool.bytes(&to)[0], to.len()), (9, 14));
+    // Neither more than there is, nor beyond the frame, nor while a NIC reads it.
+    assert!(!pool.copy(&from, 4..11, &mut to, 0));
+    let end = pool.payload_capacity();
+    assert!(!pool.copy(&from, 0..1, &mut to, end));
+    assert!(!pool.copy(&from, 0..1, &mut to, usize::MAX));
+    assert!(pool.copy(&from, 0..1, &mut to, end - 1));
+    let lent = pool.lend(&to, 0, TxChecksum::Complete).unwrap();
+    assert!(!pool.copy(&from, 0..1, &mut to, 0));
+    pool.take_back(lent);
+    pool.free(from);
+    pool.free(to);
+}
