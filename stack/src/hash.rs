@@ -164,7 +164,9 @@ impl LocalWords {
     }
 }
 
-fn address_words(address: IpAddr) -> [u64; 2] {
+/// An address as two words; IPv4 in its mapped form.
+#[inline]
+pub(crate) fn address_words(address: IpAddr) -> [u64; 2] {
     let bits = match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),

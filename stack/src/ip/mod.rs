@@ -3,6 +3,7 @@
 //! [`Egress`] is the one way out. TCP and UDP hand it a transport header and a payload; it judges, routes,
 //! finishes the headers and queues the frame on its interface.
 
+pub mod fragments;
 pub mod input;
 
 use core::net::IpAddr;
