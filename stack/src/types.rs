@@ -48,6 +48,34 @@ pub enum Direction {
     Out,
 }
 
+/// The ECN field: the two low bits of the type of service or traffic class (RFC 3168 §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ecn {
+    /// The sender does not take part.
+    #[default]
+    NotEct = 0,
+    /// It does, ECT(1).
+    Ect1 = 1,
+    /// It does, ECT(0).
+    Ect0 = 2,
+    /// It does, and a router met congestion.
+    Ce = 3,
+}
+
+impl Ecn {
+    /// The field of a type of service or traffic class.
+    #[inline]
+    pub const fn of_tos(tos: u8) -> Self {
+        match tos & 3 {
+            0 => Self::NotEct,
+            1 => Self::Ect1,
+            2 => Self::Ect0,
+            _ => Self::Ce,
+        }
+    }
+}
+
 /// A verdict kept: valid while its generation is the gate's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerdictMemo {

@@ -12,7 +12,7 @@ use crate::ip::{Egress, Flow, Outgoing, Payload, RouteMemo, Unsent};
 use crate::policy::Gate;
 use crate::stats::Stats;
 use crate::time::Instant;
-use crate::types::{FlowKey, IfaceId};
+use crate::types::{Ecn, FlowKey, IfaceId};
 use crate::wire::{checksum, ethernet, ipv4};
 
 /// Frames that wait for a NIC. There is room for every frame of the pool, so it never grows.
@@ -49,6 +49,7 @@ pub(super) struct Output {
 struct Parts<'a> {
     header: &'a [u8],
     checksum_at: usize,
+    ecn: Ecn,
     payload: usize,
 }
 
@@ -254,7 +255,7 @@ impl Output {
             (if field == 0 { 0xffff } else { field }, TxChecksum::Complete)
         };
         let ip = ipv4::Emit {
-            tos: flow.tos,
+            tos: flow.tos | parts.ecn as u8,
             ttl: flow.ttl,
             protocol,
             source: *local.ip(),
@@ -321,13 +322,13 @@ impl Egress for Output {
         out: Outgoing<'_>,
         now: Instant,
     ) -> Result<(), Unsent> {
-        let Outgoing { header, checksum_at, payload } = out;
+        let Outgoing { header, checksum_at, ecn, payload } = out;
         let len = match &payload {
             Payload::None => 0,
             Payload::Lend(pkt) => pkt.len(),
             Payload::Give(pkt) => pkt.len(),
         };
-        let parts = Parts { header, checksum_at, payload: len };
+        let parts = Parts { header, checksum_at, ecn, payload: len };
         let wait_for = match self.admit(flow, ipv4::HEADER + header.len() + len, now) {
             Ok(hop) => hop.map(|hop| (hop, now)),
             Err(unsent) => {

@@ -4,7 +4,7 @@ use nic::{Burst, Pkt, RxChecksum, RxFrame};
 
 use super::Stack;
 use crate::control::table::Control;
-use crate::ip::input::{self, Arrived, Host, Reason};
+use crate::ip::input::{self, Arrived, Door, Host, Reason};
 use crate::time::Instant;
 use crate::types::IfaceId;
 use crate::wire::ipv4;
@@ -49,7 +49,10 @@ impl Stack {
         self.core.stats.rx_bytes += pkt.len() as u64;
         let control = &self.core.out.control;
         let arrived = match control.port(iface) {
-            Some(port) => input::read(self.core.pool.bytes(&pkt), &control.ifaces()[port].mac, control),
+            Some(port) => {
+                let door = Door { iface, mac: &control.ifaces()[port].mac };
+                input::read(self.core.pool.bytes(&pkt), door, control)
+            }
             None => Err(Reason::NotOurs),
         };
         let inbound = match arrived {

@@ -1,6 +1,6 @@
 //! TCP segments in: gate, connection, TIME-WAIT, listener, or a reset.
 
-use core::net::{IpAddr, SocketAddr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
 use nic::Pkt;
 
@@ -54,11 +54,7 @@ impl Stack {
             Ok(seg) if seg.src_port == 0 || seg.dst_port == 0 => return Err((pkt, Reason::BadHeader)),
             Ok(seg) => seg,
         };
-        let key = FlowKey {
-            protocol: Protocol::Tcp,
-            local: SocketAddr::V4(SocketAddrV4::new(arrived.destination, seg.dst_port)),
-            remote: SocketAddr::V4(SocketAddrV4::new(arrived.source, seg.src_port)),
-        };
+        let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
         pkt.truncate(arrived.packet.end);
         pkt.trim_front(arrived.transport + usize::from(seg.header_len));
         Ok(Incoming { seg, key, pkt, bytes: arrived.packet.len() })

@@ -11,7 +11,7 @@ use crate::error::{Fault, SocketError};
 use crate::ip::{Egress, Flow, Outgoing, Payload};
 use crate::socket::{self, RecvFlags, Result};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, LocalKey, Protocol, Readiness, SocketId};
+use crate::types::{Direction, Ecn, FlowKey, LocalKey, Protocol, Readiness, SocketId};
 use crate::wire::{ipv4, udp};
 
 /// The longest payload of a datagram, in bytes.
@@ -187,7 +187,12 @@ impl Stack {
         }
         let pkt = fill(core, len, source)?;
         let header = udp::emit(key.local.port(), key.remote.port(), len as u16);
-        let out = Outgoing { header: &header, checksum_at: udp::CHECKSUM_AT, payload: Payload::Give(pkt) };
+        let out = Outgoing {
+            header: &header,
+            checksum_at: udp::CHECKSUM_AT,
+            ecn: Ecn::NotEct,
+            payload: Payload::Give(pkt),
+        };
         core.out.send(&mut core.pool, flow, out, now)?;
         if is_new {
             // Only what was let out is remembered: its answers may come in.
@@ -227,12 +232,8 @@ impl Stack {
         let bytes = self.core.pool.bytes(&waiting.pkt);
         let copied = bytes.len().min(want);
         sink(&bytes[..copied])?;
-        let told = socket::Datagram {
-            copied,
-            len: bytes.len(),
-            remote: waiting.remote.into(),
-            local: waiting.local.into(),
-        };
+        let told =
+            socket::Datagram { copied, len: bytes.len(), remote: waiting.remote, local: waiting.local };
         if !flags.peek
             && let Some(done) = datagram.queue.pop(&mut self.datagrams)
         {

@@ -1,6 +1,6 @@
 //! Datagrams in: gate, connected socket, bound socket, or port unreachable.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr};
 
 use nic::Pkt;
 
@@ -25,9 +25,7 @@ impl Stack {
         if header.checksum != 0 && !is_intact(bytes, udp::CHECKSUM_AT, &arrived, checksum) {
             return self.drop_packet(pkt, Reason::L4Checksum);
         }
-        let local = SocketAddrV4::new(arrived.destination, header.destination);
-        let remote = SocketAddrV4::new(arrived.source, header.source);
-        let key = FlowKey { protocol: Protocol::Udp, local: local.into(), remote: remote.into() };
+        let key = arrived.flow(Protocol::Udp, header.source, header.destination);
         let mut new = Flow::new(key, Direction::In);
         let known = self.udp_flows.get(now, &key);
         let is_new = known.is_none();
@@ -44,7 +42,7 @@ impl Stack {
         }
         pkt.truncate(arrived.transport + header.len);
         pkt.trim_front(arrived.transport + udp::HEADER);
-        self.deliver_datagram(id, Waiting { pkt, remote, local });
+        self.deliver_datagram(id, Waiting { pkt, remote: key.remote, local: key.local });
     }
 
     fn udp_socket_for(&self, key: &FlowKey) -> Option<SocketId> {
@@ -73,6 +71,9 @@ impl Stack {
     /// RFC 1122 §4.1.3.1: nobody is there, and the sender may know. The gate has let the datagram in; groups
     /// are never answered (§3.2.2).
     fn port_unreachable(&mut self, now: Instant, pkt: &Pkt, arrived: &Arrived) {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (arrived.source, arrived.destination) else {
+            return;
+        };
         if arrived.to_group {
             return;
         }
@@ -91,7 +92,7 @@ impl Stack {
             room.copy_from_slice(&message[..len]);
             Ok::<_, ()>(len)
         });
-        let header = answer_header(arrived.destination, arrived.source, len as u16);
+        let header = answer_header(destination, source, len as u16);
         if self.core.out.send_raw(&mut self.core.pool, answer, &header, now).is_ok() {
             self.core.stats.icmp_errors_out += 1;
         }

@@ -3,12 +3,13 @@
 //! The checks run in one fixed order and the first that fails names the reason, so that the counters mean the
 //! same whatever else is wrong with a frame.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::ops::Range;
 
 use nic::RxChecksum;
 
 use crate::stats::Stats;
+use crate::types::{Ecn, FlowKey, IfaceId, Protocol};
 use crate::wire::{be16, checksum, ethernet, ipv4};
 
 /// What input has to know of the host.
@@ -69,11 +70,17 @@ reasons! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrived {
     /// From.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// To.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Transport, by IP protocol number.
     pub protocol: u8,
+    /// Type of service, or traffic class: DSCP and ECN.
+    pub tos: u8,
+    /// Time to live, or hop limit, as it arrived.
+    pub ttl: u8,
+    /// The interface it arrived on.
+    pub iface: IfaceId,
     /// Sent to a group: by its link or its network destination.
     pub to_group: bool,
     /// The IP packet in the frame, without padding.
@@ -88,20 +95,45 @@ impl Arrived {
     pub fn payload(&self) -> Range<usize> {
         self.transport..self.packet.end
     }
+
+    /// What routers on the way, or the sender, said of congestion (RFC 3168 §5).
+    #[inline]
+    pub fn ecn(&self) -> Ecn {
+        Ecn::of_tos(self.tos)
+    }
+
+    /// The flow that it belongs to, with us at its destination.
+    #[inline]
+    pub fn flow(&self, protocol: Protocol, source: u16, destination: u16) -> FlowKey {
+        FlowKey {
+            protocol,
+            local: SocketAddr::new(self.destination, destination),
+            remote: SocketAddr::new(self.source, source),
+        }
+    }
 }
 
-/// Reads the link and network headers of a frame that arrived on an interface with the address `mac`.
+/// The interface that a frame arrived on.
+#[derive(Clone, Copy, Debug)]
+pub struct Door<'a> {
+    /// The kernel's index.
+    pub iface: IfaceId,
+    /// Its link address.
+    pub mac: &'a [u8; 6],
+}
+
+/// Reads the link and network headers of a frame.
 ///
 /// # Errors
 /// The [`Reason`] to drop it.
 #[inline]
-pub fn read(frame: &[u8], mac: &[u8; 6], host: &impl Host) -> Result<Arrived, Reason> {
+pub fn read(frame: &[u8], door: Door<'_>, host: &impl Host) -> Result<Arrived, Reason> {
     let Some(link) = frame.first_chunk::<{ ethernet::HEADER }>() else { return Err(Reason::Truncated) };
     if u16::from_be_bytes([link[12], link[13]]) != ethernet::IPV4 {
         return Err(Reason::NotIp);
     }
     let to_group = ethernet::is_group(link);
-    if !to_group && link[..6] != *mac {
+    if !to_group && link[..6] != *door.mac {
         return Err(Reason::NotOurs);
     }
     let packet = &frame[ethernet::HEADER..];
@@ -127,9 +159,12 @@ pub fn read(frame: &[u8], mac: &[u8; 6], host: &impl Host) -> Result<Arrived, Re
         return Err(Reason::Fragment);
     }
     Ok(Arrived {
-        source: header.source,
-        destination,
+        source: header.source.into(),
+        destination: destination.into(),
         protocol: header.protocol,
+        tos: header.tos,
+        ttl: header.ttl,
+        iface: door.iface,
         to_group: to_group || to_many,
         packet: ethernet::HEADER..ethernet::HEADER + header.total_len,
         transport: ethernet::HEADER + header.header_len,
@@ -153,7 +188,10 @@ pub fn is_intact(bytes: &[u8], at: usize, arrived: &Arrived, known: RxChecksum) 
         return true;
     }
     let Ok(len) = u16::try_from(bytes.len()) else { return false };
-    let pseudo = checksum::pseudo(arrived.source, arrived.destination, arrived.protocol, len);
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (arrived.source, arrived.destination) else {
+        return false;
+    };
+    let pseudo = checksum::pseudo(source, destination, arrived.protocol, len);
     if known == RxChecksum::MayBeUnfinished && be16(bytes, at) == Some(pseudo) {
         return true;
     }
@@ -167,6 +205,8 @@ mod tests {
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    const DOOR: Door<'static> = Door { iface: IfaceId(3), mac: &MAC };
 
     struct TestHost;
 
@@ -182,7 +222,7 @@ mod tests {
     fn frame(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
         let mut f = ethernet::header(MAC, [2, 0, 0, 0, 0, 2], ethernet::IPV4).to_vec();
         let header =
-            ipv4::Emit { tos: 0, ttl: 64, protocol: ipv4::UDP, source, destination, payload: 4 }.bytes();
+            ipv4::Emit { tos: 0x2a, ttl: 63, protocol: ipv4::UDP, source, destination, payload: 4 }.bytes();
         f.extend(header);
         f.extend([1, 2, 3, 4]);
         f
@@ -200,8 +240,9 @@ mod tests {
 
     #[test]
     fn a_packet_for_us() {
-        let a = read(&frame(PEER, OWN), &MAC, &TestHost).unwrap();
-        assert_eq!((a.source, a.destination, a.protocol, a.to_group), (PEER, OWN, 17, false));
+        let a = read(&frame(PEER, OWN), DOOR, &TestHost).unwrap();
+        assert_eq!((a.source, a.destination, a.protocol, a.to_group), (PEER.into(), OWN.into(), 17, false));
+        assert_eq!((a.tos, a.ecn(), a.ttl, a.iface), (0x2a, Ecn::Ect0, 63, IfaceId(3)));
         assert_eq!((a.packet.clone(), a.payload()), (14..38, 34..38));
     }
 
@@ -209,12 +250,12 @@ mod tests {
     fn padding_is_cut_off() {
         let mut f = frame(PEER, OWN);
         f.resize(60, 0xee);
-        assert_eq!(read(&f, &MAC, &TestHost).unwrap().payload(), 34..38);
+        assert_eq!(read(&f, DOOR, &TestHost).unwrap().payload(), 34..38);
     }
 
     #[test]
     fn reasons_in_their_order() {
-        let read = |f: &[u8]| read(f, &MAC, &TestHost).unwrap_err();
+        let read = |f: &[u8]| read(f, DOOR, &TestHost).unwrap_err();
         let f = frame(PEER, OWN);
         assert_eq!(read(&f[..13]), Reason::Truncated);
         assert_eq!(read(&f[..33]), Reason::Truncated);
@@ -238,13 +279,13 @@ mod tests {
     fn martians() {
         for source in ["0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.255", "10.0.0.1"] {
             let f = frame(source.parse().unwrap(), OWN);
-            assert_eq!(read(&f, &MAC, &TestHost), Err(Reason::Martian), "{source}");
+            assert_eq!(read(&f, DOOR, &TestHost), Err(Reason::Martian), "{source}");
         }
     }
 
     #[test]
     fn destinations() {
-        let to = |d: &str| read(&frame(PEER, d.parse().unwrap()), &MAC, &TestHost).map(|a| a.to_group);
+        let to = |d: &str| read(&frame(PEER, d.parse().unwrap()), DOOR, &TestHost).map(|a| a.to_group);
         assert_eq!(to("10.0.0.1"), Ok(false));
         assert_eq!(to("10.0.0.255"), Ok(true));
         assert_eq!(to("255.255.255.255"), Ok(true));
@@ -253,12 +294,12 @@ mod tests {
         assert_eq!(to("127.0.0.1"), Err(Reason::NotOurs));
         let mut f = frame(PEER, OWN);
         f[..6].fill(0xff);
-        assert!(read(&f, &MAC, &TestHost).unwrap().to_group);
+        assert!(read(&f, DOOR, &TestHost).unwrap().to_group);
     }
 
     #[test]
     fn the_unfinished_form_only_where_it_may_occur() {
-        let arrived = read(&frame(PEER, OWN), &MAC, &TestHost).unwrap();
+        let arrived = read(&frame(PEER, OWN), DOOR, &TestHost).unwrap();
         let mut bytes = [0u8; 12];
         let pseudo = checksum::pseudo(PEER, OWN, 17, 12);
         bytes[6..8].copy_from_slice(&pseudo.to_be_bytes());

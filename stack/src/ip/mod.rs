@@ -12,7 +12,7 @@ use nic::{Pkt, Pool};
 
 use crate::error::SocketError;
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey};
+use crate::types::{Direction, Ecn, FlowKey};
 
 pub use crate::types::VerdictMemo;
 
@@ -23,9 +23,9 @@ pub struct Flow {
     pub key: FlowKey,
     /// Who sent the first packet: the direction that rules judge.
     pub direction: Direction,
-    /// Type of service of what we send (IP_TOS).
+    /// Type of service of what we send (IP_TOS), or its traffic class (IPV6_TCLASS).
     pub tos: u8,
-    /// Time to live of what we send (IP_TTL).
+    /// Time to live of what we send (IP_TTL), or its hop limit (IPV6_UNICAST_HOPS).
     pub ttl: u8,
     /// The route and link header found last; see [`Egress::send`].
     pub route: RouteMemo,
@@ -65,6 +65,9 @@ pub struct Outgoing<'a> {
     pub header: &'a [u8],
     /// Where the checksum field is in `header`, in bytes.
     pub checksum_at: usize,
+    /// The ECN codepoint of this packet, joined with what the flow's `tos` says (TCP keeps its two bits zero
+    /// there and decides for each packet, RFC 3168 §6.1).
+    pub ecn: Ecn,
     /// The payload.
     pub payload: Payload<'a>,
 }

@@ -7,6 +7,7 @@ use super::sent::copy;
 use super::tcb::Tcb;
 use crate::ip::{Egress, Outgoing, Payload, Unsent};
 use crate::seq::Seq;
+use crate::types::Ecn;
 use crate::wire::tcp::{CHECKSUM_AT, Flags, HEADER_MAX, Header, Options, TimestampsOption};
 
 /// What a segment carries.
@@ -62,7 +63,7 @@ fn hand_over<E: Egress>(
     header: &[u8],
     payload: Payload<'_>,
 ) -> Result<(), Unsent> {
-    let out = Outgoing { header, checksum_at: CHECKSUM_AT, payload };
+    let out = Outgoing { header, checksum_at: CHECKSUM_AT, ecn: Ecn::NotEct, payload };
     env.egress.send(env.pool, &mut tcb.flow, out, env.now)
 }
 
@@ -79,7 +80,7 @@ fn send_queued<E: Egress>(
         let twin = twin(env, at).ok_or(Unsent::NoFrames)?;
         return hand_over(tcb, env, header, Payload::Give(twin));
     }
-    let out = Outgoing { header, checksum_at: CHECKSUM_AT, payload: Payload::Lend(pkt) };
+    let out = Outgoing { header, checksum_at: CHECKSUM_AT, ecn: Ecn::NotEct, payload: Payload::Lend(pkt) };
     env.egress.send(env.pool, &mut tcb.flow, out, env.now)
 }
 

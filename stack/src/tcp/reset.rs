@@ -3,6 +3,7 @@
 use super::env::Env;
 use crate::ip::{Egress, Flow, Outgoing, Payload};
 use crate::seq::Seq;
+use crate::types::Ecn;
 use crate::wire::tcp::{CHECKSUM_AT, Flags, HEADER_MAX, Header, Segment};
 
 /// Sends a reset for `seg`, unless that is a reset itself. `flow` is the segment's five-tuple seen from here.
@@ -30,7 +31,12 @@ pub(super) fn send<E: Egress>(flow: &mut Flow, seq: Seq, ack: Seq, flags: Flags,
     };
     let mut bytes = [0; HEADER_MAX];
     let len = header.emit(&mut bytes);
-    let out = Outgoing { header: &bytes[..len], checksum_at: CHECKSUM_AT, payload: Payload::None };
+    let out = Outgoing {
+        header: &bytes[..len],
+        checksum_at: CHECKSUM_AT,
+        ecn: Ecn::NotEct,
+        payload: Payload::None,
+    };
     // A reset that cannot be sent is not waited for: the peer's next segment earns another.
     if env.egress.send(env.pool, flow, out, env.now).is_ok() {
         env.stats.tcp_segs_out += 1;

@@ -6,6 +6,7 @@ use super::timestamps::Timestamps;
 use crate::ip::{Egress, Flow, Outgoing, Payload};
 use crate::seq::Seq;
 use crate::time::Instant;
+use crate::types::Ecn;
 use crate::wire::tcp::{CHECKSUM_AT, Flags, HEADER_MAX, Header, Options, Segment, TimestampsOption};
 
 /// What has to be remembered of a connection that is over.
@@ -108,7 +109,12 @@ impl TimeWait {
         };
         let mut bytes = [0; HEADER_MAX];
         let len = header.emit(&mut bytes);
-        let out = Outgoing { header: &bytes[..len], checksum_at: CHECKSUM_AT, payload: Payload::None };
+        let out = Outgoing {
+            header: &bytes[..len],
+            checksum_at: CHECKSUM_AT,
+            ecn: Ecn::NotEct,
+            payload: Payload::None,
+        };
         // One that cannot be sent is not waited for: the peer will ask again.
         if env.egress.send(env.pool, flow, out, env.now).is_ok() {
             env.stats.tcp_segs_out += 1;

@@ -1,6 +1,6 @@
 //! Received datagrams: one slot a frame, linked by frame number, so that no queue allocates.
 
-use core::net::SocketAddrV4;
+use core::net::SocketAddr;
 
 use nic::{FrameIndex, Pkt, Pool};
 
@@ -15,9 +15,9 @@ pub struct Waiting {
     /// The frame.
     pub pkt: Pkt,
     /// Who sent it.
-    pub remote: SocketAddrV4,
+    pub remote: SocketAddr,
     /// Where it was sent to.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -120,9 +120,9 @@ mod tests {
     use nic::Arena;
 
     use super::*;
-    use core::net::Ipv4Addr;
+    use core::net::{IpAddr, Ipv4Addr};
 
-    const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+    const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
     #[test]
     fn first_in_first_out_and_all_frames_come_back() {
