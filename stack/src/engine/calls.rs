@@ -6,7 +6,6 @@ use core::net::{IpAddr, SocketAddr};
 use super::Stack;
 use super::entry::{Body, Connection, Datagram, Entry, Stage};
 use crate::error::{Fault, SocketError};
-use crate::socket::stored::Stored;
 use crate::socket::{How, RecvFlags, Result, SendFlags};
 use crate::tcp::{State, call};
 use crate::time::Instant;
@@ -30,7 +29,7 @@ impl Stack {
     }
 
     fn socket(&mut self, cookie: u64, body: Body) -> Result<SocketId> {
-        let options = Stored::new(&self.core.config);
+        let options = self.option_sets.defaults();
         self.table.insert(Entry::new(cookie, options, body)).map_err(|_| SocketError::NoBuffers)
     }
 

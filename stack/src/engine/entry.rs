@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::demux::Packed;
 use crate::error::SocketError;
@@ -17,7 +18,7 @@ pub(super) struct Entry {
     pub(super) cookie: u64,
     /// What `bind` said, completed by `connect` or the handshake.
     pub(super) local: Option<SocketAddr>,
-    pub(super) options: Stored,
+    pub(super) options: Arc<Stored>,
     pub(super) body: Body,
     /// Waits in the queue of wake-ups.
     pub(super) waking: bool,
@@ -111,7 +112,7 @@ pub(super) struct Datagram {
 }
 
 impl Entry {
-    pub(super) fn new(cookie: u64, options: Stored, body: Body) -> Self {
+    pub(super) fn new(cookie: u64, options: Arc<Stored>, body: Body) -> Self {
         Self {
             cookie,
             local: None,
@@ -201,8 +202,9 @@ mod tests {
 
     #[test]
     fn a_connection_is_a_quarter_of_linux_s() {
-        // Linux: 3.96 KB of slab for an idle connection.
-        assert!(size_of::<Entry>() <= 1024, "{} bytes", size_of::<Entry>());
+        // Linux: 3.96 KB of slab for an idle connection. Here it is 1 KiB all told, of which the flow table, the
+        // wheel and the slab take up to 150 bytes: what few connections need belongs elsewhere.
+        assert!(size_of::<Entry>() <= 872, "{} bytes", size_of::<Entry>());
     }
 
     #[test]

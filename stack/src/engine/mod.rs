@@ -11,6 +11,7 @@ mod dump;
 mod egress;
 mod entry;
 mod icmp;
+mod option_sets;
 mod options;
 mod parking;
 mod path_mtu;
@@ -46,6 +47,7 @@ use crate::wheel::Wheel;
 use self::core::Core;
 pub use egress::TxQueue;
 use entry::{Entry, Holder};
+use option_sets::OptionSets;
 use path_mtu::PathMtus;
 use steering::Steering;
 use time_wait::TimeWaits;
@@ -59,6 +61,7 @@ const STRAY_ANSWERS: u32 = 1000;
 #[derive(Debug)]
 pub struct Stack {
     core: Core,
+    option_sets: OptionSets,
     table: Slab<Entry>,
     /// Connections by five-tuple.
     flows: FlowTable<Holder>,
@@ -87,6 +90,7 @@ impl Stack {
     pub fn new(config: Config, pool: Pool, secrets: Secrets) -> Self {
         let key = HashKey::new(secrets.hash_key());
         Self {
+            option_sets: OptionSets::new(&config),
             table: Slab::new(config.max_sockets),
             flows: FlowTable::new(key.derive(0)),
             locals: LocalTable::new(key.derive(1)),

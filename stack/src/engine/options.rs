@@ -31,13 +31,16 @@ impl Stack {
         if level == 6 && entry.protocol() == Protocol::Udp {
             return Err(SocketError::NoProtocolOption);
         }
-        match (name, value) {
-            (OptName::Linger, Value::Linger(linger)) => entry.options.linger = linger,
-            (OptName::Congestion, Value::Name(name)) => check_congestion(&name)?,
-            (_, Value::Int(value)) if level == 6 => set_tcp(&mut entry.options, name, value)?,
-            (_, Value::Int(value)) => set_common(&mut entry.options, name, value)?,
-            _ => return Err(SocketError::Invalid),
-        }
+        self.option_sets.change(&mut entry.options, |options| {
+            match (name, value) {
+                (OptName::Linger, Value::Linger(linger)) => options.linger = linger,
+                (OptName::Congestion, Value::Name(name)) => check_congestion(&name)?,
+                (_, Value::Int(value)) if level == 6 => set_tcp(options, name, value)?,
+                (_, Value::Int(value)) => set_common(options, name, value)?,
+                _ => return Err(SocketError::Invalid),
+            }
+            Ok(())
+        })?;
         self.apply_options(now, id);
         Ok(())
     }
@@ -129,22 +132,19 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
 
 /// IPPROTO_TCP.
 fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
-    let seconds = |value, most| within(value, 1, most).map(|s| Duration::from_secs(s as u64));
+    let seconds = |value| within(value, 1, MOST_SECONDS).map(|s| s as u16);
     let tcp = &mut options.tcp;
     match name {
         OptName::NoDelay => tcp.nodelay = value != 0,
         OptName::Cork => tcp.cork = value != 0,
         OptName::QuickAck => tcp.quickack = value != 0,
-        OptName::KeepIdle => tcp.keepalive_idle = seconds(value, MOST_SECONDS)?,
-        OptName::KeepInterval => tcp.keepalive_interval = seconds(value, MOST_SECONDS)?,
+        OptName::KeepIdle => tcp.keepalive_idle = seconds(value)?,
+        OptName::KeepInterval => tcp.keepalive_interval = seconds(value)?,
         OptName::KeepCount => tcp.keepalive_count = within(value, 1, MOST_PROBES)? as u8,
         OptName::SynCount => tcp.syn_retries = Some(within(value, 1, MOST_PROBES)? as u8),
         OptName::MaxSeg if value == 0 => tcp.max_segment = None,
         OptName::MaxSeg => tcp.max_segment = Some(within(value, SEGMENT.0, SEGMENT.1)? as u16),
-        OptName::UserTimeout => {
-            let value = within(value, 0, i32::MAX)? as u64;
-            tcp.user_timeout = (value > 0).then(|| Duration::from_millis(value));
-        }
+        OptName::UserTimeout => tcp.user_timeout = within(value, 0, i32::MAX)? as u32,
         OptName::DeferAccept => options.kept.defer_accept = value.max(0),
         OptName::Linger2 => options.kept.linger2 = value.max(-1),
         OptName::WindowClamp => options.kept.window_clamp = within(value, 0, i32::MAX)?,
@@ -157,7 +157,6 @@ fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
 
 fn stored(options: &Stored, name: OptName) -> Value {
     let tcp = &options.tcp;
-    let seconds = |d: Duration| d.as_secs() as i32;
     Value::Int(match name {
         OptName::Linger => return Value::Linger(options.linger),
         OptName::Congestion => return Value::Name(padded(CUBIC)),
@@ -181,11 +180,11 @@ fn stored(options: &Stored, name: OptName) -> Value {
         OptName::NoDelay => tcp.nodelay.into(),
         OptName::Cork => tcp.cork.into(),
         OptName::QuickAck => tcp.quickack.into(),
-        OptName::KeepIdle => seconds(tcp.keepalive_idle),
-        OptName::KeepInterval => seconds(tcp.keepalive_interval),
+        OptName::KeepIdle => tcp.keepalive_idle.into(),
+        OptName::KeepInterval => tcp.keepalive_interval.into(),
         OptName::KeepCount => tcp.keepalive_count.into(),
         OptName::SynCount => tcp.syn_retries.map_or(6, i32::from),
-        OptName::UserTimeout => tcp.user_timeout.map_or(0, |d| d.as_millis() as i32),
+        OptName::UserTimeout => tcp.user_timeout as i32,
         OptName::DeferAccept => options.kept.defer_accept,
         OptName::Linger2 => options.kept.linger2,
         OptName::WindowClamp => options.kept.window_clamp,

@@ -13,7 +13,7 @@ const UDP_BUFFER: u32 = 212_992;
 pub const BUFFER_BOUNDS: (u32, u32) = (2304, 64 << 20);
 
 /// What an application set, in the units of the call that sets it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// SO_REUSEADDR.
     pub reuse_addr: bool,
@@ -50,7 +50,7 @@ pub struct Stored {
 }
 
 /// Options that change nothing here yet but must read back as they were set.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// TCP_DEFER_ACCEPT.
     pub defer_accept: i32,

@@ -85,7 +85,7 @@ fn is_hopeless<E: Egress>(tcb: &Tcb, env: &Env<'_, E>) -> bool {
         _ => env.config.retries,
     };
     let stalled = env.now.since(tcb.snd.stalled_at);
-    match tcb.options.user_timeout {
+    match tcb.options.user_timeout() {
         Some(patience) if tcb.state.is_synchronized() => tcb.snd.retries > 0 && stalled >= patience,
         _ => tcb.snd.retries >= limit,
     }
@@ -130,7 +130,7 @@ fn keepalive<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         return;
     }
     let silent = env.now.since(tcb.rcv.heard_at);
-    let (idle, interval) = (tcb.options.keepalive_idle, tcb.options.keepalive_interval);
+    let (idle, interval) = (tcb.options.keepalive_idle(), tcb.options.keepalive_interval());
     if silent < idle || tcb.snd.outstanding() > 0 {
         // It lives, or the retransmission timer will find out.
         let base = if silent < idle { tcb.rcv.heard_at } else { env.now };

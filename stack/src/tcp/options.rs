@@ -22,12 +22,12 @@ pub struct TcpOptions {
     pub syn_retries: Option<u8>,
     /// TCP_MAXSEG: an upper bound for segments both ways, in octets; none: by the MTU.
     pub max_segment: Option<u16>,
-    /// TCP_KEEPIDLE.
-    pub keepalive_idle: Duration,
-    /// TCP_KEEPINTVL.
-    pub keepalive_interval: Duration,
-    /// TCP_USER_TIMEOUT (RFC 5482): how long data may stay unacknowledged; none: by the retries.
-    pub user_timeout: Option<Duration>,
+    /// TCP_KEEPIDLE, in seconds.
+    pub keepalive_idle: u16,
+    /// TCP_KEEPINTVL, in seconds.
+    pub keepalive_interval: u16,
+    /// TCP_USER_TIMEOUT (RFC 5482), in milliseconds: how long data may stay unacknowledged; zero: by the retries.
+    pub user_timeout: u32,
     /// SO_SNDBUF, in octets of data.
     pub send_buffer: u32,
     /// SO_RCVBUF, in octets of data.
@@ -45,11 +45,27 @@ impl TcpOptions {
             keepalive_count: 9,
             syn_retries: None,
             max_segment: None,
-            keepalive_idle: Duration::from_secs(7200),
-            keepalive_interval: Duration::from_secs(75),
-            user_timeout: None,
+            keepalive_idle: 7200,
+            keepalive_interval: 75,
+            user_timeout: 0,
             send_buffer: config.send_buffer as u32,
             recv_buffer: config.recv_buffer as u32,
         }
+    }
+
+    /// Silence after which the peer is asked whether it lives.
+    #[inline]
+    pub fn keepalive_idle(&self) -> Duration {
+        Duration::from_secs(self.keepalive_idle.into())
+    }
+
+    /// The time between two such questions.
+    pub fn keepalive_interval(&self) -> Duration {
+        Duration::from_secs(self.keepalive_interval.into())
+    }
+
+    /// How long data may stay unacknowledged, when that was said.
+    pub fn user_timeout(&self) -> Option<Duration> {
+        (self.user_timeout > 0).then(|| Duration::from_millis(self.user_timeout.into()))
     }
 }

@@ -39,7 +39,7 @@ pub(super) enum Attempt {
 /// [`burst`](Env::burst).
 pub fn push<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     if tcb.options.keepalive && tcb.timers.keepalive == Instant::NEVER && tcb.state.is_synchronized() {
-        tcb.timers.keepalive = tcb.rcv.heard_at + tcb.options.keepalive_idle;
+        tcb.timers.keepalive = tcb.rcv.heard_at + tcb.options.keepalive_idle();
     }
     data(tcb, env, false);
     acknowledge(tcb, env);

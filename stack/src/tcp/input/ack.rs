@@ -59,7 +59,7 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     // A CLOSE in SYN-RECEIVED was kept for now (RFC 9293 §3.10.4).
     tcb.state = if tcb.snd.shut { State::FinWait1 } else { State::Established };
     if tcb.options.keepalive {
-        tcb.timers.keepalive = env.now + tcb.options.keepalive_idle;
+        tcb.timers.keepalive = env.now + tcb.options.keepalive_idle();
     }
     tcb.wakes |= Readiness::OUT;
 }

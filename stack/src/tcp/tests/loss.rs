@@ -62,7 +62,7 @@ fn everything_is_given_up_after_fifteen_time_outs() {
 #[test]
 fn a_user_timeout_comes_first() {
     let mut d = Drill::new();
-    d.host.options.user_timeout = Some(core::time::Duration::from_secs(5));
+    d.host.options.user_timeout = 5000;
     d.accept("<mss 1000>");
     d.write(1, 100).unwrap();
     d.at(5_000);

@@ -1,7 +1,5 @@
 //! Keepalive: RFC 9293 §3.8.4; idle restart: RFC 5681 §4.1; and timers that find nothing to do.
 
-use core::time::Duration;
-
 use super::drill::Drill;
 use crate::error::SocketError;
 use crate::tcp::{State, expiry};
@@ -9,8 +7,8 @@ use crate::tcp::{State, expiry};
 fn kept_alive() -> Drill {
     let mut d = Drill::new();
     d.host.options.keepalive = true;
-    d.host.options.keepalive_idle = Duration::from_secs(10);
-    d.host.options.keepalive_interval = Duration::from_secs(2);
+    d.host.options.keepalive_idle = 10;
+    d.host.options.keepalive_interval = 2;
     d.host.options.keepalive_count = 3;
     d.accept("<mss 1000>");
     d
@@ -62,7 +60,7 @@ fn keepalive_can_be_turned_on_later() {
     d.at(5_000);
     d.host.with(|tcb, env| {
         tcb.options.keepalive = true;
-        tcb.options.keepalive_idle = Duration::from_secs(10);
+        tcb.options.keepalive_idle = 10;
         crate::tcp::output::push(tcb, env);
     });
     d.at(10_000);
