@@ -9,6 +9,8 @@
 //! Timers are named by a small number of the owner's (a socket's slot, say), links live in a table indexed by
 //! it, and nothing is allocated once the table has grown to the highest number.
 
+use core::ops::{Index, IndexMut};
+
 use crate::time::Instant;
 
 /// Bits of a digit.
@@ -37,6 +39,45 @@ struct Timer {
 
 const UNARMED: Timer = Timer { deadline: 0, prev: NIL, next: NIL, list: IDLE };
 
+/// Timers in a chunk.
+const CHUNK: usize = 1024;
+
+/// All timers by handle, in chunks: growing moves nothing, and takes no more than is used.
+#[derive(Debug, Default)]
+struct Timers(Vec<Box<[Timer; CHUNK]>>);
+
+impl Timers {
+    fn len(&self) -> usize {
+        self.0.len() * CHUNK
+    }
+
+    fn reserve(&mut self, handles: usize) {
+        while self.len() < handles {
+            self.0.push(Box::new([UNARMED; CHUNK]));
+        }
+    }
+
+    #[inline]
+    fn get(&self, handle: u32) -> Option<&Timer> {
+        self.0.get(handle as usize / CHUNK).map(|chunk| &chunk[handle as usize % CHUNK])
+    }
+}
+
+impl Index<u32> for Timers {
+    type Output = Timer;
+    #[inline]
+    fn index(&self, handle: u32) -> &Timer {
+        &self.0[handle as usize / CHUNK][handle as usize % CHUNK]
+    }
+}
+
+impl IndexMut<u32> for Timers {
+    #[inline]
+    fn index_mut(&mut self, handle: u32) -> &mut Timer {
+        &mut self.0[handle as usize / CHUNK][handle as usize % CHUNK]
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct List {
     first: u32,
@@ -48,7 +89,7 @@ struct List {
 pub struct Wheel {
     /// Every timer that is armed and not due is later than this.
     now: u64,
-    timers: Vec<Timer>,
+    timers: Timers,
     lists: Box<[List; LEVELS * SLOTS + 1]>,
     /// One bit a slot that is not empty.
     taken: [u64; LEVELS],
@@ -68,7 +109,7 @@ impl Wheel {
     pub fn new() -> Self {
         Self {
             now: 0,
-            timers: Vec::new(),
+            timers: Timers::default(),
             lists: Box::new([List { first: NIL, last: NIL }; LEVELS * SLOTS + 1]),
             taken: [0; LEVELS],
             levels: 0,
@@ -78,10 +119,7 @@ impl Wheel {
 
     /// Makes room for the timers `0..handles`, so that arming them allocates nothing.
     pub fn reserve(&mut self, handles: u32) {
-        let want = handles as usize;
-        if want > self.timers.len() {
-            self.timers.resize(want, UNARMED);
-        }
+        self.timers.reserve(handles as usize);
     }
 
     /// Armed timers.
@@ -110,7 +148,7 @@ impl Wheel {
         }
         let deadline = deadline.as_nanos();
         let list = self.place(deadline);
-        let timer = &mut self.timers[handle as usize];
+        let timer = &mut self.timers[handle];
         timer.deadline = deadline;
         if timer.list != list {
             if timer.list == IDLE {
@@ -125,10 +163,10 @@ impl Wheel {
     /// Disarms timer `handle`. False when it was not armed.
     #[inline]
     pub fn cancel(&mut self, handle: u32) -> bool {
-        match self.timers.get(handle as usize) {
+        match self.timers.get(handle) {
             Some(timer) if timer.list != IDLE => {
                 self.unlink(handle);
-                self.timers[handle as usize].list = IDLE;
+                self.timers[handle].list = IDLE;
                 self.armed -= 1;
                 true
             }
@@ -138,7 +176,7 @@ impl Wheel {
 
     /// When timer `handle` is to fire, if it is armed.
     pub fn deadline(&self, handle: u32) -> Option<Instant> {
-        let timer = self.timers.get(handle as usize)?;
+        let timer = self.timers.get(handle)?;
         (timer.list != IDLE).then(|| Instant::from_nanos(timer.deadline))
     }
 
@@ -147,13 +185,13 @@ impl Wheel {
     pub fn next_deadline(&self) -> Option<Instant> {
         let due = self.lists[usize::from(DUE)].first;
         if due != NIL {
-            return Some(Instant::from_nanos(self.timers[due as usize].deadline));
+            return Some(Instant::from_nanos(self.timers[due].deadline));
         }
         let (list, start) = self.first_slot()?;
         let mut at = self.lists[usize::from(list)].first;
         let mut earliest = u64::MAX;
         for _ in 0..LOOK {
-            let timer = &self.timers[at as usize];
+            let timer = &self.timers[at];
             earliest = earliest.min(timer.deadline);
             at = timer.next;
             if at == NIL {
@@ -214,7 +252,7 @@ impl Wheel {
         self.now = start;
         let mut at = self.lists[usize::from(list)].first;
         while at != NIL {
-            let timer = self.timers[at as usize];
+            let timer = self.timers[at];
             let to = if timer.deadline <= now { DUE } else { self.place(timer.deadline) };
             self.unlink(at);
             self.link(at, to);
@@ -235,22 +273,22 @@ impl Wheel {
                 self.levels |= 1 << level;
             }
         } else {
-            self.timers[last as usize].next = handle;
+            self.timers[last].next = handle;
         }
-        let timer = &mut self.timers[handle as usize];
+        let timer = &mut self.timers[handle];
         (timer.prev, timer.next, timer.list) = (last, NIL, to);
     }
 
     #[inline]
     fn unlink(&mut self, handle: u32) {
-        let Timer { prev, next, list: from, .. } = self.timers[handle as usize];
+        let Timer { prev, next, list: from, .. } = self.timers[handle];
         match prev {
             NIL => self.lists[usize::from(from)].first = next,
-            _ => self.timers[prev as usize].next = next,
+            _ => self.timers[prev].next = next,
         }
         match next {
             NIL => self.lists[usize::from(from)].last = prev,
-            _ => self.timers[next as usize].prev = prev,
+            _ => self.timers[next].prev = prev,
         }
         if prev == NIL && next == NIL && from != DUE {
             let (level, slot) = (usize::from(from) / SLOTS, usize::from(from) % SLOTS);
