@@ -56,6 +56,9 @@ pub struct TcpConfig {
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK (Linux: 5).
     pub synack_retries: u8,
+    /// SYN cookies (Linux: net.ipv4.tcp_syncookies): 0 never, 1 when a listener's handshakes fill its backlog,
+    /// 2 always.
+    pub syn_cookies: u8,
     /// Retransmissions of data before the connection is given up (Linux: 15).
     pub retries: u8,
     /// Challenge ACKs a second, over all connections (RFC 5961 §10).
@@ -82,6 +85,7 @@ impl Default for TcpConfig {
             delayed_ack: Duration::from_millis(40),
             syn_retries: 6,
             synack_retries: 5,
+            syn_cookies: 1,
             retries: 15,
             challenge_acks_per_second: 1000,
             fin_timeout: Duration::from_secs(60),

@@ -132,6 +132,14 @@ impl FlowWords {
             Self::V6(words) => key.sip24(words),
         }
     }
+
+    /// SipHash-2-4 of the words and one more.
+    pub fn strong_hash_with(&self, key: &HashKey, word: u64) -> u64 {
+        match *self {
+            Self::V4([addresses, tail]) => key.sip24(&[addresses, word, tail]),
+            Self::V6([a, b, c, d, tail]) => key.sip24(&[a, b, c, d, word, tail]),
+        }
+    }
 }
 
 /// A local endpoint packed into words, by address family. The last word is never zero.

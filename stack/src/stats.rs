@@ -62,6 +62,14 @@ counters! {
     drop_no_frames,
     /// Passive opens (SYN-RECEIVED → ESTABLISHED).
     tcp_passive_opens,
+    /// SYNs answered with a cookie (RFC 4987).
+    tcp_syncookies_sent,
+    /// Cookies that came back and were good.
+    tcp_syncookies_recv,
+    /// ACKs that should have been of a cookie and were not.
+    tcp_syncookies_failed,
+    /// Connections that found no room to wait in TIME-WAIT.
+    tcp_time_wait_overflow,
     /// Active opens.
     tcp_active_opens,
     /// Connection attempts that failed.

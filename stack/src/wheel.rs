@@ -122,6 +122,11 @@ impl Wheel {
         self.timers.reserve(handles as usize);
     }
 
+    /// Bytes that a timer takes.
+    pub const fn bytes_each() -> usize {
+        size_of::<Timer>()
+    }
+
     /// Armed timers.
     pub fn len(&self) -> usize {
         self.armed

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use common::{FRAMES, Host, Net, Rng, mac, pattern};
 use ringroad_stack::config::Config;
 use ringroad_stack::error::SocketError;
-use ringroad_stack::socket::RecvFlags;
+use ringroad_stack::socket::{OptName, RecvFlags, Value};
 use ringroad_stack::stats::Stats;
 use ringroad_stack::time::Instant;
 use ringroad_stack::types::{IfaceId, Readiness, SocketId};
@@ -340,10 +340,11 @@ fn each_reason_has_its_counter() {
     host.assert_whole();
 }
 
+/// RFC 4987 §3.6: under attack a SYN costs an answer and no memory; who means it gets through.
 #[test]
-fn a_flood_of_syns_is_bounded_and_gets_no_more_than_answers() {
+fn a_flood_of_syns_is_answered_with_cookies() {
     let mut net = Net::ideal();
-    net.listen(1, 80, 4);
+    let listener = net.listen(1, 80, 4);
     net.hosts[0].capture = true;
     net.connecting(0, 80);
     net.pump();
@@ -357,15 +358,32 @@ fn a_flood_of_syns_is_bounded_and_gets_no_more_than_answers() {
         net.hosts[1].drain();
     }
     let half_open = net.b().sockets().filter(|s| s.state == "SYN-RECEIVED").count();
-    assert_eq!(half_open, 1024);
-    assert_eq!(net.b().stats().drop_backlog, 10_000 - 1024);
-    // Who means it gets through all the same.
+    assert_eq!(half_open, 4);
+    assert_eq!(net.b().stats().tcp_syncookies_sent, 10_000 - 4);
+    assert_eq!(net.b().stats().drop_backlog, 0);
+    net.run_ms(100);
+    let now = net.now;
+    let (_, first) = (net.b().accept(now, listener).unwrap(), net.b().stats().tcp_syncookies_recv);
     let client = net.connecting(0, 80);
     net.run_ms(100);
     assert!(net.a().readiness(client).contains(Readiness::OUT));
-    assert_eq!(net.b().sockets().filter(|s| s.state == "ESTABLISHED").count(), 2);
+    assert_eq!(net.b().stats().tcp_syncookies_recv, first + 1);
+    let now = net.now;
+    let server = net.b().accept(now, listener).unwrap().id;
+    // What the SYN offered has come back: scale and SACK by way of the timestamp.
+    let Ok(Value::Info(info)) = net.b().option(server, OptName::Info) else { panic!("no info") };
+    assert_eq!((info.options & 7, info.wscale), (7, (3, 3)));
+    net.transfer(0, client, server, &pattern(300_000, 3), std::time::Duration::from_secs(60));
     net.run_for(std::time::Duration::from_secs(300));
     assert_eq!(net.b().sockets().filter(|s| s.state == "SYN-RECEIVED").count(), 0);
+    // Later an ACK from nowhere is not even tried as a cookie.
+    let failed = net.b().stats().tcp_syncookies_failed;
+    let mut ack = syn;
+    ack[47] = 0x10;
+    mend(&mut ack);
+    let now = net.now;
+    net.hosts[1].receive(now, &ack);
+    assert_eq!(net.b().stats().tcp_syncookies_failed, failed);
 }
 
 #[test]

@@ -3,12 +3,14 @@
 //! [`FlowTable`] finds connections, [`LocalTable`] listeners and unconnected sockets. Both are keyed by the
 //! stack's secret, take one probe into one array, and grow without a pause.
 
+mod keyed;
 mod table;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::hash::{FlowWords, HashKey, LocalWords};
 use crate::types::{FlowKey, LocalKey, Protocol, SocketId};
+pub use keyed::Keyed;
 use table::Table;
 
 /// What a table may hold: anything that fits 64 bits.

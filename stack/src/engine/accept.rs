@@ -38,8 +38,8 @@ impl Stack {
                     return Err(SocketError::AddressInUse);
                 }
                 let queue = VecDeque::with_capacity((backlog as usize + 1).min(AHEAD));
-                let attempts = VecDeque::with_capacity(AHEAD);
-                let listener = Listener { key, backlog, embryos: 0, attempts, queue };
+                let cookies_until = Instant::ZERO;
+                let listener = Listener { key, backlog, requests: 0, cookies_until, queue };
                 self.owned_mut(id)?.body = Body::Listener(listener);
                 self.locals.insert(&key, id);
                 self.steer_port(key);
@@ -68,40 +68,8 @@ impl Stack {
         Ok(Accepted { id, local: key.local, remote: key.remote })
     }
 
-    /// Notes a handshake that has begun. Now and then those that are over leave the list.
-    pub(super) fn attempted(&mut self, parent: SocketId, id: SocketId) {
-        let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) else { return };
-        listener.embryos += 1;
-        listener.attempts.push_back(id);
-        if listener.attempts.len() < 2 * listener.most_embryos() as usize {
-            return;
-        }
-        let mut attempts = core::mem::take(&mut listener.attempts);
-        attempts.retain(|&id| self.is_embryo(id, parent));
-        if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
-            listener.attempts = attempts;
-        }
-    }
-
-    /// Forgets the handshake that has been under way longest, for a new one: of a flood of SYNs that nobody
-    /// will complete, none holds its place for long, and whoever answers within a round trip gets through.
-    pub(super) fn displace(&mut self, parent: SocketId) {
-        while let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut)
-            && let Some(oldest) = listener.attempts.pop_front()
-        {
-            if self.is_embryo(oldest, parent) {
-                return self.remove(oldest);
-            }
-        }
-    }
-
-    fn is_embryo(&self, id: SocketId, parent: SocketId) -> bool {
-        let connection = self.table.get(id).and_then(Entry::connection);
-        connection.is_some_and(|c| c.stage == Stage::Embryo(parent))
-    }
-
     /// The listener becomes a socket that does nothing. Connections that nobody accepted are reset; those in
-    /// their handshake are forgotten without a word, as Linux does.
+    /// their handshake are forgotten without a word, as Linux does, when something of theirs comes up next.
     pub(super) fn stop_listening(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let Body::Listener(listener) = core::mem::replace(&mut entry.body, Body::Fresh) else { return };
@@ -110,15 +78,6 @@ impl Stack {
             if let Some(connection) = self.table.get_mut(child).and_then(Entry::connection_mut) {
                 call::abort(&mut connection.tcb, &mut self.core.env(now, false));
             }
-            self.remove(child);
-        }
-        let embryos: Vec<SocketId> = self
-            .table
-            .iter()
-            .filter(|(_, e)| e.connection().is_some_and(|c| c.stage == Stage::Embryo(id)))
-            .map(|(child, _)| child)
-            .collect();
-        for child in embryos {
             self.remove(child);
         }
         self.unsteer_port(listener.key);

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Stack;
-use super::entry::{Body, Connection, Holder, Stage};
+use super::entry::{Body, Connection, Stage};
 use crate::control::Request;
 use crate::error::SocketError;
 use crate::ip::Flow;
@@ -62,16 +62,14 @@ impl Stack {
             return Err(SocketError::NetworkUnreachable);
         }
         let key = self.flow_to(Protocol::Tcp, self.owned(id)?.local, remote)?;
-        if !self.take_tuple(now, &key) {
-            return Err(SocketError::AddressNotAvailable);
-        }
+        let old = self.take_tuple(now, &key)?;
         let entry = self.owned_mut(id)?;
         let mut flow = Flow::new(key, Direction::Out);
         (flow.tos, flow.ttl) = (entry.options.tos, entry.options.ttl);
         let options = entry.options.tcp;
         // Before the SYN: its answer must find the way here.
         self.core.out.requests.push_back(Request::SteerFlow(key));
-        let tcb = match connect::open(flow, options, &mut self.core.env(now, false)) {
+        let tcb = match connect::open_again(flow, options, old, &mut self.core.env(now, false)) {
             Ok(tcb) => tcb,
             Err(error) => {
                 self.unsteer_flow(true, key);
@@ -83,7 +81,7 @@ impl Stack {
         let entry = self.owned_mut(id)?;
         entry.local = Some(key.local);
         entry.body = Body::Connection(connection);
-        self.flows.insert(&key, Holder::Socket(id));
+        self.flows.insert(&key, id);
         self.settle(id);
         Err(SocketError::InProgress)
     }
@@ -98,7 +96,7 @@ impl Stack {
 
     /// The next hop of a frame that waited did not answer. `seq` is the segment's, if it was one.
     pub(super) fn neighbour_failed(&mut self, now: Instant, flow: &FlowKey, seq: u32) {
-        let Some(Holder::Socket(id)) = self.flows.get(flow) else { return };
+        let Some(id) = self.flows.get(flow) else { return };
         let Some(entry) = self.table.get_mut(id) else { return };
         match &mut entry.body {
             Body::Connection(connection) => {

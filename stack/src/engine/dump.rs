@@ -3,13 +3,16 @@
 use super::Stack;
 use super::entry::{Body, Entry};
 use crate::socket::SocketInfo;
+use crate::tcp::State;
 use crate::types::FlowKey;
 
 impl Stack {
     /// Every socket, for `ringroad stat`: also those in TIME-WAIT and those that no application holds. Linear;
     /// not for the packet path.
     pub fn sockets(&self) -> impl Iterator<Item = SocketInfo> + '_ {
-        self.table.iter().map(|(_, entry)| describe(entry)).chain(self.time_waits.flows().map(waiting))
+        let waits = self.time_waits.flows().map(|key| bare(key, State::TimeWait));
+        let requests = self.requests.flows().map(|key| bare(key, State::SynReceived));
+        self.table.iter().map(|(_, entry)| describe(entry)).chain(requests).chain(waits)
     }
 
     /// Whether there are no sockets at all, TIME-WAIT aside: nothing that arrives concerns anybody.
@@ -55,12 +58,12 @@ fn describe(entry: &Entry) -> SocketInfo {
     info
 }
 
-fn waiting(key: &FlowKey) -> SocketInfo {
+fn bare(key: FlowKey, state: State) -> SocketInfo {
     SocketInfo {
         protocol: key.protocol,
         local: Some(key.local),
         remote: Some(key.remote),
-        state: "TIME-WAIT",
+        state: state.name(),
         recv_queue: 0,
         send_queue: 0,
         retransmits: 0,

@@ -4,7 +4,6 @@ use core::net::SocketAddr;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::demux::Packed;
 use crate::error::SocketError;
 use crate::socket::stored::Stored;
 use crate::tcp::Tcb;
@@ -44,19 +43,15 @@ pub(super) enum Body {
     Datagram(Datagram),
 }
 
-/// The fewest handshakes that a listener may have under way, however small its backlog: with SYN cookies on,
-/// Linux does not drop SYNs for want of room there either.
-const EMBRYOS: u32 = 1024;
-
 /// A listener's queues.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) key: LocalKey,
     pub(super) backlog: u32,
-    /// Connections whose handshake is under way.
-    pub(super) embryos: u32,
-    /// These in the order in which they came, and among them some that have grown up or gone.
-    pub(super) attempts: VecDeque<SocketId>,
+    /// Handshakes under way: as many as the backlog (Linux: inet_csk_reqsk_queue_is_full).
+    pub(super) requests: u32,
+    /// Until when an ACK may be that of a cookie.
+    pub(super) cookies_until: Instant,
     /// Connections that wait for `accept`, oldest first.
     pub(super) queue: VecDeque<SocketId>,
 }
@@ -66,18 +61,11 @@ impl Listener {
     pub(super) fn is_full(&self) -> bool {
         self.queue.len() > self.backlog as usize
     }
-
-    /// Handshakes that may be under way.
-    pub(super) fn most_embryos(&self) -> u32 {
-        self.backlog.max(EMBRYOS)
-    }
 }
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The listener's, in its handshake.
-    Embryo(SocketId),
     /// The listener's, waiting for `accept`.
     Queued(SocketId),
     /// The application's.
@@ -164,38 +152,6 @@ impl Entry {
     }
 }
 
-/// What a five-tuple leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
-    /// A slot of the socket table.
-    Socket(SocketId),
-    /// A slot of the table of connections in TIME-WAIT.
-    TimeWait(SocketId),
-}
-
-/// The bit of a packed slot number that tells the tables apart; no table has so many slots.
-const IN_TIME_WAIT: u32 = 1 << 31;
-
-impl Packed for Holder {
-    #[inline]
-    fn pack(self) -> u64 {
-        match self {
-            Holder::Socket(id) => id.pack(),
-            Holder::TimeWait(id) => SocketId { index: id.index | IN_TIME_WAIT, ..id }.pack(),
-        }
-    }
-
-    #[inline]
-    fn unpack(bits: u64) -> Self {
-        let id = SocketId::unpack(bits);
-        if id.index & IN_TIME_WAIT == 0 {
-            Holder::Socket(id)
-        } else {
-            Holder::TimeWait(SocketId { index: id.index & !IN_TIME_WAIT, ..id })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,13 +161,5 @@ mod tests {
         // Linux: 3.96 KB of slab for an idle connection. Here it is 1 KiB all told, of which the flow table, the
         // wheel and the slab take up to 150 bytes: what few connections need belongs elsewhere.
         assert!(size_of::<Entry>() <= 872, "{} bytes", size_of::<Entry>());
-    }
-
-    #[test]
-    fn holders_pack() {
-        let id = SocketId { index: 0x7fff_fffe, generation: 0xdead_beef };
-        for holder in [Holder::Socket(id), Holder::TimeWait(id)] {
-            assert_eq!(Holder::unpack(holder.pack()), holder);
-        }
     }
 }

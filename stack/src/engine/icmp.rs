@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddrV4};
 
 use super::Stack;
-use super::entry::{Body, Holder};
+use super::entry::Body;
 use super::rx::Inbound;
 use crate::error::SocketError;
 use crate::ip::input::Reason;
@@ -39,7 +39,7 @@ impl Stack {
         self.core.pool.free(pkt);
         let found = match self.flows.get(&quoted.key) {
             _ if arrived.to_group => false,
-            Some(Holder::Socket(id)) if self.table.contains(id) => match quoted.key.protocol {
+            Some(id) if self.table.contains(id) => match quoted.key.protocol {
                 Protocol::Tcp => self.icmp_for_stream(now, id, error, &quoted, bytes),
                 Protocol::Udp => self.icmp_for_datagram(now, id, error, &quoted, bytes),
             },

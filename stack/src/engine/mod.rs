@@ -15,6 +15,7 @@ mod option_sets;
 mod options;
 mod parking;
 mod path_mtu;
+mod requests;
 mod rx;
 mod settle;
 mod steering;
@@ -46,9 +47,10 @@ use crate::wheel::Wheel;
 
 use self::core::Core;
 pub use egress::TxQueue;
-use entry::{Entry, Holder};
+use entry::Entry;
 use option_sets::OptionSets;
 use path_mtu::PathMtus;
+use requests::Requests;
 use steering::Steering;
 use time_wait::TimeWaits;
 
@@ -64,10 +66,11 @@ pub struct Stack {
     option_sets: OptionSets,
     table: Slab<Entry>,
     /// Connections by five-tuple.
-    flows: FlowTable<Holder>,
+    flows: FlowTable<SocketId>,
     /// Listeners and UDP sockets without a peer by local end.
     locals: LocalTable<SocketId>,
     wheel: Wheel,
+    requests: Requests,
     time_waits: TimeWaits,
     steering: Steering,
     datagrams: DatagramTable,
@@ -95,7 +98,8 @@ impl Stack {
             flows: FlowTable::new(key.derive(0)),
             locals: LocalTable::new(key.derive(1)),
             wheel: Wheel::new(),
-            time_waits: TimeWaits::new(MAX_TIME_WAITS.min(config.max_sockets)),
+            requests: Requests::new(key.derive(3), config.max_sockets),
+            time_waits: TimeWaits::new(key.derive(4), MAX_TIME_WAITS),
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
             udp_flows: FlowCache::new(key.derive(2), config.max_udp_flows),
@@ -176,6 +180,7 @@ impl Stack {
     /// When [`expire`](Stack::expire) is due next; [`Instant::NEVER`] when nothing waits.
     pub fn next_deadline(&self) -> Instant {
         let sockets = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
+        let sockets = sockets.min(self.requests.next_deadline());
         sockets.min(self.time_waits.next_deadline()).min(self.core.out.next_deadline())
     }
 
@@ -186,8 +191,11 @@ impl Stack {
                 self.fire(now, id);
             }
         }
-        while let Some(record) = self.time_waits.expire(now) {
-            self.forget_time_wait(&record);
+        while let Some(at) = self.requests.pop_due(now) {
+            self.retry_request(now, at);
+        }
+        while let Some(over) = self.time_waits.expire(now) {
+            self.unsteer_flow(over.steered, over.key);
         }
         self.core.out.expire(&mut self.core.pool, now);
     }

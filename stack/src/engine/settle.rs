@@ -1,8 +1,7 @@
 //! After every step of a connection: wake-ups, timers, queues, and the end.
 
 use super::Stack;
-use super::entry::{Body, Connection, Entry, Holder, Stage};
-use super::time_wait::Record;
+use super::entry::{Body, Connection, Entry, Stage};
 use crate::control::Request;
 use crate::tcp::{State, TimeWait, expiry, output};
 use crate::time::Instant;
@@ -12,11 +11,9 @@ use crate::types::{FlowKey, SocketId};
 enum Next {
     /// It goes on.
     Live,
-    /// The handshake is done: to the accept queue.
-    Queue(SocketId),
     /// Closed, and nobody holds it.
     Remove,
-    /// In TIME-WAIT, and nobody holds it.
+    /// In TIME-WAIT: a record does the waiting.
     Compact,
     /// Closed; its owner has still to hear of it.
     Detach,
@@ -24,9 +21,8 @@ enum Next {
 
 fn next(connection: &Connection) -> Next {
     match (connection.stage, connection.tcb.state) {
-        (Stage::Embryo(_) | Stage::Orphan, State::Closed) => Next::Remove,
-        (Stage::Orphan, State::TimeWait) => Next::Compact,
-        (Stage::Embryo(listener), state) if state.is_synchronized() => Next::Queue(listener),
+        (Stage::Orphan, State::Closed) => Next::Remove,
+        (_, State::TimeWait) => Next::Compact,
         (_, State::Closed) if connection.attached => Next::Detach,
         _ => Next::Live,
     }
@@ -41,8 +37,7 @@ impl Stack {
         let owned = connection.stage == Stage::Owned;
         match next(connection) {
             Next::Remove => return self.remove(id),
-            Next::Compact => return self.compact(id),
-            Next::Queue(listener) => self.enqueue(id, listener),
+            Next::Compact => self.compact(id),
             Next::Detach => self.detach(id),
             Next::Live => {}
         }
@@ -151,18 +146,6 @@ impl Stack {
         }
     }
 
-    /// The handshake is done.
-    fn enqueue(&mut self, id: SocketId, parent: SocketId) {
-        let listener = self.table.get_mut(parent).and_then(Entry::listener_mut);
-        let Some(listener) = listener else { return };
-        listener.embryos -= 1;
-        listener.queue.push_back(id);
-        if let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) {
-            connection.stage = Stage::Queued(parent);
-        }
-        self.wake(parent);
-    }
-
     /// The five-tuple no longer leads to this connection.
     fn detach(&mut self, id: SocketId) {
         let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
@@ -187,35 +170,28 @@ impl Stack {
         let Some(mut entry) = self.table.remove(id) else { return };
         self.wheel.cancel(id.index);
         let Body::Connection(connection) = &mut entry.body else { return };
-        match connection.stage {
-            Stage::Orphan => self.orphans -= 1,
-            Stage::Embryo(parent) => {
-                if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
-                    listener.embryos -= 1;
-                }
-            }
-            Stage::Queued(_) | Stage::Owned => {}
+        if connection.stage == Stage::Orphan {
+            self.orphans -= 1;
         }
         connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
     }
 
-    /// TIME-WAIT, and the application is gone: a small record takes the connection's place.
+    /// TIME-WAIT: a small record takes the connection's place on its tuple. As in Linux, what the application
+    /// may still hold is a closed socket, in which what was received can be read.
     fn compact(&mut self, id: SocketId) {
         let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
-        // The record takes over the tuple and its steering; `remove` must leave both alone.
-        connection.attached = false;
+        let flow = connection.tcb.flow.clone();
+        let state = TimeWait::take_over(&mut connection.tcb, &mut self.core.pool, &mut self.core.segs);
+        // The record takes over the tuple's steering; `detach` must leave it alone.
         let steered = core::mem::take(&mut connection.steered);
-        let (state, flow) = (TimeWait::of(&connection.tcb), connection.tcb.flow.clone());
-        let key = flow.key;
-        match self.time_waits.insert(Record { state, flow, steered }) {
-            Some(record) => {
-                self.flows.insert(&key, Holder::TimeWait(record));
-            }
-            None => {
-                self.flows.remove(&key);
-                self.unsteer_flow(steered, key);
-            }
+        let orphan = connection.stage == Stage::Orphan;
+        self.detach(id);
+        if !self.time_waits.insert(state, &flow, steered) {
+            self.core.stats.tcp_time_wait_overflow += 1;
+            self.unsteer_flow(steered, flow.key);
         }
-        self.remove(id);
+        if orphan {
+            self.remove(id);
+        }
     }
 }

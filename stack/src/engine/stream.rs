@@ -110,8 +110,8 @@ impl Stack {
             }
             self.remove(id);
         }
-        while let Some(record) = self.time_waits.expire(Instant::NEVER) {
-            self.forget_time_wait(&record);
+        while let Some(over) = self.time_waits.expire(Instant::NEVER) {
+            self.unsteer_flow(over.steered, over.key);
         }
     }
 }

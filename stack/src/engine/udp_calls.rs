@@ -6,7 +6,7 @@ use nic::Pkt;
 
 use super::Stack;
 use super::core::Core;
-use super::entry::{Body, Datagram, Entry, Holder};
+use super::entry::{Body, Datagram, Entry};
 use crate::error::{Fault, SocketError};
 use crate::ip::{Egress, Flow, Outgoing, Payload};
 use crate::socket::{self, RecvFlags, Result};
@@ -66,7 +66,7 @@ impl Stack {
         }
         let key = self.flow_to(Protocol::Udp, Some(bound), remote)?;
         match self.flows.get(&key) {
-            Some(Holder::Socket(holder)) if holder == id => return Ok(()),
+            Some(holder) if holder == id => return Ok(()),
             Some(_) => return Err(SocketError::AddressInUse),
             None => {}
         }
@@ -79,7 +79,7 @@ impl Stack {
         if self.locals.get(&bound) == Some(id) {
             self.locals.remove(&bound);
         }
-        self.flows.insert(&key, Holder::Socket(id));
+        self.flows.insert(&key, id);
         if self.udp_flows.get(now, &key).is_none() {
             self.udp_flows.insert(now, Flow::new(key, Direction::Out));
         }

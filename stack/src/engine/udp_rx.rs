@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use nic::Pkt;
 
-use super::entry::{Body, Entry, Holder};
+use super::entry::{Body, Entry};
 use super::rx::Inbound;
 use super::{STRAY_ANSWERS, Stack};
 use crate::ip::Flow;
@@ -46,10 +46,7 @@ impl Stack {
     }
 
     fn udp_socket_for(&self, key: &FlowKey) -> Option<SocketId> {
-        match self.flows.get(key) {
-            Some(Holder::Socket(id)) => Some(id),
-            _ => self.locals.lookup(Protocol::Udp, key.local.ip(), key.local.port()),
-        }
+        self.flows.get(key).or_else(|| self.locals.lookup(Protocol::Udp, key.local.ip(), key.local.port()))
     }
 
     fn deliver_datagram(&mut self, id: SocketId, waiting: Waiting) {

@@ -5,6 +5,7 @@ use super::options::TcpOptions;
 use super::output;
 use super::state::State;
 use super::tcb::Tcb;
+use super::time_wait::Predecessor;
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow, Unsent};
 
@@ -13,7 +14,23 @@ use crate::ip::{Egress, Flow, Unsent};
 /// # Errors
 /// What the way out says that no waiting can change: NotPermitted, NetworkUnreachable, HostUnreachable.
 pub fn open<E: Egress>(flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) -> Result<Tcb, SocketError> {
+    open_again(flow, options, None, env)
+}
+
+/// As [`open`], on a tuple whose last connection was in TIME-WAIT until now (RFC 6191 §2).
+///
+/// # Errors
+/// As [`open`].
+pub fn open_again<E: Egress>(
+    flow: Flow,
+    options: TcpOptions,
+    old: Option<Predecessor>,
+    env: &mut Env<'_, E>,
+) -> Result<Tcb, SocketError> {
     let mut tcb = Tcb::new(flow, options, State::SynSent, env);
+    if let Some(old) = old {
+        tcb.begin_at(old.iss);
+    }
     match output::send_syn(&mut tcb, env) {
         Err(unsent @ (Unsent::Denied | Unsent::Unreachable | Unsent::NeighbourFailed)) => Err(unsent.into()),
         _ => {

@@ -5,6 +5,7 @@ use nic::Pool;
 use super::challenge::ChallengeLimit;
 use super::isn::Isn;
 use super::segs::SegTable;
+use super::syn_cookies::SynCookies;
 use crate::config::TcpConfig;
 use crate::hash::HashKey;
 use crate::ip::Egress;
@@ -16,6 +17,8 @@ use crate::time::Instant;
 pub struct Shared {
     /// Initial sequence numbers and timestamp offsets.
     pub isn: Isn,
+    /// SYN cookies (RFC 4987).
+    pub cookies: SynCookies,
     /// The budget of challenge ACKs (RFC 5961 §10).
     pub challenge: ChallengeLimit,
 }
@@ -23,7 +26,7 @@ pub struct Shared {
 impl Shared {
     /// State for a stack whose secret is `secret`: random, never told.
     pub fn new(secret: &HashKey) -> Self {
-        Self { isn: Isn::new(secret), challenge: ChallengeLimit::default() }
+        Self { isn: Isn::new(secret), cookies: SynCookies::new(secret), challenge: ChallengeLimit::default() }
     }
 }
 

@@ -130,6 +130,12 @@ impl Tcb {
         tcb
     }
 
+    /// Begins with `iss` instead of the clock's number. Nothing was sent yet.
+    pub(super) fn begin_at(&mut self, iss: Seq) {
+        self.snd = Snd::new(iss);
+        self.sent = Sent::new(self.snd.nxt);
+    }
+
     /// Takes over what the peer's SYN offers (RFC 9293 §3.10.7.2, RFC 7323 §2, §3, RFC 2018 §2). With
     /// `answering`, the SYN answers ours; both sides must have offered for an option to hold, and we offer all.
     pub(super) fn negotiate<E: Egress>(&mut self, irs: Seq, offer: &Options, env: &mut Env<'_, E>) {

@@ -1,0 +1,269 @@
+//! Handshakes that peers began: requests, cookies, and the connections that come of them (RFC 4987).
+
+use std::sync::Arc;
+
+use super::Stack;
+use super::entry::{Body, Connection, Entry, Listener, Stage};
+use super::tcp_rx::Incoming;
+use crate::demux::Keyed;
+use crate::hash::HashKey;
+use crate::ip::Flow;
+use crate::ip::input::Reason;
+use crate::seq::Seq;
+use crate::socket::stored::Stored;
+use crate::tcp::{Request, State, Tcb, expiry, input, listen};
+use crate::time::Instant;
+use crate::types::{Direction, FlowKey, SocketId};
+use crate::wheel::Wheel;
+use crate::wire::tcp::{Flags, Segment};
+
+/// For so long after a cookie was given ACKs are tried for cookies (Linux: TCP_SYNCOOKIE_VALID).
+const COOKIES_COME_BACK: core::time::Duration = core::time::Duration::from_secs(120);
+
+/// One handshake under way.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    request: Request,
+    listener: SocketId,
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self { request: Request::default(), listener: SocketId { index: u32::MAX, generation: 0 } }
+    }
+}
+
+/// All handshakes under way. Those of a listener that is gone go when their timer comes, as in Linux.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pending: Keyed<Pending>,
+    wheel: Wheel,
+}
+
+impl Requests {
+    pub(super) fn new(key: HashKey, limit: u32) -> Self {
+        Self { pending: Keyed::new(key, limit), wheel: Wheel::new() }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: &FlowKey) -> Option<u32> {
+        self.pending.find(key)
+    }
+
+    /// When a SYN-ACK is to be sent again.
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.wheel.next_deadline().unwrap_or(Instant::NEVER)
+    }
+
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<u32> {
+        self.wheel.pop_due(now)
+    }
+
+    /// The flows of all of them.
+    pub(super) fn flows(&self) -> impl Iterator<Item = FlowKey> {
+        self.pending.flows()
+    }
+
+    fn insert(&mut self, key: &FlowKey, pending: Pending) -> bool {
+        let Some(at) = self.pending.insert(key, pending) else { return false };
+        self.wheel.arm(at, pending.request.deadline());
+        true
+    }
+
+    fn update(&mut self, at: u32, tcb: &Tcb) {
+        if let Some(pending) = self.pending.get_mut(at) {
+            pending.request.keep(tcb);
+            self.wheel.arm(at, pending.request.deadline());
+        }
+    }
+
+    fn remove(&mut self, at: u32) -> Option<Pending> {
+        self.wheel.cancel(at);
+        self.pending.remove(at)
+    }
+}
+
+impl Stack {
+    /// A connection request. `iss`: the number to begin with, when a connection in TIME-WAIT had the tuple.
+    pub(super) fn handshake(&mut self, now: Instant, parent: SocketId, incoming: Incoming, iss: Option<Seq>) {
+        let Incoming { seg, key, pkt, .. } = incoming;
+        let exhausted = self.core.is_exhausted();
+        let room = !self.requests.pending.is_full();
+        let mode = self.core.config.tcp.syn_cookies;
+        let Some((options, listener)) = self.listener(parent) else { return self.core.pool.free(pkt) };
+        let crowded = listener.requests >= listener.backlog || !room;
+        let cookie = iss.is_none() && (mode == 2 || (mode == 1 && crowded));
+        if exhausted || listener.is_full() || (crowded && !cookie) {
+            return self.drop_packet(pkt, Reason::Backlog);
+        }
+        if cookie {
+            listener.cookies_until = now + COOKIES_COME_BACK;
+        } else {
+            listener.requests += 1;
+        }
+        self.core.pool.free(pkt);
+        let flow = flow_of(key, &options);
+        let mut env = self.core.env(now, false);
+        if cookie {
+            return listen::answer_with_cookie(&seg, flow, options.tcp, &mut env);
+        }
+        env.stats.tcp_segs_in += 1;
+        let mut tcb = listen::prepare(&seg, flow, options.tcp, iss, &mut env);
+        listen::answer(&mut tcb, &mut env);
+        let pending = Pending { request: Request::of(&seg, &tcb), listener: parent };
+        self.requests.insert(&key, pending);
+    }
+
+    /// A segment for a handshake under way.
+    pub(super) fn segment_for_request(&mut self, now: Instant, at: u32, incoming: Incoming, burst: bool) {
+        let Some(&Pending { request, listener: parent }) = self.requests.pending.get(at) else {
+            return self.core.pool.free(incoming.pkt);
+        };
+        let Some((options, listener)) = self.listener(parent) else {
+            self.requests.remove(at);
+            return self.segment_for_nobody(now, incoming, None);
+        };
+        let crowded = listener.is_full();
+        let mut flow = flow_of(incoming.key, &options);
+        if !self.core.out.judge_in(&mut flow, incoming.bytes) {
+            return self.drop_packet(incoming.pkt, Reason::Denied);
+        }
+        if completes(&incoming.seg) && (crowded || self.table.is_full()) {
+            // Linux ignores the last ACK of a handshake that finds the accept queue full; the SYN-ACK or the
+            // peer's first data come again.
+            return self.drop_packet(incoming.pkt, Reason::Backlog);
+        }
+        let mut env = self.core.env(now, burst);
+        let mut tcb = request.revive(flow, options.tcp, &mut env);
+        input::segment(&mut tcb, &incoming.seg, incoming.pkt, &mut env);
+        match tcb.state {
+            State::SynReceived => self.requests.update(at, &tcb),
+            State::Closed => self.forget_request(at),
+            _ => {
+                self.forget_request(at);
+                self.establish(parent, options, tcb, burst);
+            }
+        }
+    }
+
+    /// The timer of a handshake under way.
+    pub(super) fn retry_request(&mut self, now: Instant, at: u32) {
+        let Some(&Pending { request, listener: parent }) = self.requests.pending.get(at) else { return };
+        let key = self.requests.pending.flow(at);
+        let (Some((options, _)), Some(key)) = (self.listener(parent), key) else {
+            self.requests.remove(at);
+            return;
+        };
+        let mut env = self.core.env(now, false);
+        let mut tcb = request.revive(flow_of(key, &options), options.tcp, &mut env);
+        expiry::timers(&mut tcb, &mut env);
+        match tcb.state {
+            State::SynReceived => self.requests.update(at, &tcb),
+            _ => self.forget_request(at),
+        }
+    }
+
+    /// An ACK that belongs to nothing: of a cookie, perhaps. Gives it back when it is not.
+    pub(super) fn segment_for_cookie(
+        &mut self,
+        now: Instant,
+        parent: SocketId,
+        incoming: Incoming,
+    ) -> Option<Incoming> {
+        let mode = self.core.config.tcp.syn_cookies;
+        let no_room = self.table.is_full();
+        let Some((options, listener)) = self.listener(parent) else { return Some(incoming) };
+        if mode == 0 || !completes(&incoming.seg) || (now >= listener.cookies_until && mode != 2) {
+            return Some(incoming);
+        }
+        let crowded = listener.is_full();
+        let mut env = self.core.env(now, false);
+        let flow = flow_of(incoming.key, &options);
+        let Some(mut tcb) = listen::redeem_cookie(&incoming.seg, flow, options.tcp, &mut env) else {
+            env.stats.tcp_syncookies_failed += 1;
+            return Some(incoming);
+        };
+        env.stats.tcp_syncookies_recv += 1;
+        if crowded || no_room {
+            // As for a request: the peer's first data bring the cookie again.
+            self.drop_packet(incoming.pkt, Reason::Backlog);
+            return None;
+        }
+        input::segment(&mut tcb, &incoming.seg, incoming.pkt, &mut env);
+        if tcb.state.is_synchronized() {
+            self.establish(parent, options, tcb, false);
+        }
+        None
+    }
+
+    /// The handshake is done: a connection waits for `accept`.
+    fn establish(&mut self, parent: SocketId, options: Arc<Stored>, tcb: Tcb, burst: bool) {
+        let key = tcb.flow.key;
+        let connection = Connection {
+            tcb,
+            stage: Stage::Queued(parent),
+            attached: true,
+            steered: false,
+            connecting: false,
+        };
+        let mut entry = Entry::new(0, options, Body::Connection(connection));
+        entry.local = Some(key.local);
+        match self.table.insert(entry) {
+            Ok(id) => {
+                self.flows.insert(&key, id);
+                if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
+                    listener.queue.push_back(id);
+                }
+                self.wake(parent);
+                self.settle(id);
+                if burst {
+                    self.mark_dirty(id);
+                }
+            }
+            Err(mut entry) => {
+                // The table was not full a moment ago; should it ever be, the frames still go back.
+                if let Some(connection) = entry.connection_mut() {
+                    connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
+                }
+            }
+        }
+    }
+
+    /// A handshake is over, one way or the other.
+    pub(super) fn forget_request(&mut self, at: u32) {
+        if let Some(pending) = self.requests.remove(at)
+            && let Some(listener) = self.table.get_mut(pending.listener).and_then(Entry::listener_mut)
+        {
+            listener.requests -= 1;
+        }
+    }
+
+    fn listener(&mut self, id: SocketId) -> Option<(Arc<Stored>, &mut Listener)> {
+        let entry = self.table.get_mut(id)?;
+        let Entry { body: Body::Listener(listener), options, .. } = entry else { return None };
+        Some((options.clone(), listener))
+    }
+}
+
+fn flow_of(key: FlowKey, options: &Stored) -> Flow {
+    let mut flow = Flow::new(key, Direction::In);
+    (flow.tos, flow.ttl) = (options.tos, options.ttl);
+    flow
+}
+
+/// Whether a segment may end a handshake: it has an ACK and is no reset and no SYN.
+fn completes(seg: &Segment) -> bool {
+    seg.flags.has(Flags::ACK) && !seg.flags.has(Flags::RST | Flags::SYN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_takes_at_most_128_bytes_all_told() {
+        // (Linux: 304 bytes of slab.)
+        let bytes = Keyed::<Pending>::bytes_each() + Wheel::bytes_each();
+        assert!(bytes <= 128, "{bytes} bytes");
+    }
+}

@@ -1,0 +1,131 @@
+//! A connection request: SYN-RECEIVED without a `Tcb` (RFC 4987 §3.3, a "SYN cache").
+//!
+//! Kept is what cannot be computed again: the peer's SYN and our number in answer. For every event the `Tcb` that
+//! would be there is [revived](Request::revive), handles it as any other does, and is forgotten but for this.
+
+use super::env::Env;
+use super::listen;
+use super::options::TcpOptions;
+use super::state::State;
+use super::tcb::Tcb;
+use crate::ip::{Egress, Flow};
+use crate::seq::Seq;
+use crate::time::Instant;
+use crate::wire::tcp::{Flags, Options, Segment, TimestampsOption};
+
+/// No window scaling.
+const UNSCALED: u8 = u8::MAX;
+
+/// What a SYN asked for, and what came of it so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    deadline: Instant,
+    sent_at: Instant,
+    irs: Seq,
+    iss: Seq,
+    /// The right edge of the window that our SYN-ACK offered.
+    edge: Seq,
+    /// TSval of the SYN, later TS.Recent.
+    ts_recent: u32,
+    wnd: u16,
+    mss: u16,
+    flags: Flags,
+    scale: u8,
+    retries: u8,
+    facts: Facts,
+}
+
+/// What holds or does not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Facts {
+    mss: bool,
+    sack: bool,
+    timestamps: bool,
+    sent: bool,
+    again: bool,
+}
+
+impl Request {
+    /// What is to be kept of `tcb`, which is in SYN-RECEIVED and began with `syn`.
+    pub fn of(syn: &Segment, tcb: &Tcb) -> Self {
+        debug_assert_eq!(tcb.state, State::SynReceived);
+        let mut request = Self::from_syn(syn, tcb.snd.iss);
+        request.keep(tcb);
+        request
+    }
+
+    /// A request as its SYN made it.
+    pub(super) fn from_syn(syn: &Segment, iss: Seq) -> Self {
+        let o = &syn.options;
+        Self {
+            deadline: Instant::NEVER,
+            sent_at: Instant::ZERO,
+            irs: syn.seq,
+            iss,
+            edge: syn.seq + 1,
+            ts_recent: o.timestamps.map_or(0, |ts| ts.val),
+            wnd: syn.wnd,
+            mss: o.mss.unwrap_or(0),
+            flags: syn.flags,
+            scale: o.window_scale.unwrap_or(UNSCALED),
+            retries: 0,
+            facts: Facts {
+                mss: o.mss.is_some(),
+                sack: o.sack_permitted,
+                timestamps: o.timestamps.is_some(),
+                ..Facts::default()
+            },
+        }
+    }
+
+    /// Takes over what has changed in a `Tcb` that was revived from this.
+    pub fn keep(&mut self, tcb: &Tcb) {
+        self.deadline = tcb.timers.retransmit.min(tcb.timers.retry);
+        self.sent_at = tcb.snd.sent_at;
+        self.edge = tcb.rcv.edge;
+        self.ts_recent = tcb.ts.recent;
+        self.retries = tcb.snd.retries;
+        (self.facts.sent, self.facts.again) = (tcb.role.syn_sent, tcb.role.syn_again);
+    }
+
+    /// The `Tcb` as it would be.
+    pub fn revive<E: Egress>(&self, flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) -> Tcb {
+        let mut tcb = listen::prepare(&self.syn(), flow, options, Some(self.iss), env);
+        tcb.rcv.edge = self.edge;
+        tcb.snd.sent_at = self.sent_at;
+        tcb.snd.stalled_at = self.sent_at;
+        tcb.snd.retries = self.retries;
+        (tcb.role.syn_sent, tcb.role.syn_again) = (self.facts.sent, self.facts.again);
+        for _ in 0..self.retries {
+            tcb.rto.back_off();
+        }
+        match self.facts.sent {
+            true => tcb.timers.retransmit = self.deadline,
+            false => tcb.timers.retry = self.deadline,
+        }
+        tcb
+    }
+
+    /// The SYN that began it, as far as it matters.
+    fn syn(&self) -> Segment {
+        let ts = TimestampsOption { val: self.ts_recent, ecr: 0 };
+        Segment {
+            seq: self.irs,
+            flags: self.flags,
+            wnd: self.wnd,
+            options: Options {
+                mss: self.facts.mss.then_some(self.mss),
+                window_scale: (self.scale != UNSCALED).then_some(self.scale),
+                sack_permitted: self.facts.sack,
+                timestamps: self.facts.timestamps.then_some(ts),
+                ..Options::default()
+            },
+            ..Segment::default()
+        }
+    }
+
+    /// When its timer is due.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
