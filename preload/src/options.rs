@@ -52,7 +52,6 @@ pub(crate) fn setsockopt(
             Ok(()) => {}
             // The kernel took it already: what it did is what counts.
             Err(_) if !shared => {}
-            Err(SocketError::Invalid) if option == OptName::Congestion => return Err(fail(libc::ENOENT)),
             Err(error) => return Err(error.into()),
         }
     }

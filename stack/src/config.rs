@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::types::CongestionControl;
+
 /// Limits and defaults of a stack.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -42,6 +44,8 @@ pub struct TcpConfig {
     pub send_buffer: usize,
     /// Default receive buffer, in bytes (SO_RCVBUF): what the window may grow to.
     pub recv_buffer: usize,
+    /// Congestion control of sockets that do not choose (TCP_CONGESTION).
+    pub congestion: CongestionControl,
     /// How long a closed connection waits for stray segments (Linux: 60 s).
     pub time_wait: Duration,
     /// The shortest retransmission time-out (Linux: 200 ms).
@@ -78,6 +82,7 @@ impl Default for TcpConfig {
         Self {
             send_buffer: 256 * 1024,
             recv_buffer: 256 * 1024,
+            congestion: CongestionControl::default(),
             time_wait: Duration::from_secs(60),
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(120),

@@ -29,6 +29,8 @@ macro_rules! socket_errors {
 socket_errors! {
     /// EPERM: the policy does not let this flow out.
     NotPermitted = 1, "operation not permitted by the policy";
+    /// ENOENT: there is no congestion control of that name.
+    NoEntry = 2, "no such congestion control";
     /// EBADF: there is no such socket (any more).
     BadSocket = 9, "no such socket";
     /// EAGAIN: it would block.

@@ -162,3 +162,31 @@ impl core::ops::BitAnd for Readiness {
         Readiness(self.0 & rhs.0)
     }
 }
+
+/// The congestion controls there are, by their names in TCP_CONGESTION.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CongestionControl {
+    /// `cubic` (RFC 9438), with HyStart++ (RFC 9406).
+    #[default]
+    Cubic,
+    /// `reno`: NewReno (RFC 5681, RFC 6582), with HyStart++.
+    Reno,
+}
+
+impl CongestionControl {
+    /// All of them.
+    pub const ALL: &'static [CongestionControl] = &[CongestionControl::Cubic, CongestionControl::Reno];
+
+    /// The name in TCP_CONGESTION.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CongestionControl::Cubic => "cubic",
+            CongestionControl::Reno => "reno",
+        }
+    }
+
+    /// The control of this name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|a| a.name().as_bytes() == name)
+    }
+}

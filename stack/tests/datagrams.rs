@@ -193,8 +193,10 @@ fn options_read_back_as_linux_has_them() {
     assert_eq!(round(stack, OptName::Type, 1), Err(SocketError::NoProtocolOption));
     let name = |text: &[u8]| Value::Name(std::array::from_fn(|i| text.get(i).copied().unwrap_or(0)));
     assert_eq!(stack.set_option(now, tcp, OptName::Congestion, name(b"cubic")), Ok(()));
-    assert_eq!(stack.set_option(now, tcp, OptName::Congestion, name(b"reno")), Err(SocketError::Invalid));
+    assert_eq!(stack.set_option(now, tcp, OptName::Congestion, name(b"vegas")), Err(SocketError::NoEntry));
     assert_eq!(stack.option(tcp, OptName::Congestion), Ok(name(b"cubic")));
+    assert_eq!(stack.set_option(now, tcp, OptName::Congestion, name(b"reno")), Ok(()));
+    assert_eq!(stack.option(tcp, OptName::Congestion), Ok(name(b"reno")));
     let linger = Value::Linger(Some(3));
     assert_eq!(stack.set_option(now, tcp, OptName::Linger, linger), Ok(()));
     assert_eq!(stack.option(tcp, OptName::Linger), Ok(linger));

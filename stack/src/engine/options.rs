@@ -8,6 +8,7 @@ use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
 use crate::socket::stored::{Stored, buffer, within};
 use crate::socket::{OptName, Result, TcpInfo, Value};
+use crate::tcp::cc::Algorithm;
 use crate::tcp::{Info, output};
 use crate::time::Instant;
 use crate::types::{Protocol, SocketId};
@@ -17,8 +18,6 @@ const MOST_SECONDS: i32 = 32_767;
 const MOST_PROBES: i32 = 127;
 /// TCP_MAXSEG: TCP_MIN_MSS and MAX_TCP_WINDOW.
 const SEGMENT: (i32, i32) = (88, 32_767);
-/// The name of the one congestion control there is.
-const CUBIC: &[u8] = b"cubic";
 
 impl Stack {
     /// Sets an option; checked and clamped as Linux does.
@@ -34,7 +33,7 @@ impl Stack {
         self.option_sets.change(&mut entry.options, |options| {
             match (name, value) {
                 (OptName::Linger, Value::Linger(linger)) => options.linger = linger,
-                (OptName::Congestion, Value::Name(name)) => check_congestion(&name)?,
+                (OptName::Congestion, Value::Name(name)) => options.tcp.congestion = congestion(&name)?,
                 (_, Value::Int(value)) if level == 6 => set_tcp(options, name, value)?,
                 (_, Value::Int(value)) => set_common(options, name, value)?,
                 _ => return Err(SocketError::Invalid),
@@ -49,7 +48,7 @@ impl Stack {
     fn apply_options(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let Entry { body: Body::Connection(connection), options, .. } = entry else { return };
-        connection.tcb.options = options.tcp;
+        connection.tcb.set_options(options.tcp);
         (connection.tcb.flow.tos, connection.tcb.flow.ttl) = (options.tos, options.ttl);
         output::push(&mut connection.tcb, &mut self.core.env(now, false));
         self.settle(id);
@@ -159,7 +158,7 @@ fn stored(options: &Stored, name: OptName) -> Value {
     let tcp = &options.tcp;
     Value::Int(match name {
         OptName::Linger => return Value::Linger(options.linger),
-        OptName::Congestion => return Value::Name(padded(CUBIC)),
+        OptName::Congestion => return Value::Name(padded(tcp.congestion.name())),
         OptName::ReuseAddr => options.reuse_addr.into(),
         OptName::ReusePort => options.reuse_port.into(),
         OptName::Broadcast => options.broadcast.into(),
@@ -201,13 +200,13 @@ fn stored(options: &Stored, name: OptName) -> Value {
     })
 }
 
-fn check_congestion(name: &[u8; 16]) -> Result<()> {
-    // Linux: ENOENT for a control that is not there; the nearest of ours.
-    if *name == padded(CUBIC) { Ok(()) } else { Err(SocketError::Invalid) }
+fn congestion(name: &[u8; 16]) -> Result<Algorithm> {
+    let name = name.split(|&b| b == 0).next().unwrap_or_default();
+    Algorithm::from_name(name).ok_or(SocketError::NoEntry)
 }
 
-fn padded(name: &[u8]) -> [u8; 16] {
-    core::array::from_fn(|i| name.get(i).copied().unwrap_or(0))
+fn padded(name: &str) -> [u8; 16] {
+    core::array::from_fn(|i| name.as_bytes().get(i).copied().unwrap_or(0))
 }
 
 fn info(entry: &Entry) -> Option<Info> {

@@ -1,7 +1,6 @@
 //! Time-outs (RFC 9293 §3.10.8, RFC 6298 §5).
 
 use super::build::{Body, transmit};
-use super::cc::CongestionControl;
 use super::env::Env;
 use super::output;
 use super::state::State;

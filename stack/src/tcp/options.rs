@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::cc::Algorithm;
 use crate::config::TcpConfig;
 
 /// Options of a socket, inherited from the listener by the connections it accepts. Setting one takes effect
@@ -16,6 +17,8 @@ pub struct TcpOptions {
     pub quickack: bool,
     /// SO_KEEPALIVE (RFC 9293 §3.8.4).
     pub keepalive: bool,
+    /// TCP_CONGESTION.
+    pub congestion: Algorithm,
     /// TCP_KEEPCNT: unanswered probes before the connection is given up.
     pub keepalive_count: u8,
     /// TCP_SYNCNT: retransmissions of a SYN; none: the stack's default.
@@ -42,6 +45,7 @@ impl TcpOptions {
             cork: false,
             quickack: false,
             keepalive: false,
+            congestion: config.congestion,
             keepalive_count: 9,
             syn_retries: None,
             max_segment: None,

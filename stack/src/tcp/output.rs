@@ -5,7 +5,6 @@ use core::time::Duration;
 use nic::FrameIndex;
 
 use super::build::{Body, transmit};
-use super::cc::CongestionControl;
 use super::env::Env;
 use super::recovery::Phase;
 use super::snd::{Candidate, Decision};

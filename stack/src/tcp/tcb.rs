@@ -3,7 +3,7 @@
 use nic::Pool;
 
 use super::ack::Owed;
-use super::cc::{CongestionControl, Cubic};
+use super::cc::Congestion;
 use super::env::Env;
 use super::inbox::Inbox;
 use super::info::Info;
@@ -51,7 +51,7 @@ pub struct Tcb {
     pub(super) reassembly: Reassembly,
     pub(super) owed: Owed,
     pub(super) rto: Rto,
-    pub(super) cc: Cubic,
+    pub(super) cc: Congestion,
     pub(super) recovery: Recovery,
     pub(super) ts: Timestamps,
     pub(super) timers: Timers,
@@ -112,7 +112,7 @@ impl Tcb {
             wakes: Readiness::NONE,
             role: Role::default(),
             sent: Sent::new(snd.nxt),
-            cc: Cubic::new(u32::from(snd.mss)),
+            cc: Congestion::new(options.congestion, u32::from(snd.mss)),
             snd,
             rcv: Rcv::new(Seq(0)),
             inbox: Inbox::default(),
@@ -154,7 +154,13 @@ impl Tcb {
         self.refresh_mss(env);
         // Until the peer sends: it will not send longer segments than we asked for.
         self.rcv.mss = self.announced_mss(env).min(super::snd::MSS_DEFAULT);
-        self.cc = Cubic::new(u32::from(self.snd.mss));
+        self.cc = Congestion::new(self.options.congestion, u32::from(self.snd.mss));
+    }
+
+    /// Takes over what the application chose now.
+    pub(crate) fn set_options(&mut self, options: TcpOptions) {
+        self.options = options;
+        self.cc.change(options.congestion);
     }
 
     fn headers(&self) -> u16 {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::checks::challenge;
 use super::{DONE, GO_ON, Step, enter_time_wait, reset_for_ack};
 use crate::ip::Egress;
-use crate::tcp::cc::CongestionControl;
+use crate::tcp::cc::Ack as Acked;
 use crate::tcp::env::Env;
 use crate::tcp::recovery::{Ack, Phase};
 use crate::tcp::sent::Delivered;
@@ -78,8 +78,9 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
         tcb.snd.retries = 0;
     }
     let mut delivered = Delivered::default();
+    let mut rtt = None;
     if advance > 0 {
-        delivered = acknowledged(tcb, seg, env);
+        (delivered, rtt) = acknowledged(tcb, seg, env);
     }
     if !seg.options.sack.is_empty() && tcb.role.sack {
         scoreboard(tcb, seg, &mut delivered, env);
@@ -100,22 +101,32 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
     // PRR's to count.
     if advance > 0 && was_quiet {
-        let app_limited = !is_cwnd_limited(tcb, flight);
-        let srtt = tcb.rto.srtt().unwrap_or(Duration::ZERO);
-        tcb.cc.on_ack(delivered.octets, srtt, env.now, app_limited);
+        let acked = Acked {
+            acked: delivered.octets,
+            app_limited: !is_cwnd_limited(tcb, flight),
+            una: tcb.snd.una,
+            nxt: tcb.snd.nxt,
+            rtt,
+            srtt: tcb.rto.srtt().unwrap_or(Duration::ZERO),
+        };
+        tcb.cc.on_ack(&acked, env.now);
         tcb.snd.cwnd_limited = false;
     }
     states(tcb, env)
 }
 
-/// SND.UNA moves on.
+/// SND.UNA moves on. What that delivered, and the round trip it measured.
 #[inline]
-fn acknowledged<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -> Delivered {
+fn acknowledged<E: Egress>(
+    tcb: &mut Tcb,
+    seg: &Segment,
+    env: &mut Env<'_, E>,
+) -> (Delivered, Option<Duration>) {
     let was_writable = tcb.is_writable();
     let delivered = tcb.sent.acknowledge(env.segs, env.pool, seg.ack);
     tcb.snd.una = seg.ack;
     tcb.snd.retries = 0;
-    measure(tcb, seg, &delivered, env);
+    let rtt = measure(tcb, seg, &delivered, env);
     // RFC 6298 §5.2, §5.3.
     tcb.timers.retransmit = match tcb.snd.outstanding() {
         0 => Instant::NEVER,
@@ -125,21 +136,24 @@ fn acknowledged<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -
         tcb.role.starved = false;
         tcb.wakes |= Readiness::OUT;
     }
-    delivered
+    (delivered, rtt)
 }
 
 /// A round trip (RFC 6298 §3): from the segment itself when it was sent once, else from the echoed timestamp.
 #[inline]
-fn measure<E: Egress>(tcb: &mut Tcb, seg: &Segment, delivered: &Delivered, env: &Env<'_, E>) {
-    if let (Some(sent_at), false) = (delivered.sent_at, delivered.ambiguous) {
-        tcb.rto.on_sample(env.now.since(sent_at));
-    } else if let Some(ts) = seg.options.timestamps
-        && tcb.ts.on
-        && delivered.acked > 0
-        && let Some(rtt) = tcb.ts.rtt(ts.ecr, env.now)
-    {
-        tcb.rto.on_sample(rtt);
-    }
+fn measure<E: Egress>(
+    tcb: &mut Tcb,
+    seg: &Segment,
+    delivered: &Delivered,
+    env: &Env<'_, E>,
+) -> Option<Duration> {
+    let rtt = match (delivered.sent_at, delivered.ambiguous, seg.options.timestamps) {
+        (Some(sent_at), false, _) => env.now.since(sent_at),
+        (_, _, Some(ts)) if tcb.ts.on && delivered.acked > 0 => tcb.ts.rtt(ts.ecr, env.now)?,
+        _ => return None,
+    };
+    tcb.rto.on_sample(rtt);
+    Some(rtt)
 }
 
 fn scoreboard<E: Egress>(tcb: &mut Tcb, seg: &Segment, delivered: &mut Delivered, env: &mut Env<'_, E>) {
