@@ -43,6 +43,9 @@ pub(crate) struct Run {
     /// How long a wait spins before it blocks
     #[arg(long, value_name = "MICROSECONDS")]
     pub(crate) spin: Option<String>,
+    /// Congestion control of connections that do not choose one: cubic or reno
+    #[arg(long, value_name = "NAME")]
+    pub(crate) congestion: Option<String>,
     /// What to say on standard error: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,

@@ -35,6 +35,7 @@ fn apply(flags: &Run, config: &mut Config) -> Result<(), String> {
         ("--policy", "RINGROAD_POLICY", &flags.policy),
         ("--profile", "RINGROAD_PROFILE", &flags.profile),
         ("--spin", "RINGROAD_SPIN_US", &flags.spin),
+        ("--congestion", "RINGROAD_CONGESTION", &flags.congestion),
         ("--log", "RINGROAD_LOG", &flags.log),
         ("--strict", "RINGROAD_STRICT", &strict),
     ];

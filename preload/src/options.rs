@@ -6,7 +6,7 @@ use libc::{SOL_SOCKET, c_int, c_void, socklen_t, timeval};
 use ringroad::runtime::{Runtime, Turn};
 use stack::error::SocketError;
 use stack::socket::{Kind as Shape, OptName, TcpInfo, Value};
-use stack::types::SocketId;
+use stack::types::{CongestionControl, SocketId};
 
 use crate::errno::{Errno, Leave, Outcome, check, fail};
 use crate::fdtable::{self, Flag, Held};
@@ -41,7 +41,12 @@ pub(crate) fn setsockopt(
     };
     let shared = held.file.is(Flag::SharedBacking);
     if !shared {
-        check(kernel::set_option_raw(fd, level, name, value, len) as isize)?;
+        let set = check(kernel::set_option_raw(fd, level, name, value, len) as isize);
+        if option == OptName::Congestion {
+            keep_congestion(&held, set, place, len)?;
+        } else {
+            set?;
+        }
         held.file.touch(index(option));
     }
     if let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) {
@@ -56,6 +61,27 @@ pub(crate) fn setsockopt(
         }
     }
     Ok(0)
+}
+
+/// A control that the kernel does not have, or not for everybody, may be one of the stack's. It is kept for the
+/// time when the socket is attached; should that never come, the kernel serves it as it can, and says so.
+fn keep_congestion(held: &Held, set: Result<isize, Errno>, name: Place, len: socklen_t) -> Result<(), Leave> {
+    let Err(error) = set else {
+        held.file.keep_congestion(None);
+        return Ok(());
+    };
+    if !matches!(error.0, libc::ENOENT | libc::EPERM) || held.file.is(Flag::Kernels) {
+        return Err(error.into());
+    }
+    let Value::Name(name) = read_value(Shape::Name, name, len as usize)? else { return Err(error.into()) };
+    let control = CongestionControl::from_name(name.split(|&b| b == 0).next().unwrap_or_default());
+    held.file.keep_congestion(Some(control.ok_or(error)?));
+    Ok(())
+}
+
+/// What TCP_CONGESTION answers for `control`.
+fn congestion_name(control: CongestionControl) -> [u8; 16] {
+    core::array::from_fn(|i| control.name().as_bytes().get(i).copied().unwrap_or(0))
 }
 
 fn set_timeout(held: &Held, receiving: bool, place: Place, len: socklen_t) -> Outcome {
@@ -86,7 +112,11 @@ pub(crate) fn getsockopt(
     let held = fdtable::get(fd).ok_or(Reason::Plain)?;
     let (value, len) = (Place::from(value), Place::from(len));
     let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else {
-        return Err(Reason::Plain.into());
+        let kept = held.file.congestion().filter(|_| !held.file.is(Flag::Kernels));
+        return match (OptName::from_raw(level, name), kept) {
+            (Some(OptName::Congestion), Some(kept)) => write_value(value, len, &congestion_name(kept)),
+            _ => Err(Reason::Plain.into()),
+        };
     };
     let receiving = RECV_TIMEOUTS.contains(&name);
     if level == SOL_SOCKET && (receiving || SEND_TIMEOUTS.contains(&name)) {
@@ -162,9 +192,12 @@ fn linger(raw: libc::linger) -> Value {
 pub(crate) fn carry_over(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
     let now = turn.now();
     for (at, option) in OptName::ALL.iter().enumerate() {
-        if held.file.touched(at)
-            && let Some(value) = from_kernel(held.fd, *option)
-        {
+        if !held.file.touched(at) {
+            continue;
+        }
+        let kept = held.file.congestion().filter(|_| *option == OptName::Congestion);
+        let kept = kept.map(|control| Value::Name(congestion_name(control)));
+        if let Some(value) = kept.or_else(|| from_kernel(held.fd, *option)) {
             // What the stack does not take was the kernel's to take.
             let _ = turn.stack().set_option(now, id, *option, value);
         }

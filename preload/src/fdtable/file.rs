@@ -5,7 +5,7 @@ use core::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-use stack::types::SocketId;
+use stack::types::{CongestionControl, SocketId};
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub(crate) struct File {
     recv_timeout: AtomicU64,
     send_timeout: AtomicU64,
     touched: AtomicU64,
+    congestion: AtomicU8,
     waiters: AtomicU32,
 }
 
@@ -70,6 +71,7 @@ impl File {
         self.recv_timeout.store(0, Relaxed);
         self.send_timeout.store(0, Relaxed);
         self.touched.store(0, Relaxed);
+        self.congestion.store(0, Relaxed);
         self.waiters.store(0, Relaxed);
     }
 
@@ -170,5 +172,17 @@ impl File {
     /// Whether that option was set, or may have been.
     pub(crate) fn touched(&self, option: usize) -> bool {
         self.touched.load(Relaxed) & 1 << (option & 63) != 0
+    }
+
+    /// Keeps the congestion control that was asked for and that the kernel does not have.
+    pub(crate) fn keep_congestion(&self, control: Option<CongestionControl>) {
+        let at = CongestionControl::ALL.iter().position(|c| Some(*c) == control);
+        self.congestion.store(at.map_or(0, |at| at as u8 + 1), Relaxed);
+    }
+
+    /// The congestion control that was kept.
+    pub(crate) fn congestion(&self) -> Option<CongestionControl> {
+        let at = usize::from(self.congestion.load(Relaxed)).checked_sub(1)?;
+        CongestionControl::ALL.get(at).copied()
     }
 }

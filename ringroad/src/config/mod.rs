@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use stack::types::CongestionControl;
+
 pub use parse::{Settings, Warning};
 pub use table::{ROWS, Row, help};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub profile: Profile,
     /// How long a wait spins before it blocks; `None` is the profile's.
     pub spin: Option<Duration>,
+    /// Congestion control of connections that do not choose one.
+    pub congestion: CongestionControl,
     /// Least severe level of log lines on standard error.
     pub log: tracing::Level,
     /// Whether an application that cannot be accelerated is an error.
@@ -74,6 +78,7 @@ impl Default for Config {
             policy: None,
             profile: Profile::default(),
             spin: None,
+            congestion: CongestionControl::default(),
             log: tracing::Level::WARN,
             strict: false,
             frames: 16384,

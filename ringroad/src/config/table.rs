@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use stack::types::CongestionControl;
+
 use super::{Config, Profile};
 
 /// Stores a value in the configuration; the error says what was expected.
@@ -58,6 +60,15 @@ pub const ROWS: &[Row] = &[
         doc: "Microseconds that a wait spins before it blocks.",
         parse: |c, v| {
             c.spin = Some(Duration::from_micros(number(v)?));
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_CONGESTION",
+        default: "cubic",
+        doc: "Congestion control of connections that do not choose one: cubic or reno.",
+        parse: |c, v| {
+            c.congestion = CongestionControl::from_name(v.as_bytes()).ok_or_else(expected_control)?;
             Ok(())
         },
     },
@@ -120,6 +131,11 @@ pub const ROWS: &[Row] = &[
         },
     },
 ];
+
+fn expected_control() -> String {
+    let names: Vec<&str> = CongestionControl::ALL.iter().map(|c| c.name()).collect();
+    format!("expected {}", names.join(" or "))
+}
 
 fn number(v: &str) -> Result<u64, String> {
     v.parse().map_err(|_| "expected a whole number".into())

@@ -115,7 +115,9 @@ impl Runtime {
         }
         let mut steer = Programs::new(programs);
         steer.clear();
-        let mut stack = Stack::new(StackConfig::default(), pool, secrets(claimed.isn_key())?);
+        let mut stack_config = StackConfig::default();
+        stack_config.tcp.congestion = config.congestion;
+        let mut stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
         if let Some(policy) = policy_of(&claimed)? {
             stack.set_policy(policy);
         }
