@@ -13,7 +13,8 @@ use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
 use ringroad::{Config, StartError};
 use stack::types::{Readiness, SocketId};
 
-use crate::fdtable::{Flag, Held, Kind, Word};
+use crate::dispatch::owner;
+use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
 use crate::{epoll, kernel, options, state};
 
@@ -80,6 +81,11 @@ impl WakeObserver for Observer {
     fn woken(&mut self, _: SocketId, cookie: u64, readiness: Readiness, sleepers: &mut Sleepers) {
         let Some(word) = Word::of_cookie(cookie) else { return };
         sleepers.notify(cookie);
+        if readiness.contains(Readiness::URG)
+            && let Some(file) = fdtable::file_at(word.index())
+        {
+            owner::announce(file);
+        }
         let bits = epoll::bits(readiness);
         state::lock().interests.wake(word.index(), bits, &mut |set| sleepers.notify(epoll::key(set)));
     }

@@ -189,6 +189,20 @@ pub(crate) fn raise(signal: c_int) {
     unsafe { libc::raise(signal) };
 }
 
+/// Sends a signal to a process, or to a group by its negative number. False when it does not exist.
+pub(crate) fn signal_process(number: libc::pid_t, signal: c_int) -> bool {
+    // SAFETY: integers only.
+    (unsafe { libc::kill(number, signal) }) == 0
+}
+
+/// Sends a signal to a thread of this process. False when it does not exist.
+pub(crate) fn signal_thread(number: libc::pid_t, signal: c_int) -> bool {
+    // SAFETY: integers only.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: integers only.
+    (unsafe { libc::syscall(libc::SYS_tgkill, process, number, signal) }) == 0
+}
+
 /// Blocks all signals in this thread. Answers the mask before, as the kernel's word.
 pub(crate) fn block_all_signals() -> u64 {
     exchange_mask(u64::MAX)

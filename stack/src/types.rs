@@ -121,6 +121,8 @@ impl Readiness {
     pub const RDHUP: Readiness = Readiness(16);
     /// Urgent data.
     pub const PRI: Readiness = Readiness(32);
+    /// Urgent data was announced. Not a state but an event: told once, with the wake-up.
+    pub const URG: Readiness = Readiness(64);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Readiness) -> bool {

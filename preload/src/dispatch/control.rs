@@ -5,16 +5,29 @@ use core::time::Duration;
 use libc::{c_int, c_uint, c_ulong, iovec, off_t, size_t};
 use stack::socket::{How, OptName, Value};
 
-use super::{attached, held, is_stream};
+use super::{attached, held, is_stream, owner};
 use crate::errno::{Leave, Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::Place;
 use crate::{kernel, state};
 
+const SIOCATMARK: c_ulong = 0x8905;
+const SIOCOUTQNSD: c_ulong = 0x894b;
+
+/// `sockatmark`, which libc makes of an ioctl.
+pub(crate) fn sockatmark(fd: c_int) -> Outcome {
+    let held = held(fd)?;
+    let (runtime, id) = attached(&held).ok().filter(|_| is_stream(&held)).ok_or(Reason::Plain)?;
+    Ok(runtime.lock().stack().is_at_mark(id)? as isize)
+}
+
 /// `fcntl`. Descriptor flags are the kernel's; O_NONBLOCK of a shared backing socket is ours.
 pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> Outcome {
     let held = held(fd)?;
+    if let Some(outcome) = owner::fcntl(&held, command, argument) {
+        return outcome;
+    }
     match command {
         libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
             let new = kernel::fcntl(fd, command, argument)?;
@@ -41,6 +54,9 @@ pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> Outcome {
 pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Outcome {
     let held = held(fd)?;
     let place = Place::from(argument as *const u8);
+    if let Some(outcome) = owner::ioctl(&held, request, place) {
+        return outcome;
+    }
     match request {
         libc::FIONBIO => {
             let on: c_int = place.read()?;
@@ -60,6 +76,18 @@ pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Outcome {
             let (runtime, id) = attached(&held)?;
             let queued = runtime.lock().stack().send_queue(id)?;
             place.write(&c_int::try_from(queued).unwrap_or(c_int::MAX))?;
+            Ok(0)
+        }
+        SIOCOUTQNSD => {
+            let (runtime, id) = attached(&held)?;
+            let unsent = runtime.lock().stack().unsent(id)?;
+            place.write(&c_int::try_from(unsent).unwrap_or(c_int::MAX))?;
+            Ok(0)
+        }
+        SIOCATMARK if is_stream(&held) => {
+            let (runtime, id) = attached(&held)?;
+            let at_mark = runtime.lock().stack().is_at_mark(id)?;
+            place.write(&c_int::from(at_mark))?;
             Ok(0)
         }
         libc::FIOCLEX | libc::FIONCLEX => Err(Reason::Plain.into()),

@@ -27,8 +27,7 @@ fn receive_one(held: &Held, place: Place, flags: c_int) -> Outcome {
     }
     let mut message = Message::read(place)?;
     let mut buffers = message.buffers()?;
-    let Received { bytes, cut, remote } = receive(held, &mut buffers, flags)?;
-    let flags = if cut { libc::MSG_TRUNC } else { 0 };
+    let Received { bytes, flags, remote } = receive(held, &mut buffers, flags)?;
     message.write(&Reply { name: remote, flags })?;
     Ok(bytes as isize)
 }

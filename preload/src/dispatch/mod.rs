@@ -7,6 +7,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod listen;
 pub(crate) mod messages;
 pub(crate) mod names;
+pub(crate) mod owner;
 pub(crate) mod recv;
 pub(crate) mod send;
 pub(crate) mod sendfile;

@@ -35,8 +35,8 @@ const WAITED_FOR: Readiness =
 pub(super) struct Received {
     /// Bytes to report.
     pub(super) bytes: usize,
-    /// Whether a datagram was cut.
-    pub(super) cut: bool,
+    /// What recvmsg reports of it (MSG_TRUNC, MSG_OOB).
+    pub(super) flags: c_int,
     /// Who sent it; none on a stream.
     pub(super) remote: Option<SocketAddr>,
 }
@@ -147,6 +147,15 @@ fn receive_stream(
 ) -> Result<Received, Leave> {
     let recv_flags =
         RecvFlags { peek: flags & MSG_PEEK != 0, trunc: flags & MSG_TRUNC != 0, oob: flags & MSG_OOB != 0 };
+    if recv_flags.oob {
+        runtime.lock().poll();
+    }
+    let told = match (recv_flags.oob, cursor.left()) {
+        (false, _) => 0,
+        // Linux: an urgent octet that there is no room for was cut off.
+        (true, 0) => MSG_OOB | MSG_TRUNC,
+        (true, _) => MSG_OOB,
+    };
     let mut patience = None;
     let mut done = 0;
     let mut want = cursor.left();
@@ -155,7 +164,7 @@ fn receive_stream(
             let mut turn = runtime.lock();
             let now = turn.now();
             let mut sink = |bytes: &[u8]| cursor.put(bytes);
-            if want == 0 && !turn.stack().readiness(id).intersects(WAITED_FOR) {
+            if want == 0 && !recv_flags.oob && !turn.stack().readiness(id).intersects(WAITED_FOR) {
                 // Linux waits for data even to read none of it.
                 Err(SocketError::WouldBlock)
             } else {
@@ -168,20 +177,21 @@ fn receive_stream(
                 want -= n.min(want);
                 let all = flags & MSG_WAITALL != 0 && !recv_flags.peek;
                 if !all || want == 0 || n == 0 {
-                    return Ok(Received { bytes: done, cut: false, remote: None });
+                    return Ok(Received { bytes: done, flags: told, remote: None });
                 }
             }
             Err(SocketError::WouldBlock) => {}
-            Err(_) if done > 0 => return Ok(Received { bytes: done, cut: false, remote: None }),
+            Err(_) if done > 0 => return Ok(Received { bytes: done, flags: 0, remote: None }),
             Err(error) => return Err(error.into()),
         }
         if recv_flags.oob {
+            // Whatever the socket does else, this never waits.
             return Err(SocketError::WouldBlock.into());
         }
         let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, true, flags));
         match wait_for_data(patience, held, (runtime, id)) {
             Ok(()) => {}
-            Err(_) if done > 0 => return Ok(Received { bytes: done, cut: false, remote: None }),
+            Err(_) if done > 0 => return Ok(Received { bytes: done, flags: 0, remote: None }),
             Err(leave) => return Err(leave),
         }
     }
@@ -226,7 +236,8 @@ fn receive_datagram(
             Ok(datagram) => {
                 let cut = datagram.len > datagram.copied;
                 let bytes = if flags & MSG_TRUNC != 0 { datagram.len } else { datagram.copied };
-                return Ok(Received { bytes, cut, remote: Some(datagram.remote) });
+                let flags = if cut { MSG_TRUNC } else { 0 };
+                return Ok(Received { bytes, flags, remote: Some(datagram.remote) });
             }
             Err(SocketError::WouldBlock) => {}
             Err(error) => return Err(error.into()),

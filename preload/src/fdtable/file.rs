@@ -58,6 +58,7 @@ pub(crate) struct File {
     touched: AtomicU64,
     congestion: AtomicU8,
     waiters: AtomicU32,
+    owner: AtomicU64,
 }
 
 impl File {
@@ -73,6 +74,7 @@ impl File {
         self.touched.store(0, Relaxed);
         self.congestion.store(0, Relaxed);
         self.waiters.store(0, Relaxed);
+        self.owner.store(0, Relaxed);
     }
 
     /// What it is.
@@ -162,6 +164,16 @@ impl File {
     pub(crate) fn set_timeout(&self, receiving: bool, nanoseconds: u64) {
         let timeout = if receiving { &self.recv_timeout } else { &self.send_timeout };
         timeout.store(nanoseconds, Relaxed);
+    }
+
+    /// Who gets SIGURG, packed; zero is nobody.
+    pub(crate) fn owner(&self) -> u64 {
+        self.owner.load(Relaxed)
+    }
+
+    /// Notes who gets SIGURG.
+    pub(crate) fn set_owner(&self, packed: u64) {
+        self.owner.store(packed, Relaxed);
     }
 
     /// Notes that the option with this number in the table was set on the kernel's socket.

@@ -84,6 +84,7 @@ macro_rules! for_each_call {
 
             fd fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
             fd fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
+            fd sockatmark(fd: c_int) -> c_int = NONE => control::sockatmark;
             fd ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int = SYS_ioctl => control::ioctl;
 
             any poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int = NONE => poll::poll;

@@ -113,6 +113,15 @@ int main(int argc, char **argv)
             answer(close(conn));
         } else if (!strcmp(word, "oob")) {
             answer(send(conn, "!", 1, MSG_OOB));
+        } else if (!strcmp(word, "oobs")) {
+            answer(send(conn, "!?+-=/%$#@", n, MSG_OOB));
+        } else if (!strcmp(word, "pri")) {
+            struct pollfd p = { conn, POLLPRI, 0 };
+            answer(poll(&p, 1, 3000));
+        } else if (!strcmp(word, "orecv")) {
+            answer(recv(conn, buffer, 1, MSG_OOB) == 1 ? buffer[0] : -1);
+        } else if (!strcmp(word, "mark")) {
+            answer(sockatmark(conn));
         } else if (!strcmp(word, "udp")) {
             udp = socket(AF_INET, SOCK_DGRAM, 0);
             a = name(own, n);

@@ -214,8 +214,28 @@ impl Stack {
         match &self.owned(id)?.body {
             Body::Fresh => Ok(0),
             Body::Listener(_) => Err(SocketError::Invalid),
-            Body::Connection(connection) => Ok(connection.tcb.recv_queue() as usize),
+            Body::Connection(connection) => Ok(connection.tcb.recv_ahead() as usize),
             Body::Datagram(d) => Ok(d.queue.front(&self.datagrams).map_or(0, |w| w.pkt.len())),
+        }
+    }
+
+    /// Whether the next byte to be read is the urgent one (SIOCATMARK).
+    ///
+    /// # Errors
+    /// `BadSocket`.
+    pub fn is_at_mark(&self, id: SocketId) -> Result<bool> {
+        Ok(self.owned(id)?.connection().is_some_and(|c| c.tcb.at_mark()))
+    }
+
+    /// Bytes that were not sent yet (SIOCOUTQNSD).
+    ///
+    /// # Errors
+    /// As [`Stack::send_queue`].
+    pub fn unsent(&self, id: SocketId) -> Result<usize> {
+        match &self.owned(id)?.body {
+            Body::Listener(_) => Err(SocketError::Invalid),
+            Body::Connection(connection) => Ok(connection.tcb.unsent() as usize),
+            Body::Fresh | Body::Datagram(_) => Ok(0),
         }
     }
 

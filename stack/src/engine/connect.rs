@@ -76,8 +76,14 @@ impl Stack {
                 return Err(error);
             }
         };
-        let connection =
-            Connection { tcb, stage: Stage::Owned, attached: true, steered: true, connecting: true };
+        let connection = Connection {
+            tcb,
+            stage: Stage::Owned,
+            attached: true,
+            steered: true,
+            connecting: true,
+            urgent: false,
+        };
         let entry = self.owned_mut(id)?;
         entry.local = Some(key.local);
         entry.body = Body::Connection(connection);

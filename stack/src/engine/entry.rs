@@ -85,6 +85,8 @@ pub(super) struct Connection {
     pub(super) steered: bool,
     /// Whether `connect` has still to tell how it went.
     pub(super) connecting: bool,
+    /// Urgent data was announced, and its owner has not been told.
+    pub(super) urgent: bool,
 }
 
 /// A UDP socket.

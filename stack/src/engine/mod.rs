@@ -41,7 +41,7 @@ use crate::socket::Wake;
 use crate::stats::Stats;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::time::Instant;
-use crate::types::{IfaceId, SocketId};
+use crate::types::{IfaceId, Readiness, SocketId};
 use crate::udp::{DatagramTable, FlowCache};
 use crate::wheel::Wheel;
 
@@ -213,8 +213,10 @@ impl Stack {
             let Some(entry) = self.table.get_mut(id) else { continue };
             entry.waking = false;
             let (cookie, owned) = (entry.cookie, entry.is_owned());
+            let urgent = entry.connection_mut().is_some_and(|c| std::mem::take(&mut c.urgent));
             if owned {
-                return Some(Wake { id, cookie, readiness: self.readiness(id) });
+                let event = if urgent { Readiness::URG } else { Readiness::NONE };
+                return Some(Wake { id, cookie, readiness: self.readiness(id) | event });
             }
         }
     }

@@ -106,7 +106,7 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::ReusePort => options.reuse_port = flag,
         OptName::Broadcast => options.broadcast = flag,
         OptName::DontRoute => options.dont_route = flag,
-        OptName::OobInline => options.oob_inline = flag,
+        OptName::OobInline => options.tcp.urgent_inline = flag,
         OptName::KeepAlive => options.tcp.keepalive = flag,
         OptName::SendBuffer => {
             options.udp_send_buffer = buffer(value);
@@ -163,7 +163,7 @@ fn stored(options: &Stored, name: OptName) -> Value {
         OptName::ReusePort => options.reuse_port.into(),
         OptName::Broadcast => options.broadcast.into(),
         OptName::DontRoute => options.dont_route.into(),
-        OptName::OobInline => options.oob_inline.into(),
+        OptName::OobInline => options.tcp.urgent_inline.into(),
         OptName::KeepAlive => tcp.keepalive.into(),
         OptName::SendBuffer => tcp.send_buffer as i32,
         OptName::RecvBuffer => tcp.recv_buffer as i32,

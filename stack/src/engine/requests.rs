@@ -205,6 +205,7 @@ impl Stack {
             attached: true,
             steered: false,
             connecting: false,
+            urgent: false,
         };
         let mut entry = Entry::new(0, options, Body::Connection(connection));
         entry.local = Some(key.local);

@@ -5,7 +5,7 @@ use super::entry::{Body, Connection, Entry, Stage};
 use crate::control::Request;
 use crate::tcp::{State, TimeWait, expiry, output};
 use crate::time::Instant;
-use crate::types::{FlowKey, SocketId};
+use crate::types::{FlowKey, Readiness, SocketId};
 
 /// What is to become of a connection.
 enum Next {
@@ -33,7 +33,9 @@ impl Stack {
     pub(super) fn settle(&mut self, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let Some(connection) = entry.connection_mut() else { return };
-        let risen = !connection.tcb.take_wakes().is_empty();
+        let wakes = connection.tcb.take_wakes();
+        let risen = !wakes.is_empty();
+        connection.urgent |= wakes.contains(Readiness::URG);
         let owned = connection.stage == Stage::Owned;
         match next(connection) {
             Next::Remove => return self.remove(id),

@@ -8,6 +8,25 @@ use crate::tcp::{State, call};
 use crate::time::Instant;
 use crate::types::{Readiness, SocketId};
 
+/// MSG_OOB: the urgent octet, if there is room for it and somebody wants it.
+fn urgent_octet(
+    connection: &mut Connection,
+    want: usize,
+    flags: RecvFlags,
+    sink: &mut dyn FnMut(&[u8]) -> core::result::Result<(), Fault>,
+) -> Result<usize> {
+    let octet = call::recv_urgent(&mut connection.tcb, flags.peek)?;
+    match octet {
+        Some(octet) if want > 0 => {
+            if !flags.trunc {
+                sink(&[octet])?;
+            }
+            Ok(1)
+        }
+        _ => Ok(0),
+    }
+}
+
 impl Stack {
     pub(super) fn send_stream(
         &mut self,
@@ -17,16 +36,16 @@ impl Stack {
         flags: SendFlags,
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<usize> {
-        if flags.oob {
-            return Err(SocketError::NotSupported);
-        }
         let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
             // Linux: EPIPE on a stream that was never connected.
             return Err(SocketError::BrokenPipe);
         };
         let gather = self.gather;
-        let result =
-            call::send(&mut connection.tcb, &mut self.core.env(now, gather), len, flags.more, source);
+        let (tcb, env) = (&mut connection.tcb, &mut self.core.env(now, gather));
+        let result = match flags.oob {
+            false => call::send(tcb, env, len, flags.more, source),
+            true => call::send_urgent(tcb, env, len, flags.more, source),
+        };
         self.settle(id);
         if gather {
             self.mark_dirty(id);
@@ -42,13 +61,12 @@ impl Stack {
         flags: RecvFlags,
         sink: &mut dyn FnMut(&[u8]) -> core::result::Result<(), Fault>,
     ) -> Result<usize> {
-        if flags.oob {
-            // Linux: EINVAL when there is no urgent data, and there never is any out of line here.
-            return Err(SocketError::Invalid);
-        }
         let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
-            return Err(SocketError::NotConnected);
+            return Err(if flags.oob { SocketError::Invalid } else { SocketError::NotConnected });
         };
+        if flags.oob {
+            return urgent_octet(connection, want, flags, sink);
+        }
         let mut env = self.core.env(now, false);
         let result = if flags.trunc {
             call::recv(&mut connection.tcb, &mut env, want, flags.peek, |_: &[u8]| Ok(()))

@@ -23,8 +23,6 @@ pub struct Stored {
     pub broadcast: bool,
     /// SO_DONTROUTE.
     pub dont_route: bool,
-    /// SO_OOBINLINE.
-    pub oob_inline: bool,
     /// SO_LINGER, seconds.
     pub linger: Option<u16>,
     /// SO_RCVLOWAT.
@@ -72,7 +70,6 @@ impl Stored {
             reuse_port: false,
             broadcast: false,
             dont_route: false,
-            oob_inline: false,
             linger: None,
             recv_low_water: 1,
             priority: 0,

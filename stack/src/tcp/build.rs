@@ -96,14 +96,18 @@ fn twin<E: Egress>(env: &mut Env<'_, E>, at: FrameIndex) -> Option<Pkt> {
 
 fn header<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, seq: Seq, flags: Flags, len: u32) -> Header {
     let room = tcb.room(env.pool);
+    // A SYN can have none: no octet was sent before it.
+    let pointer = tcb.urgent.pointer(seq);
+    let urg = if pointer.is_some() { Flags::URG } else { Flags::default() };
     let wnd = tcb.rcv.offer(room, tcb.options.recv_buffer, flags);
     Header {
         src_port: tcb.flow.key.local.port(),
         dst_port: tcb.flow.key.remote.port(),
         seq,
         ack: if flags.has(Flags::ACK) { tcb.rcv.nxt } else { Seq(0) },
-        flags,
+        flags: flags | urg,
         wnd,
+        urgent: pointer.unwrap_or(0),
         options: options(tcb, env, flags, len),
     }
 }

@@ -5,6 +5,7 @@ use super::output;
 use super::reset;
 use super::state::State;
 use super::tcb::Tcb;
+use super::urgent::Octet;
 use crate::error::{Fault, SocketError};
 use crate::ip::Egress;
 use crate::types::Readiness;
@@ -31,6 +32,37 @@ pub fn send<E: Egress>(
     more: bool,
     source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
 ) -> Result<usize, SocketError> {
+    write(tcb, env, want, Manner { more, urgent: false }, source)
+}
+
+/// As [`send`]; the last octet taken is urgent (RFC 6093, MSG_OOB).
+///
+/// # Errors
+/// As [`send`].
+pub fn send_urgent<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    want: usize,
+    more: bool,
+    source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+) -> Result<usize, SocketError> {
+    write(tcb, env, want, Manner { more, urgent: true }, source)
+}
+
+/// How octets are sent.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    more: bool,
+    urgent: bool,
+}
+
+fn write<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    want: usize,
+    manner: Manner,
+    source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+) -> Result<usize, SocketError> {
     if let Some(error) = tcb.error.take() {
         return Err(error);
     }
@@ -41,7 +73,10 @@ pub fn send<E: Egress>(
     }
     let taken = queue(tcb, env, want, source)?;
     tcb.role.starved |= taken < want;
-    tcb.role.held = more;
+    tcb.role.held = manner.more;
+    if manner.urgent && taken > 0 {
+        tcb.urgent.mark(tcb.sent.end);
+    }
     output::push(tcb, env);
     if taken == 0 && want > 0 {
         tcb.role.starved = true;
@@ -153,17 +188,55 @@ pub fn recv<E: Egress>(
     peek: bool,
     sink: impl FnMut(&[u8]) -> Result<(), Fault>,
 ) -> Result<usize, SocketError> {
-    if tcb.inbox.octets == 0 || want == 0 {
+    let (skip, want) = if tcb.urgent.is_quiet() { (0, want) } else { round_the_mark(tcb, want) };
+    if peek && want > 0 && tcb.inbox.octets > skip {
+        let skip = skip as usize;
+        return Ok(tcb.inbox.peek(env.segs, env.pool, skip..skip + want, sink)?);
+    }
+    if skip > 0 && want > 0 && !peek {
+        // Passed for good, even if nothing is behind it yet (Linux).
+        let _ = tcb.inbox.read(env.segs, env.pool, 1, |_| Ok(()));
+        tcb.urgent.passed(tcb.copied());
+    }
+    if peek || want == 0 || tcb.inbox.octets == 0 {
         return nothing_to_read(tcb, want);
     }
-    if peek {
-        return Ok(tcb.inbox.peek(env.segs, env.pool, want, sink)?);
-    }
     let read = tcb.inbox.read(env.segs, env.pool, want, sink)?;
+    tcb.urgent.passed(tcb.copied());
     if tcb.state.may_receive() && tcb.rcv.update_is_due(tcb.room(env.pool), tcb.options.recv_buffer) {
         output::ack_now(tcb, env);
     }
     Ok(read)
+}
+
+/// Reading stops at the mark of urgent data. From there it goes on behind the urgent octet, or with it when it
+/// belongs in line. Answers the octets to leave out, and how many of the `want` to read then.
+fn round_the_mark(tcb: &Tcb, want: usize) -> (u32, usize) {
+    match tcb.urgent.ahead(tcb.copied()) {
+        Some(ahead) => (0, want.min(ahead as usize)),
+        None => (u32::from(tcb.at_mark() && !tcb.options.urgent_inline && tcb.inbox.octets > 0), want),
+    }
+}
+
+/// The urgent octet, out of the stream (MSG_OOB); it stays readable if `peek`. None: no more will come.
+///
+/// # Errors
+/// Invalid when there is none, or it is read in line; WouldBlock before it has arrived; NotConnected.
+pub fn recv_urgent(tcb: &mut Tcb, peek: bool) -> Result<Option<u8>, SocketError> {
+    let ended = tcb.rcv.finished || tcb.rcv.shut;
+    match tcb.urgent.octet {
+        Octet::None | Octet::Read => Err(SocketError::Invalid),
+        _ if tcb.options.urgent_inline => Err(SocketError::Invalid),
+        _ if tcb.state == State::Closed && !tcb.rcv.finished => Err(SocketError::NotConnected),
+        Octet::Here(octet) => {
+            if !peek {
+                tcb.urgent.octet = Octet::Read;
+            }
+            Ok(Some(octet))
+        }
+        Octet::Awaited if ended => Ok(None),
+        Octet::Awaited => Err(SocketError::WouldBlock),
+    }
 }
 
 fn nothing_to_read(tcb: &mut Tcb, want: usize) -> Result<usize, SocketError> {

@@ -148,9 +148,11 @@ fn keepalive<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.timers.keepalive = env.now + interval;
 }
 
-/// A segment without text at SND.UNA − 1: outside every window, so it must be answered with an ACK.
+/// A segment without text at SND.UNA − 1: outside every window, so it must be answered with an ACK. While urgent
+/// data waits it says so, at SND.UNA: urgency passes a shut window (RFC 9293 §3.8.5).
 fn probe<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    let seq = tcb.snd.una - 1;
+    let urgent = tcb.urgent.pointer(tcb.snd.una).is_some();
+    let seq = tcb.snd.una - u32::from(!urgent);
     let sent = transmit(tcb, env, seq, Flags::ACK, Body::None);
     output::attempt(tcb, env, sent);
 }

@@ -1,5 +1,7 @@
 //! The receive queue: what arrived in order and the application has not read.
 
+use core::ops::Range;
+
 use nic::{Pkt, Pool};
 
 use super::segs::{List, SegTable};
@@ -61,7 +63,7 @@ impl Inbox {
         Ok(done)
     }
 
-    /// As [`Inbox::read`], but everything stays.
+    /// As [`Inbox::read`], but everything stays; the octets of `range`, counted from the next to be read.
     ///
     /// # Errors
     /// As [`Inbox::read`].
@@ -69,14 +71,19 @@ impl Inbox {
         &self,
         segs: &SegTable,
         pool: &Pool,
-        want: usize,
+        range: Range<usize>,
         mut sink: impl FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<usize, Fault> {
+        let (want, mut skip) = (range.len(), range.start);
         let (mut done, mut at) = (0, self.list.head);
         while done < want && at != super::segs::NONE {
             let bytes = pool.bytes(segs.slot(at).pkt());
+            let bytes = &bytes[skip.min(bytes.len())..];
+            skip -= skip.min(segs.slot(at).pkt().len());
             let len = bytes.len().min(want - done);
-            if let Err(fault) = sink(&bytes[..len]) {
+            if len > 0
+                && let Err(fault) = sink(&bytes[..len])
+            {
                 return if done > 0 { Ok(done) } else { Err(fault) };
             }
             done += len;
@@ -122,7 +129,7 @@ mod tests {
         }
         assert_eq!((inbox.octets, pool.available()), (3000, 2));
         let mut seen = Vec::new();
-        let peeked = inbox.peek(&segs, &pool, 2500, |piece| {
+        let peeked = inbox.peek(&segs, &pool, 0..2500, |piece| {
             seen.extend_from_slice(piece);
             Ok(())
         });

@@ -38,6 +38,7 @@ mod tests;
 pub mod time_wait;
 mod timers;
 mod timestamps;
+mod urgent;
 
 pub use env::{Env, Shared};
 pub use info::Info;

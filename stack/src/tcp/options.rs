@@ -15,6 +15,8 @@ pub struct TcpOptions {
     pub cork: bool,
     /// TCP_QUICKACK: nothing is gained by waiting with an ACK.
     pub quickack: bool,
+    /// SO_OOBINLINE: urgent data is read in its place in the stream.
+    pub urgent_inline: bool,
     /// SO_KEEPALIVE (RFC 9293 §3.8.4).
     pub keepalive: bool,
     /// TCP_CONGESTION.
@@ -44,6 +46,7 @@ impl TcpOptions {
             nodelay: false,
             cork: false,
             quickack: false,
+            urgent_inline: false,
             keepalive: false,
             congestion: config.congestion,
             keepalive_count: 9,

@@ -158,7 +158,7 @@ fn send_new<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
         let candidate = Candidate {
             len: env.segs.slot(at).len(),
             last,
-            urgent: tcb.options.nodelay || tcb.snd.shut || forced,
+            urgent: tcb.options.nodelay || tcb.snd.shut || forced || tcb.urgent.is_sending(),
             // In a burst a short one waits for the end: more may join it.
             held: (tcb.options.cork || tcb.role.held || env.burst) && !tcb.snd.shut && !forced,
         };

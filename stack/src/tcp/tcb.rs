@@ -18,6 +18,7 @@ use super::snd::Snd;
 use super::state::State;
 use super::timers::Timers;
 use super::timestamps::Timestamps;
+use super::urgent::{Octet, Urgent};
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
 use crate::seq::Seq;
@@ -55,6 +56,7 @@ pub struct Tcb {
     pub(super) recovery: Recovery,
     pub(super) ts: Timestamps,
     pub(super) timers: Timers,
+    pub(super) urgent: Urgent,
     pub(super) counts: Counts,
 }
 
@@ -122,6 +124,7 @@ impl Tcb {
             recovery: Recovery::default(),
             ts: Timestamps { offset, ..Timestamps::default() },
             timers: Timers::default(),
+            urgent: Urgent::default(),
             counts: Counts::default(),
             flow,
         };
@@ -240,8 +243,11 @@ impl Tcb {
         let closed = self.state == State::Closed;
         let read_shut = self.rcv.finished || self.rcv.shut || closed;
         let write_shut = self.snd.shut || closed;
-        if self.inbox.octets > 0 || read_shut {
+        if self.is_readable() || read_shut {
             ready |= Readiness::IN;
+        }
+        if let Octet::Here(_) = self.urgent.octet {
+            ready |= Readiness::PRI;
         }
         if read_shut {
             ready |= Readiness::RDHUP;
@@ -256,6 +262,22 @@ impl Tcb {
         ready
     }
 
+    /// Whether `recv` would find octets. An urgent one, out of line, is not for it.
+    fn is_readable(&self) -> bool {
+        let hole = !self.urgent.is_quiet() && !self.options.urgent_inline && self.at_mark();
+        self.inbox.octets > u32::from(hole)
+    }
+
+    /// The next octet to be read.
+    pub(super) fn copied(&self) -> Seq {
+        self.rcv.nxt - self.inbox.octets - u32::from(self.rcv.finished)
+    }
+
+    /// SIOCATMARK: the next octet to be read is the urgent one (RFC 9293 MUST-33).
+    pub fn at_mark(&self) -> bool {
+        self.urgent.is_at_mark(self.copied())
+    }
+
     /// When [`expiry::timers`](super::expiry::timers) must be called; [`Instant::NEVER`]: not at all.
     /// It may move later without notice: calling early is harmless.
     #[inline]
@@ -263,10 +285,19 @@ impl Tcb {
         self.timers.next()
     }
 
-    /// Octets that `recv` would give now.
+    /// Octets that are queued for `recv`.
     #[inline]
     pub fn recv_queue(&self) -> u32 {
         self.inbox.octets
+    }
+
+    /// SIOCINQ: octets that `recv` would give now, up to the mark of urgent data out of line.
+    pub fn recv_ahead(&self) -> u32 {
+        let mark = self.urgent.ahead(self.copied()).or(self.at_mark().then_some(0));
+        match mark {
+            Some(ahead) if !self.options.urgent_inline && ahead < self.inbox.octets => ahead,
+            _ => self.inbox.octets,
+        }
     }
 
     /// Octets that the peer has not acknowledged, those not sent yet included.

@@ -151,6 +151,7 @@ impl TimeWait {
             ack: self.rcv_nxt,
             flags: Flags::ACK,
             wnd: self.wnd_field,
+            urgent: 0,
             options: Options {
                 timestamps: self.ts_recent.map(|ecr| TimestampsOption { val, ecr }),
                 ..Options::default()

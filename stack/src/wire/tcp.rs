@@ -299,6 +299,8 @@ pub struct Header {
     pub flags: Flags,
     /// SEG.WND, scaled already.
     pub wnd: u16,
+    /// The urgent pointer; means nothing without [`Flags::URG`].
+    pub urgent: u16,
     /// Options. As many SACK blocks are written as fit.
     pub options: Options,
 }
@@ -313,7 +315,8 @@ impl Header {
         out[8..12].copy_from_slice(&self.ack.0.to_be_bytes());
         out[13] = self.flags.0;
         out[14..16].copy_from_slice(&self.wnd.to_be_bytes());
-        out[16..20].fill(0);
+        out[16..18].fill(0);
+        out[18..20].copy_from_slice(&self.urgent.to_be_bytes());
         let len = HEADER_LEN + self.options.emit(out);
         out[12] = (len as u8 / 4) << 4;
         len
@@ -382,6 +385,7 @@ mod tests {
             ack: Seq(7),
             flags: Flags::ACK | Flags::PSH,
             wnd: 502,
+            urgent: 0,
             options: Options {
                 timestamps: Some(TimestampsOption { val: 1, ecr: 2 }),
                 sack,

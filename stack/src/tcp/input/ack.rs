@@ -125,6 +125,7 @@ fn acknowledged<E: Egress>(
     let was_writable = tcb.is_writable();
     let delivered = tcb.sent.acknowledge(env.segs, env.pool, seg.ack);
     tcb.snd.una = seg.ack;
+    tcb.urgent.acknowledged(seg.ack);
     tcb.snd.retries = 0;
     let rtt = measure(tcb, seg, &delivered, env);
     // RFC 6298 §5.2, §5.3.

@@ -73,6 +73,7 @@ fn is_predicted<E: Egress>(tcb: &Tcb, seg: &Segment, env: &Env<'_, E>) -> bool {
         && seg.len <= tcb.rcv.wnd()
         && tcb.reassembly.is_empty()
         && tcb.rcv.fin.is_none()
+        && tcb.urgent.is_quiet()
         && seg.options.sack.is_empty()
         && tcb.recovery.is_quiet()
         && !tcb.sent.has_lost()
@@ -116,7 +117,8 @@ fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<
 
 /// §3.10.7.4, "OTHER STATES".
 fn otherwise<E: Egress>(tcb: &mut Tcb, seg: &Segment, mut payload: Pkt, env: &mut Env<'_, E>) {
-    let mut seg = *seg;
+    let arrived = *seg;
+    let mut seg = arrived;
     if checks::first(tcb, &mut seg, &mut payload, env).is_break()
         || checks::second_rst(tcb, &seg, env).is_break()
         // Third, security: not provided.
@@ -125,7 +127,7 @@ fn otherwise<E: Egress>(tcb: &mut Tcb, seg: &Segment, mut payload: Pkt, env: &mu
     {
         return env.pool.free(payload);
     }
-    // Sixth, the URG bit: urgent data is read in line with all other data.
+    text::sixth_urg(tcb, &arrived, env);
     text::seventh(tcb, &seg, payload, env);
     text::eighth_fin(tcb, env);
 }

@@ -47,6 +47,7 @@ pub(super) fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
     ack::open(tcb, seg, env);
     tcb.owed.demand();
     let rest = Segment { seq: seg.seq + 1, flags: seg.flags.without(Flags::SYN), ..*seg };
+    text::sixth_urg(tcb, &rest, env);
     text::seventh(tcb, &rest, payload, env);
     text::eighth_fin(tcb, env);
 }

@@ -4,6 +4,7 @@ use nic::Pkt;
 
 use super::enter_time_wait;
 use crate::ip::Egress;
+use crate::seq::Seq;
 use crate::tcp::ack::When;
 use crate::tcp::env::Env;
 use crate::tcp::state::State;
@@ -14,6 +15,33 @@ use crate::wire::tcp::{Flags, Segment};
 
 /// A share of the pool that out-of-order segments leave alone: they can be sent again, others cannot.
 const SCARCE: usize = 8;
+
+/// Sixth, check the URG bit: whoever waits for it is told of urgent data before it arrives (RFC 9293 MUST-32,
+/// MUST-33; RFC 6093 §3.1: the pointer is one past the urgent octet). `seg` is the segment as it arrived, not cut.
+pub(super) fn sixth_urg<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
+    if !seg.flags.has(Flags::URG) || !tcb.state.may_receive() {
+        return;
+    }
+    let at = seg.seq + u32::from(seg.urgent.max(1) - 1);
+    let copied = tcb.copied();
+    let at_mark = tcb.at_mark() && !tcb.options.urgent_inline;
+    if !tcb.urgent.announce(at, copied, tcb.rcv.nxt) {
+        return;
+    }
+    if at_mark {
+        // The mark before is where reading stands: its octet belonged out of the stream, and so it stays (Linux).
+        let _ = tcb.inbox.read(env.segs, env.pool, 1, |_| Ok(()));
+    }
+    tcb.wakes |= Readiness::URG;
+}
+
+/// The announced octet may be in this segment.
+#[inline]
+fn find_urgent<E: Egress>(tcb: &mut Tcb, seq: Seq, payload: &Pkt, env: &Env<'_, E>) {
+    if !tcb.urgent.is_quiet() && tcb.urgent.find(seq, env.pool.bytes(payload)) {
+        tcb.wakes |= Readiness::PRI;
+    }
+}
 
 /// Seventh, process the segment text. The segment is cut to the window already.
 pub(super) fn seventh<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
@@ -35,6 +63,7 @@ pub(super) fn seventh<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
         }
         return env.pool.free(payload);
     }
+    find_urgent(tcb, seg.seq, &payload, env);
     if seg.seq == tcb.rcv.nxt {
         in_order(tcb, payload, env);
     } else {

@@ -33,6 +33,7 @@ struct Text {
     seq: Option<(u32, u32)>,
     ack: Option<u32>,
     win: Option<u16>,
+    urg: Option<u16>,
     options: Option<Vec<String>>,
 }
 
@@ -52,6 +53,7 @@ impl Text {
             match word {
                 "ack" => out.ack = Some(number(words.next().expect("a number"))),
                 "win" => out.win = Some(number(words.next().expect("a number")) as u16),
+                "urg" => out.urg = Some(number(words.next().expect("a number")) as u16),
                 range => {
                     let (from, rest) = range.split_once(':').expect("from:to(len)");
                     let (to, len) = rest.split_once('(').expect("from:to(len)");
@@ -127,6 +129,7 @@ impl Drill {
             ack: t.ack.map_or(Seq(0), |ack| self.iss + ack),
             flags,
             wnd: t.win.unwrap_or(20_000),
+            urgent: t.urg.unwrap_or(0),
             ..Header::default()
         };
         for option in t.options.unwrap_or_default() {
@@ -174,6 +177,7 @@ impl Drill {
             && want.seq.is_none_or(|seq| Some(seq) == got.seq)
             && want.ack.is_none_or(|ack| Some(ack) == got.ack)
             && want.win.is_none_or(|win| Some(win) == got.win)
+            && want.urg.is_none_or(|urg| Some(urg) == got.urg)
             && want.options.as_ref().is_none_or(|o| {
                 let got = got.options.as_ref().unwrap();
                 o.iter().all(|option| {
@@ -202,9 +206,14 @@ impl Drill {
 
     fn text_of(&self, seg: &Segment) -> Text {
         let mut flags = String::new();
-        for (bit, letter) in
-            [(Flags::SYN, 'S'), (Flags::FIN, 'F'), (Flags::RST, 'R'), (Flags::PSH, 'P'), (Flags::ACK, '.')]
-        {
+        for (bit, letter) in [
+            (Flags::SYN, 'S'),
+            (Flags::FIN, 'F'),
+            (Flags::RST, 'R'),
+            (Flags::PSH, 'P'),
+            (Flags::ACK, '.'),
+            (Flags::URG, 'U'),
+        ] {
             if seg.flags.has(bit) {
                 flags.push(letter);
             }
@@ -224,6 +233,7 @@ impl Drill {
             seq: Some((seg.seq - self.iss, seg.len)),
             ack: seg.flags.has(Flags::ACK).then(|| seg.ack - IRS),
             win: Some(seg.wnd),
+            urg: Some(seg.urgent),
             options: Some(options),
         }
     }

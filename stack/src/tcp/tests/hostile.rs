@@ -94,6 +94,7 @@ fn apply(d: &mut Drill, event: &Event) {
                 ack: ack.of(snd),
                 flags: Flags(*flags),
                 wnd: *win,
+                urgent: 0,
                 options: Options {
                     mss: options.mss,
                     window_scale: options.scale,

@@ -11,6 +11,7 @@ mod loss;
 mod matrix;
 mod options;
 mod rfc5961;
+mod rfc6093;
 mod simulation;
 mod time_wait;
 mod timers;
