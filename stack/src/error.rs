@@ -12,6 +12,14 @@ macro_rules! socket_errors {
         }
 
         impl SocketError {
+            /// The error with this number, if it is one of these.
+            pub const fn of_errno(errno: i32) -> Option<Self> {
+                match errno {
+                    $($errno => Some(SocketError::$name),)*
+                    _ => None,
+                }
+            }
+
             /// Linux's number (the generic table: x86, arm, riscv).
             pub const fn errno(self) -> i32 {
                 self as i32
@@ -45,6 +53,10 @@ socket_errors! {
     Invalid = 22, "invalid argument";
     /// EPIPE: this side was shut for sending.
     BrokenPipe = 32, "broken pipe";
+    /// ENONET: the host is isolated.
+    NoNetwork = 64, "machine is not on the network";
+    /// EPROTO: a router could not make sense of a header.
+    Protocol = 71, "protocol error";
     /// EDESTADDRREQ.
     DestinationRequired = 89, "destination address required";
     /// EMSGSIZE: the datagram does not fit.
@@ -73,6 +85,8 @@ socket_errors! {
     TimedOut = 110, "connection timed out";
     /// ECONNREFUSED.
     ConnectionRefused = 111, "connection refused";
+    /// EHOSTDOWN: the last router knows that the host is not there.
+    HostDown = 112, "host is down";
     /// EHOSTUNREACH.
     HostUnreachable = 113, "no route to host";
     /// EALREADY: a connect is under way.

@@ -276,6 +276,11 @@ impl Control {
         Some(on_iface.find(|a| same_network(a.address, hop, a.prefix)).unwrap_or(first).address)
     }
 
+    /// The first address of an interface: what a datagram to a group there is answered from.
+    pub fn first_address(&self, iface: IfaceId) -> Option<Ipv4Addr> {
+        self.addresses.iter().find(|a| a.iface == iface).map(|a| a.address)
+    }
+
     /// The link address of a next hop.
     pub fn resolve(&mut self, now: Instant, hop: &NextHop) -> Resolved {
         let key = (self.ifaces[usize::from(hop.port)].id, hop.address);

@@ -4,7 +4,8 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
-use super::entry::{Body, Connection, Datagram, Entry, Stage};
+use super::datagram::Datagram;
+use super::entry::{Body, Connection, Entry, Stage};
 use crate::error::{Fault, SocketError};
 use crate::socket::{How, RecvFlags, Result, SendFlags};
 use crate::tcp::{State, call};
@@ -51,8 +52,9 @@ impl Stack {
     /// `Invalid` when bound already or the port is zero; `AddressNotAvailable` when the address is not ours.
     pub fn bind(&mut self, id: SocketId, local: SocketAddr) -> Result<()> {
         let IpAddr::V4(address) = local.ip() else { return Err(SocketError::AddressNotAvailable) };
-        let ours = address.is_unspecified() || self.core.out.control.is_own(address);
+        let own = address.is_unspecified() || self.core.out.control.is_own(address);
         let entry = self.owned_mut(id)?;
+        let ours = own || (address.is_multicast() && entry.protocol() == Protocol::Udp);
         if entry.local.is_some() || local.port() == 0 || matches!(entry.body, Body::Listener(_)) {
             return Err(SocketError::Invalid);
         }
@@ -170,7 +172,7 @@ impl Stack {
             Body::Fresh => Readiness::OUT | Readiness::HUP,
             Body::Listener(listener) if listener.queue.is_empty() => Readiness::NONE,
             Body::Listener(_) => Readiness::IN,
-            Body::Datagram(datagram) => Self::datagram_readiness(datagram, entry),
+            Body::Datagram(datagram) => datagram.readiness(entry.starved),
             Body::Connection(connection) => Self::stream_readiness(connection, entry),
         }
     }
@@ -277,6 +279,10 @@ impl Stack {
     pub(super) fn unsteer_port(&mut self, key: LocalKey) {
         if !self.steering.release(&key) {
             return;
+        }
+        if key.protocol == Protocol::Udp {
+            // Datagrams have no connections that could be stranded.
+            return self.core.out.requests.push_back(crate::control::Request::UnsteerPort(key));
         }
         let (steering, requests) = (&self.steering, &mut self.core.out.requests);
         steering.rescue(&key, &mut self.table, requests);

@@ -8,7 +8,7 @@ use nic::{Pkt, Pool, TxChecksum, TxPkt};
 use super::parking::{Parking, Vehicle};
 use crate::control::table::{Control, NextHop, Resolved};
 use crate::control::{ControlEvent, Request};
-use crate::ip::{Egress, Flow, Outgoing, Payload, RouteMemo, Unsent};
+use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload, RouteMemo, Unsent};
 use crate::policy::Gate;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -210,6 +210,8 @@ impl Output {
         memo.mtu = hop.mtu;
         let mac = if self.control.is_broadcast(destination) {
             ethernet::BROADCAST
+        } else if destination.is_multicast() {
+            ethernet::group(destination)
         } else {
             match self.control.resolve(now, &hop) {
                 Resolved::Known(mac) => mac,
@@ -230,6 +232,15 @@ impl Output {
         Ok(None)
     }
 
+    /// The way to a group by an interface that the sender named: no route is asked.
+    pub(super) fn route_to_group(&self, iface: IfaceId, group: Ipv4Addr) -> Option<RouteMemo> {
+        let port = self.control.port(iface)?;
+        let iface = &self.control.ifaces()[port];
+        let link = ethernet::header(ethernet::group(group), iface.mac, ethernet::IPV4);
+        let (generation, mtu) = (self.control.generation(), iface.mtu);
+        iface.up.then_some(RouteMemo { generation, port: port as u16, mtu, link })
+    }
+
     /// Writes link, IP and transport header into the headroom of `pkt`, and the checksum.
     fn close_frame(
         &self,
@@ -245,7 +256,9 @@ impl Output {
         let protocol = flow.key.protocol as u8;
         let pseudo = checksum::pseudo(*local.ip(), *remote.ip(), protocol, transport as u16);
         let port = usize::from(flow.route.port);
-        let (field, left) = if self.control.ifaces()[port].tx_checksum {
+        let (field, left) = if parts.checksum_at == NO_CHECKSUM {
+            (0, TxChecksum::Complete)
+        } else if self.control.ifaces()[port].tx_checksum {
             let place = TxChecksum::Partial { start: LINK_AND_IP as u16, offset: parts.checksum_at as u16 };
             (pseudo, place)
         } else {
@@ -266,8 +279,10 @@ impl Output {
         head[..ethernet::HEADER].copy_from_slice(&flow.route.link);
         head[ethernet::HEADER..LINK_AND_IP].copy_from_slice(&ip.bytes());
         head[LINK_AND_IP..].copy_from_slice(parts.header);
-        let at = LINK_AND_IP + parts.checksum_at;
-        head[at..at + 2].copy_from_slice(&field.to_be_bytes());
+        if parts.checksum_at != NO_CHECKSUM {
+            let at = LINK_AND_IP + parts.checksum_at;
+            head[at..at + 2].copy_from_slice(&field.to_be_bytes());
+        }
         Ok(left)
     }
 

@@ -4,12 +4,11 @@ use core::net::SocketAddr;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::SocketError;
+use super::datagram::Datagram;
 use crate::socket::stored::Stored;
 use crate::tcp::Tcb;
 use crate::time::Instant;
 use crate::types::{LocalKey, Protocol, SocketId};
-use crate::udp::Queue;
 
 /// A socket, or a connection that no application has (yet, or any more).
 #[derive(Debug)]
@@ -87,18 +86,6 @@ pub(super) struct Connection {
     pub(super) connecting: bool,
     /// Urgent data was announced, and its owner has not been told.
     pub(super) urgent: bool,
-}
-
-/// A UDP socket.
-#[derive(Debug, Default)]
-pub(super) struct Datagram {
-    pub(super) queue: Queue,
-    pub(super) remote: Option<SocketAddr>,
-    /// The local end was given by `bind`, not chosen by `connect`.
-    pub(super) bound: Option<SocketAddr>,
-    pub(super) error: Option<SocketError>,
-    pub(super) shut_read: bool,
-    pub(super) shut_write: bool,
 }
 
 impl Entry {

@@ -7,6 +7,7 @@ mod accept;
 mod calls;
 mod connect;
 mod core;
+mod datagram;
 mod dump;
 mod egress;
 mod entry;
@@ -23,7 +24,12 @@ mod stream;
 mod tcp_rx;
 mod time_wait;
 mod udp_calls;
+mod udp_errors;
+mod udp_groups;
+mod udp_options;
+mod udp_recv;
 mod udp_rx;
+mod udp_send;
 
 use ::core::net::{IpAddr, Ipv4Addr};
 use std::collections::VecDeque;
@@ -42,7 +48,7 @@ use crate::stats::Stats;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::time::Instant;
 use crate::types::{IfaceId, Readiness, SocketId};
-use crate::udp::{DatagramTable, FlowCache};
+use crate::udp::{Crowds, DatagramTable, FlowCache};
 use crate::wheel::Wheel;
 
 use self::core::Core;
@@ -75,6 +81,12 @@ pub struct Stack {
     steering: Steering,
     datagrams: DatagramTable,
     udp_flows: FlowCache,
+    /// UDP sockets by the end they are bound to.
+    crowds: Crowds,
+    /// Which of a crowd gets a flow.
+    share_key: HashKey,
+    /// The sockets that hear the datagram in hand; kept so that it never allocates.
+    hearers: Vec<SocketId>,
     path_mtus: PathMtus,
     wakes: VecDeque<SocketId>,
     /// Connections to push when the burst has ended.
@@ -103,6 +115,9 @@ impl Stack {
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
             udp_flows: FlowCache::new(key.derive(2), config.max_udp_flows),
+            crowds: Crowds::default(),
+            share_key: key.derive(3),
+            hearers: Vec::with_capacity(udp_groups::HEARERS),
             path_mtus: PathMtus::default(),
             wakes: VecDeque::with_capacity(256),
             dirty: Vec::with_capacity(256),
@@ -165,6 +180,8 @@ impl Stack {
     pub fn serves(&self, local: IpAddr) -> bool {
         match local {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => true,
+            // A socket bound to a group hears what it joins.
+            IpAddr::V4(local) if local.is_multicast() => true,
             IpAddr::V4(local) => self.core.out.control.is_on_a_road(local),
             IpAddr::V6(_) => false,
         }

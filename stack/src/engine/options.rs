@@ -30,6 +30,10 @@ impl Stack {
         if level == 6 && entry.protocol() == Protocol::Udp {
             return Err(SocketError::NoProtocolOption);
         }
+        if name.is_for_datagrams() {
+            let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::NoProtocolOption) };
+            return datagram.set_option(name, value.int()?);
+        }
         self.option_sets.change(&mut entry.options, |options| {
             match (name, value) {
                 (OptName::Linger, Value::Linger(linger)) => options.linger = linger,
@@ -68,6 +72,10 @@ impl Stack {
         let udp = entry.protocol() == Protocol::Udp;
         match name {
             _ if level == 6 && udp => Err(SocketError::NoProtocolOption),
+            _ if name.is_for_datagrams() => match &entry.body {
+                Body::Datagram(datagram) => Ok(Value::Int(datagram.option(name))),
+                _ => Err(SocketError::NoProtocolOption),
+            },
             OptName::Mtu => match &mut entry.body {
                 Body::Connection(connection) => {
                     Ok(Value::Int(i32::from(self.core.out.mtu(&mut connection.tcb.flow))))
@@ -189,8 +197,27 @@ fn stored(options: &Stored, name: OptName) -> Value {
         OptName::WindowClamp => options.kept.window_clamp,
         OptName::FastOpen => options.kept.fast_open,
         OptName::NotSentLowWater => options.kept.not_sent_low_water,
-        // Answered before: they are facts of the socket, not choices.
-        OptName::Error
+        // Answered before: they are facts of the socket, or datagrams' own.
+        OptName::NoCheck
+        | OptName::Timestamp
+        | OptName::TimestampNs
+        | OptName::Timestamping
+        | OptName::DropCount
+        | OptName::TimestampNew
+        | OptName::TimestampNsNew
+        | OptName::TimestampingNew
+        | OptName::PacketInfo
+        | OptName::RecvError
+        | OptName::RecvTtl
+        | OptName::RecvTos
+        | OptName::RecvOriginalDestination
+        | OptName::MulticastTtl
+        | OptName::MulticastAll
+        | OptName::NoCheck6Tx
+        | OptName::NoCheck6Rx
+        | OptName::Segment
+        | OptName::Gro
+        | OptName::Error
         | OptName::Mtu
         | OptName::Info
         | OptName::MaxSeg

@@ -7,11 +7,12 @@ use nic::Pkt;
 use super::entry::{Body, Entry};
 use super::rx::Inbound;
 use super::{STRAY_ANSWERS, Stack};
+use crate::hash::FlowWords;
 use crate::ip::Flow;
 use crate::ip::input::{Arrived, Reason, is_intact};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, Protocol, SocketId};
-use crate::udp::Waiting;
+use crate::types::{Direction, FlowKey, LocalKey, Protocol, SocketId};
+use crate::udp::{Waiting, share};
 use crate::wire::{icmp, ipv4, udp};
 
 impl Stack {
@@ -32,29 +33,58 @@ impl Stack {
         if !self.core.out.judge_in(known.unwrap_or(&mut new), arrived.packet.len()) {
             return self.drop_packet(pkt, Reason::Denied);
         }
-        let Some(id) = self.udp_socket_for(&key) else {
+        pkt.truncate(arrived.transport + header.len);
+        let id = self.udp_socket_for(&key).filter(|_| !arrived.to_group);
+        if id.is_none() && !arrived.to_group {
             self.port_unreachable(now, &pkt, &arrived);
             return self.drop_packet(pkt, Reason::NoSocket);
-        };
-        if is_new {
-            // Only where somebody hears it, so that strangers cannot push the flows of sockets out.
-            self.udp_flows.insert(now, new);
         }
-        pkt.truncate(arrived.transport + header.len);
         pkt.trim_front(arrived.transport + udp::HEADER);
-        self.deliver_datagram(id, Waiting { pkt, remote: key.remote, local: key.local });
+        let Arrived { iface, ttl, tos, .. } = arrived;
+        let (remote, local) = (key.remote, key.local);
+        let waiting = Waiting { pkt, remote, local, iface, ttl, tos, at: now, drops: 0 };
+        let unheard = match id {
+            Some(id) => {
+                self.deliver_datagram(id, waiting);
+                None
+            }
+            None => self.deliver_to_group(waiting),
+        };
+        match unheard {
+            Some(waiting) => self.drop_packet(waiting.pkt, Reason::NoSocket),
+            // Only where somebody hears it, so that strangers cannot push the flows of sockets out.
+            None if is_new => self.udp_flows.insert(now, new),
+            None => {}
+        }
     }
 
+    /// The socket with this peer, else the one bound there; of several that share the end, the flow's own.
     fn udp_socket_for(&self, key: &FlowKey) -> Option<SocketId> {
-        self.flows.get(key).or_else(|| self.locals.lookup(Protocol::Udp, key.local.ip(), key.local.port()))
+        if let Some(id) = self.flows.get(key) {
+            return Some(id);
+        }
+        let front = self.locals.lookup(Protocol::Udp, key.local.ip(), key.local.port())?;
+        match self.table.get(front) {
+            Some(Entry { body: Body::Datagram(d), options, .. }) if d.crowded && options.reuse_port => {
+                let bound = d.bound?;
+                let end = LocalKey { protocol: Protocol::Udp, address: bound.ip(), port: bound.port() };
+                let crowd = self.crowds.open(&end);
+                let at = share(FlowWords::new(key).hash(&self.share_key), crowd.len());
+                crowd.get(at).copied().or(Some(front))
+            }
+            _ => Some(front),
+        }
     }
 
-    fn deliver_datagram(&mut self, id: SocketId, waiting: Waiting) {
+    pub(super) fn deliver_datagram(&mut self, id: SocketId, mut waiting: Waiting) {
         let exhausted = self.core.is_exhausted();
         let Some(Entry { body: Body::Datagram(datagram), options, .. }) = self.table.get_mut(id) else {
             return self.drop_packet(waiting.pkt, Reason::NoSocket);
         };
-        if datagram.queue.is_full(options.udp_recv_buffer as usize) {
+        waiting.drops = datagram.drops;
+        let full = datagram.queue.is_full(options.udp_recv_buffer as usize);
+        datagram.drops = datagram.drops.wrapping_add(u32::from(full || exhausted));
+        if full {
             return self.drop_packet(waiting.pkt, Reason::BufferFull);
         }
         if exhausted {

@@ -58,12 +58,15 @@ impl Flow {
     }
 }
 
+/// In place of the checksum field's position: the packet carries none (RFC 768, RFC 6935).
+pub const NO_CHECKSUM: usize = usize::MAX;
+
 /// A transport segment on its way out.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
     /// The transport header (at most 60 bytes), with zeros in its checksum field.
     pub header: &'a [u8],
-    /// Where the checksum field is in `header`, in bytes.
+    /// Where the checksum field is in `header`, in bytes; [`NO_CHECKSUM`] to leave it zero.
     pub checksum_at: usize,
     /// The ECN codepoint of this packet, joined with what the flow's `tos` says (TCP keeps its two bits zero
     /// there and decides for each packet, RFC 3168 §6.1).

@@ -1,5 +1,6 @@
 //! What a socket call takes and gives: BSD's semantics as Linux has them, in types.
 
+mod datagram;
 pub mod options;
 pub mod stored;
 
@@ -8,6 +9,7 @@ use core::net::SocketAddr;
 use crate::error::SocketError;
 use crate::types::{Protocol, Readiness, SocketId};
 
+pub use datagram::{Datagram, ErrorReport, Origin, Outbound};
 pub use options::{Kind, OptName, TcpInfo, Value};
 
 /// The result of a socket call.
@@ -42,19 +44,6 @@ pub struct RecvFlags {
     pub trunc: bool,
     /// MSG_OOB: read the urgent byte.
     pub oob: bool,
-}
-
-/// A datagram that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    /// Bytes that were copied.
-    pub copied: usize,
-    /// Bytes in the datagram; more than `copied` when the caller's buffer was short (MSG_TRUNC).
-    pub len: usize,
-    /// Who sent it.
-    pub remote: SocketAddr,
-    /// The address and port it was sent to (IP_PKTINFO).
-    pub local: SocketAddr,
 }
 
 /// Which directions to shut.

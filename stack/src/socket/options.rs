@@ -137,7 +137,32 @@ macro_rules! options {
     };
 }
 
-// SOL_SOCKET = 1, IPPROTO_IP = 0, IPPROTO_TCP = 6.
+impl OptName {
+    /// Whether it changes datagrams only. A stream leaves it to its backing socket.
+    pub const fn is_for_datagrams(self) -> bool {
+        use OptName::*;
+        matches!(
+            self,
+            NoCheck
+                | Timestamp
+                | TimestampNs
+                | Timestamping
+                | DropCount
+                | TimestampNew
+                | TimestampNsNew
+                | TimestampingNew
+                | PacketInfo
+                | RecvError
+                | RecvTtl
+                | RecvTos
+                | RecvOriginalDestination
+                | MulticastTtl
+                | MulticastAll
+        ) || self.raw().0 == 17
+    }
+}
+
+// SOL_SOCKET = 1, IPPROTO_IP = 0, IPPROTO_TCP = 6, SOL_UDP = 17.
 options! {
     /// SO_REUSEADDR: stored; the backing kernel socket decides.
     ReuseAddr = 1, 2, Int;
@@ -171,6 +196,22 @@ options! {
     Protocol = 1, 38, Int;
     /// SO_DOMAIN; read only.
     Domain = 1, 39, Int;
+    /// SO_NO_CHECK: datagrams without checksums, on IPv4.
+    NoCheck = 1, 11, Int;
+    /// SO_TIMESTAMP: when a datagram came, in microseconds.
+    Timestamp = 1, 29, Int;
+    /// SO_TIMESTAMPNS: in nanoseconds.
+    TimestampNs = 1, 35, Int;
+    /// SO_TIMESTAMPING: SOF_TIMESTAMPING_*.
+    Timestamping = 1, 37, Int;
+    /// SO_RXQ_OVFL: how many datagrams were dropped.
+    DropCount = 1, 40, Int;
+    /// SO_TIMESTAMP_NEW.
+    TimestampNew = 1, 63, Int;
+    /// SO_TIMESTAMPNS_NEW.
+    TimestampNsNew = 1, 64, Int;
+    /// SO_TIMESTAMPING_NEW.
+    TimestampingNew = 1, 65, Int;
     /// SO_BUSY_POLL: stored.
     BusyPoll = 1, 46, Int;
     /// SO_INCOMING_CPU; read only.
@@ -179,10 +220,32 @@ options! {
     Tos = 0, 1, Int;
     /// IP_TTL.
     Ttl = 0, 2, Int;
-    /// IP_MTU_DISCOVER: stored.
+    /// IP_PKTINFO.
+    PacketInfo = 0, 8, Int;
+    /// IP_MTU_DISCOVER: what a datagram too long for the path becomes.
     MtuDiscover = 0, 10, Int;
+    /// IP_RECVERR.
+    RecvError = 0, 11, Int;
+    /// IP_RECVTTL.
+    RecvTtl = 0, 12, Int;
+    /// IP_RECVTOS.
+    RecvTos = 0, 13, Int;
+    /// IP_RECVORIGDSTADDR.
+    RecvOriginalDestination = 0, 20, Int;
+    /// IP_MULTICAST_TTL.
+    MulticastTtl = 0, 33, Int;
+    /// IP_MULTICAST_ALL.
+    MulticastAll = 0, 49, Int;
     /// IP_MTU of a connected socket; read only.
     Mtu = 0, 14, Int;
+    /// UDP_NO_CHECK6_TX.
+    NoCheck6Tx = 17, 101, Int;
+    /// UDP_NO_CHECK6_RX.
+    NoCheck6Rx = 17, 102, Int;
+    /// UDP_SEGMENT: bytes of each datagram that a send is cut into.
+    Segment = 17, 103, Int;
+    /// UDP_GRO: datagrams of one length may be received together.
+    Gro = 17, 104, Int;
     /// TCP_NODELAY.
     NoDelay = 6, 1, Int;
     /// TCP_MAXSEG.

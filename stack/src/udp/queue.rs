@@ -4,6 +4,9 @@ use core::net::SocketAddr;
 
 use nic::{FrameIndex, Pkt, Pool};
 
+use crate::time::Instant;
+use crate::types::IfaceId;
+
 const NONE: FrameIndex = FrameIndex::MAX;
 
 /// What a datagram costs its socket's receive buffer besides its payload, in bytes; about what Linux charges.
@@ -18,6 +21,34 @@ pub struct Waiting {
     pub remote: SocketAddr,
     /// Where it was sent to.
     pub local: SocketAddr,
+    /// The interface it arrived on.
+    pub iface: IfaceId,
+    /// Time to live, or hop limit, as it arrived.
+    pub ttl: u8,
+    /// Type of service, or traffic class, as it arrived.
+    pub tos: u8,
+    /// When it arrived.
+    pub at: Instant,
+    /// What its socket had dropped by then.
+    pub drops: u32,
+}
+
+impl Waiting {
+    /// Whether it may ride in one train with `first` (UDP_GRO): the same ends, the same header fields.
+    pub fn follows(&self, first: &Waiting) -> bool {
+        (self.remote, self.local, self.ttl, self.tos) == (first.remote, first.local, first.ttl, first.tos)
+    }
+
+    /// A copy in a frame of its own; none when there is no frame.
+    pub fn twin(&self, pool: &mut Pool) -> Option<Waiting> {
+        let mut pkt = pool.alloc()?;
+        if !pool.copy(&self.pkt, 0..self.pkt.len(), &mut pkt, 0) {
+            pool.free(pkt);
+            return None;
+        }
+        let Waiting { remote, local, iface, ttl, tos, at, drops, .. } = *self;
+        Some(Waiting { pkt, remote, local, iface, ttl, tos, at, drops })
+    }
 }
 
 #[derive(Debug)]
@@ -94,6 +125,16 @@ impl Queue {
         table.slots.get(self.head as usize)?.waiting.as_ref()
     }
 
+    /// All that wait, oldest first.
+    pub fn iter<'t>(&self, table: &'t DatagramTable) -> impl Iterator<Item = &'t Waiting> {
+        let mut at = self.head;
+        core::iter::from_fn(move || {
+            let slot = table.slots.get(at as usize)?;
+            at = slot.next;
+            slot.waiting.as_ref()
+        })
+    }
+
     /// Takes the oldest datagram.
     pub fn pop(&mut self, table: &mut DatagramTable) -> Option<Waiting> {
         let slot = table.slots.get_mut(self.head as usize)?;
@@ -124,6 +165,30 @@ mod tests {
 
     const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
+    fn waiting(pkt: Pkt) -> Waiting {
+        let (remote, local, iface, at) = (NOWHERE, NOWHERE, IfaceId(1), Instant::ZERO);
+        Waiting { pkt, remote, local, iface, ttl: 64, tos: 0, at, drops: 0 }
+    }
+
+    #[test]
+    fn a_copy_is_equal_and_has_a_frame_of_its_own() {
+        let mut pool = Pool::new(Arena::new(3, 2048).unwrap());
+        let mut pkt = pool.alloc().unwrap();
+        let bytes: Vec<u8> = (0..1000).map(|n| n as u8).collect();
+        let _ = pool.append_with(&mut pkt, 1000, |room| {
+            room.copy_from_slice(&bytes);
+            Ok::<_, ()>(1000)
+        });
+        let first = waiting(pkt);
+        let second = first.twin(&mut pool).unwrap();
+        assert!(second.pkt.frame() != first.pkt.frame() && second.follows(&first));
+        assert_eq!(pool.bytes(&second.pkt), bytes);
+        let third = first.twin(&mut pool).unwrap();
+        assert!(first.twin(&mut pool).is_none());
+        [first, second, third].into_iter().for_each(|w| pool.free(w.pkt));
+        assert_eq!(pool.available(), 3);
+    }
+
     #[test]
     fn first_in_first_out_and_all_frames_come_back() {
         let mut pool = Pool::new(Arena::new(8, 2048).unwrap());
@@ -135,11 +200,13 @@ mod tests {
                 b[0] = n;
                 Ok::<_, ()>(1)
             });
-            queue.push(&mut table, Waiting { pkt, remote: NOWHERE, local: NOWHERE });
+            queue.push(&mut table, waiting(pkt));
         }
         assert_eq!((queue.len(), queue.charged()), (3, 3 * 577));
         assert!(queue.is_full(3 * 577) && !queue.is_full(3 * 577 + 1));
         assert_eq!(pool.bytes(&queue.front(&table).unwrap().pkt), [0]);
+        let all: Vec<u8> = queue.iter(&table).map(|w| pool.bytes(&w.pkt)[0]).collect();
+        assert_eq!(all, [0, 1, 2]);
         let first = queue.pop(&mut table).unwrap();
         assert_eq!(pool.bytes(&first.pkt), [0]);
         pool.free(first.pkt);

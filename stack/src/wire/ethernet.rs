@@ -18,6 +18,12 @@ pub fn header(destination: [u8; 6], source: [u8; 6], ether_type: u16) -> [u8; HE
     h
 }
 
+/// The link address of an IPv4 group (RFC 1112 §6.4): its low 23 bits.
+pub fn group(address: core::net::Ipv4Addr) -> [u8; 6] {
+    let [_, b, c, d] = address.octets();
+    [1, 0, 0x5e, b & 0x7f, c, d]
+}
+
 /// Whether the address is a group's (broadcast included).
 #[inline]
 pub fn is_group(address: &[u8]) -> bool {

@@ -1,0 +1,151 @@
+//! Datagrams to the application: one, or with UDP_GRO a train of them; and the errors that wait beside them.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Stack;
+use super::datagram::Datagram;
+use super::entry::{Body, Entry};
+use crate::error::{Fault, SocketError};
+use crate::socket::{self, ErrorReport, Origin, RecvFlags, Result};
+use crate::time::Instant;
+use crate::types::SocketId;
+use crate::udp::{DatagramTable, Train, Waiting};
+
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// Where the application's bytes go.
+type Sink<'a> = dyn FnMut(&[u8]) -> core::result::Result<(), Fault> + 'a;
+
+impl Stack {
+    /// Receives one datagram, at most `want` bytes of it; the rest is thrown away. Where UDP_GRO is on, further
+    /// datagrams of the same flow and length follow in the same buffer, as far as they fit.
+    ///
+    /// # Errors
+    /// `WouldBlock`, the socket's error, the sink's (the datagram is lost then, as in Linux, unless it was only
+    /// peeked at).
+    pub fn recv_from(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        want: usize,
+        flags: RecvFlags,
+        sink: &mut Sink<'_>,
+    ) -> Result<socket::Datagram> {
+        let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
+        let Body::Datagram(datagram) = &mut entry.body else {
+            let copied = self.recv_stream(now, id, want, flags, sink)?;
+            let ends = self.owned(id)?;
+            let key = ends.connection().map(|c| c.tcb.flow.key).ok_or(SocketError::NotConnected)?;
+            return Ok(socket::Datagram::plain(copied, key.remote, key.local));
+        };
+        if let Some(error) = datagram.error.take() {
+            return Err(error);
+        }
+        let Some(first) = datagram.queue.front(&self.datagrams) else {
+            let nothing = socket::Datagram::plain(0, NOBODY, NOBODY);
+            return if datagram.shut_read { Ok(nothing) } else { Err(SocketError::WouldBlock) };
+        };
+        let len = first.pkt.len();
+        let copied = len.min(want);
+        let mut told = tell(datagram, first);
+        (told.copied, told.len) = (copied, len);
+        let mut given = sink(&self.core.pool.bytes(&first.pkt)[..copied]);
+        let mut train = Train::begin(len, want);
+        let mut count = 1;
+        if datagram.settings.gro && given.is_ok() {
+            (count, given) =
+                carry(datagram, &self.datagrams, &mut train, &mut |w| sink(self.core.pool.bytes(&w.pkt)));
+        }
+        if train.segment().is_some() {
+            (told.copied, told.len, told.segment) = (train.total(), train.total(), train.segment());
+        }
+        if !flags.peek {
+            for _ in 0..count {
+                if let Some(done) = datagram.queue.pop(&mut self.datagrams) {
+                    self.core.pool.free(done.pkt);
+                }
+            }
+        }
+        given?;
+        if let Some(iface) = told.iface.filter(|_| told.local.ip().is_multicast()) {
+            told.answer_from = self.core.out.control.first_address(iface).map(IpAddr::V4);
+        }
+        Ok(told)
+    }
+
+    /// Takes the oldest error of the error queue (MSG_ERRQUEUE), with at most `want` bytes of what the datagram
+    /// that caused it carried.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; the sink's.
+    pub fn recv_error(&mut self, id: SocketId, want: usize, sink: &mut Sink<'_>) -> Result<ErrorReport> {
+        let entry = self.owned_mut(id)?;
+        let Entry { body: Body::Datagram(datagram), .. } = entry else {
+            return Err(SocketError::WouldBlock);
+        };
+        let wants = datagram.settings.wants;
+        let error = datagram.errors().and_then(crate::udp::ErrorQueue::pop).ok_or(SocketError::WouldBlock)?;
+        // Linux: SO_ERROR is the next one's from here on.
+        datagram.error = datagram.next_error();
+        let Body::Datagram(_) = &entry.body else { return Err(SocketError::WouldBlock) };
+        let bytes = error.quote.as_ref().map_or(&[][..], |pkt| self.core.pool.bytes(pkt));
+        let (len, copied) = (bytes.len(), bytes.len().min(want));
+        let given = sink(&bytes[..copied]);
+        let report = ErrorReport {
+            errno: error.errno,
+            origin: match error.origin {
+                1 => Origin::Local,
+                2 => Origin::Icmp,
+                _ => Origin::Icmp6,
+            },
+            kind: error.kind.0,
+            code: error.kind.1,
+            info: error.info,
+            offender: error.offender,
+            remote: error.remote,
+            iface: error.iface,
+            at: error.at,
+            copied,
+            len,
+            wants,
+        };
+        error.free(&mut self.core.pool);
+        given?;
+        Ok(report)
+    }
+}
+
+fn tell(datagram: &Datagram, waiting: &Waiting) -> socket::Datagram {
+    socket::Datagram {
+        answer_from: Some(waiting.local.ip()),
+        iface: Some(waiting.iface),
+        ttl: waiting.ttl,
+        tos: waiting.tos,
+        at: waiting.at,
+        drops: waiting.drops,
+        wants: datagram.settings.wants,
+        ..socket::Datagram::plain(0, waiting.remote, waiting.local)
+    }
+}
+
+/// Gives the datagrams that join the train to `give`. Answers how many there are, the first included.
+fn carry(
+    datagram: &Datagram,
+    table: &DatagramTable,
+    train: &mut Train,
+    give: &mut dyn FnMut(&Waiting) -> core::result::Result<(), Fault>,
+) -> (usize, core::result::Result<(), Fault>) {
+    let mut waiting = datagram.queue.iter(table);
+    let Some(first) = waiting.next() else { return (0, Ok(())) };
+    let mut count = 1;
+    for next in waiting {
+        if !next.follows(first) || !train.join(next.pkt.len()) {
+            break;
+        }
+        count += 1;
+        if let Err(fault) = give(next) {
+            return (count, Err(fault));
+        }
+    }
+    (count, Ok(()))
+}

@@ -1,0 +1,321 @@
+//! Datagrams out: where to, from where, in how many pieces.
+
+use core::net::{IpAddr, SocketAddr};
+
+use nic::Pkt;
+
+use super::Stack;
+use super::core::Core;
+use super::datagram::Settings;
+use super::entry::Body;
+use super::udp_calls::sending_end;
+use crate::error::{Fault, SocketError};
+use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload};
+use crate::socket::{self, Outbound, Result};
+use crate::time::Instant;
+use crate::types::{Direction, Ecn, FlowKey, IfaceId, Protocol, SocketId};
+use crate::udp::{Cut, MOST_SEGMENTS};
+use crate::wire::{ipv4, udp};
+
+/// The longest payload of a datagram, in bytes.
+const MOST: usize = 65_507;
+/// IP_MTU_DISCOVER: IP_PMTUDISC_DO, _PROBE, _INTERFACE and _OMIT. From DO to INTERFACE nothing is fragmented here,
+/// from PROBE on the path's own MTU is not asked.
+const DO: i32 = 2;
+const PROBE: i32 = 3;
+const INTERFACE: i32 = 4;
+
+/// Where the application's bytes come from.
+type Source<'a> = dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault> + 'a;
+
+/// A send that was looked at: which flow, and what its headers say.
+struct Plan {
+    key: FlowKey,
+    /// The interface that a group's datagram leaves by, when the socket says which.
+    via: Option<IfaceId>,
+    tos: u8,
+    ttl: u8,
+    checksum_at: usize,
+    segment: u16,
+    /// IP_MTU_DISCOVER.
+    discover: i32,
+}
+
+impl Stack {
+    /// Sends one datagram of exactly `len` bytes, to `remote` or the connected peer. On a stream `remote` is
+    /// ignored, as Linux does.
+    ///
+    /// # Errors
+    /// As [`Stack::send_msg`].
+    pub fn send_to(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        remote: Option<SocketAddr>,
+        len: usize,
+        source: &mut Source<'_>,
+    ) -> Result<usize> {
+        self.send_msg(now, id, &Outbound::to(remote), len, source)
+    }
+
+    /// Sends `len` bytes: one datagram, or with UDP_SEGMENT a train of them, which is judged and routed once.
+    /// On a stream what `out` asks for is ignored, as Linux does.
+    ///
+    /// # Errors
+    /// `MessageSize` when it would need fragments (the kernel's socket can send those where
+    /// [`Stack::may_fragment`]); `DestinationRequired`, `Access` (broadcast), `NotPermitted`, the socket's error,
+    /// the source's.
+    pub fn send_msg(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        out: &Outbound,
+        len: usize,
+        source: &mut Source<'_>,
+    ) -> Result<usize> {
+        if self.owned(id)?.protocol() == Protocol::Tcp {
+            return self.send_stream(now, id, len, socket::SendFlags::default(), source);
+        }
+        if len > MOST {
+            return Err(SocketError::MessageSize);
+        }
+        let plan = self.plan(id, out)?;
+        let sent = self.send_datagrams(now, id, &plan, len, source);
+        match sent {
+            Ok(count) => self.core.stats.udp_out += count as u64,
+            Err(SocketError::WouldBlock) => self.starve(id),
+            Err(_) => {}
+        }
+        sent.map(|_| len)
+    }
+
+    /// Whether what is too long for a path may leave in fragments (IP_MTU_DISCOVER).
+    pub fn may_fragment(&self, id: SocketId) -> bool {
+        self.owned(id).is_ok_and(|e| !(DO..=INTERFACE).contains(&e.options.mtu_discover))
+    }
+
+    /// Judges a datagram of `len` bytes that the kernel's socket is about to send in our place.
+    ///
+    /// # Errors
+    /// `NotPermitted`; what makes it no datagram at all.
+    pub fn judge_send(&mut self, now: Instant, id: SocketId, out: &Outbound, len: usize) -> Result<()> {
+        let key = self.plan(id, out)?.key;
+        if self.judge_flow(now, key, Direction::Out, len) { Ok(()) } else { Err(SocketError::NotPermitted) }
+    }
+
+    /// Judges a datagram of `len` bytes that the kernel's socket has received in our place. `local` is where it
+    /// was sent to.
+    pub fn judge_recv(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, len: usize) -> bool {
+        self.judge_flow(now, FlowKey { protocol: Protocol::Udp, local, remote }, Direction::In, len)
+    }
+
+    fn judge_flow(&mut self, now: Instant, key: FlowKey, direction: Direction, len: usize) -> bool {
+        let mut new = Flow::new(key, direction);
+        let known = self.udp_flows.get(now, &key);
+        let is_new = known.is_none();
+        let flow = known.unwrap_or(&mut new);
+        let may = self.core.out.judge_in(flow, ipv4::HEADER + udp::HEADER + len);
+        if !may {
+            match direction {
+                Direction::In => self.core.stats.drop_denied_in += 1,
+                Direction::Out => self.core.stats.drop_denied_out += 1,
+            }
+        } else if is_new {
+            self.udp_flows.insert(now, new);
+        }
+        may
+    }
+
+    /// Looks at everything but the bytes.
+    fn plan(&mut self, id: SocketId, out: &Outbound) -> Result<Plan> {
+        let entry = self.owned_mut(id)?;
+        let (local, options) = (entry.local, &entry.options);
+        let (broadcast, discover) = (options.broadcast, options.mtu_discover);
+        let (tos, ttl) = (out.tos.unwrap_or(options.tos), options.ttl);
+        let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::Invalid) };
+        if let Some(error) = datagram.error.take() {
+            return Err(error);
+        }
+        if datagram.shut_write {
+            return Err(SocketError::BrokenPipe);
+        }
+        let remote = out.remote.or(datagram.remote).ok_or(SocketError::DestinationRequired)?;
+        if remote.port() == 0 {
+            return Err(SocketError::Invalid);
+        }
+        let connected = datagram.remote == Some(remote) && out.source.is_none();
+        let settings = datagram.settings;
+        let group = datagram.extra.as_ref().and_then(|e| e.group_iface);
+        if !broadcast && self.is_broadcast(remote.ip()) {
+            return Err(SocketError::Access);
+        }
+        let to_group = remote.ip().is_multicast();
+        let wanted = out.iface.or(group.filter(|_| to_group));
+        let ttl = out.ttl.unwrap_or(if to_group { settings.group_ttl } else { ttl });
+        let from = self.from(local, out.source)?;
+        let key = match (local, wanted) {
+            (Some(local), _) if connected => FlowKey { protocol: Protocol::Udp, local, remote },
+            (_, Some(iface)) if to_group => self.flow_to_group(from, remote, iface)?,
+            _ => self.flow_to(Protocol::Udp, from, remote)?,
+        };
+        if !to_group && wanted.is_some_and(|iface| self.iface_towards(remote.ip()) != Some(iface)) {
+            return Err(SocketError::NetworkUnreachable);
+        }
+        let via = wanted.filter(|_| to_group);
+        let segment = out.segment.unwrap_or(settings.segment);
+        Ok(Plan { key, via, tos, ttl, checksum_at: checksum_at(&settings, remote.ip()), segment, discover })
+    }
+
+    /// The local end of one send: the socket's, at the address that the send names.
+    fn from(&self, local: Option<SocketAddr>, source: Option<IpAddr>) -> Result<Option<SocketAddr>> {
+        let local = local.map(sending_end);
+        let (Some(mut local), Some(source)) = (local, source) else { return Ok(local) };
+        let IpAddr::V4(address) = source else { return Err(SocketError::Invalid) };
+        // Linux: EINVAL for an address that is none of ours.
+        if !self.core.out.control.is_own(address) {
+            return Err(SocketError::Invalid);
+        }
+        local.set_ip(source);
+        Ok(Some(local))
+    }
+
+    /// A flow to a group, by an interface that needs no route to it.
+    fn flow_to_group(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        iface: IfaceId,
+    ) -> Result<FlowKey> {
+        let mut local = local.ok_or(SocketError::Invalid)?;
+        if local.ip().is_unspecified() {
+            let own = self.core.out.control.first_address(iface);
+            local.set_ip(own.ok_or(SocketError::AddressNotAvailable)?.into());
+        }
+        Ok(FlowKey { protocol: Protocol::Udp, local, remote })
+    }
+
+    /// The interface that packets to `remote` leave by.
+    fn iface_towards(&self, remote: IpAddr) -> Option<IfaceId> {
+        let IpAddr::V4(remote) = remote else { return None };
+        let control = &self.core.out.control;
+        Some(control.ifaces()[usize::from(control.route(remote)?.port)].id)
+    }
+
+    fn send_datagrams(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        plan: &Plan,
+        len: usize,
+        source: &mut Source<'_>,
+    ) -> Result<usize> {
+        let mut new = Flow::new(plan.key, Direction::Out);
+        let known = self.udp_flows.get(now, &plan.key);
+        let is_new = known.is_none();
+        let flow = known.unwrap_or(&mut new);
+        (flow.tos, flow.ttl) = (plan.tos, plan.ttl);
+        let core = &mut self.core;
+        if let (Some(via), IpAddr::V4(group)) = (plan.via, plan.key.remote.ip()) {
+            flow.route = core.out.route_to_group(via, group).ok_or(SocketError::NetworkUnreachable)?;
+        }
+        let link = core.out.mtu(flow);
+        let mtu = match plan.key.remote.ip() {
+            IpAddr::V4(_) if plan.discover >= PROBE => link,
+            IpAddr::V4(peer) => self.path_mtus.limit(peer, link, now),
+            IpAddr::V6(_) => return Err(SocketError::NetworkUnreachable),
+        };
+        let room = usize::from(mtu).saturating_sub(ipv4::HEADER + udp::HEADER);
+        let cut = match plan.segment {
+            0 => Cut::whole(len),
+            _ if plan.checksum_at == NO_CHECKSUM => return Err(SocketError::Invalid),
+            size => Cut::segments(len, size, room)?,
+        };
+        if cut.len_of(0) > room {
+            return self.too_long(now, id, plan, len, mtu);
+        }
+        let sent = send_train(core, now, flow, plan, &cut, source);
+        if is_new && sent.is_ok() {
+            // Only what was let out is remembered: its answers may come in.
+            self.udp_flows.insert(now, new);
+        }
+        sent
+    }
+
+    /// It would need fragments. The gate judges it all the same: the kernel's socket may be about to send it.
+    fn too_long(&mut self, now: Instant, id: SocketId, plan: &Plan, len: usize, mtu: u16) -> Result<usize> {
+        if !self.judge_flow(now, plan.key, Direction::Out, len) {
+            return Err(SocketError::NotPermitted);
+        }
+        if (DO..=INTERFACE).contains(&plan.discover) {
+            self.local_error(now, id, plan.key.remote, mtu);
+        }
+        Err(SocketError::MessageSize)
+    }
+}
+
+/// RFC 768: a sender may leave the checksum out, on IPv4; on IPv6 where it was asked to (RFC 6935).
+fn checksum_at(settings: &Settings, remote: IpAddr) -> usize {
+    let without = if remote.is_ipv4() { settings.no_check } else { settings.no_check6_tx };
+    if without { NO_CHECKSUM } else { udp::CHECKSUM_AT }
+}
+
+/// Takes the bytes into frames, all of them, then sends the frames. Answers how many.
+fn send_train(
+    core: &mut Core,
+    now: Instant,
+    flow: &mut Flow,
+    plan: &Plan,
+    cut: &Cut,
+    source: &mut Source<'_>,
+) -> Result<usize> {
+    let count = cut.count();
+    if count == 1 {
+        let pkt = fill(core, cut.len_of(0), source)?;
+        return send_one(core, now, flow, plan, pkt).map(|()| 1);
+    }
+    if core.spare_frames() < count {
+        return Err(SocketError::WouldBlock);
+    }
+    let mut train = [const { None }; MOST_SEGMENTS];
+    for at in 0..count {
+        match fill(core, cut.len_of(at), source) {
+            Ok(pkt) => train[at] = Some(pkt),
+            Err(error) => {
+                train.into_iter().flatten().for_each(|pkt| core.pool.free(pkt));
+                return Err(error);
+            }
+        }
+    }
+    let mut sent = Ok(count);
+    for pkt in train.into_iter().flatten() {
+        match sent {
+            Ok(_) => sent = send_one(core, now, flow, plan, pkt).map(|()| count),
+            Err(_) => core.pool.free(pkt),
+        }
+    }
+    sent
+}
+
+fn send_one(core: &mut Core, now: Instant, flow: &mut Flow, plan: &Plan, pkt: Pkt) -> Result<()> {
+    let header = udp::emit(plan.key.local.port(), plan.key.remote.port(), pkt.len() as u16);
+    let (checksum_at, payload) = (plan.checksum_at, Payload::Give(pkt));
+    let out = Outgoing { header: &header, checksum_at, ecn: Ecn::NotEct, payload };
+    Ok(core.out.send(&mut core.pool, flow, out, now)?)
+}
+
+/// A frame with the application's bytes. `WouldBlock`: there is none to spare.
+fn fill(core: &mut Core, len: usize, source: &mut Source<'_>) -> Result<Pkt> {
+    if len > core.pool.payload_capacity() {
+        return Err(SocketError::MessageSize);
+    }
+    let pkt = if core.spare_frames() > 0 { core.pool.alloc() } else { None };
+    let mut pkt = pkt.ok_or(SocketError::WouldBlock)?;
+    let error = match core.pool.append_with(&mut pkt, len, source) {
+        Some(Ok(n)) if n == len => return Ok(pkt),
+        Some(Ok(_)) => SocketError::Invalid,
+        Some(Err(fault)) => fault.into(),
+        None => SocketError::NoBuffers,
+    };
+    core.pool.free(pkt);
+    Err(error)
+}
