@@ -1,7 +1,9 @@
 //! What the benchmarks of the parts share. The benchmarks are in `benches/`; `cargo xtask bench --parts` runs
 //! them.
 
+pub mod engines;
 pub mod policies;
+pub mod workload;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

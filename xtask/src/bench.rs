@@ -26,6 +26,9 @@ const WEB: &[(&str, Load)] = &[
     ("1 MiB, keep-alive, 8", keep_alive("1MiB", 8)),
 ];
 
+/// The benches of the parts, by name.
+const PARTS: &[&str] = &["demux", "path", "gate", "wheel", "cubic"];
+
 const REDIS: &[(&str, &str, &str)] = &[
     ("GET, 1 connection", "get", "1"),
     ("SET, 1", "set", "1"),
@@ -47,7 +50,15 @@ pub(crate) fn system() {
 
 /// The criterion benches; whether they ran.
 pub(crate) fn parts() -> bool {
-    run::cargo().args(["bench", "--package=ringroad-benches"]).status().is_ok_and(|s| s.success())
+    let parts = PARTS.iter().flat_map(|name| ["--bench", name]);
+    run::cargo().args(["bench", "--package=ringroad-benches"]).args(parts).status().is_ok_and(|s| s.success())
+}
+
+/// The engine beside its peers, in one table; whether it ran.
+pub(crate) fn engine(quick: bool) -> bool {
+    let how = if quick { "--quick" } else { "--instructions" };
+    let bench = ["bench", "--package=ringroad-benches", "--bench=engine", "--", how];
+    run::cargo().args(bench).status().is_ok_and(|s| s.success())
 }
 
 fn web(sides: &[Side]) {

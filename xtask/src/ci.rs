@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{licences, packages, run, tidy};
+use crate::{licences, lwip, packages, run, tidy};
 
 /// The longest that one step may take, in seconds.
 const LIMIT: u32 = 1500;
@@ -23,6 +23,7 @@ pub(crate) fn run() -> bool {
     let mut steps = vec![check("packages", || {
         packages::install().map_or_else(|e| (true, e), |()| (true, String::new()))
     })];
+    steps.push(check("lwip", || lwip::fetch().map_or_else(|e| (true, e), |()| (true, String::new()))));
     steps.push(cargo("fmt", &["fmt", "--all", "--check"], &[]));
     steps.push(cargo(
         "clippy",

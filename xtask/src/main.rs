@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod demo;
 mod licences;
+mod lwip;
 mod measure;
 mod packages;
 mod run;
@@ -39,7 +40,15 @@ enum Task {
         /// Only the parts
         #[arg(long)]
         parts: bool,
+        /// Only the engine, beside smoltcp and lwIP: nanoseconds, instructions, bytes of an idle connection
+        #[arg(long, conflicts_with_all = ["system", "parts"])]
+        engine: bool,
+        /// The engine with up to 10,000 connections only, and without instructions
+        #[arg(long, requires = "engine")]
+        quick: bool,
     },
+    /// Fetch lwIP's sources, which tests and benchmarks compile, into target/lwip
+    Lwip,
 }
 
 fn main() -> ExitCode {
@@ -47,9 +56,15 @@ fn main() -> ExitCode {
         Task::Tidy => run_tidy(),
         Task::Test => ci::run(),
         Task::Demo => demo::run(),
-        Task::Bench { system, parts } => run_bench(!parts, !system),
+        Task::Bench { engine: true, quick, .. } => lwip_is_here() && bench::engine(quick),
+        Task::Bench { system, parts, .. } => run_bench(!parts, !system),
+        Task::Lwip => lwip_is_here(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn lwip_is_here() -> bool {
+    lwip::fetch().map_err(|why| println!("{why}")).is_ok()
 }
 
 fn run_bench(system: bool, parts: bool) -> bool {

@@ -21,6 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "cc"),
     ("clang", "clang"),
     ("llvm", "llvm-objcopy"),
+    ("valgrind", "valgrind"),
     ("libbpf-dev", "/usr/include/bpf/bpf_helpers.h"),
 ];
 

@@ -11,6 +11,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("preload", &["ringroad", "stack"]),
     ("cli", &["ringroad"]),
     ("tests/lab", &[]),
+    ("tests/lwip", &[]),
 ];
 
 /// The floors of `stack/src`, from the ground: a module names only floors below its own. On the ground floor,
@@ -54,6 +55,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("ringroad/src/runtime/mod.rs", "the one runtime of the process, left behind by fork"),
     ("ringroad/src/runtime/signals.rs", "signal masks"),
     ("ringroad/src/runtime/watch.rs", "io_uring submissions"),
+    ("tests/lwip/src/real.rs", "lwIP's calls"),
     ("tests/lab/src/sys.rs", "namespaces, packet sockets, signals"),
 ];
 

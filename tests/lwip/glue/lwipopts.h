@@ -1,0 +1,50 @@
+/* lwIP as a peer and a yardstick: no operating system, IPv4 and TCP, static pools (its own advice for speed). */
+#ifndef RINGROAD_LWIPOPTS_H
+#define RINGROAD_LWIPOPTS_H
+
+#define NO_SYS 1
+#define SYS_LIGHTWEIGHT_PROT 0
+#define LWIP_NETCONN 0
+#define LWIP_SOCKET 0
+#define LWIP_RAW 0
+#define LWIP_UDP 0
+#define LWIP_DNS 0
+#define LWIP_ARP 1
+#define ETHARP_SUPPORT_STATIC_ENTRIES 1
+#define LWIP_IPV6 0
+#define LWIP_STATS 0
+#define LWIP_TIMERS 1
+#define LWIP_NOASSERT 1
+
+#define MEM_ALIGNMENT 8
+#define MEM_SIZE (64 * 1024 * 1024)
+#define MEMP_NUM_TCP_PCB 16384
+#define MEMP_NUM_TCP_PCB_LISTEN 8
+#define MEMP_NUM_TCP_SEG 32768
+#define MEMP_NUM_PBUF 4096
+#define PBUF_POOL_SIZE 8192
+#define PBUF_POOL_BUFSIZE 1536
+#define MEMP_NUM_REASSDATA 8
+
+#define TCP_MSS 1460
+#define LWIP_WND_SCALE 1
+#define TCP_RCV_SCALE 3
+#define TCP_WND (256 * 1024)
+#define TCP_SND_BUF (4 * 1024 * 1024)
+#define TCP_SND_QUEUELEN 16000
+#define TCP_SNDLOWAT 32768
+#define TCP_SNDQUEUELOWAT 1000
+#define TCP_QUEUE_OOSEQ 1
+#define LWIP_TCP_SACK_OUT 1
+#define LWIP_TCP_TIMESTAMPS 0
+#define TCP_LISTEN_BACKLOG 0
+#define TCP_MSL 60000UL
+
+#define CHECKSUM_GEN_IP 1
+#define CHECKSUM_GEN_TCP 1
+#define CHECKSUM_CHECK_IP 1
+#define CHECKSUM_CHECK_TCP 1
+#define LWIP_CHKSUM_ALGORITHM 3
+#define LWIP_CHECKSUM_ON_COPY 0
+
+#endif
