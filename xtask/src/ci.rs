@@ -43,6 +43,10 @@ pub(crate) fn run() -> bool {
         rooms.extend(["--lib", "--bins", "--examples"]);
     }
     steps.push(cargo("tests of the rooms", &rooms, &[]));
+    if !root {
+        steps.push(cargo("drills", &["test", "--package=ringroad-drill", "--test=stack", "--locked"], &[]));
+        println!("drills of the kernel: not run, they need root (network namespaces, TUN)");
+    }
     steps.push(cargo("tests under loom", LOOM, &[("RUSTFLAGS", "--cfg loom")]));
     if root {
         let lab =

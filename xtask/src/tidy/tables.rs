@@ -56,6 +56,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("ringroad/src/runtime/signals.rs", "signal masks"),
     ("ringroad/src/runtime/watch.rs", "io_uring submissions"),
     ("tests/lwip/src/real.rs", "lwIP's calls"),
+    ("tests/drill/src/kernel/sys.rs", "TUN interfaces, namespaces, socket options"),
     ("tests/lab/src/sys.rs", "namespaces, packet sockets, signals"),
 ];
 

@@ -1,0 +1,50 @@
+//! Where Linux does otherwise than a drill expects of us, and why that is right.
+//!
+//! A drill that is listed here and passes on the kernel after all is a failure: take its row out.
+
+/// A drill that Linux does not pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference {
+    /// Its full name.
+    pub drill: &'static str,
+    /// What Linux does instead, and why we do not.
+    pub reason: &'static str,
+    /// What says that ours is right.
+    pub rfc: &'static str,
+}
+
+/// A drill that is not run on Linux at all.
+#[derive(Clone, Copy, Debug)]
+pub struct StackOnly {
+    /// Its full name.
+    pub drill: &'static str,
+    /// Why not.
+    pub reason: &'static str,
+}
+
+/// Every difference.
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        drill: "rfc5961::data_with_an_ack_from_nowhere_is_not_taken",
+        reason: "Linux's header prediction takes the text of a segment in order before it looks at how old its ACK \
+                 is; only its slow path refuses it. Ours does so on both paths",
+        rfc: "RFC 5961 §5.2",
+    },
+    Difference {
+        drill: "rfc9293::s3_5::data_on_the_syn_ack_is_taken",
+        reason: "Linux drops text that comes with a SYN-ACK, unless it has asked for Fast Open; the peer has to send \
+                 it again",
+        rfc: "RFC 9293 §3.10.7.3, MUST-34 of RFC 1122 §4.2.2.4",
+    },
+    Difference {
+        drill: "rfc9293::s3_8_6::an_ack_counts_even_at_a_shut_window",
+        reason: "Linux drops a segment with text outside a shut window whole, its ACK included",
+        rfc: "RFC 9293 §3.10.7.4 first: special allowance for valid ACKs",
+    },
+];
+
+/// What needs more time than a test may take, or a TCP whose memory can be used up.
+pub const STACK_ONLY: &[StackOnly] = &[StackOnly {
+    drill: "rfc9293::s3_6::time_wait_ends_after_a_minute",
+    reason: "a minute, which Linux cannot be told to shorten",
+}];

@@ -1,0 +1,555 @@
+//! One connection, drilled: the peer's segments go in, ours are expected.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use stack::socket::{How, OptName, RecvFlags, SendFlags, TcpInfo, Value};
+use stack::types::Readiness;
+
+use crate::kernel::OnKernel;
+use crate::notation::{Bases, Text};
+use crate::on_stack::OnStack;
+use crate::packet::{self, Complaint, Ends};
+use crate::segment::{SYN, Segment};
+use crate::subject::{Answer, Fd, Knob, State, Subject};
+
+/// The peer's first sequence number: the stream crosses the wrap early.
+const IRS: u32 = u32::MAX - 700;
+/// The subject's port.
+const LOCAL_PORT: u16 = 80;
+/// The peer's port.
+const REMOTE_PORT: u16 = 40000;
+
+/// The version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The subject's address.
+    #[must_use]
+    pub fn local(self) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::new(192, 0, 2, 1).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        }
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn remote(self) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::new(192, 0, 2, 2).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
+        }
+    }
+
+    /// The network that both are in.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::new(192, 0, 2, 0).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).into(),
+        }
+    }
+}
+
+/// The TCP that a drill is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum On {
+    /// Ours, in virtual time.
+    Stack(Family),
+    /// Linux's, in real time: in the network namespace that the thread is in.
+    Kernel(Family),
+}
+
+impl On {
+    /// The version of IP.
+    #[must_use]
+    pub fn family(self) -> Family {
+        match self {
+            On::Stack(family) | On::Kernel(family) => family,
+        }
+    }
+
+    /// Octets of the IP header: what an MTU leaves is 20 octets of TCP less than that.
+    #[must_use]
+    pub fn ip_header(self) -> u16 {
+        if self.family() == Family::V4 { 20 } else { 40 }
+    }
+}
+
+/// A connection under drill.
+pub struct Drill {
+    subject: Box<dyn Subject>,
+    on: On,
+    local: SocketAddr,
+    remote: SocketAddr,
+    /// The subject's first sequence number, once seen.
+    iss: Option<u32>,
+    /// The latest timestamp that it sent.
+    last_ts: u32,
+    last_sent: Vec<u8>,
+    listener: Option<Fd>,
+    /// It has been told to connect.
+    opens: bool,
+    socket: Option<Fd>,
+    trail: Vec<String>,
+}
+
+impl Drill {
+    /// A subject with a socket that does nothing yet.
+    #[must_use]
+    pub fn new(on: On) -> Self {
+        Self::with(on, &[])
+    }
+
+    /// As [`Drill::new`], with things set about the whole subject.
+    ///
+    /// # Panics
+    /// When the subject cannot be made.
+    #[must_use]
+    pub fn with(on: On, knobs: &[Knob]) -> Self {
+        let (subject, number): (Box<dyn Subject>, u16) = match on {
+            On::Stack(family) => (Box::new(OnStack::new(family, knobs)), 0),
+            On::Kernel(family) => {
+                let kernel = OnKernel::new(family, knobs);
+                let number = kernel.number();
+                (Box::new(kernel), number)
+            }
+        };
+        let family = on.family();
+        let mut drill = Self {
+            subject,
+            on,
+            // Each drill of a namespace has ports of its own: the kernel remembers earlier ones.
+            local: SocketAddr::new(family.local(), LOCAL_PORT + number),
+            remote: SocketAddr::new(family.remote(), REMOTE_PORT),
+            iss: None,
+            last_ts: 0,
+            last_sent: Vec::new(),
+            listener: None,
+            opens: false,
+            socket: None,
+            trail: Vec::new(),
+        };
+        let fd = drill.subject.socket().expect("a socket");
+        drill.subject.bind(fd, drill.local).expect("a local address");
+        drill.socket = Some(fd);
+        drill
+    }
+
+    /// A connection accepted by a listener: MSS 1000, no options, window 20,000.
+    #[must_use]
+    pub fn established(on: On) -> Self {
+        Self::accepted(on, "<mss 1000>")
+    }
+
+    /// As [`Drill::established`], the peer's SYN with these options.
+    #[must_use]
+    pub fn accepted(on: On, options: &str) -> Self {
+        let mut d = Self::new(on);
+        d.accept(options);
+        d
+    }
+
+    /// A socket that listens.
+    #[must_use]
+    pub fn listening(on: On) -> Self {
+        let mut d = Self::new(on);
+        d.listen();
+        d
+    }
+
+    /// A handshake that the peer begins, with these options in its SYN, up to accept(2).
+    pub fn accept(&mut self, options: &str) {
+        self.accept_window(options, 20_000);
+    }
+
+    /// As [`Drill::accept`], and the peer offers this window.
+    ///
+    /// # Panics
+    /// When the handshake goes otherwise.
+    pub fn accept_window(&mut self, options: &str, win: u16) {
+        self.inject(&format!("S 0:0(0) win {win} {options}"));
+        self.expect("S. 0:0(0) ack 1");
+        let ts = if options.contains("TS") { "<TS 2 last>" } else { "" };
+        self.inject(&format!(". 1:1(0) ack 1 win {win} {ts}"));
+        assert_eq!(self.state(), State::Established, "{self}");
+        self.silent();
+        self.wakes();
+    }
+
+    /// The socket listens.
+    pub fn listen(&mut self) {
+        let fd = self.socket.take().expect("a socket");
+        self.subject.listen(fd, 16).expect("a listener");
+        self.listener = Some(fd);
+    }
+
+    /// Begins to connect to the peer.
+    pub fn connect(&mut self) -> Answer<()> {
+        let (fd, remote) = (self.fd(), self.remote);
+        self.note("connect");
+        self.opens = true;
+        self.subject.connect(fd, remote)
+    }
+
+    /// accept(2): the connection that the listener has.
+    pub fn take(&mut self) -> Answer<()> {
+        let listener = self.listener.expect("a listener");
+        self.note("accept");
+        self.socket = Some(self.subject.accept(listener)?);
+        Ok(())
+    }
+
+    /// The socket that calls are for: the one that connects, or the one that can be accepted by now.
+    fn fd(&mut self) -> Fd {
+        if self.socket.is_none() && self.listener.is_some() {
+            let taken = self.take();
+            assert!(taken.is_ok(), "accept: {taken:?}\n{self}");
+        }
+        self.socket.unwrap_or_else(|| panic!("a socket\n{self}"))
+    }
+
+    /// The maximum segment size that an MTU of 1500 allows.
+    #[must_use]
+    pub fn mss(&self) -> u16 {
+        1500 - 20 - self.on.ip_header()
+    }
+
+    /// Which TCP it is for.
+    #[must_use]
+    pub fn on(&self) -> On {
+        self.on
+    }
+
+    /// A segment from the peer. A socket that has not been told to connect listens.
+    pub fn inject(&mut self, text: &str) {
+        if self.listener.is_none() && !self.opens {
+            self.listen();
+        }
+        self.note(&format!("< {text}"));
+        let bases = Bases { seq: IRS, ack: self.iss() };
+        let (mut segment, from, len) = Text::parse(text).segment(bases, self.last_ts);
+        segment.src_port = self.remote.port();
+        segment.dst_port = self.local.port();
+        segment.payload = (0..len).map(|n| pattern(from.wrapping_add(n))).collect();
+        let packet = packet::wrap(self.ends().reversed(), &segment);
+        self.subject.inject(&packet);
+    }
+
+    /// An ICMP error from the peer's address about the segment that was sent last.
+    pub fn complain(&mut self, complaint: Complaint) {
+        let quoted = self.last_sent.clone();
+        self.complain_of(complaint, &quoted);
+    }
+
+    /// An ICMP error about a segment that might have been sent, in the notation.
+    pub fn complain_about(&mut self, complaint: Complaint, text: &str) {
+        let bases = Bases { seq: self.iss(), ack: IRS };
+        let (mut segment, ..) = Text::parse(text).segment(bases, 0);
+        (segment.src_port, segment.dst_port) = (self.local.port(), self.remote.port());
+        let quoted = packet::wrap(self.ends(), &segment);
+        self.complain_of(complaint, &quoted);
+    }
+
+    fn complain_of(&mut self, complaint: Complaint, quoted: &[u8]) {
+        self.note(&format!("< {complaint:?}"));
+        let packet = packet::complain(self.ends().reversed(), complaint, quoted);
+        self.subject.inject(&packet);
+    }
+
+    fn iss(&self) -> u32 {
+        self.iss.unwrap_or(0)
+    }
+
+    fn ends(&self) -> Ends {
+        Ends { from: self.local, to: self.remote }
+    }
+
+    /// The next segment that was sent must be this.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> Segment {
+        let Some((packet, segment)) = self.next(true) else {
+            panic!("{text:?} expected, nothing sent\n{self}");
+        };
+        let (want, got) = (Text::parse(text), self.text_of(&segment));
+        assert!(want.matches(&got), "expected {want}\n     got {got}\n{self}");
+        let from = segment.seq.wrapping_sub(self.iss());
+        let right = |(n, &byte): (usize, &u8)| byte == pattern(from.wrapping_add(n as u32));
+        assert!(
+            segment.payload.iter().enumerate().all(right),
+            "the text of {got} is not the stream's\n{self}"
+        );
+        self.last_sent = packet;
+        segment
+    }
+
+    /// The next segment that was sent must be one of these.
+    ///
+    /// # Panics
+    /// When it is none of them.
+    #[track_caller]
+    pub fn expect_one_of(&mut self, texts: &[&str]) -> Segment {
+        let Some((packet, segment)) = self.next(true) else {
+            panic!("one of {texts:?} expected, nothing sent\n{self}");
+        };
+        let got = self.text_of(&segment);
+        assert!(
+            texts.iter().any(|t| Text::parse(t).matches(&got)),
+            "expected one of {texts:?}\n     got {got}\n{self}"
+        );
+        self.last_sent = packet;
+        segment
+    }
+
+    /// The place of a segment's first octet in the stream, and the place after its last.
+    #[must_use]
+    pub fn range(&self, segment: &Segment) -> (u32, u32) {
+        let from = segment.seq.wrapping_sub(self.iss());
+        (from, from.wrapping_add(segment.len()))
+    }
+
+    /// All of these, in this order, and no more.
+    #[track_caller]
+    pub fn expect_all(&mut self, texts: &[&str]) {
+        for text in texts {
+            self.expect(text);
+        }
+        self.silent();
+    }
+
+    /// Nothing more was sent.
+    ///
+    /// # Panics
+    /// When something was.
+    #[track_caller]
+    pub fn silent(&mut self) {
+        if let Some((_, segment)) = self.next(false) {
+            panic!("unexpected: {}\n{self}", self.text_of(&segment));
+        }
+    }
+
+    /// Everything that was sent by now, whatever it is.
+    pub fn sent(&mut self) -> Vec<Segment> {
+        let mut all = Vec::new();
+        while let Some((packet, segment)) = self.next(false) {
+            self.last_sent = packet;
+            all.push(segment);
+        }
+        all
+    }
+
+    fn next(&mut self, wait: bool) -> Option<(Vec<u8>, Segment)> {
+        loop {
+            let packet = if wait { self.subject.next_sent() } else { self.subject.sent_by_now() }?;
+            let Some((ends, segment)) = packet::unwrap(&packet) else { continue };
+            if ends != self.ends() {
+                continue;
+            }
+            if segment.has(SYN) {
+                self.iss = Some(segment.seq);
+            }
+            if let Some((val, _)) = segment.ts() {
+                self.last_ts = val;
+            }
+            let text = self.text_of(&segment);
+            self.note(&format!("> {text}"));
+            return Some((packet, segment));
+        }
+    }
+
+    fn text_of(&self, segment: &Segment) -> Text {
+        Text::of(segment, Bases { seq: self.iss(), ack: IRS })
+    }
+
+    /// The time moves on to `ms` after the beginning; timers run.
+    pub fn at(&mut self, ms: u64) {
+        self.subject.run_to(Duration::from_millis(ms));
+        self.note("wait");
+    }
+
+    /// The time moves on by `ms`.
+    pub fn wait(&mut self, ms: u64) {
+        let at = self.subject.elapsed() + Duration::from_millis(ms);
+        self.subject.run_to(at);
+        self.note("wait");
+    }
+
+    /// Milliseconds since the beginning.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u64 {
+        self.subject.elapsed().as_millis() as u64
+    }
+
+    fn note(&mut self, text: &str) {
+        let ms = self.subject.elapsed().as_secs_f64() * 1e3;
+        self.trail.push(format!("{ms:10.3} {text}"));
+    }
+
+    /// The application writes the next `n` octets of the stream, whose first is number `from`.
+    pub fn write(&mut self, from: u32, n: u32) -> Answer<usize> {
+        self.write_with(from, n, SendFlags::default())
+    }
+
+    /// As [`Drill::write`], with flags.
+    pub fn write_with(&mut self, from: u32, n: u32, flags: SendFlags) -> Answer<usize> {
+        let bytes: Vec<u8> = (from..from + n).map(pattern).collect();
+        let fd = self.fd();
+        self.note(&format!("write {n}"));
+        self.subject.send(fd, &bytes, flags)
+    }
+
+    /// The application reads what there is: it must be the stream's octets `from` and on, `n` of them.
+    ///
+    /// # Panics
+    /// When it is anything else.
+    #[track_caller]
+    pub fn read(&mut self, from: u32, n: u32) {
+        let got = self.recv(1 << 20);
+        let want: Vec<u8> = (from..from + n).map(pattern).collect();
+        match got {
+            Ok(got) => assert!(
+                got == want,
+                "read {} octets, not the stream's {from}..{}\n{self}",
+                got.len(),
+                from + n
+            ),
+            Err(error) => panic!("read: {error:?}\n{self}"),
+        }
+    }
+
+    /// recv(2).
+    pub fn recv(&mut self, want: usize) -> Answer<Vec<u8>> {
+        self.recv_with(want, RecvFlags::default())
+    }
+
+    /// recv(2) with flags.
+    pub fn recv_with(&mut self, want: usize, flags: RecvFlags) -> Answer<Vec<u8>> {
+        let fd = self.fd();
+        self.note("read");
+        self.subject.recv(fd, want, flags)
+    }
+
+    /// shutdown(2) for sending.
+    ///
+    /// # Panics
+    /// When it answers an error.
+    pub fn shutdown(&mut self) {
+        self.shutdown_with(How::Write).expect("shutdown");
+    }
+
+    /// shutdown(2).
+    pub fn shutdown_with(&mut self, how: How) -> Answer<()> {
+        let fd = self.fd();
+        self.note("shutdown");
+        self.subject.shutdown(fd, how)
+    }
+
+    /// close(2).
+    pub fn close(&mut self) {
+        let fd = self.fd();
+        self.note("close");
+        self.subject.close(fd);
+        self.socket = None;
+    }
+
+    /// close(2) after SO_LINGER with no time: an abort.
+    ///
+    /// # Panics
+    /// When SO_LINGER cannot be set.
+    pub fn abort(&mut self) {
+        let fd = self.fd();
+        self.subject.set(fd, OptName::Linger, Value::Linger(Some(0))).expect("SO_LINGER");
+        self.close();
+    }
+
+    /// setsockopt(2) of an integer; on the listener when nothing is connected yet.
+    ///
+    /// # Panics
+    /// When it answers an error.
+    pub fn set(&mut self, name: OptName, value: i32) {
+        let set = self.try_set(name, Value::Int(value));
+        assert!(set.is_ok(), "{name:?} = {value}: {set:?}");
+    }
+
+    /// setsockopt(2).
+    pub fn try_set(&mut self, name: OptName, value: Value) -> Answer<()> {
+        let fd = self.socket.or(self.listener).expect("a socket");
+        self.note(&format!("set {name:?} {value:?}"));
+        self.subject.set(fd, name, value)
+    }
+
+    /// getsockopt(2).
+    pub fn get(&mut self, name: OptName) -> Answer<Value> {
+        let fd = self.fd();
+        self.subject.get(fd, name)
+    }
+
+    /// getsockopt(2) of SO_ERROR.
+    ///
+    /// # Panics
+    /// When it answers an error.
+    pub fn error(&mut self) -> i32 {
+        self.get(OptName::Error).and_then(|v| Ok(v.int()?)).expect("SO_ERROR")
+    }
+
+    /// TCP_INFO.
+    pub fn info(&mut self) -> TcpInfo {
+        let fd = self.fd();
+        self.subject.info(fd)
+    }
+
+    /// poll(2).
+    pub fn ready(&mut self) -> Readiness {
+        let fd = self.fd();
+        self.subject.readiness(fd)
+    }
+
+    /// What edge-triggered epoll has told last, if it has told anything since this was asked.
+    pub fn wakes(&mut self) -> Readiness {
+        let fd = self.fd();
+        self.subject.wakes(fd)
+    }
+
+    /// The state of the connection, as an onlooker sees it; LISTEN when there is none and somebody listens.
+    pub fn state(&mut self) -> State {
+        match self.subject.state(self.local, self.remote) {
+            State::Closed if self.listener.is_some() && self.socket.is_none() && self.iss.is_none() => {
+                State::Listen
+            }
+            state => state,
+        }
+    }
+}
+
+impl fmt::Display for Drill {
+    /// What has happened so far.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}, so far (milliseconds):", self.on)?;
+        self.trail.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl Drop for Drill {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.subject.finish();
+        }
+    }
+}
+
+/// Octet number `n` of every stream.
+#[must_use]
+pub fn pattern(n: u32) -> u8 {
+    (n.wrapping_mul(2_654_435_761) >> 24) as u8
+}

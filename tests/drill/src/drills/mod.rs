@@ -1,0 +1,35 @@
+//! The drills, one file an RFC; RFC 9293 has one file a section.
+
+mod rfc5961;
+mod rfc9293;
+
+use crate::drill::On;
+
+/// A drill by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its file and its function: `rfc5961::a_reset_must_hit_exactly`.
+    pub name: &'static str,
+    /// Runs it; it panics when the TCP does not pass.
+    pub run: fn(On),
+}
+
+/// The rows of one file: names each function once, so that none is forgotten (an unnamed one is dead code).
+macro_rules! drills {
+    ($($name:ident),* $(,)?) => {
+        pub(in crate::drills) const DRILLS: &[$crate::drills::Row] =
+            &[$($crate::drills::Row { name: concat!(module_path!(), "::", stringify!($name)), run: $name }),*];
+    };
+}
+use drills;
+
+const FILES: &[&[&[Row]]] = &[&[rfc5961::DRILLS], rfc9293::FILES];
+
+/// Every drill there is.
+pub fn all() -> impl Iterator<Item = Row> {
+    FILES
+        .iter()
+        .flat_map(|folder| folder.iter())
+        .flat_map(|file| file.iter())
+        .map(|row| Row { name: row.name.strip_prefix("drill::drills::").unwrap_or(row.name), run: row.run })
+}

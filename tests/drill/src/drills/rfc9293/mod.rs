@@ -1,0 +1,22 @@
+//! RFC 9293, one file a section.
+
+mod s3_10;
+mod s3_5;
+mod s3_6;
+mod s3_7;
+mod s3_8_1;
+mod s3_8_4;
+mod s3_8_6;
+
+use super::{Row, drills};
+
+/// The files of this folder.
+pub(super) const FILES: &[&[Row]] = &[
+    s3_10::DRILLS,
+    s3_5::DRILLS,
+    s3_6::DRILLS,
+    s3_7::DRILLS,
+    s3_8_1::DRILLS,
+    s3_8_4::DRILLS,
+    s3_8_6::DRILLS,
+];
