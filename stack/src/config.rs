@@ -60,6 +60,9 @@ pub struct TcpConfig {
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK (Linux: 5).
     pub synack_retries: u8,
+    /// Fast Open (RFC 7413; Linux: net.ipv4.tcp_fastopen): 1 a client's sockets may ask for it, 2 so may a
+    /// server's; other bits as in Linux. Nothing happens that no socket asked for.
+    pub fast_open: u32,
     /// SYN cookies (Linux: net.ipv4.tcp_syncookies): 0 never, 1 when a listener's handshakes fill its backlog,
     /// 2 always.
     pub syn_cookies: u8,
@@ -90,6 +93,7 @@ impl Default for TcpConfig {
             delayed_ack: Duration::from_millis(40),
             syn_retries: 6,
             synack_retries: 5,
+            fast_open: 1,
             syn_cookies: 1,
             retries: 15,
             challenge_acks_per_second: 1000,

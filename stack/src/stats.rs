@@ -68,6 +68,18 @@ counters! {
     tcp_syncookies_recv,
     /// ACKs that should have been of a cookie and were not.
     tcp_syncookies_failed,
+    /// Fast Opens of ours whose data the SYN-ACK acknowledged (RFC 7413).
+    tcp_fastopen_active,
+    /// Fast Opens of ours whose data had to be sent again.
+    tcp_fastopen_active_fail,
+    /// Connections opened by a SYN with a good cookie.
+    tcp_fastopen_passive,
+    /// SYNs with a cookie that was not good.
+    tcp_fastopen_passive_fail,
+    /// SYNs with a good cookie that found too many such connections pending.
+    tcp_fastopen_listen_overflow,
+    /// SYNs that asked for a cookie.
+    tcp_fastopen_cookie_reqd,
     /// Connections that found no room to wait in TIME-WAIT.
     tcp_time_wait_overflow,
     /// Active opens.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::Stack;
 use super::entry::{Body, Entry, Listener, Stage};
+use super::fast_open::Pending;
 use crate::error::SocketError;
 use crate::socket::{Accepted, Result};
 use crate::tcp::call;
@@ -26,20 +27,23 @@ impl Stack {
         let entry = self.owned_mut(id)?;
         match &mut entry.body {
             Body::Datagram(_) => Err(SocketError::NotSupported),
-            Body::Connection(_) => Err(SocketError::Invalid),
+            Body::Connection(_) | Body::Deferred(_) => Err(SocketError::Invalid),
             Body::Listener(listener) => {
                 listener.backlog = backlog;
                 Ok(())
             }
             Body::Fresh => {
                 let local = entry.local.ok_or(SocketError::Invalid)?;
+                let options = entry.options.clone();
                 let key = LocalKey { protocol: Protocol::Tcp, address: local.ip(), port: local.port() };
                 if self.locals.get(&key).is_some() {
                     return Err(SocketError::AddressInUse);
                 }
                 let queue = VecDeque::with_capacity((backlog as usize + 1).min(AHEAD));
                 let cookies_until = Instant::ZERO;
-                let listener = Listener { key, backlog, requests: 0, cookies_until, queue };
+                let mut fast_open = Pending::default();
+                fast_open.reserve(self.fast_open_limit(&options, backlog));
+                let listener = Listener { key, backlog, requests: 0, cookies_until, fast_open, queue };
                 self.owned_mut(id)?.body = Body::Listener(listener);
                 self.locals.insert(&key, id);
                 self.steer_port(key);
@@ -58,7 +62,7 @@ impl Stack {
         let listener = match &mut entry.body {
             Body::Listener(listener) => listener,
             Body::Datagram(_) => return Err(SocketError::NotSupported),
-            Body::Fresh | Body::Connection(_) => return Err(SocketError::Invalid),
+            Body::Fresh | Body::Deferred(_) | Body::Connection(_) => return Err(SocketError::Invalid),
         };
         let id = listener.queue.pop_front().ok_or(SocketError::WouldBlock)?;
         let connection = self.table.get_mut(id).and_then(Entry::connection_mut);

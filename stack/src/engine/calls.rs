@@ -118,6 +118,11 @@ impl Stack {
         let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
         match &mut entry.body {
             Body::Fresh => Err(SocketError::NotConnected),
+            Body::Deferred(_) => {
+                // Linux: a connect that is shut is a connect that is over.
+                entry.body = Body::Fresh;
+                Ok(())
+            }
             Body::Listener(_) => {
                 if read {
                     self.stop_listening(now, id);
@@ -151,7 +156,7 @@ impl Stack {
         let entry = self.owned_mut(id)?;
         let abort = entry.options.linger == Some(0);
         match &mut entry.body {
-            Body::Fresh => self.remove(id),
+            Body::Fresh | Body::Deferred(_) => self.remove(id),
             Body::Listener(_) => {
                 self.stop_listening(now, id);
                 self.remove(id);
@@ -170,6 +175,7 @@ impl Stack {
         let Ok(entry) = self.owned(id) else { return Readiness::ERR | Readiness::HUP };
         match &entry.body {
             Body::Fresh => Readiness::OUT | Readiness::HUP,
+            Body::Deferred(_) => Readiness::OUT,
             Body::Listener(listener) if listener.queue.is_empty() => Readiness::NONE,
             Body::Listener(_) => Readiness::IN,
             Body::Datagram(datagram) => datagram.readiness(entry.starved),
@@ -204,7 +210,7 @@ impl Stack {
         match &mut self.owned_mut(id).ok()?.body {
             Body::Connection(connection) => connection.tcb.error.take(),
             Body::Datagram(datagram) => datagram.error.take(),
-            Body::Fresh | Body::Listener(_) => None,
+            Body::Fresh | Body::Deferred(_) | Body::Listener(_) => None,
         }
     }
 
@@ -214,7 +220,7 @@ impl Stack {
     /// `BadSocket`; `Invalid` for a listener.
     pub fn recv_queue(&self, id: SocketId) -> Result<usize> {
         match &self.owned(id)?.body {
-            Body::Fresh => Ok(0),
+            Body::Fresh | Body::Deferred(_) => Ok(0),
             Body::Listener(_) => Err(SocketError::Invalid),
             Body::Connection(connection) => Ok(connection.tcb.recv_ahead() as usize),
             Body::Datagram(d) => Ok(d.queue.front(&self.datagrams).map_or(0, |w| w.pkt.len())),
@@ -237,7 +243,7 @@ impl Stack {
         match &self.owned(id)?.body {
             Body::Listener(_) => Err(SocketError::Invalid),
             Body::Connection(connection) => Ok(connection.tcb.unsent() as usize),
-            Body::Fresh | Body::Datagram(_) => Ok(0),
+            Body::Fresh | Body::Deferred(_) | Body::Datagram(_) => Ok(0),
         }
     }
 
@@ -249,7 +255,7 @@ impl Stack {
         match &self.owned(id)?.body {
             Body::Listener(_) => Err(SocketError::Invalid),
             Body::Connection(connection) => Ok(connection.tcb.send_queue() as usize),
-            Body::Fresh | Body::Datagram(_) => Ok(0),
+            Body::Fresh | Body::Deferred(_) | Body::Datagram(_) => Ok(0),
         }
     }
 

@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Stack;
+use super::egress::Output;
 use super::entry::{Body, Connection, Stage};
 use crate::control::Request;
 use crate::error::SocketError;
@@ -10,7 +11,7 @@ use crate::ip::Flow;
 use crate::seq::Seq;
 use crate::socket::Result;
 use crate::tcp::input::{self, PathError};
-use crate::tcp::{State, connect};
+use crate::tcp::{Env, State, Tcb, connect};
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, Protocol, SocketId};
 
@@ -32,9 +33,20 @@ impl Stack {
                 // A connection that failed, and whose error was told, is a fresh socket again.
                 None => self.renew(id),
             },
+            // Linux, as of a connect that is put off.
+            Body::Deferred(_) => return Err(SocketError::IsConnected),
             Body::Fresh => {}
         }
-        self.open(now, id, remote)
+        let options = self.owned(id)?.options.clone();
+        if self.defers_connect(&options, remote) {
+            self.owned_mut(id)?.body = Body::Deferred(remote);
+            return Ok(());
+        }
+        if options.kept.fast_open_connect {
+            return self.open_fast(now, id, remote, 0, &mut |_| Ok(0)).map(|_| ());
+        }
+        self.open_with(now, id, remote, |tcb, env| connect::open_with(tcb, env).map(|tcb| (tcb, 0)))?;
+        Err(SocketError::InProgress)
     }
 
     /// Both ends of a flow to `remote` from a socket whose local end is `local`.
@@ -57,7 +69,14 @@ impl Stack {
         Ok(FlowKey { protocol, local: SocketAddr::new(from.into(), local.port()), remote })
     }
 
-    fn open(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<()> {
+    /// Opens a connection; `first` sends the SYN, and says how much data went with it.
+    pub(super) fn open_with(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        remote: SocketAddr,
+        first: impl FnOnce(Tcb, &mut Env<'_, Output>) -> Result<(Tcb, usize)>,
+    ) -> Result<usize> {
         if remote.port() == 0 || !self.is_one_host(remote.ip()) {
             return Err(SocketError::NetworkUnreachable);
         }
@@ -69,8 +88,10 @@ impl Stack {
         let options = entry.options.tcp;
         // Before the SYN: its answer must find the way here.
         self.core.out.requests.push_back(Request::SteerFlow(key));
-        let tcb = match connect::open_again(flow, options, old, &mut self.core.env(now, false)) {
-            Ok(tcb) => tcb,
+        let mut env = self.core.env(now, false);
+        let tcb = connect::fresh(flow, options, old, &mut env);
+        let (tcb, taken) = match first(tcb, &mut env) {
+            Ok(opened) => opened,
             Err(error) => {
                 self.unsteer_flow(true, key);
                 return Err(error);
@@ -82,6 +103,7 @@ impl Stack {
             attached: true,
             steered: true,
             connecting: true,
+            opening: false,
             urgent: false,
         };
         let entry = self.owned_mut(id)?;
@@ -89,11 +111,11 @@ impl Stack {
         entry.body = Body::Connection(connection);
         self.flows.insert(&key, id);
         self.settle(id);
-        Err(SocketError::InProgress)
+        Ok(taken)
     }
 
     /// A closed connection's socket can be used again.
-    fn renew(&mut self, id: SocketId) {
+    pub(super) fn renew(&mut self, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         if let Body::Connection(mut connection) = core::mem::replace(&mut entry.body, Body::Fresh) {
             connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
@@ -114,13 +136,13 @@ impl Stack {
                 datagram.error = Some(SocketError::HostUnreachable);
                 self.wake(id);
             }
-            Body::Fresh | Body::Listener(_) => {}
+            Body::Fresh | Body::Deferred(_) | Body::Listener(_) => {}
         }
     }
 }
 
 /// What a second `connect` on a stream is told. None: it may try anew.
-fn again(connection: &mut Connection) -> Option<Result<()>> {
+pub(super) fn again(connection: &mut Connection) -> Option<Result<()>> {
     match connection.tcb.state {
         State::SynSent | State::SynReceived => Some(Err(SocketError::AlreadyConnecting)),
         State::Closed if connection.connecting => {

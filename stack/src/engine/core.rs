@@ -47,6 +47,11 @@ impl Core {
         }
     }
 
+    /// Whether a server gave a cookie for Fast Open.
+    pub(super) fn knows_fast_open(&self, server: core::net::IpAddr) -> bool {
+        self.shared.fast_open.knows(server)
+    }
+
     /// Frames that senders must leave alone, so that there are always some to receive into and to answer with.
     #[inline]
     fn reserve(&self) -> usize {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::datagram::Datagram;
+use super::fast_open::Pending;
 use crate::socket::stored::Stored;
 use crate::tcp::Tcb;
 use crate::time::Instant;
@@ -34,6 +35,8 @@ pub(super) struct Entry {
 pub(super) enum Body {
     /// TCP, neither listening nor connected.
     Fresh,
+    /// TCP, to be connected there with the first send (TCP_FASTOPEN_CONNECT).
+    Deferred(SocketAddr),
     /// TCP, listening.
     Listener(Listener),
     /// TCP, a connection in any state.
@@ -51,6 +54,8 @@ pub(super) struct Listener {
     pub(super) requests: u32,
     /// Until when an ACK may be that of a cookie.
     pub(super) cookies_until: Instant,
+    /// Connections open before their handshake is over.
+    pub(super) fast_open: Pending,
     /// Connections that wait for `accept`, oldest first.
     pub(super) queue: VecDeque<SocketId>,
 }
@@ -84,6 +89,8 @@ pub(super) struct Connection {
     pub(super) steered: bool,
     /// Whether `connect` has still to tell how it went.
     pub(super) connecting: bool,
+    /// Whether it counts as open before its handshake is over.
+    pub(super) opening: bool,
     /// Urgent data was announced, and its owner has not been told.
     pub(super) urgent: bool,
 }

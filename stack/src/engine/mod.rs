@@ -11,6 +11,7 @@ mod datagram;
 mod dump;
 mod egress;
 mod entry;
+mod fast_open;
 mod icmp;
 mod option_sets;
 mod options;

@@ -51,6 +51,10 @@ impl Stack {
     /// A connection takes over what was set, and sends what may be sent now.
     fn apply_options(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
+        if let Body::Listener(listener) = &mut entry.body {
+            // Memory is taken by the call, not by the packet that needs it.
+            listener.fast_open.reserve(usize::try_from(entry.options.kept.fast_open).unwrap_or(0));
+        }
         let Entry { body: Body::Connection(connection), options, .. } = entry else { return };
         connection.tcb.set_options(options.tcp);
         (connection.tcb.flow.tos, connection.tcb.flow.ttl) = (options.tos, options.ttl);
@@ -156,6 +160,8 @@ fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::Linger2 => options.kept.linger2 = value.max(-1),
         OptName::WindowClamp => options.kept.window_clamp = within(value, 0, i32::MAX)?,
         OptName::FastOpen => options.kept.fast_open = within(value, 0, i32::MAX)?,
+        OptName::FastOpenConnect => options.kept.fast_open_connect = within(value, 0, 1)? != 0,
+        OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie = within(value, 0, 1)? != 0,
         OptName::NotSentLowWater => options.kept.not_sent_low_water = value,
         _ => return Err(SocketError::NoProtocolOption),
     }
@@ -196,6 +202,8 @@ fn stored(options: &Stored, name: OptName) -> Value {
         OptName::Linger2 => options.kept.linger2,
         OptName::WindowClamp => options.kept.window_clamp,
         OptName::FastOpen => options.kept.fast_open,
+        OptName::FastOpenConnect => options.kept.fast_open_connect.into(),
+        OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie.into(),
         OptName::NotSentLowWater => options.kept.not_sent_low_water,
         // Answered before: they are facts of the socket, or datagrams' own.
         OptName::NoCheck
@@ -244,9 +252,11 @@ fn tcp_info(info: &Info) -> TcpInfo {
     let micros = |d: Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
     let segments = |octets: u32| octets / info.snd_mss.max(1);
     let (send_scale, recv_scale) = info.window_scale.unwrap_or((0, 0));
-    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
-    let options =
-        u8::from(info.timestamps) | u8::from(info.sack) << 1 | u8::from(info.window_scale.is_some()) << 2;
+    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_SYN_DATA.
+    let options = u8::from(info.timestamps)
+        | u8::from(info.sack) << 1
+        | u8::from(info.window_scale.is_some()) << 2
+        | u8::from(info.syn_data) << 5;
     TcpInfo {
         state: info.state.number(),
         retransmits: info.backoff,

@@ -11,6 +11,7 @@ use crate::ip::Flow;
 use crate::ip::input::Reason;
 use crate::seq::Seq;
 use crate::socket::stored::Stored;
+use crate::tcp::listen::FastOpenAnswer;
 use crate::tcp::{Request, State, Tcb, expiry, input, listen};
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, SocketId};
@@ -96,22 +97,31 @@ impl Stack {
         if exhausted || listener.is_full() || (crowded && !cookie) {
             return self.drop_packet(pkt, Reason::Backlog);
         }
+        let flow = flow_of(key, &options);
         if cookie {
             listener.cookies_until = now + COOKIES_COME_BACK;
-        } else {
-            listener.requests += 1;
+            self.core.pool.free(pkt);
+            return listen::answer_with_cookie(&seg, flow, options.tcp, &mut self.core.env(now, false));
         }
-        self.core.pool.free(pkt);
-        let flow = flow_of(key, &options);
+        let fast_open = self.judge_fast_open(now, parent, &seg, &flow);
         let mut env = self.core.env(now, false);
-        if cookie {
-            return listen::answer_with_cookie(&seg, flow, options.tcp, &mut env);
-        }
         env.stats.tcp_segs_in += 1;
         let mut tcb = listen::prepare(&seg, flow, options.tcp, iss, &mut env);
-        listen::answer(&mut tcb, &mut env);
+        match fast_open {
+            FastOpenAnswer::Open { give } => {
+                let tcb = listen::open_early(tcb, pkt, give, &mut env);
+                return self.establish(parent, options, tcb, false);
+            }
+            FastOpenAnswer::Give => listen::answer_giving(&mut tcb, &mut env),
+            FastOpenAnswer::Plain => listen::answer(&mut tcb, &mut env),
+        }
+        self.core.pool.free(pkt);
         let pending = Pending { request: Request::of(&seg, &tcb), listener: parent };
-        self.requests.insert(&key, pending);
+        if self.requests.insert(&key, pending)
+            && let Some((_, listener)) = self.listener(parent)
+        {
+            listener.requests += 1;
+        }
     }
 
     /// A segment for a handshake under way.
@@ -196,9 +206,9 @@ impl Stack {
         None
     }
 
-    /// The handshake is done: a connection waits for `accept`.
+    /// The handshake is done, or needs not be: a connection waits for `accept`.
     fn establish(&mut self, parent: SocketId, options: Arc<Stored>, tcb: Tcb, burst: bool) {
-        let key = tcb.flow.key;
+        let (key, opening) = (tcb.flow.key, tcb.state == State::SynReceived);
         let connection = Connection {
             tcb,
             stage: Stage::Queued(parent),
@@ -206,6 +216,7 @@ impl Stack {
             steered: false,
             connecting: false,
             urgent: false,
+            opening,
         };
         let mut entry = Entry::new(0, options, Body::Connection(connection));
         entry.local = Some(key.local);
@@ -239,7 +250,7 @@ impl Stack {
         }
     }
 
-    fn listener(&mut self, id: SocketId) -> Option<(Arc<Stored>, &mut Listener)> {
+    pub(super) fn listener(&mut self, id: SocketId) -> Option<(Arc<Stored>, &mut Listener)> {
         let entry = self.table.get_mut(id)?;
         let Entry { body: Body::Listener(listener), options, .. } = entry else { return None };
         Some((options.clone(), listener))

@@ -37,6 +37,10 @@ impl Stack {
         let risen = !wakes.is_empty();
         connection.urgent |= wakes.contains(Readiness::URG);
         let owned = connection.stage == Stage::Owned;
+        if connection.opening && connection.tcb.state != State::SynReceived {
+            self.end_fast_open(id);
+        }
+        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
         match next(connection) {
             Next::Remove => return self.remove(id),
             Next::Compact => self.compact(id),

@@ -36,6 +36,9 @@ impl Stack {
         flags: SendFlags,
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<usize> {
+        if let Body::Deferred(remote) = self.owned(id)?.body {
+            return self.send_deferred(now, id, remote, len, source);
+        }
         let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
             // Linux: EPIPE on a stream that was never connected.
             return Err(SocketError::BrokenPipe);
@@ -124,7 +127,7 @@ impl Stack {
                 Body::Connection(connection) if connection.tcb.state != State::Closed => {
                     call::abort(&mut connection.tcb, &mut self.core.env(now, false));
                 }
-                Body::Fresh | Body::Connection(_) => {}
+                Body::Fresh | Body::Deferred(_) | Body::Connection(_) => {}
             }
             self.remove(id);
         }

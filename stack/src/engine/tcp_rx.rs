@@ -143,7 +143,7 @@ impl Stack {
         }
     }
 
-    fn listener_at(&self, local: SocketAddr) -> Option<SocketId> {
+    pub(super) fn listener_at(&self, local: SocketAddr) -> Option<SocketId> {
         let id = self.locals.lookup(Protocol::Tcp, local.ip(), local.port())?;
         matches!(self.table.get(id)?.body, Body::Listener(_)).then_some(id)
     }

@@ -274,8 +274,12 @@ options! {
     Congestion = 6, 13, Name;
     /// TCP_USER_TIMEOUT, milliseconds.
     UserTimeout = 6, 18, Int;
-    /// TCP_FASTOPEN: stored.
+    /// TCP_FASTOPEN: connections that may be pending (RFC 7413).
     FastOpen = 6, 23, Int;
+    /// TCP_FASTOPEN_CONNECT: connect waits for the first send.
+    FastOpenConnect = 6, 30, Int;
+    /// TCP_FASTOPEN_NO_COOKIE: stored and used by connect.
+    FastOpenNoCookie = 6, 34, Int;
     /// TCP_NOTSENT_LOWAT, bytes.
     NotSentLowWater = 6, 25, Int;
 }

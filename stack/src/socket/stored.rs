@@ -58,6 +58,10 @@ pub struct Kept {
     pub window_clamp: i32,
     /// TCP_FASTOPEN.
     pub fast_open: i32,
+    /// TCP_FASTOPEN_CONNECT.
+    pub fast_open_connect: bool,
+    /// TCP_FASTOPEN_NO_COOKIE.
+    pub fast_open_no_cookie: bool,
     /// TCP_NOTSENT_LOWAT.
     pub not_sent_low_water: i32,
 }

@@ -8,7 +8,7 @@ use super::tcb::Tcb;
 use crate::ip::{Egress, Outgoing, Payload, Unsent};
 use crate::seq::Seq;
 use crate::types::Ecn;
-use crate::wire::tcp::{CHECKSUM_AT, Flags, HEADER_MAX, Header, Options, TimestampsOption};
+use crate::wire::tcp::{CHECKSUM_AT, FastOpenCookie, Flags, HEADER_MAX, Header, Options, TimestampsOption};
 
 /// What a segment carries.
 #[derive(Debug)]
@@ -119,6 +119,7 @@ fn options<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, flags: Flags, len: u3
         options.mss = Some(tcb.announced_mss(env));
         options.window_scale = (first_syn || tcb.role.scaled).then_some(tcb.rcv.shift);
         options.sack_permitted = first_syn || tcb.role.sack;
+        options.fast_open = fast_open(tcb, env, first_syn);
     }
     if first_syn || tcb.ts.on {
         let ecr = if flags.has(Flags::ACK) { tcb.ts.recent } else { 0 };
@@ -134,4 +135,15 @@ fn options<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, flags: Flags, len: u3
         }
     }
     options
+}
+
+/// RFC 7413 §4.1.1, §4.1.3: a SYN brings the cookie that is kept, or asks for one; only the first, in case
+/// something on the way drops such SYNs.
+fn fast_open<E: Egress>(tcb: &Tcb, env: &Env<'_, E>, first_syn: bool) -> Option<FastOpenCookie> {
+    if first_syn {
+        let kept = env.shared.fast_open.of(tcb.flow.remote());
+        let asks = tcb.role.fast_open && !tcb.role.syn_sent;
+        return asks.then(|| kept.map_or(FastOpenCookie::REQUEST, |k| k.cookie));
+    }
+    tcb.role.give_cookie.then(|| env.shared.fast_open.cookie(&tcb.flow.key, env.now))
 }

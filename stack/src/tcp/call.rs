@@ -9,7 +9,7 @@ use super::urgent::Octet;
 use crate::error::{Fault, SocketError};
 use crate::ip::Egress;
 use crate::types::Readiness;
-use crate::wire::tcp::Flags;
+use crate::wire::tcp::{Flags, HEADER_LEN, HEADER_MAX};
 
 /// Frames that any connection may take for sending, however scarce they are, down to half of the reserve.
 const FRAMES_ASSURED: u32 = 2;
@@ -67,8 +67,10 @@ fn write<E: Egress>(
         return Err(error);
     }
     match tcb.state {
-        State::SynSent | State::SynReceived => return Err(SocketError::WouldBlock),
-        State::Established | State::CloseWait if !tcb.snd.shut => {}
+        State::SynSent | State::SynReceived if !tcb.is_open_early() => {
+            return Err(SocketError::WouldBlock);
+        }
+        State::Established | State::CloseWait | State::SynReceived if !tcb.snd.shut => {}
         _ => return Err(SocketError::BrokenPipe),
     }
     let taken = queue(tcb, env, want, source)?;
@@ -87,6 +89,21 @@ fn write<E: Egress>(
         return Err(SocketError::WouldBlock);
     }
     Ok(taken)
+}
+
+/// Queues for the SYN what fits it (RFC 7413 §4.1.3): as much as the MSS that the server announced last time
+/// leaves beside all options.
+pub(super) fn queue_for_syn<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    want: usize,
+    mut source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+) -> Result<usize, SocketError> {
+    let room = usize::from(tcb.snd.mss).saturating_sub(HEADER_MAX - HEADER_LEN);
+    match fresh(tcb, env, want.min(room), &mut source) {
+        Some((_, filled)) => Ok(filled?),
+        None => Ok(0),
+    }
 }
 
 /// Copies from `source` into frames: first behind what waits unsent, then into new ones.

@@ -3,6 +3,7 @@
 use nic::Pool;
 
 use super::challenge::ChallengeLimit;
+use super::fast_open::FastOpen;
 use super::isn::Isn;
 use super::segs::SegTable;
 use super::syn_cookies::SynCookies;
@@ -17,6 +18,8 @@ use crate::time::Instant;
 pub struct Shared {
     /// Initial sequence numbers and timestamp offsets.
     pub isn: Isn,
+    /// Fast Open's cookies (RFC 7413).
+    pub fast_open: FastOpen,
     /// SYN cookies (RFC 4987).
     pub cookies: SynCookies,
     /// The budget of challenge ACKs (RFC 5961 §10).
@@ -26,7 +29,12 @@ pub struct Shared {
 impl Shared {
     /// State for a stack whose secret is `secret`: random, never told.
     pub fn new(secret: &HashKey) -> Self {
-        Self { isn: Isn::new(secret), cookies: SynCookies::new(secret), challenge: ChallengeLimit::default() }
+        Self {
+            isn: Isn::new(secret),
+            fast_open: FastOpen::new(secret),
+            cookies: SynCookies::new(secret),
+            challenge: ChallengeLimit::default(),
+        }
     }
 }
 

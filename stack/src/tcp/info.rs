@@ -43,4 +43,6 @@ pub struct Info {
     pub timestamps: bool,
     /// SACK is agreed.
     pub sack: bool,
+    /// The data of our SYN was acknowledged with it (RFC 7413).
+    pub syn_data: bool,
 }

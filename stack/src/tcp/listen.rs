@@ -1,6 +1,10 @@
 //! Passive open: segments that arrive at a listener (RFC 9293 §3.10.7.2).
 
+use nic::Pkt;
+
 use super::env::Env;
+use super::fast_open::{self, Taken};
+use super::input;
 use super::options::TcpOptions;
 use super::output;
 use super::state::State;
@@ -71,6 +75,60 @@ pub fn prepare<E: Egress>(
 /// Sends the SYN-ACK of a connection that was prepared.
 pub fn answer<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     output::handshake(tcb, env);
+}
+
+/// What a listener does with the Fast Open option of a SYN (RFC 7413 §4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FastOpenAnswer {
+    /// Nothing: an ordinary handshake.
+    Plain,
+    /// An ordinary handshake, with a cookie in the SYN-ACK.
+    Give,
+    /// The connection is there at once: [`open_early`].
+    Open {
+        /// And its SYN-ACK brings a newer cookie.
+        give: bool,
+    },
+}
+
+/// Judges the Fast Open option of a SYN at a listener that takes part.
+pub fn fast_open<E: Egress>(seg: &Segment, flow: &Flow, env: &mut Env<'_, E>) -> FastOpenAnswer {
+    let unasked = env.config.fast_open & fast_open::SERVER_WITHOUT_COOKIE != 0;
+    match &seg.options.fast_open {
+        _ if unasked && seg.len > 0 => FastOpenAnswer::Open { give: false },
+        None => FastOpenAnswer::Plain,
+        Some(cookie) if cookie.is_request() => {
+            env.stats.tcp_fastopen_cookie_reqd += 1;
+            FastOpenAnswer::Give
+        }
+        Some(cookie) => match env.shared.fast_open.take(&flow.key, cookie, env.now) {
+            Taken::Good => FastOpenAnswer::Open { give: false },
+            Taken::Old => FastOpenAnswer::Open { give: true },
+            Taken::Wrong => {
+                env.stats.tcp_fastopen_passive_fail += 1;
+                FastOpenAnswer::Give
+            }
+        },
+    }
+}
+
+/// Makes a connection of a SYN with a good cookie: its data can be read, and data sent, before the handshake is
+/// over. It is answered.
+pub fn open_early<E: Egress>(mut tcb: Tcb, payload: Pkt, give: bool, env: &mut Env<'_, E>) -> Tcb {
+    env.stats.tcp_fastopen_passive += 1;
+    tcb.role.fast_open = true;
+    tcb.role.give_cookie = give;
+    input::syn_data(&mut tcb, payload, env);
+    answer(&mut tcb, env);
+    tcb
+}
+
+/// Answers with a SYN-ACK that gives a cookie.
+pub fn answer_giving<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    tcb.role.give_cookie = true;
+    answer(tcb, env);
+    // Once; the client has a better use for later ones.
+    tcb.role.give_cookie = false;
 }
 
 /// Answers a SYN with a cookie (RFC 4987 §3.6); nothing is kept.

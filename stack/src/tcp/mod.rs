@@ -14,6 +14,7 @@ pub mod connect;
 mod doubt;
 pub mod env;
 pub mod expiry;
+pub mod fast_open;
 mod inbox;
 pub mod info;
 pub mod input;

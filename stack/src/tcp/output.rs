@@ -76,9 +76,15 @@ pub(super) fn handshake<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
 pub(super) fn send_syn<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result<(), Unsent> {
     let flags = if tcb.state == State::SynSent { Flags::SYN } else { Flags::SYN | Flags::ACK };
     let seq = tcb.snd.iss;
-    let sent = transmit(tcb, env, seq, flags, Body::None);
+    // RFC 7413 §4.1.3: what was queued before the SYN goes with it, if it is the first.
+    let data = tcb.sent.next_unsent().filter(|_| tcb.state == State::SynSent && !tcb.role.syn_sent);
+    let sent = transmit(tcb, env, seq, flags, data.map_or(Body::None, Body::Queued));
     if attempt(tcb, env, sent) == Attempt::Blocked {
         return sent;
+    }
+    if let Some(at) = data {
+        tcb.snd.nxt += env.segs.slot(at).len();
+        tcb.sent.sent(env.segs, env.now);
     }
     tcb.role.syn_again = tcb.role.syn_sent;
     tcb.role.syn_sent = true;
@@ -90,7 +96,7 @@ pub(super) fn send_syn<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result
 /// Data: first what was lost, then what is new, then the FIN. `forced`: neither cork nor Nagle may hold it.
 #[inline]
 pub(super) fn data<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
-    if !tcb.state.may_transmit() {
+    if !(tcb.state.may_transmit() || tcb.is_open_early() && tcb.role.syn_sent) {
         if matches!(tcb.state, State::SynSent | State::SynReceived) && !tcb.role.syn_sent {
             handshake(tcb, env);
         }

@@ -79,6 +79,13 @@ pub(super) struct Role {
     pub(super) starved: bool,
     /// The application said that more follows (MSG_MORE).
     pub(super) held: bool,
+    /// Fast Open (RFC 7413): our SYN asks for a cookie or brings data; or theirs brought a good one, and the
+    /// connection is used before the handshake is over.
+    pub(super) fast_open: bool,
+    /// Our SYN-ACK gives a cookie.
+    pub(super) give_cookie: bool,
+    /// The data of the SYN was acknowledged by the SYN-ACK.
+    pub(super) syn_data_acked: bool,
 }
 
 /// Small counters.
@@ -194,6 +201,22 @@ impl Tcb {
         self.sent.pipe(outstanding).saturating_sub(self.recovery.unseen())
     }
 
+    /// When something arrived last.
+    pub fn heard_at(&self) -> Instant {
+        self.rcv.heard_at
+    }
+
+    /// Whether the peer reset it before the handshake was over.
+    pub fn was_reset(&self) -> bool {
+        self.state == State::Closed && self.error == Some(SocketError::ConnectionReset)
+    }
+
+    /// Whether the application may use it already although the handshake is not over (RFC 7413 §4.2.2).
+    #[inline]
+    pub(super) fn is_open_early(&self) -> bool {
+        self.state == State::SynReceived && self.role.passive && self.role.fast_open
+    }
+
     /// Whether our FIN was sent and acknowledged.
     pub(super) fn fin_acked(&self) -> bool {
         self.snd.fin_sent && self.snd.una == self.snd.nxt
@@ -237,7 +260,7 @@ impl Tcb {
     /// What `poll` would say now (as Linux's tcp_poll).
     pub fn readiness(&self) -> Readiness {
         let mut ready = if self.error.is_some() { Readiness::ERR } else { Readiness::NONE };
-        if matches!(self.state, State::SynSent | State::SynReceived) {
+        if matches!(self.state, State::SynSent | State::SynReceived) && !self.is_open_early() {
             return ready;
         }
         let closed = self.state == State::Closed;
@@ -348,6 +371,7 @@ impl Tcb {
             window_scale: self.role.scaled.then_some((self.snd.shift, self.rcv.shift)),
             timestamps: self.ts.on,
             sack: self.role.sack,
+            syn_data: self.role.syn_data_acked,
         }
     }
 

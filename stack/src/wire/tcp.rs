@@ -23,6 +23,7 @@ const KIND_WINDOW_SCALE: u8 = 3;
 const KIND_SACK_PERMITTED: u8 = 4;
 const KIND_SACK: u8 = 5;
 const KIND_TIMESTAMPS: u8 = 8;
+const KIND_FAST_OPEN: u8 = 34;
 /// RFC 7323 §2.3: a larger shift is read as this one.
 const WINDOW_SCALE_MAX: u8 = 14;
 
@@ -148,6 +149,42 @@ pub struct TimestampsOption {
     pub ecr: u32,
 }
 
+/// The cookie of Fast Open (RFC 7413 §4.1.1); one without octets asks for a cookie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FastOpenCookie {
+    octets: [u8; FAST_OPEN_MAX],
+    len: u8,
+}
+
+/// Octets of the longest cookie.
+const FAST_OPEN_MAX: usize = 16;
+
+impl FastOpenCookie {
+    /// Asks for a cookie.
+    pub const REQUEST: FastOpenCookie = FastOpenCookie { octets: [0; FAST_OPEN_MAX], len: 0 };
+
+    /// A cookie of these octets: 4 to 16 of them, an even number, or none at all.
+    pub fn new(octets: &[u8]) -> Option<Self> {
+        let len = octets.len();
+        if !(len == 0 || (4..=FAST_OPEN_MAX).contains(&len) && len.is_multiple_of(2)) {
+            return None;
+        }
+        let mut cookie = Self { len: len as u8, ..Self::REQUEST };
+        cookie.octets[..len].copy_from_slice(octets);
+        Some(cookie)
+    }
+
+    /// The octets.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.octets[..usize::from(self.len).min(FAST_OPEN_MAX)]
+    }
+
+    /// Whether it asks for one.
+    pub fn is_request(&self) -> bool {
+        self.len == 0
+    }
+}
+
 /// The options that mean something to us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -161,6 +198,8 @@ pub struct Options {
     pub timestamps: Option<TimestampsOption>,
     /// SACK blocks (RFC 2018 §3).
     pub sack: SackBlocks,
+    /// Fast Open (RFC 7413); of SYNs only.
+    pub fast_open: Option<FastOpenCookie>,
 }
 
 /// A segment as it arrived: the SEG variables of RFC 9293 §3.3.1. The payload is elsewhere.
@@ -271,6 +310,8 @@ fn parse_option(kind: u8, body: &[u8], options: &mut Options) -> Result<(), Malf
         (KIND_TIMESTAMPS, 8) => {
             options.timestamps = Some(TimestampsOption { val: be32(body, 0), ecr: be32(body, 4) });
         }
+        // RFC 7413 §4.1.1: one that makes no sense is no cookie, and no fault.
+        (KIND_FAST_OPEN, _) => options.fast_open = FastOpenCookie::new(body),
         (KIND_SACK, n) if n > 0 && n % 8 == 0 => {
             for block in body.chunks_exact(8) {
                 options.sack.push(SackBlock { left: Seq(be32(block, 0)), right: Seq(be32(block, 4)) });
@@ -339,13 +380,24 @@ impl Options {
         if let Some(shift) = self.window_scale {
             put(&[KIND_NOP, KIND_WINDOW_SCALE, 3, shift]);
         }
-        if self.sack_permitted {
+        if self.sack_permitted && self.timestamps.is_none() {
             put(&[KIND_NOP, KIND_NOP, KIND_SACK_PERMITTED, 2]);
         }
         if let Some(ts) = self.timestamps {
-            put(&[KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10]);
+            // SACK-permitted takes the place of the padding.
+            let front = if self.sack_permitted { [KIND_SACK_PERMITTED, 2] } else { [KIND_NOP, KIND_NOP] };
+            put(&front);
+            put(&[KIND_TIMESTAMPS, 10]);
             put(&ts.val.to_be_bytes());
             put(&ts.ecr.to_be_bytes());
+        }
+        if let Some(cookie) = self.fast_open {
+            let octets = cookie.as_slice();
+            if octets.len().is_multiple_of(4) {
+                put(&[KIND_NOP, KIND_NOP]);
+            }
+            put(&[KIND_FAST_OPEN, 2 + octets.len() as u8]);
+            put(octets);
         }
         if !self.sack.is_empty() {
             let fits = self.sack_room();
@@ -363,7 +415,7 @@ impl Options {
     fn sack_room(&self) -> usize {
         let others = 4 * usize::from(self.mss.is_some())
             + 4 * usize::from(self.window_scale.is_some())
-            + 4 * usize::from(self.sack_permitted)
+            + 4 * usize::from(self.sack_permitted && self.timestamps.is_none())
             + TIMESTAMPS_LEN * usize::from(self.timestamps.is_some());
         (HEADER_MAX - HEADER_LEN - others - 4) / 8
     }
@@ -410,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syn_carries_all_its_options_in_20_octets_more() {
+    fn a_syn_carries_all_its_options_in_40_octets() {
         let header = Header {
             flags: Flags::SYN,
             options: Options {
@@ -419,15 +471,26 @@ mod tests {
                 sack_permitted: true,
                 timestamps: Some(TimestampsOption::default()),
                 sack: SackBlocks::default(),
+                fast_open: None,
             },
             ..Header::default()
         };
-        let mut out = [0; HEADER_MAX];
-        let len = header.emit(&mut out);
-        assert_eq!(len, 44);
-        let seg = Segment::parse(&out[..len]).unwrap();
-        assert_eq!(seg.options, header.options);
-        assert_eq!(seg.space(), 1);
+        // The longest cookie of Fast Open just fits beside the others.
+        for (octets, total) in
+            [(None, 40), (Some(0), 44), (Some(4), 48), (Some(6), 48), (Some(8), 52), (Some(16), 60)]
+        {
+            let cookie = octets.and_then(|n| FastOpenCookie::new(&[7; 16][..n]));
+            let options = Options { fast_open: cookie, ..header.options };
+            let mut out = [0; HEADER_MAX];
+            let len = Header { options, ..header }.emit(&mut out);
+            assert_eq!(len, total);
+            let seg = Segment::parse(&out[..len]).unwrap();
+            assert_eq!(seg.options, options);
+            assert_eq!(seg.space(), 1);
+        }
+        for octets in [2, 5, 18] {
+            assert_eq!(FastOpenCookie::new(&[0; 18][..octets]), None);
+        }
     }
 
     #[test]

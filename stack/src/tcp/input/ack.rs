@@ -55,7 +55,8 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     tcb.snd.una = tcb.snd.iss + 1;
     tcb.snd.retries = 0;
     tcb.snd.sent_at = env.now;
-    tcb.timers.retransmit = Instant::NEVER;
+    // Data may be under way since before (RFC 7413).
+    tcb.timers.retransmit = if tcb.snd.outstanding() > 0 { env.now + tcb.rto.rto() } else { Instant::NEVER };
     // A CLOSE in SYN-RECEIVED was kept for now (RFC 9293 §3.10.4).
     tcb.state = if tcb.snd.shut { State::FinWait1 } else { State::Established };
     if tcb.options.keepalive {

@@ -122,6 +122,7 @@ pub(super) fn second_rst<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<
     env.stats.tcp_resets_in += 1;
     let error = match tcb.state {
         // A listener's attempt vanishes; the listener goes on.
+        State::SynReceived if tcb.is_open_early() => Some(SocketError::ConnectionReset),
         State::SynReceived if tcb.role.passive => None,
         State::SynReceived => Some(SocketError::ConnectionRefused),
         State::CloseWait => Some(SocketError::BrokenPipe),

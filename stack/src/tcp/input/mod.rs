@@ -132,6 +132,14 @@ fn otherwise<E: Egress>(tcb: &mut Tcb, seg: &Segment, mut payload: Pkt, env: &mu
     text::eighth_fin(tcb, env);
 }
 
+/// The data of a SYN that brought a good cookie (RFC 7413 §4.2.1).
+pub(super) fn syn_data<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_, E>) {
+    if payload.is_empty() {
+        return env.pool.free(payload);
+    }
+    text::in_order(tcb, payload, env);
+}
+
 /// TIME-WAIT of a connection whose socket is still open.
 fn time_wait<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
     let mut rest = TimeWait::of(tcb);

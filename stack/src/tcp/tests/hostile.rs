@@ -103,6 +103,7 @@ fn apply(d: &mut Drill, event: &Event) {
                         .ts
                         .map(|(step, ecr)| TimestampsOption { val: recent.wrapping_add(step as u32), ecr }),
                     sack: if options.mss.is_some() { SackBlocks::default() } else { sack },
+                    fast_open: None,
                 },
             };
             let mut bytes = [0; HEADER_MAX];
