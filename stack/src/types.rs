@@ -173,17 +173,21 @@ pub enum CongestionControl {
     Cubic,
     /// `reno`: NewReno (RFC 5681, RFC 6582), with HyStart++.
     Reno,
+    /// `bbr`: BBRv3 (draft-ietf-ccwg-bbr).
+    Bbr,
 }
 
 impl CongestionControl {
     /// All of them.
-    pub const ALL: &'static [CongestionControl] = &[CongestionControl::Cubic, CongestionControl::Reno];
+    pub const ALL: &'static [CongestionControl] =
+        &[CongestionControl::Cubic, CongestionControl::Reno, CongestionControl::Bbr];
 
     /// The name in TCP_CONGESTION.
     pub const fn name(self) -> &'static str {
         match self {
             CongestionControl::Cubic => "cubic",
             CongestionControl::Reno => "reno",
+            CongestionControl::Bbr => "bbr",
         }
     }
 

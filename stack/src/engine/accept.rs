@@ -57,7 +57,7 @@ impl Stack {
     ///
     /// # Errors
     /// `WouldBlock`; `Invalid` when it does not listen; `NotSupported` for UDP.
-    pub fn accept(&mut self, _now: Instant, id: SocketId) -> Result<Accepted> {
+    pub fn accept(&mut self, now: Instant, id: SocketId) -> Result<Accepted> {
         let entry = self.owned_mut(id)?;
         let listener = match &mut entry.body {
             Body::Listener(listener) => listener,
@@ -65,9 +65,11 @@ impl Stack {
             Body::Fresh | Body::Deferred(_) | Body::Connection(_) => return Err(SocketError::Invalid),
         };
         let id = listener.queue.pop_front().ok_or(SocketError::WouldBlock)?;
-        let connection = self.table.get_mut(id).and_then(Entry::connection_mut);
-        let connection = connection.ok_or(SocketError::ConnectionAborted)?;
+        let entry = self.table.get_mut(id).ok_or(SocketError::ConnectionAborted)?;
+        let chosen = entry.options.tcp;
+        let connection = entry.connection_mut().ok_or(SocketError::ConnectionAborted)?;
         connection.stage = Stage::Owned;
+        connection.tcb.set_options(chosen, &mut self.core.segs, now);
         let key = connection.tcb.flow.key;
         Ok(Accepted { id, local: key.local, remote: key.remote })
     }

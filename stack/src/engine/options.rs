@@ -56,7 +56,7 @@ impl Stack {
             listener.fast_open.reserve(usize::try_from(entry.options.kept.fast_open).unwrap_or(0));
         }
         let Entry { body: Body::Connection(connection), options, .. } = entry else { return };
-        connection.tcb.set_options(options.tcp);
+        connection.tcb.set_options(options.tcp, &mut self.core.segs, now);
         (connection.tcb.flow.tos, connection.tcb.flow.ttl) = (options.tos, options.ttl);
         output::push(&mut connection.tcb, &mut self.core.env(now, false));
         self.settle(id);

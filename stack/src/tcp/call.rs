@@ -73,6 +73,9 @@ fn write<E: Egress>(
         State::Established | State::CloseWait | State::SynReceived if !tcb.snd.shut => {}
         _ => return Err(SocketError::BrokenPipe),
     }
+    if tcb.meter.is_some() {
+        output::check_app_limited(tcb);
+    }
     let taken = queue(tcb, env, want, source)?;
     tcb.role.starved |= taken < want;
     tcb.role.held = manner.more;

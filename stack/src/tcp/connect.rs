@@ -61,6 +61,7 @@ pub fn fresh<E: Egress>(
     if let Some(old) = old {
         tcb.begin_at(old.iss);
     }
+    tcb.set_options(options, env.segs, env.now);
     tcb
 }
 

@@ -17,12 +17,17 @@ const ORPHAN_RETRIES: u8 = 8;
 
 /// Does whatever is due at `env.now`. Harmless when nothing is.
 pub fn timers<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    if tcb.timers.next() > env.now {
+    if tcb.next_deadline() > env.now {
         return;
     }
     if expired(&mut tcb.timers.state, env.now) {
         // The end of TIME-WAIT, or of an orphan whose peer never closes.
         return tcb.end(None, env.pool, env.segs);
+    }
+    if let Some(meter) = &mut tcb.meter
+        && expired(&mut meter.pacer.timer, env.now)
+    {
+        output::data(tcb, env, false);
     }
     if expired(&mut tcb.timers.retransmit, env.now) {
         retransmit(tcb, env);
@@ -63,7 +68,11 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         output::handshake(tcb, env);
         return;
     }
+    let lost = tcb.sent.lost_octets();
     tcb.sent.lose_all(env.segs);
+    if let Some(meter) = &mut tcb.meter {
+        meter.rate.on_loss(tcb.sent.lost_octets().saturating_sub(lost));
+    }
     tcb.recovery.on_timeout(tcb.snd.nxt);
     tcb.cc.on_timeout();
     if tcb.sent.head().is_some() {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::cc::Told;
 use super::state::State;
 
 /// A snapshot of a connection.
@@ -45,4 +46,15 @@ pub struct Info {
     pub sack: bool,
     /// The data of our SYN was acknowledged with it (RFC 7413).
     pub syn_data: bool,
+    /// Octets a second at which segments leave when they are paced; what Linux would pace at when they are not.
+    pub pacing_rate: u64,
+    /// SO_MAX_PACING_RATE, in octets a second; `u64::MAX` when none was set.
+    pub max_pacing_rate: u64,
+    /// The last measured rate of delivery, in octets a second. Zero until it is measured: under BBR from the
+    /// beginning, otherwise from the first [`measure`](super::Tcb::measure) on.
+    pub delivery_rate: u64,
+    /// That rate was the application's doing.
+    pub app_limited: bool,
+    /// What BBR tells of itself, if it is in charge.
+    pub bbr: Option<Told>,
 }

@@ -22,6 +22,8 @@ pub mod isn;
 pub mod listen;
 pub mod options;
 pub mod output;
+mod pacing;
+mod rate;
 mod rcv;
 mod reassembly;
 mod recovery;

@@ -21,6 +21,8 @@ pub struct TcpOptions {
     pub keepalive: bool,
     /// TCP_CONGESTION.
     pub congestion: Algorithm,
+    /// SO_MAX_PACING_RATE, in octets a second; `u64::MAX`: none.
+    pub max_pacing_rate: u64,
     /// TCP_KEEPCNT: unanswered probes before the connection is given up.
     pub keepalive_count: u8,
     /// TCP_SYNCNT: retransmissions of a SYN; none: the stack's default.
@@ -49,6 +51,7 @@ impl TcpOptions {
             urgent_inline: false,
             keepalive: false,
             congestion: config.congestion,
+            max_pacing_rate: u64::MAX,
             keepalive_count: 9,
             syn_retries: None,
             max_segment: None,

@@ -83,7 +83,9 @@ pub(super) fn send_syn<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result
         return sent;
     }
     if let Some(at) = data {
-        tcb.snd.nxt += env.segs.slot(at).len();
+        let len = env.segs.slot(at).len();
+        stamp(tcb, env, at, len);
+        tcb.snd.nxt += len;
         tcb.sent.sent(env.segs, env.now);
     }
     tcb.role.syn_again = tcb.role.syn_sent;
@@ -120,6 +122,9 @@ fn resend<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> bool {
         if !cwnd_allows(tcb, len) || !(first || (seq + len).at_or_before(tcb.snd.wnd_end())) {
             break;
         }
+        if !pace_allows(tcb, env) {
+            return false;
+        }
         if !resend_one(tcb, env, at) {
             return false;
         }
@@ -143,6 +148,7 @@ pub(super) fn resend_one<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: Fra
         let sent = transmit(tcb, env, seq, flags, Body::Queued(at));
         match attempt(tcb, env, sent) {
             Attempt::Sent => {
+                stamp(tcb, env, at, len);
                 tcb.sent.sent_again(env.segs, at, env.now);
                 took_fin(tcb, flags);
                 tcb.recovery.on_sent(len);
@@ -181,6 +187,9 @@ fn send_new<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
                     tcb.snd.cwnd_limited = true;
                     return;
                 }
+                if !pace_allows(tcb, env) {
+                    return;
+                }
                 if !send_first_time(tcb, env, at, len) {
                     return;
                 }
@@ -207,6 +216,7 @@ fn send_first_time<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameInde
         Attempt::Narrower => return true,
         Attempt::Sent => {}
     }
+    stamp(tcb, env, at, len);
     tcb.sent.sent(env.segs, env.now);
     tcb.snd.nxt += len;
     tcb.snd.sent_at = env.now;
@@ -272,7 +282,47 @@ fn fits<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> bool 
 #[inline]
 fn cwnd_allows(tcb: &Tcb, len: u32) -> bool {
     let pipe = tcb.pipe();
-    pipe == 0 || pipe + len <= tcb.recovery.cwnd(tcb.cc.cwnd())
+    pipe == 0 || pipe + len <= tcb.cwnd()
+}
+
+/// Whether the pacer, if there is one, lets a segment go now. If not, its timer is set.
+#[inline]
+fn pace_allows<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) -> bool {
+    match &mut tcb.meter {
+        Some(meter) => meter.pacer.allows(u32::from(tcb.snd.mss), env.now),
+        None => true,
+    }
+}
+
+/// The segment at `at` went out, and does not count as in flight yet.
+#[inline]
+fn stamp<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex, len: u32) {
+    if tcb.meter.is_some() {
+        metered(tcb, env, at, len);
+    }
+}
+
+#[inline(never)]
+fn metered<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex, len: u32) {
+    let pipe = tcb.pipe();
+    let Some(meter) = &mut tcb.meter else { return };
+    if pipe == 0 && meter.rate.is_app_limited() {
+        tcb.cc.on_restart(env.now);
+    }
+    env.segs.set_stamp(at, meter.rate.on_sent(pipe, len, env.now));
+    meter.pacer.on_sent(len, env.now);
+}
+
+/// The application comes with more only now that nothing waits and the window has room: the rate of what is in
+/// flight is its own (draft-cheng-iccrg-delivery-rate-estimation §3.4).
+pub(super) fn check_app_limited(tcb: &mut Tcb) {
+    let pipe = tcb.pipe();
+    let idle = tcb.sent.next_unsent().is_none() && !tcb.sent.has_lost() && pipe < tcb.cwnd();
+    if let Some(meter) = &mut tcb.meter
+        && idle
+    {
+        meter.rate.on_app_limited(pipe);
+    }
 }
 
 /// After a pause the window tells of a network that was (RFC 5681 §4.1).

@@ -2,6 +2,7 @@
 
 use nic::{FrameIndex, Pkt};
 
+use super::rate::Stamp;
 use crate::seq::Seq;
 use crate::time::Instant;
 
@@ -59,6 +60,8 @@ impl Slot {
 #[derive(Debug)]
 pub struct SegTable {
     slots: Box<[Slot]>,
+    /// For rate samples; empty until a connection takes some.
+    stamps: Box<[Stamp]>,
 }
 
 impl SegTable {
@@ -72,7 +75,25 @@ impl SegTable {
             next: NONE,
             mark: Mark::default(),
         };
-        Self { slots: (0..frames).map(empty).collect() }
+        Self { slots: (0..frames).map(empty).collect(), stamps: Box::default() }
+    }
+
+    /// Makes room for stamps, if there is none. Not to be called for a packet: it allocates.
+    pub(super) fn keep_stamps(&mut self) {
+        if self.stamps.is_empty() {
+            self.stamps = vec![Stamp::default(); self.slots.len()].into();
+        }
+    }
+
+    /// The stamp of the segment at `at`.
+    pub(super) fn stamp(&self, at: FrameIndex) -> Stamp {
+        self.stamps.get(at as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_stamp(&mut self, at: FrameIndex, stamp: Stamp) {
+        if let Some(place) = self.stamps.get_mut(at as usize) {
+            *place = stamp;
+        }
     }
 
     pub(super) fn slot(&self, at: FrameIndex) -> &Slot {

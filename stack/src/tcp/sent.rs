@@ -54,11 +54,16 @@ pub(super) struct Delivered {
     pub(super) sent_at: Option<Instant>,
     /// One of them was sent more than once.
     pub(super) ambiguous: bool,
+    /// The frame of the one that was sent last, and when that was.
+    pub(super) newest: Option<(FrameIndex, Instant)>,
 }
 
 impl Delivered {
-    fn take(&mut self, len: u32, mark: Mark, sent_at: Instant) {
+    fn take(&mut self, at: FrameIndex, len: u32, mark: Mark, sent_at: Instant) {
         self.octets += len;
+        if self.newest.is_none_or(|(_, newest)| sent_at >= newest) {
+            self.newest = Some((at, sent_at));
+        }
         if mark.ambiguous {
             self.ambiguous = true;
         } else if self.sent_at.is_none() {
@@ -117,6 +122,11 @@ impl Sent {
         (outstanding + self.resent).saturating_sub(self.sacked + self.lost)
     }
 
+    /// Octets that are held to be lost.
+    pub(super) fn lost_octets(&self) -> u32 {
+        self.lost
+    }
+
     /// Whether something is held to be lost.
     #[inline]
     pub(super) fn has_lost(&self) -> bool {
@@ -170,6 +180,7 @@ impl Sent {
         let behind = self.list.insert(segs, at, rest, seq);
         let slot = segs.slot_mut(behind);
         (slot.mark, slot.sent_at) = (mark, sent_at);
+        segs.set_stamp(behind, segs.stamp(at));
         if self.top == at {
             self.top = behind;
         }
@@ -194,7 +205,7 @@ impl Sent {
             }
             delivered.acked += len;
             if !mark.sacked {
-                delivered.take(len, mark, sent_at);
+                delivered.take(at, len, mark, sent_at);
             }
             self.uncount(len, mark);
             if !whole {
@@ -263,7 +274,7 @@ impl Sent {
             if covered && !slot.mark.sacked {
                 let (len, mark, sent_at, seq) = (slot.len(), slot.mark, slot.sent_at, slot.seq);
                 slot.mark = Mark { sacked: true, ambiguous: mark.ambiguous, ..Mark::default() };
-                delivered.take(len, mark, sent_at);
+                delivered.take(at, len, mark, sent_at);
                 self.uncount(len, mark);
                 self.sacked += len;
                 if self.top == NONE || seq.after(segs.slot(self.top).seq) {

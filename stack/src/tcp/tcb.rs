@@ -8,6 +8,8 @@ use super::env::Env;
 use super::inbox::Inbox;
 use super::info::Info;
 use super::options::TcpOptions;
+use super::pacing::{Pacer, UNLIMITED, rate_of_window};
+use super::rate::{Meter, Rate};
 use super::rcv::{Rcv, shift_for};
 use super::reassembly::Reassembly;
 use super::recovery::Recovery;
@@ -53,6 +55,8 @@ pub struct Tcb {
     pub(super) owed: Owed,
     pub(super) rto: Rto,
     pub(super) cc: Congestion,
+    /// Rate samples and pacing, of the few connections that have them.
+    pub(super) meter: Option<Box<Meter>>,
     pub(super) recovery: Recovery,
     pub(super) ts: Timestamps,
     pub(super) timers: Timers,
@@ -122,6 +126,7 @@ impl Tcb {
             role: Role::default(),
             sent: Sent::new(snd.nxt),
             cc: Congestion::new(options.congestion, u32::from(snd.mss)),
+            meter: None,
             snd,
             rcv: Rcv::new(Seq(0)),
             inbox: Inbox::default(),
@@ -164,13 +169,48 @@ impl Tcb {
         self.refresh_mss(env);
         // Until the peer sends: it will not send longer segments than we asked for.
         self.rcv.mss = self.announced_mss(env).min(super::snd::MSS_DEFAULT);
-        self.cc = Congestion::new(self.options.congestion, u32::from(self.snd.mss));
+        self.cc.restart(u32::from(self.snd.mss));
     }
 
     /// Takes over what the application chose now.
-    pub(crate) fn set_options(&mut self, options: TcpOptions) {
+    pub(crate) fn set_options(&mut self, options: TcpOptions, segs: &mut SegTable, now: Instant) {
         self.options = options;
-        self.cc.change(options.congestion);
+        let (srtt, seed) = (self.rto.srtt(), self.snd.iss.0 ^ self.snd.una.0.rotate_left(16));
+        self.cc.change(options.congestion, srtt, seed, now);
+        if self.cc.pacing_rate().is_some() || options.max_pacing_rate != UNLIMITED {
+            self.measure(segs, now);
+        }
+        self.set_pace();
+    }
+
+    /// Begins to measure the rate of delivery, if that is not done yet. It allocates: for calls only.
+    pub(crate) fn measure(&mut self, segs: &mut SegTable, now: Instant) {
+        if self.meter.is_none() && self.state != State::Closed {
+            segs.keep_stamps();
+            let rate = Rate::new(self.snd.nxt, now);
+            self.meter = Some(Box::new(Meter { rate, pacer: Pacer::default() }));
+        }
+    }
+
+    /// The pace that congestion control and SO_MAX_PACING_RATE leave.
+    pub(super) fn set_pace(&mut self) {
+        let Some(meter) = &mut self.meter else { return };
+        let most = self.options.max_pacing_rate;
+        let rate = match self.cc.pacing_rate() {
+            Some(rate) => rate,
+            None if most == UNLIMITED => UNLIMITED,
+            None => rate_of_window(self.cc.cwnd(), self.cc.ssthresh(), self.rto.srtt()),
+        };
+        meter.pacer.set_rate(rate.min(most));
+    }
+
+    /// The window: congestion control's, or the recovery's while it is in charge. BBR is always in charge.
+    #[inline]
+    pub(super) fn cwnd(&self) -> u32 {
+        match self.cc.rules_recovery() {
+            true => self.cc.cwnd(),
+            false => self.recovery.cwnd(self.cc.cwnd()),
+        }
     }
 
     fn headers(&self) -> u16 {
@@ -240,6 +280,7 @@ impl Tcb {
     pub(super) fn end(&mut self, error: Option<SocketError>, pool: &mut Pool, segs: &mut SegTable) {
         self.state = State::Closed;
         self.timers = Timers::default();
+        self.meter = None;
         self.owed.sent();
         self.sent.clear(segs, pool);
         self.reassembly.clear(segs, pool);
@@ -305,7 +346,10 @@ impl Tcb {
     /// It may move later without notice: calling early is harmless.
     #[inline]
     pub fn next_deadline(&self) -> Instant {
-        self.timers.next()
+        match &self.meter {
+            Some(meter) => self.timers.next().min(meter.pacer.timer),
+            None => self.timers.next(),
+        }
     }
 
     /// Octets that are queued for `recv`.
@@ -357,7 +401,7 @@ impl Tcb {
             srtt: self.rto.srtt(),
             rttvar: self.rto.rttvar(),
             rto: self.rto.rto(),
-            cwnd: self.recovery.cwnd(self.cc.cwnd()),
+            cwnd: self.cwnd(),
             ssthresh: self.cc.ssthresh(),
             snd_mss: u32::from(self.snd.mss),
             rcv_mss: u32::from(self.rcv.mss),
@@ -372,7 +416,18 @@ impl Tcb {
             timestamps: self.ts.on,
             sack: self.role.sack,
             syn_data: self.role.syn_data_acked,
+            pacing_rate: self.pacing_rate(),
+            max_pacing_rate: self.options.max_pacing_rate,
+            delivery_rate: self.meter.as_ref().map_or(0, |m| m.rate.last().0),
+            app_limited: self.meter.as_ref().is_some_and(|m| m.rate.last().1),
+            bbr: self.cc.told(),
         }
+    }
+
+    /// Octets a second at which segments leave, or at which Linux would have them leave.
+    fn pacing_rate(&self) -> u64 {
+        let window = || rate_of_window(self.cc.cwnd(), self.cc.ssthresh(), self.rto.srtt());
+        self.cc.pacing_rate().unwrap_or_else(window).min(self.options.max_pacing_rate)
     }
 
     /// Frees all queued frames; to be called before the `Tcb` is dropped.

@@ -4,6 +4,7 @@
 //! (RFC 3465), so that it does not matter how many segments an ACK covers. What is sent during a recovery
 //! (RFC 6675, RFC 6937) is the recovery's business.
 
+mod bbr;
 mod cubic;
 mod hystart;
 mod reno;
@@ -14,6 +15,9 @@ use core::time::Duration;
 use crate::seq::Seq;
 use crate::time::Instant;
 pub use crate::types::CongestionControl as Algorithm;
+pub use bbr::{Delivery, Told};
+
+use bbr::Bbr;
 use cubic::Cubic;
 use hystart::{HyStart, Pace};
 use reno::Reno;
@@ -56,13 +60,16 @@ enum Law {
     Start(HyStart, Algorithm),
     Cubic(Cubic),
     Reno(Reno),
+    /// Chosen by a call, which made the box.
+    Bbr(Box<Bbr>),
 }
 
 impl Law {
     fn new(algorithm: Algorithm) -> Self {
         match algorithm {
-            Algorithm::Cubic => Law::Cubic(Cubic::default()),
             Algorithm::Reno => Law::Reno(Reno::default()),
+            // BBR takes over when a call says so; nothing of it is made for a packet.
+            Algorithm::Cubic | Algorithm::Bbr => Law::Cubic(Cubic::default()),
         }
     }
 }
@@ -79,22 +86,95 @@ impl Congestion {
             Law::Start(_, algorithm) => algorithm,
             Law::Cubic(_) => Algorithm::Cubic,
             Law::Reno(_) => Algorithm::Reno,
+            Law::Bbr(_) => Algorithm::Bbr,
         }
     }
 
-    /// Goes on by other rules from the window as it is (as Linux's tcp_reinit_congestion_control).
-    pub fn change(&mut self, algorithm: Algorithm) {
-        if let Law::Start(_, chosen) = &mut self.law {
-            *chosen = algorithm;
-        } else if algorithm != self.algorithm() {
-            self.law = Law::new(algorithm);
+    /// Begins anew with segments of `mss`: what the peer takes is known now.
+    pub fn restart(&mut self, mss: u32) {
+        match &mut self.law {
+            Law::Bbr(bbr) => bbr.restart(mss),
+            _ => *self = Self::new(self.algorithm(), mss),
+        }
+    }
+
+    /// Goes on by other rules from the window as it is (as Linux's tcp_reinit_congestion_control). BBR is told the
+    /// smoothed round trip and a number that differs from connection to connection. It may allocate: for calls only.
+    pub fn change(&mut self, algorithm: Algorithm, srtt: Option<Duration>, seed: u32, now: Instant) {
+        let (cwnd, current) = (self.cwnd(), self.algorithm());
+        match (&mut self.law, algorithm) {
+            (Law::Bbr(_), Algorithm::Bbr) => {}
+            (_, Algorithm::Bbr) => {
+                self.window.ssthresh = NO_THRESHOLD;
+                self.law = Law::Bbr(Box::new(Bbr::new(self.window.mss, cwnd, srtt, seed, now)));
+            }
+            (Law::Bbr(_), _) => {
+                self.window.bytes = cwnd.into();
+                self.window.phase = Phase::Open;
+                self.law = Law::Start(HyStart::default(), algorithm);
+            }
+            (Law::Start(_, chosen), _) => *chosen = algorithm,
+            _ if algorithm != current => self.law = Law::new(algorithm),
+            _ => {}
         }
     }
 
     /// The congestion window, in bytes.
     #[inline]
     pub fn cwnd(&self) -> u32 {
-        self.window.bytes as u32
+        match &self.law {
+            Law::Bbr(bbr) => bbr.cwnd(),
+            _ => self.window.bytes as u32,
+        }
+    }
+
+    /// Whether this control's window holds during a recovery, too, instead of proportional rate reduction's.
+    #[inline]
+    pub fn rules_recovery(&self) -> bool {
+        matches!(self.law, Law::Bbr(_))
+    }
+
+    /// Octets a second at which it wants segments to leave; none: as the window allows.
+    pub fn pacing_rate(&self) -> Option<u64> {
+        match &self.law {
+            Law::Bbr(bbr) => Some(bbr.pacing_rate()),
+            _ => None,
+        }
+    }
+
+    /// What BBR tells of itself.
+    pub fn told(&self) -> Option<Told> {
+        match &self.law {
+            Law::Bbr(bbr) => Some(bbr.told()),
+            _ => None,
+        }
+    }
+
+    /// The least round trip that BBR has seen: rates over less time are no rates.
+    pub fn min_rtt(&self) -> Duration {
+        match &self.law {
+            Law::Bbr(bbr) => bbr.min_rtt(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether it sends less than it could, to learn: what is delivered then is no measure.
+    pub fn is_holding_back(&self) -> bool {
+        matches!(&self.law, Law::Bbr(bbr) if bbr.is_holding_back())
+    }
+
+    /// An ACK, with its rate sample: what BBR lives on.
+    pub fn on_delivery(&mut self, delivery: &Delivery) {
+        if let Law::Bbr(bbr) = &mut self.law {
+            bbr.on_ack(delivery);
+        }
+    }
+
+    /// Sending begins again where the application had left it, with nothing in flight.
+    pub fn on_restart(&mut self, now: Instant) {
+        if let Law::Bbr(bbr) = &mut self.law {
+            bbr.on_restart(now);
+        }
     }
 
     /// The slow start threshold, in bytes; [`NO_THRESHOLD`] before the first loss.
@@ -106,7 +186,7 @@ impl Congestion {
     /// New data was acknowledged. Nothing happens between [`on_congestion`](Self::on_congestion) and
     /// [`on_recovery_exit`](Self::on_recovery_exit).
     pub fn on_ack(&mut self, ack: &Ack, now: Instant) {
-        if self.window.phase == Phase::Recovery {
+        if self.window.phase == Phase::Recovery || self.rules_recovery() {
             return;
         }
         if ack.app_limited {
@@ -123,7 +203,7 @@ impl Congestion {
         if rest > 0.0 {
             self.leave_start();
             match &mut self.law {
-                Law::Start(..) => {}
+                Law::Start(..) | Law::Bbr(_) => {}
                 Law::Cubic(cubic) => cubic.avoid(&mut self.window, rest, ack.srtt, now),
                 Law::Reno(_) => Reno::avoid(&mut self.window, rest),
             }
@@ -145,12 +225,16 @@ impl Congestion {
             Law::Start(..) => {}
             Law::Cubic(cubic) => cubic.on_congestion(&mut self.window),
             Law::Reno(reno) => reno.on_congestion(&mut self.window),
+            Law::Bbr(bbr) => bbr.on_congestion(),
         }
     }
 
     /// All that was in flight when the recovery began is acknowledged.
     pub fn on_recovery_exit(&mut self) {
-        self.window.on_recovery_exit();
+        match &mut self.law {
+            Law::Bbr(bbr) => bbr.on_recovery_exit(),
+            _ => self.window.on_recovery_exit(),
+        }
     }
 
     /// The retransmission timer expired: one segment, then slow start. In a recovery, and when called again
@@ -161,6 +245,7 @@ impl Congestion {
             Law::Start(..) => {}
             Law::Cubic(cubic) => cubic.on_timeout(&mut self.window),
             Law::Reno(reno) => reno.on_timeout(&mut self.window),
+            Law::Bbr(bbr) => bbr.on_timeout(),
         }
     }
 
@@ -170,6 +255,7 @@ impl Congestion {
             Law::Start(..) => {}
             Law::Cubic(cubic) => cubic.undo(&mut self.window),
             Law::Reno(reno) => reno.undo(&mut self.window),
+            Law::Bbr(bbr) => return bbr.undo(),
         }
         if self.window.ssthresh == NO_THRESHOLD {
             self.law = Law::Start(HyStart::default(), self.algorithm());
@@ -183,7 +269,7 @@ impl Congestion {
         if let Law::Cubic(cubic) = &mut self.law {
             cubic.after_idle(idle, forgotten);
         }
-        if forgotten {
+        if forgotten && !self.rules_recovery() {
             self.window.after_idle(idle, rto);
         }
     }
@@ -191,6 +277,9 @@ impl Congestion {
     /// The path's segment size changed.
     pub fn set_mss(&mut self, mss: u32) {
         self.window.set_mss(mss);
+        if let Law::Bbr(bbr) = &mut self.law {
+            bbr.set_mss(mss);
+        }
     }
 }
 
@@ -280,7 +369,7 @@ mod tests {
         slowly(&mut cc, 30_000, Duration::ZERO, at(0));
         cc.on_congestion();
         cc.on_recovery_exit();
-        cc.change(Algorithm::Reno);
+        cc.change(Algorithm::Reno, None, 1, at(0));
         assert_eq!((cc.algorithm(), cc.cwnd(), cc.ssthresh()), (Algorithm::Reno, 28_000, 28_000));
         cc.undo();
         assert_eq!(cc.cwnd(), 28_000, "what the other control did is not undone");
@@ -374,7 +463,7 @@ mod tests {
                         cc.set_mss(n);
                     }
                     Event::Change(to) => {
-                        cc.change(Algorithm::ALL[to]);
+                        cc.change(Algorithm::ALL[to], None, 1, now);
                         prop_assert_eq!(cc.cwnd(), before.0);
                     }
                 }

@@ -5,8 +5,9 @@ use core::time::Duration;
 use super::checks::challenge;
 use super::{DONE, GO_ON, Step, enter_time_wait, reset_for_ack};
 use crate::ip::Egress;
-use crate::tcp::cc::Ack as Acked;
+use crate::tcp::cc::{Ack as Acked, Delivery};
 use crate::tcp::env::Env;
+use crate::tcp::rate::Arrival;
 use crate::tcp::recovery::{Ack, Phase};
 use crate::tcp::sent::Delivered;
 use crate::tcp::snd::AckPlace;
@@ -84,7 +85,7 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
         (delivered, rtt) = acknowledged(tcb, seg, env);
     }
     if !seg.options.sack.is_empty() && tcb.role.sack {
-        scoreboard(tcb, seg, &mut delivered, env);
+        rtt = rtt.or(scoreboard(tcb, seg, &mut delivered, env));
     }
     let duplicate = advance == 0
         && outstanding
@@ -98,6 +99,7 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
         reconsider(tcb, seg, advance, env);
     }
     let was_quiet = tcb.recovery.phase != Phase::Fast;
+    let lost = tcb.sent.lost_octets();
     recover(tcb, advance, duplicate, &delivered, env);
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
     // PRR's to count.
@@ -111,9 +113,44 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
             srtt: tcb.rto.srtt().unwrap_or(Duration::ZERO),
         };
         tcb.cc.on_ack(&acked, env.now);
+    }
+    if tcb.meter.is_some() {
+        sample(tcb, &delivered, Seen { flight, lost, rtt }, env);
+    }
+    if advance > 0 && was_quiet {
         tcb.snd.cwnd_limited = false;
     }
     states(tcb, env)
+}
+
+/// What an ACK found and measured.
+struct Seen {
+    /// Octets in flight before it.
+    flight: u32,
+    /// Octets held to be lost before its own were judged.
+    lost: u32,
+    rtt: Option<Duration>,
+}
+
+/// A rate sample, the model that BBR makes of it, and the pace that follows.
+#[inline(never)]
+fn sample<E: Egress>(tcb: &mut Tcb, delivered: &Delivered, seen: Seen, env: &Env<'_, E>) {
+    let in_flight = tcb.pipe();
+    let cwnd_limited = tcb.snd.cwnd_limited || seen.flight + u32::from(tcb.snd.mss) > tcb.cc.cwnd();
+    let Some(meter) = &mut tcb.meter else { return };
+    let arrival = Arrival {
+        newest: delivered.newest.map(|(at, _)| (env.segs.stamp(at), env.segs.slot(at).seq)),
+        acked: delivered.octets,
+        lost: tcb.sent.lost_octets().saturating_sub(seen.lost),
+        min_rtt: tcb.cc.min_rtt(),
+    };
+    let sample = meter.rate.on_ack(&arrival, env.now);
+    let delivered = meter.rate.delivered();
+    tcb.cc.on_delivery(&Delivery { sample, delivered, in_flight, cwnd_limited, rtt: seen.rtt, now: env.now });
+    if tcb.cc.is_holding_back() {
+        meter.rate.on_app_limited(in_flight);
+    }
+    tcb.set_pace();
 }
 
 /// SND.UNA moves on. What that delivered, and the round trip it measured.
@@ -158,13 +195,24 @@ fn measure<E: Egress>(
     Some(rtt)
 }
 
-fn scoreboard<E: Egress>(tcb: &mut Tcb, seg: &Segment, delivered: &mut Delivered, env: &mut Env<'_, E>) {
+/// What the SACK blocks say, and the round trip that they measured.
+fn scoreboard<E: Egress>(
+    tcb: &mut Tcb,
+    seg: &Segment,
+    delivered: &mut Delivered,
+    env: &mut Env<'_, E>,
+) -> Option<Duration> {
     let (una, nxt) = (tcb.snd.una, tcb.snd.nxt);
     let sacked = tcb.sent.sack(env.segs, &seg.options.sack, una, nxt);
     delivered.octets += sacked.octets;
-    if let (Some(sent_at), false, 0) = (sacked.sent_at, sacked.ambiguous, delivered.acked) {
-        tcb.rto.on_sample(env.now.since(sent_at));
-    }
+    delivered.newest = match (delivered.newest, sacked.newest) {
+        (Some(acked), Some(sacked)) if acked.1 > sacked.1 => Some(acked),
+        (acked, sacked) => sacked.or(acked),
+    };
+    let (Some(sent_at), false, 0) = (sacked.sent_at, sacked.ambiguous, delivered.acked) else { return None };
+    let rtt = env.now.since(sent_at);
+    tcb.rto.on_sample(rtt);
+    Some(rtt)
 }
 
 /// Whether the recovery was for nothing: then the windows are as if it had never been (RFC 4015 §3).

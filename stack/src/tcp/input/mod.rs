@@ -153,6 +153,7 @@ fn time_wait<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
 /// Enters TIME-WAIT: its timer runs alone.
 fn enter_time_wait<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.state = State::TimeWait;
+    tcb.meter = None;
     tcb.timers = super::timers::Timers { state: env.now + env.config.time_wait, ..Default::default() };
     tcb.reassembly.clear(env.segs, env.pool);
 }
