@@ -43,7 +43,7 @@ pub(crate) struct Run {
     /// How long a wait spins before it blocks
     #[arg(long, value_name = "MICROSECONDS")]
     pub(crate) spin: Option<String>,
-    /// Congestion control of connections that do not choose one: cubic or reno
+    /// Congestion control of connections that do not choose one: cubic, reno or bbr
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion: Option<String>,
     /// What to say on standard error: error, warn, info, debug or trace

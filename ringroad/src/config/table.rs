@@ -66,7 +66,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "RINGROAD_CONGESTION",
         default: "cubic",
-        doc: "Congestion control of connections that do not choose one: cubic or reno.",
+        doc: "Congestion control of connections that do not choose one: cubic, reno or bbr.",
         parse: |c, v| {
             c.congestion = CongestionControl::from_name(v.as_bytes()).ok_or_else(expected_control)?;
             Ok(())

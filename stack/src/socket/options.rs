@@ -270,7 +270,7 @@ options! {
     Info = 6, 11, Info;
     /// TCP_QUICKACK.
     QuickAck = 6, 12, Int;
-    /// TCP_CONGESTION: `cubic` or `reno`.
+    /// TCP_CONGESTION: `cubic`, `reno` or `bbr`.
     Congestion = 6, 13, Name;
     /// TCP_USER_TIMEOUT, milliseconds.
     UserTimeout = 6, 18, Int;
