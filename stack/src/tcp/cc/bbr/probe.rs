@@ -210,35 +210,21 @@ impl Bbr {
         }
         self.adapt_upper_bounds(d);
         match self.state {
-            State::Down => {
-                if !self.refill_if_due(d) && self.is_time_to_cruise(d) {
-                    self.enter(State::Cruise);
-                }
-            }
-            State::Cruise => {
-                self.refill_if_due(d);
-            }
+            State::Down | State::Cruise if self.is_time_to_probe(d) => self.start_refill(),
+            State::Down if self.is_time_to_cruise(d) => self.enter(State::Cruise),
             State::Refill if self.round.start => {
                 self.cycle.samples = true;
                 self.start_up(d);
             }
-            State::Up => {
-                if self.is_time_to_go_down(d) {
-                    self.start_down(d.now);
-                }
-            }
+            State::Up => self.go_down_if_due(d),
             _ => {}
         }
     }
 
     /// BBRIsTimeToProbeBW.
-    fn refill_if_due(&mut self, d: &Delivery) -> bool {
+    fn is_time_to_probe(&self, d: &Delivery) -> bool {
         let reno = (self.target_inflight() / self.mss).min(RENO_ROUNDS);
-        let due = d.now > self.cycle.stamp + self.cycle.wait || self.cycle.rounds >= reno;
-        if due {
-            self.start_refill();
-        }
-        due
+        d.now > self.cycle.stamp + self.cycle.wait || self.cycle.rounds >= reno
     }
 
     fn is_time_to_cruise(&self, d: &Delivery) -> bool {
@@ -246,13 +232,14 @@ impl Bbr {
             && d.in_flight <= self.inflight(self.max_bw.get(), 1.0)
     }
 
-    fn is_time_to_go_down(&mut self, d: &Delivery) -> bool {
+    /// BBRIsTimeToGoDown.
+    fn go_down_if_due(&mut self, d: &Delivery) {
         if d.cwnd_limited && self.cwnd >= self.bounds.inflight_hi {
             // The bound holds the bandwidth down: that it does not grow shows nothing.
             self.reset_full_pipe(d.sample.rate);
-            return false;
+        } else if self.full.now {
+            self.start_down(d.now);
         }
-        self.full.now
     }
 
     /// BBRAdaptUpperBounds.

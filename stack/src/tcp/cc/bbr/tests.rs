@@ -67,7 +67,7 @@ impl Path {
             self.sent += 1;
             let waits = self.free.max(self.now).since(self.now);
             let queued = (waits.as_secs_f64() * self.bandwidth as f64) as u64;
-            let random = self.loss > 0 && self.sent % self.loss == 0;
+            let random = self.loss > 0 && self.sent.is_multiple_of(self.loss);
             if queued + u64::from(MSS) > self.queue || random {
                 // Found out a round trip later, by what arrives behind it.
                 self.flying.push_back((self.now + waits + self.delay, stamp, true));
