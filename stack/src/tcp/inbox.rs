@@ -9,6 +9,13 @@ use super::sent::copy;
 use crate::error::Fault;
 use crate::seq::Seq;
 
+/// Frames that a queue may hold, however little is in them.
+const FEW: u32 = 4;
+/// Octets a frame should hold on average, if there are more.
+const FULL: u32 = 1024;
+/// Frames are scarce when less than one in so many is free.
+const SCARCE: usize = 2;
+
 /// The receive queue of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Inbox {
@@ -18,12 +25,14 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Queues the payload of a segment. When it fits behind the last one's, the bytes move there and the frame
-    /// is free at once: however small the segments are, they cannot pin more than about twice their size.
+    /// Queues the payload of a segment. A queue that holds little in many frames, and every queue while frames are
+    /// scarce, copies it behind the last one's, if it fits there: the frame is free at once, and however small
+    /// the segments are, they cannot pin the pool. (Linux: tcp_try_coalesce, and tcp_collapse under pressure.)
     #[inline]
     pub(super) fn push(&mut self, segs: &mut SegTable, pool: &mut Pool, pkt: Pkt, seq: Seq) {
         self.octets += pkt.len() as u32;
-        if !self.list.is_empty() {
+        if !self.list.is_empty() && (self.is_wasteful() || pool.available() < pool.frames() as usize / SCARCE)
+        {
             let tail = segs.slot_mut(self.list.tail).pkt_mut();
             if pool.tailroom(tail) >= pkt.len() && !pool.is_lent(tail) {
                 copy(pool, &pkt, 0, tail);
@@ -32,6 +41,12 @@ impl Inbox {
             }
         }
         self.list.push(segs, pkt, seq);
+    }
+
+    /// Whether the frames hold so little that it is worth a copy to save one.
+    #[inline]
+    fn is_wasteful(&self) -> bool {
+        self.list.count >= FEW && self.octets < self.list.count * FULL
     }
 
     /// Hands up to `want` octets to `sink` and frees what it took.
@@ -119,15 +134,16 @@ mod tests {
 
     #[test]
     fn small_segments_share_a_frame_and_come_out_in_order() {
-        let mut pool = Pool::new(Arena::new(4, 2048).unwrap());
-        let mut segs = SegTable::new(4);
+        let mut pool = Pool::new(Arena::new(32, 2048).unwrap());
+        let mut segs = SegTable::new(32);
         let mut inbox = Inbox::default();
         let stream: Vec<u8> = (0..3000u32).map(|n| n as u8).collect();
         for chunk in stream.chunks(100) {
             let k = pkt(&mut pool, chunk);
             inbox.push(&mut segs, &mut pool, k, Seq(0));
         }
-        assert_eq!((inbox.octets, pool.available()), (3000, 2));
+        // Three with 100 octets each, one filled up, and the rest.
+        assert_eq!((inbox.octets, pool.available()), (3000, 32 - 5));
         let mut seen = Vec::new();
         let peeked = inbox.peek(&segs, &pool, 0..2500, |piece| {
             seen.extend_from_slice(piece);
@@ -144,7 +160,22 @@ mod tests {
             assert!(read.is_ok());
         }
         assert_eq!(seen, stream);
-        assert_eq!(pool.available(), 4);
+        assert_eq!(pool.available(), 32);
+    }
+
+    #[test]
+    fn while_frames_are_scarce_every_segment_joins_the_one_before() {
+        let mut pool = Pool::new(Arena::new(8, 2048).unwrap());
+        let mut segs = SegTable::new(8);
+        let held: Vec<Pkt> = (0..5).map(|_| pool.alloc().unwrap()).collect();
+        let mut inbox = Inbox::default();
+        for byte in b"one by one" {
+            let k = pkt(&mut pool, &[*byte]);
+            inbox.push(&mut segs, &mut pool, k, Seq(0));
+        }
+        assert_eq!((inbox.octets, pool.available()), (10, 2));
+        inbox.clear(&mut segs, &mut pool);
+        held.into_iter().for_each(|pkt| pool.free(pkt));
     }
 
     #[test]

@@ -437,25 +437,11 @@ impl Sent {
     }
 }
 
-/// Appends the bytes of `from` after the first `skip` to `to`. In pieces, because both live in one pool.
+/// Appends the bytes of `from` after the first `skip` to `to`, as many as fit; how many that are.
 pub(super) fn copy(pool: &mut Pool, from: &Pkt, skip: usize, to: &mut Pkt) -> usize {
-    let mut piece = [0; 256];
-    let mut done = skip;
-    while done < from.len() {
-        let bytes = &pool.bytes(from)[done..];
-        let n = bytes.len().min(piece.len());
-        piece[..n].copy_from_slice(&bytes[..n]);
-        let put = pool.append_with(to, n, |room| {
-            let fits = room.len().min(n);
-            room[..fits].copy_from_slice(&piece[..fits]);
-            Ok::<_, core::convert::Infallible>(fits)
-        });
-        match put {
-            Some(Ok(fits)) if fits > 0 => done += fits,
-            _ => break,
-        }
-    }
-    done.saturating_sub(skip)
+    let n = from.len().saturating_sub(skip).min(pool.tailroom(to));
+    let end = to.len();
+    if pool.copy(from, skip..skip + n, to, end) { n } else { 0 }
 }
 
 #[cfg(test)]
