@@ -8,27 +8,39 @@ use core::net::Ipv4Addr;
 /// The folded sum of `bytes`; an odd last byte is padded with zero.
 ///
 /// The order of bytes in a word does not matter to a ones' complement sum as long as it is the same for all
-/// (RFC 1071 §2.B), so the words are read as the machine likes them, four bytes at a time into eight lanes
-/// that the compiler turns into vector adds, and swapped once at the end.
+/// (RFC 1071 §2.B), so the words are read as the machine likes them, eight bytes at a time, and swapped once at
+/// the end. A sum of 128 bits is an addition and an addition of its carry; two of them do not wait for each other.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
-    let mut lanes = [0u64; 8];
-    let mut blocks = bytes.chunks_exact(32);
-    for block in &mut blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(4)) {
-            *lane += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
-        }
+    let word = |bytes: &[u8; 8]| u128::from(u64::from_ne_bytes(*bytes));
+    let (mut even, mut odd) = (0, 0);
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    for block in blocks {
+        let (first, second) = block.split_at(8);
+        even += first.first_chunk().map_or(0, word);
+        odd += second.first_chunk().map_or(0, word);
     }
-    let mut total: u64 = lanes.iter().sum();
-    let mut words = blocks.remainder().chunks_exact(4);
-    for word in &mut words {
-        total += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
+    let mut rest = rest;
+    if let Some((first, tail)) = rest.split_first_chunk::<8>() {
+        even += word(first);
+        rest = tail;
     }
-    let mut last = [0u8; 4];
-    let rest = words.remainder();
-    last[..rest.len()].copy_from_slice(rest);
-    total += u64::from(u32::from_ne_bytes(last));
-    u16::from_be(fold(total))
+    let mut total = even + odd;
+    if let Some((first, tail)) = rest.split_first_chunk::<4>() {
+        total += u128::from(u32::from_ne_bytes(*first));
+        rest = tail;
+    }
+    if let Some((first, tail)) = rest.split_first_chunk::<2>() {
+        total += u128::from(u16::from_ne_bytes(*first));
+        rest = tail;
+    }
+    if let [last] = rest {
+        total += u128::from(u16::from_ne_bytes([*last, 0]));
+    }
+    // Folded to 64 bits and to 33, so that nothing is lost.
+    let (low, carry) = (total as u64).overflowing_add((total >> 64) as u64);
+    let total = low + u64::from(carry);
+    u16::from_be(fold((total >> 32) + (total & 0xffff_ffff)))
 }
 
 /// Joins the sums of two pieces.
