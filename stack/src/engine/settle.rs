@@ -1,11 +1,14 @@
 //! After every step of a connection: wake-ups, timers, queues, and the end.
 
+use std::collections::VecDeque;
+
 use super::Stack;
 use super::entry::{Body, Connection, Entry, Stage};
 use crate::control::Request;
 use crate::tcp::{State, TimeWait, expiry, output};
 use crate::time::Instant;
 use crate::types::{FlowKey, Readiness, SocketId};
+use crate::wheel::Wheel;
 
 /// What is to become of a connection.
 enum Next {
@@ -19,6 +22,7 @@ enum Next {
     Detach,
 }
 
+#[inline]
 fn next(connection: &Connection) -> Next {
     match (connection.stage, connection.tcb.state) {
         (Stage::Orphan, State::Closed) => Next::Remove,
@@ -28,40 +32,57 @@ fn next(connection: &Connection) -> Next {
     }
 }
 
+/// Settles a connection that goes on, as nearly all do, with the entry at hand. False when it does not go on: then
+/// [`Stack::settle`] has to look at it.
+#[inline]
+pub(super) fn settled(
+    entry: &mut Entry,
+    id: SocketId,
+    wakes: &mut VecDeque<SocketId>,
+    wheel: &mut Wheel,
+) -> bool {
+    let live = entry.connection().is_some_and(|c| matches!(next(c), Next::Live) && !c.opening);
+    if live {
+        tell(entry, id, wakes, wheel);
+    }
+    live
+}
+
+/// Queues the wake-up, if one is due, and arms the wheel, unless it will call early enough anyway: a deadline that
+/// moves out with every segment costs nothing until the old one comes.
+#[inline]
+fn tell(entry: &mut Entry, id: SocketId, queue: &mut VecDeque<SocketId>, wheel: &mut Wheel) {
+    let Body::Connection(connection) = &mut entry.body else { return };
+    let wakes = connection.tcb.take_wakes();
+    connection.urgent |= wakes.contains(Readiness::URG);
+    if !wakes.is_empty() && connection.stage == Stage::Owned && !entry.waking {
+        entry.waking = true;
+        queue.push_back(id);
+    }
+    let deadline = connection.tcb.next_deadline();
+    if deadline < entry.armed {
+        entry.armed = deadline;
+        wheel.arm(id.index, deadline);
+    }
+}
+
 impl Stack {
     /// Looks at a connection after something was done to it. The id may be void afterwards.
     pub(super) fn settle(&mut self, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        let Some(connection) = entry.connection_mut() else { return };
-        let wakes = connection.tcb.take_wakes();
-        let risen = !wakes.is_empty();
-        connection.urgent |= wakes.contains(Readiness::URG);
-        let owned = connection.stage == Stage::Owned;
+        let Some(connection) = entry.connection() else { return };
         if connection.opening && connection.tcb.state != State::SynReceived {
             self.end_fast_open(id);
         }
-        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
+        let Some(connection) = self.table.get(id).and_then(Entry::connection) else { return };
         match next(connection) {
+            Next::Live => {}
             Next::Remove => return self.remove(id),
             Next::Compact => self.compact(id),
             Next::Detach => self.detach(id),
-            Next::Live => {}
         }
-        if risen && owned {
-            self.wake(id);
-        }
-        self.rearm(id);
-    }
-
-    /// Arms the wheel, unless it will call early enough anyway: a deadline that moves out with every segment
-    /// costs nothing until the old one comes.
-    fn rearm(&mut self, id: SocketId) {
-        let Some(entry) = self.table.get_mut(id) else { return };
-        let Some(connection) = entry.connection() else { return };
-        let deadline = connection.tcb.next_deadline();
-        if deadline < entry.armed {
-            entry.armed = deadline;
-            self.wheel.arm(id.index, deadline);
+        if let Some(entry) = self.table.get_mut(id) {
+            tell(entry, id, &mut self.wakes, &mut self.wheel);
         }
     }
 
@@ -95,7 +116,9 @@ impl Stack {
             entry.dirty = false;
             if let Some(connection) = entry.connection_mut() {
                 output::push(&mut connection.tcb, &mut self.core.env(now, false));
-                self.settle(id);
+                if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+                    self.settle(id);
+                }
             }
         }
         self.dirty.clear();

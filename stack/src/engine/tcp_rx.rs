@@ -4,8 +4,9 @@ use core::net::{IpAddr, SocketAddr};
 
 use nic::Pkt;
 
-use super::entry::{Body, Entry};
+use super::entry::Body;
 use super::rx::Inbound;
+use super::settle::settled;
 use super::{STRAY_ANSWERS, Stack};
 use crate::error::SocketError;
 use crate::ip::Flow;
@@ -67,7 +68,10 @@ impl Stack {
 
     fn segment_for(&mut self, now: Instant, id: SocketId, incoming: Incoming, burst: bool) {
         let exhausted = self.core.is_exhausted();
-        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
+        let Some(entry) = self.table.get_mut(id) else {
+            return self.drop_packet(incoming.pkt, Reason::NoSocket);
+        };
+        let Body::Connection(connection) = &mut entry.body else {
             return self.drop_packet(incoming.pkt, Reason::NoSocket);
         };
         if !self.core.out.judge_in(&mut connection.tcb.flow, incoming.bytes) {
@@ -78,9 +82,12 @@ impl Stack {
             return self.drop_packet(incoming.pkt, Reason::NoFrames);
         }
         input::segment(&mut connection.tcb, &incoming.seg, incoming.pkt, &mut self.core.env(now, burst));
-        self.settle(id);
-        if burst {
-            self.mark_dirty(id);
+        if burst && !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push(id);
+        }
+        if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+            self.settle(id);
         }
     }
 
