@@ -69,6 +69,7 @@ fn with_cookie(pending: i32) -> (Net, SocketId) {
 }
 
 /// RFC 7413 §3.1, §4.2: the server's application has the data, and answers, before the handshake is over.
+/// RFC 7413 §4.2.2
 #[test]
 fn data_in_the_syn_is_answered_within_one_round_trip() {
     let (mut net, listener) = with_cookie(4);
@@ -165,6 +166,7 @@ fn net_without_cookie() -> Net {
 }
 
 /// RFC 7413 §4.1.2, §4.2.1: a cookie that is not good costs a round trip, and brings a good one.
+/// RFC 7413 §4.2.2
 #[test]
 fn a_server_that_does_not_take_the_data_gets_it_again() {
     let (mut net, listener) = with_cookie(4);

@@ -386,6 +386,7 @@ fn a_flood_of_syns_is_answered_with_cookies() {
     assert_eq!(net.b().stats().tcp_syncookies_failed, failed);
 }
 
+/// RFC 1122 §3.2.2
 #[test]
 fn resets_for_strays_are_limited() {
     let mut host = Host::new(2, Config::default());

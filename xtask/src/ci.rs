@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{licences, lwip, packages, run, tidy};
+use crate::{licences, lwip, packages, rfc, run, tidy};
 
 /// The longest that one step may take, in seconds.
 const LIMIT: u32 = 1500;
@@ -31,6 +31,7 @@ pub(crate) fn run() -> bool {
         &[],
     ));
     steps.push(check("tidy", tidy_step));
+    steps.push(check("rfc", rfc_step));
     steps.push(check("licences", licences_step));
     steps.push(cargo(
         "doc",
@@ -105,6 +106,13 @@ fn tidy_step() -> (bool, String) {
             let lines: Vec<String> = faults.iter().map(tidy::Fault::to_string).collect();
             (faults.is_empty(), lines.join("\n"))
         }
+        Err(error) => (false, error.to_string()),
+    }
+}
+
+fn rfc_step() -> (bool, String) {
+    match rfc::check(&crate::root()) {
+        Ok(faults) => (faults.is_empty(), faults.join("\n")),
         Err(error) => (false, error.to_string()),
     }
 }

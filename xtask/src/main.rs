@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask tidy`, `test`, `demo`, `bench`.
+//! The project's own commands: `cargo xtask tidy`, `rfc`, `test`, `demo`, `bench`.
 
 mod bench;
 mod ci;
@@ -7,6 +7,7 @@ mod licences;
 mod lwip;
 mod measure;
 mod packages;
+mod rfc;
 mod run;
 mod source;
 mod tidy;
@@ -30,6 +31,12 @@ enum Task {
     Tidy,
     /// Check and test everything; the last line is `N passed, N failed`
     Test,
+    /// Write COMPLIANCE.md from the tags in code and tests
+    Rfc {
+        /// Only check that it is fresh, that no tag is unknown and that every MUST is shown or excused
+        #[arg(long)]
+        check: bool,
+    },
     /// Run nginx on the kernel and on the road side by side, behind a policy
     Demo,
     /// Measure ours and the kernel's: programs on two cores, then the parts with criterion
@@ -54,6 +61,7 @@ enum Task {
 fn main() -> ExitCode {
     let well = match Args::parse().task {
         Task::Tidy => run_tidy(),
+        Task::Rfc { check } => run_rfc(check),
         Task::Test => ci::run(),
         Task::Demo => demo::run(),
         Task::Bench { engine: true, quick, .. } => lwip_is_here() && bench::engine(quick),
@@ -80,6 +88,21 @@ fn run_bench(system: bool, parts: bool) -> bool {
         bench::system();
     }
     !parts || bench::parts()
+}
+
+fn run_rfc(check: bool) -> bool {
+    let faults = if check { rfc::check(&root()) } else { rfc::write(&root()) };
+    match faults {
+        Ok(faults) => {
+            faults.iter().for_each(|f| println!("{f}"));
+            println!("{} faults", faults.len());
+            faults.is_empty()
+        }
+        Err(error) => {
+            eprintln!("rfc: {error}");
+            false
+        }
+    }
 }
 
 fn run_tidy() -> bool {

@@ -46,6 +46,7 @@ mod tests {
         }
     }
 
+    /// RFC 6528 §3; RFC 9293 MUST-8, MUST-9, SHLD-1
     #[test]
     fn one_flow_climbs_with_the_clock_and_flows_are_unrelated() {
         let isn = Isn::new(&HashKey::new([5; 16]));
@@ -57,6 +58,7 @@ mod tests {
         assert_ne!(other.sequence(&flow(1), Instant::ZERO), first);
     }
 
+    /// RFC 7323 §5.4
     #[test]
     fn timestamp_offsets_stay_with_the_flow() {
         let isn = Isn::new(&HashKey::new([5; 16]));

@@ -394,6 +394,11 @@ impl Tcb {
         self.role.passive
     }
 
+    /// SO_ERROR: what ended the connection, or what ICMP has said of its path (RFC 9293 MUST-47), each once.
+    pub fn take_error(&mut self) -> Option<SocketError> {
+        self.error.take().or_else(|| self.snd.soft_error.take())
+    }
+
     /// A snapshot.
     pub fn info(&self) -> Info {
         Info {

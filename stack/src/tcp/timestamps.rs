@@ -52,6 +52,7 @@ impl Timestamps {
 mod tests {
     use super::*;
 
+    /// RFC 7323 §5.3, §5.5
     #[test]
     fn paws_holds_across_the_wrap_and_ends_after_24_days() {
         let mut ts = Timestamps { on: true, ..Timestamps::default() };
@@ -62,6 +63,7 @@ mod tests {
         assert!(!ts.is_old(u32::MAX - 1, now + OUTDATED));
     }
 
+    /// RFC 7323 §4.1
     #[test]
     fn the_echo_gives_the_round_trip() {
         let ts = Timestamps { on: true, offset: u32::MAX, ..Timestamps::default() };

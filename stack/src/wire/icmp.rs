@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(parse_error(&message(3, 4)[..7]), None);
     }
 
+    /// RFC 1122 §4.1.3.1
     #[test]
     fn port_unreachable_quotes_and_sums() {
         let mut b = [0u8; 64];

@@ -507,6 +507,7 @@ mod tests {
         assert!(!blocks(&[]).tells_duplicate(ack));
     }
 
+    /// RFC 9293 MUST-6
     #[test]
     fn unknown_options_are_skipped_and_an_end_hides_the_rest() {
         let mut packet = [0u8; 32];
@@ -516,6 +517,7 @@ mod tests {
         assert_eq!(seg.options.mss, Some(1460));
     }
 
+    /// RFC 7323 §2.3
     #[test]
     fn a_shift_over_14_counts_as_14() {
         let mut packet = [0u8; 24];
@@ -524,6 +526,7 @@ mod tests {
         assert_eq!(Segment::parse(&packet).unwrap().options.window_scale, Some(14));
     }
 
+    /// RFC 9293 MUST-7
     #[test]
     fn headers_that_contradict_themselves_are_refused() {
         assert_eq!(Segment::parse(&[0; 19]), Err(Malformed));

@@ -49,6 +49,7 @@ pub fn emit(source: u16, destination: u16, payload: u16) -> [u8; HEADER] {
 mod tests {
     use super::*;
 
+    /// RFC 768 §Fields
     #[test]
     fn lengths_are_checked() {
         let mut b = emit(53, 1000, 4).to_vec();

@@ -10,6 +10,7 @@ use ringroad_stack::types::{LocalKey, Protocol, Readiness};
 use crate::common::{self, Net};
 use crate::{address, recv_from, send_to, udp};
 
+/// RFC 768 §Fields
 #[test]
 fn datagrams_keep_their_borders_and_their_senders() {
     let mut net = Net::ideal();
@@ -60,6 +61,7 @@ fn a_connected_socket_hears_its_peer_only() {
     assert_eq!(recv_from(&mut net, 1, b, 100).unwrap().0, b"stranger");
 }
 
+/// RFC 1122 §4.1.3.1, §4.1.3.3
 #[test]
 fn port_unreachable_refuses_a_connected_socket() {
     let mut net = Net::ideal();
@@ -114,6 +116,7 @@ fn the_same_seed_gives_the_same_bytes() {
     assert!(first[0].len() > 40);
 }
 
+/// RFC 1122 §4.1.3.4
 #[test]
 fn checksums_are_left_to_an_interface_that_makes_them() {
     use nic::{RxChecksum, RxFrame, RxMeta, TxChecksum};

@@ -37,10 +37,7 @@ fn one_send_may_differ_from_the_socket() {
     let from = Outbound { remote, source: Some(other), ..Outbound::default() };
     assert_eq!(send_msg(&mut net, 0, a, &from, b"z"), Err(SocketError::Invalid));
     let now = net.now;
-    net.a().control(
-        now,
-        ControlEvent::Address { iface: common::IFACE, address: other, prefix: 24, deprecated: false },
-    );
+    net.a().control(now, ControlEvent::Address { iface: common::IFACE, address: other, prefix: 24 });
     assert_eq!(send_msg(&mut net, 0, a, &from, b"z"), Ok(1));
     net.run_ms(1);
     let mut next = || recv_from(&mut net, 1, b, 10).unwrap().1;
@@ -99,6 +96,7 @@ fn a_datagram_whose_reader_faults_is_lost_unless_it_peeked() {
     net.assert_whole();
 }
 
+/// RFC 1122 §4.1.3.4
 #[test]
 fn a_checksum_may_be_left_out() {
     let mut net = Net::ideal();

@@ -31,6 +31,11 @@ pub const DIFFERENCES: &[Difference] = &[
         rfc: "RFC 5961 §5.2",
     },
     Difference {
+        drill: "rfc7323::a_segment_without_is_dropped",
+        reason: "Linux takes segments without timestamps where timestamps were agreed",
+        rfc: "RFC 7323 §3.2: SHOULD silently drop",
+    },
+    Difference {
         drill: "rfc9293::s3_5::data_on_the_syn_ack_is_taken",
         reason: "Linux drops text that comes with a SYN-ACK, unless it has asked for Fast Open; the peer has to send \
                  it again",

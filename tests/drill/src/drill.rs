@@ -139,7 +139,10 @@ impl Drill {
             trail: Vec::new(),
         };
         let fd = drill.subject.socket().expect("a socket");
-        drill.subject.bind(fd, drill.local).expect("a local address");
+        let any =
+            if family == Family::V4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let address = if knobs.contains(&Knob::AnyAddress) { any } else { family.local() };
+        drill.subject.bind(fd, SocketAddr::new(address, drill.local.port())).expect("a local address");
         drill.socket = Some(fd);
         drill
     }
@@ -155,6 +158,22 @@ impl Drill {
     pub fn accepted(on: On, options: &str) -> Self {
         let mut d = Self::new(on);
         d.accept(options);
+        d
+    }
+
+    /// As [`Drill::accepted`], by a peer that is 50 ms away.
+    ///
+    /// # Panics
+    /// When the handshake goes otherwise.
+    #[must_use]
+    pub fn accepted_far(on: On, options: &str) -> Self {
+        let mut d = Self::listening(on);
+        d.inject(&format!("S 0:0(0) win 20000 {options}"));
+        d.expect("S. 0:0(0) ack 1");
+        d.wait(50);
+        let ts = if options.contains("TS") { "<TS 2 last>" } else { "" };
+        d.inject(&format!(". 1:1(0) ack 1 win 20000 {ts}"));
+        assert_eq!(d.take(), Ok(()), "{d}");
         d
     }
 
@@ -200,6 +219,13 @@ impl Drill {
         self.subject.connect(fd, remote)
     }
 
+    /// Begins to connect to the peer's port at another address.
+    pub fn connect_to(&mut self, address: IpAddr) -> Answer<()> {
+        let (fd, port) = (self.fd(), self.remote.port());
+        self.opens = true;
+        self.subject.connect(fd, SocketAddr::new(address, port))
+    }
+
     /// accept(2): the connection that the listener has.
     pub fn take(&mut self) -> Answer<()> {
         let listener = self.listener.expect("a listener");
@@ -234,13 +260,32 @@ impl Drill {
         if self.listener.is_none() && !self.opens {
             self.listen();
         }
+        let ends = self.ends().reversed();
+        self.inject_between(ends, text, |_| ());
+    }
+
+    /// As [`Drill::inject`], with something done to the packet when its checksums were complete already.
+    pub fn inject_spoilt(&mut self, text: &str, spoil: impl FnOnce(&mut Vec<u8>)) {
+        let ends = self.ends().reversed();
+        self.inject_between(ends, text, spoil);
+    }
+
+    /// As [`Drill::inject`], between other addresses.
+    pub fn inject_addressed(&mut self, from: IpAddr, to: IpAddr, text: &str) {
+        let from = SocketAddr::new(from, self.remote.port());
+        let to = SocketAddr::new(to, self.local.port());
+        self.inject_between(Ends { from, to }, text, |_| ());
+    }
+
+    fn inject_between(&mut self, ends: Ends, text: &str, spoil: impl FnOnce(&mut Vec<u8>)) {
         self.note(&format!("< {text}"));
         let bases = Bases { seq: IRS, ack: self.iss() };
         let (mut segment, from, len) = Text::parse(text).segment(bases, self.last_ts);
-        segment.src_port = self.remote.port();
-        segment.dst_port = self.local.port();
+        segment.src_port = ends.from.port();
+        segment.dst_port = ends.to.port();
         segment.payload = (0..len).map(|n| pattern(from.wrapping_add(n))).collect();
-        let packet = packet::wrap(self.ends().reversed(), &segment);
+        let mut packet = packet::wrap(ends, &segment);
+        spoil(&mut packet);
         self.subject.inject(&packet);
     }
 

@@ -78,7 +78,7 @@ impl Text {
     pub fn of(segment: &Segment, bases: Bases) -> Self {
         let options = segment.options.iter().map(|o| option_text(o, bases)).collect();
         Self {
-            ecn: Some(segment.ecn),
+            ecn: Some(segment.tos & 3),
             flags: segment.flags,
             any: 0,
             seq: Some((segment.seq.wrapping_sub(bases.seq), segment.len())),
@@ -102,7 +102,7 @@ impl Text {
             wnd: self.win.unwrap_or(20_000),
             urg: self.urg.unwrap_or(0),
             options,
-            ecn: self.ecn.unwrap_or(0),
+            tos: self.ecn.unwrap_or(0),
             ..Segment::default()
         };
         (segment, from, len)
@@ -204,6 +204,7 @@ fn option_of(text: &str, bases: Bases, last_ts: u32) -> TcpOption {
         ["sack", ..] => TcpOption::Sack(words[1..].iter().map(|range| block_of(range, bases)).collect()),
         ["FO"] => TcpOption::FastOpen(vec![]),
         ["FO", cookie] => TcpOption::FastOpen(from_hex(cookie)),
+        ["raw", data] => TcpOption::Raw(from_hex(data)),
         ["kind", kind] => TcpOption::Other(number(kind) as u8, vec![]),
         ["kind", kind, data] => TcpOption::Other(number(kind) as u8, from_hex(data)),
         _ => panic!("no option {text:?}"),
@@ -230,6 +231,7 @@ fn option_text(option: &TcpOption, bases: Bases) -> String {
         }),
         TcpOption::FastOpen(cookie) if cookie.is_empty() => "FO".to_owned(),
         TcpOption::FastOpen(cookie) => format!("FO {}", hex(cookie)),
+        TcpOption::Raw(data) => format!("raw {}", hex(data)),
         TcpOption::Other(kind, data) => format!("kind {kind} {}", hex(data)).trim_end().to_owned(),
     }
 }

@@ -50,7 +50,7 @@ impl OnStack {
                 Knob::Retries(n) => config.tcp.retries = n,
                 Knob::FinTimeout(s) => config.tcp.fin_timeout = Duration::from_secs(s.into()),
                 Knob::Mtu(n) => mtu = n,
-                Knob::KernelOnly(..) => {}
+                Knob::AnyAddress | Knob::KernelOnly(..) => {}
             }
         }
         let pool = Pool::new(Arena::new(FRAMES, 2048).expect("memory for the frames"));
@@ -63,7 +63,7 @@ impl OnStack {
             Route { network: family.network(), prefix, gateway: None, iface: IFACE, source: None, mtu: None };
         for event in [
             iface,
-            ControlEvent::Address { iface: IFACE, address: local, prefix, deprecated: false },
+            ControlEvent::Address { iface: IFACE, address: local, prefix },
             ControlEvent::Routes(vec![route]),
             ControlEvent::Neighbour { iface: IFACE, address: remote, mac: PEERS },
         ] {

@@ -31,7 +31,7 @@ pub fn wrap(ends: Ends, segment: &Segment) -> Vec<u8> {
     let mut tcp = segment.to_bytes();
     let sum = checksum(ends, TCP, &tcp);
     tcp[16..18].copy_from_slice(&sum.to_be_bytes());
-    ip(ends, TCP, segment.ecn, 64, &tcp)
+    ip(ends, TCP, segment.tos, if segment.hops == 0 { 64 } else { segment.hops }, &tcp)
 }
 
 fn ip(ends: Ends, protocol: u8, tos: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
@@ -92,29 +92,30 @@ fn fold(mut total: u32) -> u16 {
 /// When a header contradicts itself or a checksum is wrong: nobody may send such a packet.
 #[must_use]
 pub fn unwrap(packet: &[u8]) -> Option<(Ends, Segment)> {
-    let (from, to, protocol, tos, payload): (IpAddr, IpAddr, u8, u8, &[u8]) = match packet.first()? >> 4 {
-        4 => {
-            assert_eq!(packet[0], 0x45, "a plain IPv4 header");
-            assert_eq!(fold(sum(&packet[..20], 0)), 0xffff, "the checksum of the IPv4 header");
-            let len = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-            assert_eq!(len, packet.len(), "the length in the IPv4 header");
-            let address = |at: usize| -> [u8; 4] { packet[at..at + 4].try_into().unwrap() };
-            (address(12).into(), address(16).into(), packet[9], packet[1], &packet[20..])
-        }
-        6 => {
-            let len = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
-            assert_eq!(len + 40, packet.len(), "the length in the IPv6 header");
-            let address = |at: usize| -> [u8; 16] { packet[at..at + 16].try_into().unwrap() };
-            let class = packet[0] << 4 | packet[1] >> 4;
-            (address(8).into(), address(24).into(), packet[6], class, &packet[40..])
-        }
-        version => panic!("IP version {version}"),
-    };
+    let (from, to, protocol, tos, hops, payload): (IpAddr, IpAddr, u8, u8, u8, &[u8]) =
+        match packet.first()? >> 4 {
+            4 => {
+                assert_eq!(packet[0], 0x45, "a plain IPv4 header");
+                assert_eq!(fold(sum(&packet[..20], 0)), 0xffff, "the checksum of the IPv4 header");
+                let len = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+                assert_eq!(len, packet.len(), "the length in the IPv4 header");
+                let address = |at: usize| -> [u8; 4] { packet[at..at + 4].try_into().unwrap() };
+                (address(12).into(), address(16).into(), packet[9], packet[1], packet[8], &packet[20..])
+            }
+            6 => {
+                let len = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+                assert_eq!(len + 40, packet.len(), "the length in the IPv6 header");
+                let address = |at: usize| -> [u8; 16] { packet[at..at + 16].try_into().unwrap() };
+                let class = packet[0] << 4 | packet[1] >> 4;
+                (address(8).into(), address(24).into(), packet[6], class, packet[7], &packet[40..])
+            }
+            version => panic!("IP version {version}"),
+        };
     if protocol != TCP {
         return None;
     }
     let mut segment = Segment::parse(payload).unwrap_or_else(|fault| panic!("a bad segment: {fault}"));
-    segment.ecn = tos & 3;
+    (segment.tos, segment.hops) = (tos, hops);
     let ends =
         Ends { from: SocketAddr::new(from, segment.src_port), to: SocketAddr::new(to, segment.dst_port) };
     assert_eq!(checksum(ends, TCP, payload), 0, "the checksum of {segment:?}");
@@ -180,8 +181,14 @@ mod tests {
     fn what_is_wrapped_is_unwrapped() {
         for (from, to) in [("192.0.2.1:80", "192.0.2.2:9"), ("[fd00::1]:80", "[fd00::2]:9")] {
             let ends = Ends { from: from.parse().unwrap(), to: to.parse().unwrap() };
-            let segment =
-                Segment { src_port: 80, dst_port: 9, payload: vec![1, 2, 3], ecn: 2, ..Segment::default() };
+            let segment = Segment {
+                src_port: 80,
+                dst_port: 9,
+                payload: vec![1, 2, 3],
+                tos: 2,
+                hops: 9,
+                ..Segment::default()
+            };
             let packet = wrap(ends, &segment);
             assert_eq!(unwrap(&packet), Some((ends, segment)));
             assert_eq!(unwrap(&complain(ends, Complaint::TooBig(1000), &packet)), None);

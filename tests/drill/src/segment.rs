@@ -38,8 +38,10 @@ pub struct Segment {
     pub options: Vec<TcpOption>,
     /// Text.
     pub payload: Vec<u8>,
-    /// The ECN bits of the IP header.
-    pub ecn: u8,
+    /// The traffic class of the IP header; ECN is its two low bits.
+    pub tos: u8,
+    /// The time to live, or hop limit, of the IP header; zero for what is to be written: 64.
+    pub hops: u8,
 }
 
 /// One option.
@@ -59,6 +61,8 @@ pub enum TcpOption {
     FastOpen(Vec<u8>),
     /// Another kind.
     Other(u8, Vec<u8>),
+    /// Octets as they are, whatever they mean.
+    Raw(Vec<u8>),
 }
 
 impl Segment {
@@ -163,7 +167,8 @@ impl Segment {
             urg: word(18),
             options: TcpOption::parse_all(&bytes[20..header])?,
             payload: bytes[header..].to_vec(),
-            ecn: 0,
+            tos: 0,
+            hops: 0,
         })
     }
 }
@@ -193,6 +198,7 @@ impl TcpOption {
                 out.extend([34, 2 + cookie.len() as u8]);
                 out.extend(cookie);
             }
+            TcpOption::Raw(data) => out.extend(data),
             TcpOption::Other(kind, data) => {
                 out.extend([*kind, 2 + data.len() as u8]);
                 out.extend(data);
@@ -204,6 +210,8 @@ impl TcpOption {
         let mut options = Vec::new();
         while let Some(&kind) = bytes.first() {
             match kind {
+                // RFC 9293 MUST-69
+                0 if bytes.iter().any(|&b| b != 0) => return Err("padding that is not zero".to_owned()),
                 0 => break,
                 1 => bytes = &bytes[1..],
                 _ => {
@@ -258,7 +266,7 @@ mod tests {
                 TcpOption::FastOpen(vec![1, 2, 3, 4]),
             ],
             payload: vec![1, 2, 3],
-            ecn: 0,
+            ..Segment::default()
         };
         assert_eq!(Segment::parse(&segment.to_bytes()), Ok(segment));
     }

@@ -78,6 +78,8 @@ pub enum Knob {
     FinTimeout(u32),
     /// The MTU of the link.
     Mtu(u16),
+    /// The socket is bound to no address, only to a port.
+    AnyAddress,
     /// A sysctl below `net.ipv4` that only the kernel needs to be comparable.
     KernelOnly(&'static str, &'static str),
 }

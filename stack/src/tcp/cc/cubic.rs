@@ -214,6 +214,7 @@ mod tests {
         }
     }
 
+    /// RFC 9438 §4.6
     #[test]
     fn a_loss_takes_three_tenths() {
         let mut cc = reduced_from(100);
@@ -251,6 +252,7 @@ mod tests {
         }
     }
 
+    /// RFC 9438 §4.3
     #[test]
     fn a_short_path_keeps_up_with_reno() {
         // 10 ms: the cubic hardly moves in a second, Reno's estimate grows 9/17 of a segment a round trip until
@@ -263,6 +265,7 @@ mod tests {
         assert!((cc.cwnd()) > 90_000, "{}", cc.cwnd());
     }
 
+    /// RFC 9438 §4.7
     #[test]
     fn fast_convergence_lowers_the_plateau() {
         let mut cc = reduced_from(100);
@@ -287,6 +290,7 @@ mod tests {
         assert!(cc.cwnd() < window + 2_500, "{} after {window}", cc.cwnd());
     }
 
+    /// RFC 9438 §4.8
     #[test]
     fn a_timeout_starts_over_once() {
         let mut cc = grown_to(100);

@@ -1,6 +1,10 @@
 //! The drills, one file an RFC; RFC 9293 has one file a section.
 
+mod rfc2018;
+mod rfc5681;
 mod rfc5961;
+mod rfc6298;
+mod rfc7323;
 mod rfc9293;
 
 use crate::drill::On;
@@ -23,7 +27,8 @@ macro_rules! drills {
 }
 use drills;
 
-const FILES: &[&[&[Row]]] = &[&[rfc5961::DRILLS], rfc9293::FILES];
+const FILES: &[&[&[Row]]] =
+    &[&[rfc2018::DRILLS, rfc5681::DRILLS, rfc5961::DRILLS, rfc6298::DRILLS, rfc7323::DRILLS], rfc9293::FILES];
 
 /// Every drill there is.
 pub fn all() -> impl Iterator<Item = Row> {

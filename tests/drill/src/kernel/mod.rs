@@ -97,6 +97,7 @@ impl OnKernel {
                 Knob::Retries(n) => sysctl("tcp_retries2", &n.to_string()),
                 Knob::FinTimeout(s) => sysctl("tcp_fin_timeout", &s.to_string()),
                 Knob::Mtu(n) => mtu = n,
+                Knob::AnyAddress => {}
                 Knob::KernelOnly(file, value) => sysctl(file, value),
             }
         }

@@ -1,5 +1,6 @@
 //! RFC 9293, one file a section.
 
+mod s3_1;
 mod s3_10;
 mod s3_5;
 mod s3_6;
@@ -7,11 +8,14 @@ mod s3_7;
 mod s3_8_1;
 mod s3_8_4;
 mod s3_8_6;
+mod s3_9;
 
 use super::{Row, drills};
 
 /// The files of this folder.
 pub(super) const FILES: &[&[Row]] = &[
+    s3_1::DRILLS,
+    s3_9::DRILLS,
     s3_10::DRILLS,
     s3_5::DRILLS,
     s3_6::DRILLS,

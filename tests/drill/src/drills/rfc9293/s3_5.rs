@@ -84,7 +84,7 @@ fn data_on_the_syn_ack_is_taken(on: On) {
     assert_eq!(d.recv(9).map(|b| b.len()), Ok(5));
 }
 
-/// RFC 9293 MUST-23; RFC 6298 §5.5, §5.7; RFC 1122 §4.2.3.5
+/// RFC 9293 MUST-22, MUST-23; RFC 6298 §5.5, §5.7; RFC 1122 §4.2.3.5
 fn a_syn_is_sent_again_with_doubled_patience_and_then_given_up(on: On) {
     let mut d = connecting_with(on, &[Knob::SynRetries(2), Knob::KernelOnly("tcp_syn_linear_timeouts", "0")]);
     for at in [1000, 3000] {

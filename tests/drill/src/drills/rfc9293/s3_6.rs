@@ -222,7 +222,7 @@ fn an_abort_resets_where_the_peer_must_hear_of_it(on: On) {
     assert_eq!(d.state(), State::Closed);
 }
 
-/// RFC 9293 §3.10.7.4 second
+/// RFC 9293 MUST-12, §3.10.7.4 second
 fn a_reset_from_the_peer_is_an_error_after_what_can_be_read(on: On) {
     let mut d = Drill::established(on);
     d.inject("P. 1:11(10) ack 1");

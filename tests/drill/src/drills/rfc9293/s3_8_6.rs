@@ -20,7 +20,7 @@ drills![
     a_fin_needs_room_in_the_window_too,
 ];
 
-/// RFC 9293 MUST-58, SHLD-18: under half a second
+/// RFC 9293 MUST-40, SHLD-18: under half a second
 fn an_ack_waits_a_while_for_company(on: On) {
     let mut d = Drill::established(on);
     d.set(OptName::QuickAck, 0);
@@ -32,7 +32,7 @@ fn an_ack_waits_a_while_for_company(on: On) {
     d.read(1, 100);
 }
 
-/// RFC 9293 MUST-59, SHLD-19
+/// RFC 9293 SHLD-19
 fn every_second_full_segment_is_acknowledged(on: On) {
     let mut d = Drill::established(on);
     // In the beginning it may be every one.
@@ -111,7 +111,7 @@ fn an_ack_counts_even_at_a_shut_window(on: On) {
     assert_eq!(d.state(), State::Closed);
 }
 
-/// RFC 9293 MUST-35, MUST-36, MUST-37, SHLD-30
+/// RFC 9293 MUST-35, MUST-36, MUST-37, SHLD-29, SHLD-30
 fn a_shut_window_is_probed_ever_more_rarely(on: On) {
     let mut d = Drill::established(on);
     d.inject(". 1:1(0) ack 1 win 0");
@@ -150,7 +150,7 @@ fn unanswered_probes_end_the_connection(on: On) {
     assert_eq!(d.recv(1), Err(SocketError::TimedOut.into()));
 }
 
-/// RFC 9293 MUST-38, SHLD-27 … SHLD-29
+/// RFC 9293 MUST-38
 fn a_silly_window_is_not_used_until_patience_ends(on: On) {
     let mut d = Drill::established(on);
     d.write(1, 1000).unwrap();
@@ -174,7 +174,7 @@ fn the_window_ends_what_is_sent(on: On) {
     assert!(ends.starts_with(&[3001, 4001]) && ends.iter().all(|&end| end <= 4501), "{ends:?}");
 }
 
-/// RFC 9293 MUST-34, SHLD-14 … SHLD-17
+/// RFC 9293 MUST-34, SHLD-15 … SHLD-17; RFC 7323 §2.4
 fn a_window_that_shrinks_takes_nothing_back(on: On) {
     let mut d = Drill::established(on);
     d.write(1, 4000).unwrap();
