@@ -2,6 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+#[path = "../../../tests/lab/src/bottleneck.rs"]
+mod bottleneck;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -44,6 +47,8 @@ impl Rng {
     }
 }
 
+pub use bottleneck::{Bottleneck, Shape};
+
 /// What the wire does to frames, in thousandths.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
@@ -52,11 +57,20 @@ pub struct Link {
     pub loss: u64,
     pub duplicate: u64,
     pub corrupt: u64,
+    /// A bottleneck in each direction.
+    pub shape: Option<Shape>,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { delay: Duration::from_micros(50), jitter: Duration::ZERO, loss: 0, duplicate: 0, corrupt: 0 }
+        Self {
+            delay: Duration::from_micros(50),
+            jitter: Duration::ZERO,
+            loss: 0,
+            duplicate: 0,
+            corrupt: 0,
+            shape: None,
+        }
     }
 }
 
@@ -68,6 +82,7 @@ impl Link {
             loss: 20,
             duplicate: 10,
             corrupt: 5,
+            shape: None,
         }
     }
 }
@@ -185,6 +200,7 @@ pub struct Net {
     flying: BinaryHeap<Reverse<Flying>>,
     order: u64,
     ports: u16,
+    thin: [Option<Bottleneck>; 2],
 }
 
 impl Net {
@@ -193,11 +209,26 @@ impl Net {
     }
 
     pub fn with_config(config: Config, link: Link, seed: u64) -> Self {
-        let mut hosts = [Host::new(1, config.clone()), Host::new(2, config)];
+        Self::with_frames(config, link, seed, FRAMES)
+    }
+
+    /// With so many frames for each host.
+    pub fn with_frames(config: Config, link: Link, seed: u64, frames: u32) -> Self {
+        let mut hosts = [1, 2].map(|n| Host::with_frames(n, config.clone(), frames));
         hosts[0].knows(2);
         hosts[1].knows(1);
         let now = Instant::from_millis(1000);
-        Self { hosts, now, link, rng: Rng::new(seed), flying: BinaryHeap::new(), order: 0, ports: 40_000 }
+        let thin = [0, 1].map(|_| link.shape.map(Bottleneck::new));
+        Self {
+            hosts,
+            now,
+            link,
+            rng: Rng::new(seed),
+            flying: BinaryHeap::new(),
+            order: 0,
+            ports: 40_000,
+            thin,
+        }
     }
 
     pub fn ideal() -> Self {
@@ -216,6 +247,11 @@ impl Net {
         if self.rng.chance(self.link.loss) {
             return;
         }
+        let mut leaves = self.now;
+        if let Some(thin) = &mut self.thin[to] {
+            let Some(at) = thin.pass(self.now.as_nanos(), &mut bytes) else { return };
+            leaves = Instant::from_nanos(at);
+        }
         if self.rng.chance(self.link.corrupt) {
             let at = self.rng.below(bytes.len() as u64) as usize;
             bytes[at] ^= 1 << self.rng.below(8);
@@ -223,10 +259,16 @@ impl Net {
         let copies = if self.rng.chance(self.link.duplicate) { 2 } else { 1 };
         for _ in 0..copies {
             let jitter = Duration::from_nanos(self.rng.below(self.link.jitter.as_nanos() as u64 + 1));
-            let at = self.now + self.link.delay + jitter;
+            let at = leaves + self.link.delay + jitter;
             self.order += 1;
             self.flying.push(Reverse(Flying { at, order: self.order, to, bytes: bytes.clone() }));
         }
+    }
+
+    /// Bytes that wait before the bottleneck towards host `to`.
+    pub fn queued(&mut self, to: usize) -> usize {
+        let now = self.now.as_nanos();
+        self.thin[to].as_mut().map_or(0, |thin| thin.queued(now))
     }
 
     /// Moves what the stacks have to send onto the wire.

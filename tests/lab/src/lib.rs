@@ -15,6 +15,9 @@
 //! Everything is named after the process that made it and goes when its owner is dropped, panics included.
 //! What a killed process left behind is swept up by the next [`Lab`].
 
+mod bottleneck;
+#[cfg(test)]
+mod bottleneck_tests;
 mod counters;
 mod lab;
 mod namespace;
@@ -27,6 +30,7 @@ mod site;
 mod sys;
 mod wait;
 
+pub use bottleneck::{Bottleneck, Shape, mark};
 pub use counters::Counters;
 pub use lab::{CLIENT, IFACE, Lab, SERVER};
 pub use namespace::Namespace;
