@@ -55,7 +55,7 @@ socket_errors! {
     BrokenPipe = 32, "broken pipe";
     /// ENONET: the host is isolated.
     NoNetwork = 64, "machine is not on the network";
-    /// EPROTO: a router could not make sense of a header.
+    /// EPROTO: a router or the peer could not make sense of a header.
     Protocol = 71, "protocol error";
     /// EDESTADDRREQ.
     DestinationRequired = 89, "destination address required";

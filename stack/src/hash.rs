@@ -7,7 +7,7 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use crate::types::{FlowKey, LocalKey, Protocol};
+use crate::types::{FlowKey, LocalKey, Protocol, scope_id};
 
 /// A secret of 128 bits, drawn from the system's randomness when a stack is made.
 #[derive(Clone, Copy)]
@@ -95,7 +95,8 @@ pub enum FlowWords {
 }
 
 impl FlowWords {
-    /// Packs `key`. IPv4-mapped addresses are IPv4; scope and flow label are no part of a flow.
+    /// Packs `key`. IPv4-mapped addresses are IPv4; the flow label is no part of a flow, the scope of a
+    /// link-local address is (16 bits of it fit; the kernel's indices are small).
     #[inline]
     pub fn new(key: &FlowKey) -> Self {
         let tail = u64::from(key.local.port()) << 16
@@ -111,7 +112,8 @@ impl FlowWords {
             }
             (local, remote) => {
                 let ([l0, l1], [r0, r1]) = (address_words(local), address_words(remote));
-                Self::V6([l0, l1, r0, r1, tail])
+                let scope = u64::from(scope_id(&key.remote) as u16) << 40;
+                Self::V6([l0, l1, r0, r1, tail | scope])
             }
         }
     }
@@ -226,6 +228,8 @@ mod tests {
         let v6 = flow("[2001:db8::1]:80", "[2001:db8::2]:4660");
         assert_eq!(v6, FlowWords::V6([0x2001_0db8_0000_0000, 1, 0x2001_0db8_0000_0000, 2, 0x06_0050_1234]));
         assert!(matches!(flow("10.0.0.1:80", "[2001:db8::2]:4660"), FlowWords::V6(_)));
+        let one_link = flow("[fe80::1%3]:80", "[fe80::2%3]:4660");
+        assert_ne!(one_link, flow("[fe80::1%4]:80", "[fe80::2%4]:4660"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ counters! {
     tx_no_neighbour,
     /// Dropped: shorter than its headers say.
     drop_truncated,
-    /// Dropped: not IPv4, or an EtherType of no use to us.
+    /// Dropped: neither IPv4 nor IPv6.
     drop_not_ip,
     /// Dropped: a header field that makes no sense.
     drop_bad_header,
@@ -40,6 +40,8 @@ counters! {
     drop_ip_checksum,
     /// Dropped: L4 checksum.
     drop_l4_checksum,
+    /// Dropped: an IPv6 extension header or option that is not understood.
+    drop_unrecognised,
     /// Dropped: an IP fragment (the kernel handles those).
     drop_fragment,
     /// Dropped: not addressed to us.

@@ -1,7 +1,7 @@
 //! Names that every floor shares.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// A transport protocol, by its IANA number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +16,56 @@ pub enum Protocol {
 /// A network interface, by the kernel's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IfaceId(pub u32);
+
+/// The scope id of an address that belongs to `iface`: zero but for link-local ones, which mean nothing without
+/// their link (RFC 4007 §6).
+#[inline]
+pub fn scope_of(address: &Ipv6Addr, iface: IfaceId) -> u32 {
+    if is_link_local(address) { iface.0 } else { 0 }
+}
+
+/// Whether an address means something on one link only: unicast (fe80::/64, RFC 4291 §2.5.6) or a group of that
+/// scope.
+#[inline]
+pub fn is_link_local(address: &Ipv6Addr) -> bool {
+    let bits = address.to_bits();
+    (bits >> 64) as u64 == 0xfe80 << 48 || (bits >> 112) as u16 & 0xff0f == 0xff02
+}
+
+/// An address as the stack keeps it: IPv4-mapped ones as IPv4, without flow label, and with a scope only where
+/// that means something.
+#[inline]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    let SocketAddr::V6(v6) = address else { return address };
+    match v6.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), v6.port()),
+        IpAddr::V6(ip) => {
+            let scope = scope_of(&ip, IfaceId(v6.scope_id()));
+            SocketAddr::V6(SocketAddrV6::new(ip, v6.port(), 0, scope))
+        }
+    }
+}
+
+/// An end that was read from a packet of the link of `iface`.
+#[inline]
+pub fn on_link(end: SocketAddr, iface: IfaceId) -> SocketAddr {
+    match end {
+        SocketAddr::V4(_) => end,
+        SocketAddr::V6(v6) => {
+            let scope = scope_of(v6.ip(), iface);
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope))
+        }
+    }
+}
+
+/// The scope id of an address, zero when it has none.
+#[inline]
+pub fn scope_id(address: &SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(v6) => v6.scope_id(),
+    }
+}
 
 /// A flow as this host sees it: the five-tuple with its ends named, not ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Link, Net, pattern};
+use common::{Family, Link, Net, pattern};
 use ringroad_stack::control::{ControlEvent, Request};
 use ringroad_stack::error::SocketError;
 use ringroad_stack::socket::{How, OptName, Value};
@@ -15,7 +15,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn echo_and_an_orderly_end() {
-    let mut net = Net::ideal();
+    Family::BOTH.into_iter().for_each(|family| echo(Net::ideal().over(family)));
+}
+
+fn echo(mut net: Net) {
     let (client, server, listener) = net.connected();
     assert_eq!(net.send(0, client, b"hello"), Ok(5));
     net.run_ms(1);
@@ -48,18 +51,20 @@ fn echo_and_an_orderly_end() {
 
 #[test]
 fn a_megabyte_each_way() {
-    let mut net = Net::ideal();
-    let (client, server, _) = net.connected();
-    net.transfer(0, client, server, &pattern(1 << 20, 1), MINUTE);
-    net.transfer(1, server, client, &pattern(1 << 20, 2), MINUTE);
-    let stats = net.a().stats();
-    assert_eq!((stats.tcp_retransmits, stats.drop_l4_checksum), (0, 0));
+    for family in Family::BOTH {
+        let mut net = Net::ideal().over(family);
+        let (client, server, _) = net.connected();
+        net.transfer(0, client, server, &pattern(1 << 20, 1), MINUTE);
+        net.transfer(1, server, client, &pattern(1 << 20, 2), MINUTE);
+        let stats = net.a().stats();
+        assert_eq!((stats.tcp_retransmits, stats.drop_l4_checksum), (0, 0));
+    }
 }
 
 #[test]
 fn a_bad_link_changes_nothing_but_the_time() {
-    for seed in 1..=6 {
-        let mut net = Net::new(Link::bad(), seed);
+    for (seed, family) in (1..=6).flat_map(|seed| Family::BOTH.map(|family| (seed, family))) {
+        let mut net = Net::new(Link::bad(), seed).over(family);
         let (client, server, listener) = net.connected();
         net.transfer(0, client, server, &pattern(300_000, seed), 20 * MINUTE);
         net.transfer(1, server, client, &pattern(300_000, seed + 100), 20 * MINUTE);
@@ -74,7 +79,10 @@ fn a_bad_link_changes_nothing_but_the_time() {
 
 #[test]
 fn nobody_listens() {
-    let mut net = Net::ideal();
+    Family::BOTH.into_iter().for_each(|family| refused(Net::ideal().over(family)));
+}
+
+fn refused(mut net: Net) {
     let client = net.connecting(0, 81);
     net.run_ms(10);
     let ready = net.a().readiness(client);

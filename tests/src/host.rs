@@ -45,7 +45,7 @@ impl Host {
         let network = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 0));
         for event in [
             ControlEvent::Iface { iface: IFACE, mac, mtu: MTU, up: true, tx_checksum: false },
-            ControlEvent::Address { iface: IFACE, address: address.into(), prefix: 24 },
+            ControlEvent::Address { iface: IFACE, address: address.into(), prefix: 24, deprecated: false },
             ControlEvent::Routes(vec![Route {
                 network,
                 prefix: 24,

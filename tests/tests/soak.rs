@@ -95,7 +95,6 @@ fn finish(frame: &mut [u8]) {
 fn answer(host: &mut Host, now: Instant, random: &mut SplitMix) {
     for request in std::mem::take(&mut host.requests) {
         let Request::Neighbour { iface, address } = request else { continue };
-        let address = address.into();
         host.stack.control(
             now,
             match random.next() % 2 {

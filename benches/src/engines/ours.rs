@@ -46,7 +46,7 @@ impl Engine for Ours {
         };
         for event in [
             ControlEvent::Iface { iface: IFACE, mac: MAC, mtu: 1500, up: true, tx_checksum: false },
-            ControlEvent::Address { iface: IFACE, address: LOCAL.into(), prefix: 24 },
+            ControlEvent::Address { iface: IFACE, address: LOCAL.into(), prefix: 24, deprecated: false },
             ControlEvent::Routes(vec![
                 network([10, 77, 0, 0], 24, None),
                 network([0, 0, 0, 0], 0, Some(GATEWAY)),

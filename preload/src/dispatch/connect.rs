@@ -48,7 +48,7 @@ fn connect_stream(held: &Held, named: Named) -> Outcome {
         return Err(Reason::Route.into());
     }
     let runtime = attach::runtime()?;
-    let source = runtime.lock().stack().source_for(IpAddr::V4(*remote.ip()));
+    let source = runtime.lock().stack().source_for(SocketAddr::V4(remote));
     let Some(IpAddr::V4(source)) = source else {
         held.file.set(Flag::Kernels, true);
         return Err(Reason::Route.into());
@@ -147,14 +147,14 @@ fn finish(
 fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, socklen_t)) -> Outcome {
     check(kernel::connect_raw(held.fd, name, len) as isize)?;
     held.file.set(Flag::Bound, true);
-    let source_for = |runtime: &Runtime, ip: Ipv4Addr| runtime.lock().stack().source_for(IpAddr::V4(ip));
+    let source_for = |runtime: &Runtime, to| runtime.lock().stack().source_for(SocketAddr::V4(to));
     let remote = match named {
         Named::Inet(remote) if !remote.ip().is_loopback() => {
             let runtime = match attach::runtime() {
                 Ok(runtime) => runtime,
                 Err(reason) => return left_to_kernel(held, reason),
             };
-            if source_for(runtime, *remote.ip()).is_none() {
+            if source_for(runtime, remote).is_none() {
                 return left_to_kernel(held, Reason::Route);
             }
             SocketAddr::V4(remote)

@@ -159,7 +159,7 @@ fn transmit_datagram(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<
         None => None,
     };
     if let Some(remote) = remote {
-        reachable(held, remote.ip())?;
+        reachable(held, remote)?;
     }
     let (runtime, id) = attach::attach(held)?;
     let patience = Patience::of(runtime, held, false, flags);
@@ -183,7 +183,8 @@ fn transmit_datagram(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<
 }
 
 /// Whether a datagram to `remote` is the stack's business; binds the socket if it is the first.
-fn reachable(held: &Held, remote: IpAddr) -> Result<(), Leave> {
+fn reachable(held: &Held, to: SocketAddr) -> Result<(), Leave> {
+    let remote = to.ip();
     if remote.is_loopback() || remote.is_unspecified() {
         return Err(Reason::Route.into());
     }
@@ -191,7 +192,7 @@ fn reachable(held: &Held, remote: IpAddr) -> Result<(), Leave> {
         return Err(Reason::Datagram.into());
     }
     let runtime = attach::runtime()?;
-    if runtime.lock().stack().source_for(remote).is_none() {
+    if runtime.lock().stack().source_for(to).is_none() {
         return Err(Reason::Route.into());
     }
     if !held.file.is(Flag::Bound) {

@@ -51,7 +51,7 @@ impl TcpStream {
 
     fn connect_one(remote: SocketAddr) -> io::Result<Self> {
         if let (Some(runtime), SocketAddr::V4(_)) = (runtime()?, remote) {
-            let source = runtime.lock().stack().source_for(remote.ip());
+            let source = runtime.lock().stack().source_for(remote);
             if let Some(std::net::IpAddr::V4(source)) = source {
                 return Self::connect_ring(runtime, SocketAddrV4::new(source, 0), remote);
             }

@@ -166,7 +166,7 @@ impl UdpSocket {
     }
 
     fn way_to(&self, remote: SocketAddr) -> Option<&Ring> {
-        self.ring.as_ref().filter(|r| r.runtime.lock().stack().source_for(remote.ip()).is_some())
+        self.ring.as_ref().filter(|r| r.runtime.lock().stack().source_for(remote).is_some())
     }
 
     fn send_ring(&self, ring: &Ring, bytes: &[u8], remote: Option<SocketAddr>) -> io::Result<usize> {

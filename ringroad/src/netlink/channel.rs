@@ -5,15 +5,15 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteHeader, RouteMessage};
-use netlink_packet_route::{AddressFamily, address, link, neighbour};
+use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::{address, link, neighbour};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use crate::port::socket_aside;
 
-/// Multicast groups: links, neighbours, IPv4 addresses, IPv4 routes.
-const GROUPS: [u32; 4] = [1, 3, 5, 7];
+/// Multicast groups: links, neighbours, then addresses and routes of IPv4 and of IPv6.
+const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
 /// Room for a burst of notifications before the kernel reports an overrun; a quarter of the default maximum
 /// of unprivileged sockets is enough for thousands.
 const NOTICE_BUFFER: usize = 1 << 20;
@@ -85,7 +85,7 @@ impl Dumps {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// Every entry of a table, IPv4 only where tables are by family.
+    /// Every entry of a table, of all families.
     pub(super) fn all(&mut self, table: Table) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence += 1;
         self.ask(table)?;
@@ -112,21 +112,9 @@ impl Dumps {
     fn ask(&self, table: Table) -> io::Result<()> {
         let message = match table {
             Table::Links => RouteNetlinkMessage::GetLink(link::LinkMessage::default()),
-            Table::Addresses => {
-                let mut m = address::AddressMessage::default();
-                m.header.family = AddressFamily::Inet;
-                RouteNetlinkMessage::GetAddress(m)
-            }
-            Table::Neighbours => {
-                let mut m = neighbour::NeighbourMessage::default();
-                m.header.family = AddressFamily::Inet;
-                RouteNetlinkMessage::GetNeighbour(m)
-            }
-            Table::Routes => {
-                let mut m = RouteMessage::default();
-                m.header = RouteHeader { address_family: AddressFamily::Inet, ..RouteHeader::default() };
-                RouteNetlinkMessage::GetRoute(m)
-            }
+            Table::Addresses => RouteNetlinkMessage::GetAddress(address::AddressMessage::default()),
+            Table::Neighbours => RouteNetlinkMessage::GetNeighbour(neighbour::NeighbourMessage::default()),
+            Table::Routes => RouteNetlinkMessage::GetRoute(RouteMessage::default()),
         };
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_DUMP;

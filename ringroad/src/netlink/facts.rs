@@ -1,14 +1,15 @@
 //! What netlink messages say, in the stack's terms.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 use stack::control::{MacAddr, Route};
 use stack::types::IfaceId;
@@ -44,8 +45,19 @@ pub(crate) fn link(message: &LinkMessage) -> LinkFact {
     fact
 }
 
-/// Interface, address, bits of its network. On a point-to-point link the local end counts.
-pub(crate) fn address(message: &AddressMessage) -> Option<(IfaceId, IpAddr, u8)> {
+/// An address of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddressFact {
+    /// Bits of its network.
+    pub(crate) prefix: u8,
+    /// Not for new flows.
+    pub(crate) deprecated: bool,
+    /// It is the host's for sure: not while others may have it (RFC 4862 §5.4), nor when they do.
+    pub(crate) usable: bool,
+}
+
+/// Interface, address, and what is to know of it. On a point-to-point link the local end counts.
+pub(crate) fn address(message: &AddressMessage) -> Option<(IfaceId, IpAddr, AddressFact)> {
     let local = message.attributes.iter().find_map(|a| match a {
         AddressAttribute::Local(ip) => Some(*ip),
         _ => None,
@@ -54,7 +66,19 @@ pub(crate) fn address(message: &AddressMessage) -> Option<(IfaceId, IpAddr, u8)>
         AddressAttribute::Address(ip) => Some(*ip),
         _ => None,
     });
-    Some((IfaceId(message.header.index), local.or(any)?, message.header.prefix_len))
+    let flags = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Flags(flags) => Some(*flags),
+        _ => None,
+    });
+    let flags = flags.unwrap_or(AddressFlags::from_bits_retain(message.header.flags.bits().into()));
+    let optimistic = flags.contains(AddressFlags::Optimistic);
+    let doubtful = flags.contains(AddressFlags::Tentative) && !optimistic;
+    let fact = AddressFact {
+        prefix: message.header.prefix_len,
+        deprecated: flags.contains(AddressFlags::Deprecated),
+        usable: !doubtful && !flags.contains(AddressFlags::Dadfailed),
+    };
+    Some((IfaceId(message.header.index), local.or(any)?, fact))
 }
 
 /// What the kernel knows of a neighbour.
@@ -74,6 +98,7 @@ pub(crate) fn neighbour(message: &NeighbourMessage) -> Option<(IfaceId, IpAddr, 
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => address = Some(IpAddr::V4(*ip)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => address = Some(IpAddr::V6(*ip)),
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
             _ => {}
         }
@@ -97,8 +122,13 @@ pub(crate) fn routes(message: &RouteMessage) -> Vec<(u32, Route)> {
     if header.kind != RouteType::Unicast || table(message) != u32::from(RouteHeader::RT_TABLE_MAIN) {
         return Vec::new();
     }
+    let everywhere: IpAddr = match header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return Vec::new(),
+    };
     let mut route = Route {
-        network: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        network: everywhere,
         prefix: header.destination_prefix_length,
         gateway: None,
         iface: IfaceId(0),
@@ -109,8 +139,8 @@ pub(crate) fn routes(message: &RouteMessage) -> Vec<(u32, Route)> {
     let mut hops = Vec::new();
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(ip)) => route.network = (*ip).into(),
-            RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => route.source = Some((*ip).into()),
+            RouteAttribute::Destination(to) => route.network = ip(to).unwrap_or(everywhere),
+            RouteAttribute::PrefSource(from) => route.source = ip(from),
             RouteAttribute::Priority(priority) => metric = *priority,
             RouteAttribute::Metrics(list) => {
                 route.mtu = list.iter().find_map(|m| match m {
@@ -132,9 +162,19 @@ pub(crate) fn routes(message: &RouteMessage) -> Vec<(u32, Route)> {
 
 fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
     attributes.iter().find_map(|a| match a {
-        RouteAttribute::Gateway(RouteAddress::Inet(ip)) => Some((*ip).into()),
+        RouteAttribute::Gateway(to) => ip(to),
+        // IPv4 by way of a neighbour that is known by an IPv6 address (RFC 5549).
+        RouteAttribute::Via(RouteVia::Inet6(ip)) => Some((*ip).into()),
         _ => None,
     })
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
 }
 
 /// The table of a route: the attribute, since the header's byte is too small for many.

@@ -8,13 +8,13 @@ use stack::control::{ControlEvent, Route};
 use stack::types::IfaceId;
 
 use super::Driven;
-use super::facts::{self, LinkFact, NeighbourFact};
+use super::facts::{self, AddressFact, LinkFact, NeighbourFact};
 
 /// The kernel's tables as last seen.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
     links: BTreeMap<u32, LinkFact>,
-    addresses: BTreeMap<(u32, IpAddr), u8>,
+    addresses: BTreeMap<(u32, IpAddr), AddressFact>,
     neighbours: BTreeMap<(u32, IpAddr), NeighbourFact>,
     routes: Vec<Route>,
 }
@@ -40,10 +40,8 @@ impl Mirror {
             M::NewLink(m) => return self.link(facts::link(m), driven, events),
             M::DelLink(m) => return self.link_gone(m.header.index, driven, events),
             M::NewAddress(m) => {
-                if let Some((iface, address, prefix)) = facts::address(m)
-                    && self.addresses.insert((iface.0, address), prefix) != Some(prefix)
-                {
-                    events.push(ControlEvent::Address { iface, address, prefix });
+                if let Some((iface, address, fact)) = facts::address(m) {
+                    self.address(iface, address, fact, events);
                 }
             }
             M::DelAddress(m) => {
@@ -122,6 +120,24 @@ impl Mirror {
             let of_link = self.addresses.keys().filter(|(index, _)| *index == link.index);
             (link, of_link.map(|(_, address)| *address).collect())
         })
+    }
+
+    fn address(
+        &mut self,
+        iface: IfaceId,
+        address: IpAddr,
+        fact: AddressFact,
+        events: &mut Vec<ControlEvent>,
+    ) {
+        let key = (iface.0, address);
+        if !fact.usable {
+            if self.addresses.remove(&key).is_some() {
+                events.push(ControlEvent::AddressGone { iface, address });
+            }
+        } else if self.addresses.insert(key, fact) != Some(fact) {
+            let AddressFact { prefix, deprecated, .. } = fact;
+            events.push(ControlEvent::Address { iface, address, prefix, deprecated });
+        }
     }
 
     fn link(&mut self, fact: LinkFact, driven: &[Driven], events: &mut Vec<ControlEvent>) -> Effects {

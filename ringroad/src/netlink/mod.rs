@@ -10,11 +10,11 @@ mod prober;
 mod tests;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use stack::control::ControlEvent;
-use stack::types::IfaceId;
+use stack::types::{IfaceId, is_link_local};
 
 use crate::config::Candidate;
 use channel::{Dumps, Heard, Notices, Table};
@@ -94,7 +94,7 @@ impl Netlink {
     }
 
     /// Makes the kernel resolve a neighbour; the answer comes as a notification.
-    pub(crate) fn resolve(&mut self, iface: IfaceId, address: Ipv4Addr) {
+    pub(crate) fn resolve(&mut self, iface: IfaceId, address: IpAddr) {
         let name = self.mirror.name_of(iface).unwrap_or_default();
         if let Err(error) = self.prober.probe(iface, name, address) {
             tracing::debug!(%address, %error, "asking the kernel for a neighbour");
@@ -105,9 +105,7 @@ impl Netlink {
     pub(crate) fn refresh(&mut self) {
         let stale: Vec<_> = self.mirror.stale().collect();
         for (iface, address) in stale {
-            if let IpAddr::V4(address) = address {
-                self.resolve(iface, address);
-            }
+            self.resolve(iface, address);
         }
     }
 
@@ -126,7 +124,8 @@ impl Netlink {
     }
 }
 
-/// The interfaces that could be accelerated: up, not the loopback, with an IPv4 address.
+/// The interfaces that could be accelerated: up, not the loopback, with an address that is good for more
+/// than its link.
 ///
 /// # Errors
 /// The operating system's, from netlink.
@@ -138,7 +137,9 @@ pub(crate) fn candidates() -> io::Result<Vec<Candidate>> {
             mirror.apply(&message, &[], &mut Vec::new());
         }
     }
-    let usable =
-        mirror.interfaces().filter(|(link, addresses)| link.up && !link.loopback && !addresses.is_empty());
+    let reaches_far = |a: &IpAddr| !matches!(a, IpAddr::V6(a) if is_link_local(a));
+    let usable = mirror
+        .interfaces()
+        .filter(|(link, addresses)| link.up && !link.loopback && addresses.iter().any(reaches_far));
     Ok(usable.map(|(link, addresses)| Candidate { name: link.name.clone(), addresses }).collect())
 }

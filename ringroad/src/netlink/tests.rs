@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -55,6 +56,7 @@ fn neighbour(index: u32, state: NeighbourState, mac: Option<MacAddr>) -> Neighbo
 fn route(prefix: u8, last: u8, metric: u32, gateway: Option<u8>) -> Message {
     let mut m = RouteMessage::default();
     m.header.kind = RouteType::Unicast;
+    m.header.address_family = AddressFamily::Inet;
     m.header.table = 254;
     m.header.destination_prefix_length = prefix;
     m.attributes = vec![
@@ -90,7 +92,12 @@ fn a_link_is_told_when_it_changes_and_its_mtu_bounded_by_the_driver() {
 #[test]
 fn addresses_of_all_interfaces_are_told_once() {
     let mut mirror = Mirror::default();
-    let told_of = |index| ControlEvent::Address { iface: IfaceId(index), address: ip(1).into(), prefix: 24 };
+    let told_of = |index| ControlEvent::Address {
+        iface: IfaceId(index),
+        address: ip(1).into(),
+        prefix: 24,
+        deprecated: false,
+    };
     assert_eq!(told(&mut mirror, &Message::NewAddress(address(3, 1))).0, [told_of(3)]);
     assert_eq!(told(&mut mirror, &Message::NewAddress(address(3, 1))).0, []);
     assert_eq!(told(&mut mirror, &Message::NewAddress(address(8, 1))).0, [told_of(8)]);

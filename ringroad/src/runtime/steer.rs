@@ -60,7 +60,7 @@ impl Programs {
             self.wildcards.push(*key);
         }
         let mut result = Ok(());
-        for &address in &self.addresses {
+        for &address in self.addresses.iter().filter(|a| a.is_ipv4() == key.address.is_ipv4()) {
             result = result.and(self.port(protocol, SocketAddr::new(address, key.port), on));
         }
         result
@@ -69,7 +69,8 @@ impl Programs {
     fn address(&mut self, address: IpAddr, on: bool) -> io::Result<()> {
         let changed = if on { self.addresses.insert(address) } else { self.addresses.remove(&address) };
         let mut result = Ok(());
-        for key in self.wildcards.iter().filter(|_| changed) {
+        let of_family = |w: &&LocalKey| changed && w.address.is_ipv4() == address.is_ipv4();
+        for key in self.wildcards.iter().filter(of_family) {
             result = result.and(self.port(key.protocol as u8, SocketAddr::new(address, key.port), on));
         }
         result

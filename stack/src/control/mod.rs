@@ -1,8 +1,10 @@
 //! What the kernel's control plane knows, as a stack needs it: interfaces, addresses, routes, neighbours.
 
+mod addresses;
+mod rfc6724;
 pub mod table;
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
 use crate::types::IfaceId;
 
@@ -36,6 +38,8 @@ pub enum ControlEvent {
         address: IpAddr,
         /// Bits of its network.
         prefix: u8,
+        /// Not to be chosen for new flows while there is another (RFC 4862 §5.5.4).
+        deprecated: bool,
     },
     /// The host lost an address.
     AddressGone {
@@ -44,8 +48,8 @@ pub enum ControlEvent {
         /// The address.
         address: IpAddr,
     },
-    /// The whole unicast routing table, in the order in which it is to be read: longest prefix first, then
-    /// lowest metric.
+    /// The whole unicast routing tables of both families, each in the order in which it is to be read: longest
+    /// prefix first, then lowest metric.
     Routes(Vec<Route>),
     /// A neighbour's link address is known.
     Neighbour {
@@ -92,7 +96,7 @@ pub enum Request {
         /// On which interface.
         iface: IfaceId,
         /// Whose address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// Steer everything for this local endpoint to the stack.
     SteerPort(crate::types::LocalKey),

@@ -4,9 +4,10 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 
+use super::addresses::{Address, Addresses, same_network};
 use super::{ControlEvent, MacAddr, Route};
 use crate::time::Instant;
-use crate::types::IfaceId;
+use crate::types::{IfaceId, is_link_local};
 
 /// How long a question to the control plane is given before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -29,13 +30,6 @@ pub struct Iface {
     pub up: bool,
     /// Whether frames may leave with unfinished L4 checksums.
     pub tx_checksum: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Address {
-    iface: IfaceId,
-    address: Ipv4Addr,
-    prefix: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +63,11 @@ pub struct NextHop {
     /// The interface, by its place in [`Control::ifaces`].
     pub port: u16,
     /// Whose link address is needed.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The longest IP packet, in bytes.
     pub mtu: u16,
     /// The address to send from, when the sender has none. None when the host has none that fits.
-    pub source: Option<Ipv4Addr>,
+    pub source: Option<IpAddr>,
 }
 
 /// Interfaces, addresses, routes and neighbours, as told.
@@ -81,14 +75,12 @@ pub struct NextHop {
 pub struct Control {
     generation: u32,
     ifaces: Vec<Iface>,
-    addresses: Vec<Address>,
-    /// All addresses of the host and all directed broadcasts, sorted, for the packet path.
-    own: Vec<Ipv4Addr>,
-    broadcasts: Vec<Ipv4Addr>,
-    routes: Vec<Route>,
-    neighbours: HashMap<(IfaceId, Ipv4Addr), Neighbour>,
+    addresses: Addresses,
+    /// IPv4, then IPv6, so that neither is read for the other.
+    routes: [Vec<Route>; 2],
+    neighbours: HashMap<(IfaceId, IpAddr), Neighbour>,
     /// Neighbours that were asked for or forgotten, oldest first.
-    passing: VecDeque<(IfaceId, Ipv4Addr)>,
+    passing: VecDeque<(IfaceId, IpAddr)>,
 }
 
 impl Default for Control {
@@ -96,10 +88,8 @@ impl Default for Control {
         Self {
             generation: 1,
             ifaces: Vec::new(),
-            addresses: Vec::new(),
-            own: Vec::new(),
-            broadcasts: Vec::new(),
-            routes: Vec::new(),
+            addresses: Addresses::default(),
+            routes: Default::default(),
             neighbours: HashMap::new(),
             passing: VecDeque::new(),
         }
@@ -125,21 +115,21 @@ impl Control {
         self.ifaces.iter().position(|i| i.id == id)
     }
 
-    /// Whether the address is one of the host's.
+    /// Whether the address is one of the host's; a link-local one, of `iface`.
     #[inline]
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
-        self.own.binary_search(&address).is_ok()
+    pub fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
+        self.addresses.is_own(address, iface)
     }
 
     /// Whether the address belongs to an interface that the stack drives.
-    pub fn is_on_a_road(&self, address: Ipv4Addr) -> bool {
-        self.addresses.iter().any(|a| a.address == address && self.port(a.iface).is_some())
+    pub fn is_on_a_road(&self, address: IpAddr) -> bool {
+        self.addresses.ifaces_of(address).any(|iface| self.port(iface).is_some())
     }
 
     /// Whether the address is the broadcast of a network of ours, or the limited one.
     #[inline]
     pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.broadcasts.binary_search(&address).is_ok()
+        self.addresses.is_broadcast(address)
     }
 
     /// Takes an event in. True when something changed.
@@ -149,32 +139,24 @@ impl Control {
                 self.set_iface(Iface { id: iface, mac, mtu, up, tx_checksum })
             }
             ControlEvent::IfaceGone(iface) => self.iface_gone(iface),
-            ControlEvent::Address { iface, address: IpAddr::V4(address), prefix } => {
-                self.set_address(Address { iface, address, prefix: prefix.min(32) })
+            ControlEvent::Address { iface, address, prefix, deprecated } => {
+                self.addresses.set(Address { iface, address, prefix, deprecated })
             }
-            ControlEvent::AddressGone { iface, address: IpAddr::V4(address) } => {
-                let before = self.addresses.len();
-                self.addresses.retain(|a| (a.iface, a.address) != (iface, address));
-                self.addresses.len() != before && self.index_addresses()
-            }
+            ControlEvent::AddressGone { iface, address } => self.addresses.remove(iface, address),
             ControlEvent::Routes(routes) => {
+                let routes: [Vec<Route>; 2] = routes.into_iter().partition(|r| r.network.is_ipv4()).into();
                 let changed = self.routes != routes;
                 self.routes = routes;
                 changed
             }
-            ControlEvent::Neighbour { iface, address: IpAddr::V4(address), mac } => {
+            ControlEvent::Neighbour { iface, address, mac } => {
                 let was = self.neighbours.insert((iface, address), Neighbour::Known(mac));
                 // One that nobody knew is in no route that was looked up.
                 matches!(was, Some(Neighbour::Known(old) | Neighbour::Stale(old, _)) if old != mac)
             }
-            ControlEvent::NeighbourGone { iface, address: IpAddr::V4(address), failed } => {
+            ControlEvent::NeighbourGone { iface, address, failed } => {
                 self.neighbour_gone((iface, address), failed)
             }
-            // IPv6 is the kernel's for now.
-            ControlEvent::Address { .. }
-            | ControlEvent::AddressGone { .. }
-            | ControlEvent::Neighbour { .. }
-            | ControlEvent::NeighbourGone { .. } => false,
         };
         if changed {
             self.generation = self.generation.checked_add(1).unwrap_or(1);
@@ -202,33 +184,7 @@ impl Control {
         core::mem::take(&mut self.ifaces[port].up)
     }
 
-    fn set_address(&mut self, new: Address) -> bool {
-        if self.addresses.contains(&new) {
-            return false;
-        }
-        match self.addresses.iter_mut().find(|a| (a.iface, a.address) == (new.iface, new.address)) {
-            Some(known) => *known = new,
-            None => self.addresses.push(new),
-        }
-        self.index_addresses()
-    }
-
-    fn index_addresses(&mut self) -> bool {
-        self.own = self.addresses.iter().map(|a| a.address).collect();
-        self.own.sort_unstable();
-        self.own.dedup();
-        self.broadcasts = self
-            .addresses
-            .iter()
-            .filter(|a| (1..=30).contains(&a.prefix))
-            .map(|a| Ipv4Addr::from_bits(a.address.to_bits() | (u32::MAX >> a.prefix)))
-            .collect();
-        self.broadcasts.sort_unstable();
-        self.broadcasts.dedup();
-        true
-    }
-
-    fn neighbour_gone(&mut self, key: (IfaceId, Ipv4Addr), failed: bool) -> bool {
+    fn neighbour_gone(&mut self, key: (IfaceId, IpAddr), failed: bool) -> bool {
         let Some(n) = self.neighbours.get_mut(&key) else { return false };
         match *n {
             // The moment is not known here; the next look-up stamps it.
@@ -250,35 +206,33 @@ impl Control {
         }
     }
 
-    /// The way to `destination`. None when no route leads there over an interface that the stack drives and
-    /// that is up; our own addresses are not on any road of ours.
-    pub fn route(&self, destination: Ipv4Addr) -> Option<NextHop> {
-        if self.is_own(destination) || destination.is_loopback() || destination.is_unspecified() {
+    /// The way to `destination`, whose scope id is `scope` when it is of one link. None when no route leads
+    /// there over an interface that the stack drives and that is up; our own addresses are not on any road of
+    /// ours.
+    pub fn route(&self, destination: IpAddr, scope: u32) -> Option<NextHop> {
+        let on_link = matches!(destination, IpAddr::V6(a) if is_link_local(&a));
+        let own = self.is_own(destination, IfaceId(scope));
+        if own || destination.is_loopback() || destination.is_unspecified() || (on_link && scope == 0) {
             return None;
         }
-        let route = self.routes.iter().find(|r| covers(r, destination))?;
+        let table = &self.routes[usize::from(destination.is_ipv6())];
+        let leads =
+            |r: &&Route| same_network(r.network, destination, r.prefix) && (!on_link || r.iface.0 == scope);
+        let route = table.iter().find(leads)?;
         let port = self.port(route.iface)?;
         let iface = &self.ifaces[port];
         if !iface.up {
             return None;
         }
-        let gateway = route.gateway.and_then(v4);
-        let hop = gateway.unwrap_or(destination);
-        let source = route.source.and_then(v4).or_else(|| self.address_towards(route.iface, hop));
+        let hop = route.gateway.unwrap_or(destination);
+        let source = route.source.or_else(|| self.addresses.towards(destination, hop, route.iface));
         let mtu = route.mtu.map_or(iface.mtu, |m| m.min(iface.mtu));
         Some(NextHop { port: port as u16, address: hop, mtu, source })
     }
 
-    /// The address of `iface` whose network holds `hop`, else its first.
-    fn address_towards(&self, iface: IfaceId, hop: Ipv4Addr) -> Option<Ipv4Addr> {
-        let mut on_iface = self.addresses.iter().filter(|a| a.iface == iface);
-        let first = on_iface.clone().next()?;
-        Some(on_iface.find(|a| same_network(a.address, hop, a.prefix)).unwrap_or(first).address)
-    }
-
-    /// The first address of an interface: what a datagram to a group there is answered from.
-    pub fn first_address(&self, iface: IfaceId) -> Option<Ipv4Addr> {
-        self.addresses.iter().find(|a| a.iface == iface).map(|a| a.address)
+    /// The address to send from on an interface whatever the routes say: to a group there.
+    pub fn address_on(&self, iface: IfaceId, group: IpAddr) -> Option<IpAddr> {
+        self.addresses.towards(group, group, iface)
     }
 
     /// The link address of a next hop.
@@ -323,22 +277,6 @@ impl Control {
     }
 }
 
-fn covers(route: &Route, destination: Ipv4Addr) -> bool {
-    v4(route.network).is_some_and(|n| same_network(n, destination, route.prefix))
-}
-
-fn same_network(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
-    let host_bits = 32 - u32::from(prefix.min(32));
-    (a.to_bits() ^ b.to_bits()).checked_shr(host_bits).unwrap_or(0) == 0
-}
-
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(a) => Some(a),
-        IpAddr::V6(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,7 +299,7 @@ mod tests {
         let mut c = Control::default();
         c.apply(ControlEvent::Iface { iface: ETH, mac: MAC, mtu: 1500, up: true, tx_checksum: false });
         let address = IpAddr::from([10, 0, 0, 1]);
-        c.apply(ControlEvent::Address { iface: ETH, address, prefix: 24 });
+        c.apply(ControlEvent::Address { iface: ETH, address, prefix: 24, deprecated: false });
         c.apply(ControlEvent::Routes(vec![
             route([10, 0, 0, 0], 24, None),
             route([0, 0, 0, 0], 0, Some([10, 0, 0, 254])),
@@ -372,19 +310,19 @@ mod tests {
     #[test]
     fn on_the_link_and_beyond() {
         let c = host();
-        let near = c.route(Ipv4Addr::new(10, 0, 0, 9)).unwrap();
-        assert_eq!((near.address, near.mtu), (Ipv4Addr::new(10, 0, 0, 9), 1500));
-        assert_eq!(near.source, Some(Ipv4Addr::new(10, 0, 0, 1)));
-        assert_eq!(c.route(Ipv4Addr::new(8, 8, 8, 8)).unwrap().address, Ipv4Addr::new(10, 0, 0, 254));
-        assert_eq!(c.route(Ipv4Addr::new(10, 0, 0, 1)), None);
-        assert_eq!(c.route(Ipv4Addr::LOCALHOST), None);
+        let near = c.route([10, 0, 0, 9].into(), 0).unwrap();
+        assert_eq!((near.address, near.mtu), (IpAddr::from([10, 0, 0, 9]), 1500));
+        assert_eq!(near.source, Some(IpAddr::from([10, 0, 0, 1])));
+        assert_eq!(c.route([8, 8, 8, 8].into(), 0).unwrap().address, IpAddr::from([10, 0, 0, 254]));
+        assert_eq!(c.route([10, 0, 0, 1].into(), 0), None);
+        assert_eq!(c.route(Ipv4Addr::LOCALHOST.into(), 0), None);
     }
 
     #[test]
     fn own_addresses_and_broadcasts() {
         let c = host();
-        assert!(c.is_own(Ipv4Addr::new(10, 0, 0, 1)));
-        assert!(!c.is_own(Ipv4Addr::new(10, 0, 0, 2)));
+        assert!(c.is_own([10, 0, 0, 1].into(), ETH));
+        assert!(!c.is_own([10, 0, 0, 2].into(), ETH));
         assert!(c.is_broadcast(Ipv4Addr::new(10, 0, 0, 255)));
         assert!(c.is_broadcast(Ipv4Addr::BROADCAST));
         assert!(!c.is_broadcast(Ipv4Addr::new(10, 0, 1, 255)));
@@ -395,7 +333,7 @@ mod tests {
         let mut c = host();
         let generation = c.generation();
         let address = IpAddr::from([10, 0, 0, 1]);
-        assert!(!c.apply(ControlEvent::Address { iface: ETH, address, prefix: 24 }));
+        assert!(!c.apply(ControlEvent::Address { iface: ETH, address, prefix: 24, deprecated: false }));
         assert!(!c.apply(ControlEvent::Iface {
             iface: ETH,
             mac: MAC,
@@ -406,13 +344,13 @@ mod tests {
         assert_eq!(c.generation(), generation);
         assert!(c.apply(ControlEvent::AddressGone { iface: ETH, address }));
         assert_eq!(c.generation(), generation + 1);
-        assert!(!c.is_own(Ipv4Addr::new(10, 0, 0, 1)));
+        assert!(!c.is_own([10, 0, 0, 1].into(), ETH));
     }
 
     #[test]
     fn a_neighbour_is_asked_for_once_a_second() {
         let mut c = host();
-        let hop = c.route(Ipv4Addr::new(10, 0, 0, 9)).unwrap();
+        let hop = c.route([10, 0, 0, 9].into(), 0).unwrap();
         let at = Instant::from_millis;
         assert_eq!(c.resolve(at(0), &hop), Resolved::Ask);
         assert_eq!(c.resolve(at(999), &hop), Resolved::Asked);
@@ -429,7 +367,7 @@ mod tests {
     #[test]
     fn a_forgotten_neighbour_serves_until_it_is_known_to_be_gone() {
         let mut c = host();
-        let hop = c.route(Ipv4Addr::new(10, 0, 0, 9)).unwrap();
+        let hop = c.route([10, 0, 0, 9].into(), 0).unwrap();
         let at = Instant::from_millis;
         let address = IpAddr::from([10, 0, 0, 9]);
         let gone = |failed| ControlEvent::NeighbourGone { iface: ETH, address, failed };
@@ -450,7 +388,7 @@ mod tests {
     fn questions_are_bounded() {
         let mut c = host();
         for n in 0..3 * MAX_PASSING as u32 {
-            let address = Ipv4Addr::from_bits(0x0a00_0000 + n);
+            let address = Ipv4Addr::from_bits(0x0a00_0000 + n).into();
             let hop = NextHop { port: 0, address, mtu: 1500, source: None };
             c.resolve(Instant::ZERO, &hop);
         }
@@ -462,7 +400,63 @@ mod tests {
     fn a_link_that_is_down_leads_nowhere() {
         let mut c = host();
         assert!(c.apply(ControlEvent::IfaceGone(ETH)));
-        assert_eq!(c.route(Ipv4Addr::new(10, 0, 0, 9)), None);
+        assert_eq!(c.route([10, 0, 0, 9].into(), 0), None);
         assert!(!c.apply(ControlEvent::IfaceGone(ETH)));
+    }
+
+    fn host_v6() -> Control {
+        let mut c = host();
+        let other = IfaceId(8);
+        c.apply(ControlEvent::Iface { iface: other, mac: MAC, mtu: 1400, up: true, tx_checksum: false });
+        for (iface, address) in [(ETH, "2001:db8::1"), (ETH, "fe80::1"), (other, "fe80::1")] {
+            let address = address.parse().unwrap();
+            c.apply(ControlEvent::Address { iface, address, prefix: 64, deprecated: false });
+        }
+        let to = |network: &str, prefix, gateway: Option<&str>, iface| Route {
+            network: network.parse().unwrap(),
+            prefix,
+            gateway: gateway.map(|g| g.parse().unwrap()),
+            iface,
+            source: None,
+            mtu: None,
+        };
+        c.apply(ControlEvent::Routes(vec![
+            to("2001:db8::", 64, None, ETH),
+            to("fe80::", 64, None, ETH),
+            to("fe80::", 64, None, other),
+            to("::", 0, Some("fe80::9"), other),
+        ]));
+        c
+    }
+
+    #[test]
+    fn ipv6_on_the_link_and_beyond() {
+        let c = host_v6();
+        let ip = |a: &str| a.parse::<IpAddr>().unwrap();
+        let near = c.route(ip("2001:db8::9"), 0).unwrap();
+        assert_eq!((near.port, near.address, near.mtu), (0, ip("2001:db8::9"), 1500));
+        assert_eq!(near.source, Some(ip("2001:db8::1")));
+        let far = c.route(ip("2001:db8:1::9"), 0).unwrap();
+        assert_eq!((far.port, far.address, far.mtu), (1, ip("fe80::9"), 1400));
+        // The way out has a link-local address only; the other interface's reaches further.
+        assert_eq!(far.source, Some(ip("2001:db8::1")));
+        // IPv4 has other routes.
+        assert_eq!(c.route(ip("10.0.0.9"), 0), None);
+        assert_eq!(c.route(ip("2001:db8::1"), 0), None);
+        assert_eq!(c.route(ip("::1"), 0), None);
+    }
+
+    #[test]
+    fn link_local_addresses_are_of_their_link() {
+        let c = host_v6();
+        let ip = |a: &str| a.parse::<IpAddr>().unwrap();
+        assert_eq!(c.route(ip("fe80::2"), 0), None);
+        assert_eq!(c.route(ip("fe80::2"), ETH.0).map(|h| (h.port, h.source)), Some((0, Some(ip("fe80::1")))));
+        assert_eq!(c.route(ip("fe80::2"), 8).map(|h| h.port), Some(1));
+        assert_eq!(c.route(ip("fe80::2"), 9), None);
+        assert_eq!(c.route(ip("fe80::1"), 8), None);
+        assert!(c.is_own(ip("fe80::1"), ETH) && !c.is_own(ip("fe80::1"), IfaceId(9)));
+        assert!(c.is_own(ip("2001:db8::1"), IfaceId(9)) && !c.is_own(ip("2001:db8::2"), ETH));
+        assert!(c.is_on_a_road(ip("fe80::1")) && !c.is_on_a_road(ip("fe80::2")));
     }
 }

@@ -4,17 +4,18 @@
 //! by one with every record too many (linear hashing: Litwin, 1980), so no insertion pays for all the others,
 //! and a record keeps its number for as long as it lives.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::hash::{FlowWords, HashKey};
-use crate::types::{FlowKey, Protocol};
+use crate::types::{FlowKey, Protocol, is_link_local};
 
 /// Records in a chunk.
 const CHUNK: usize = 64;
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// The two ends of a TCP flow in 36 bytes; IPv4 addresses are mapped.
+/// The two ends of a TCP flow in 36 bytes; IPv4 addresses are mapped, the scope of a link-local end stands in its
+/// second word, which is zero (RFC 4291 §2.5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tuple {
     local: [u8; 16],
@@ -27,14 +28,13 @@ impl Tuple {
 
     fn new(key: &FlowKey) -> Self {
         Self {
-            local: octets(key.local.ip()),
-            remote: octets(key.remote.ip()),
+            local: octets(&key.local),
+            remote: octets(&key.remote),
             ports: [key.local.port(), key.remote.port()],
         }
     }
 
     fn key(&self) -> FlowKey {
-        let end = |octets: [u8; 16], port| SocketAddr::new(Ipv6Addr::from(octets).to_canonical(), port);
         FlowKey {
             protocol: Protocol::Tcp,
             local: end(self.local, self.ports[0]),
@@ -43,10 +43,29 @@ impl Tuple {
     }
 }
 
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
+fn octets(end: &SocketAddr) -> [u8; 16] {
+    match end {
+        SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped().octets(),
+        SocketAddr::V6(v6) => {
+            let mut octets = v6.ip().octets();
+            if v6.ip().is_unicast_link_local() && is_link_local(v6.ip()) {
+                octets[4..8].copy_from_slice(&v6.scope_id().to_be_bytes());
+            }
+            octets
+        }
+    }
+}
+
+fn end(mut octets: [u8; 16], port: u16) -> SocketAddr {
+    let mut scope = [0; 4];
+    // With the scope in it, it is no longer of fe80::/64.
+    if Ipv6Addr::from(octets).is_unicast_link_local() {
+        scope.copy_from_slice(&octets[4..8]);
+        octets[4..8].fill(0);
+    }
+    match Ipv6Addr::from(octets).to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), port),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, u32::from_be_bytes(scope)).into(),
     }
 }
 
@@ -251,6 +270,22 @@ mod tests {
             SocketAddr::V6(_) => SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 80)),
         };
         FlowKey { protocol: Protocol::Tcp, local, remote }
+    }
+
+    #[test]
+    fn a_link_local_flow_keeps_its_link() {
+        let mut keyed = Keyed::<u64>::new(HashKey::new([9; 16]), 100);
+        let on = |scope| {
+            let end =
+                |last, port| SocketAddrV6::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), port, 0, scope);
+            FlowKey { protocol: Protocol::Tcp, local: end(1, 80).into(), remote: end(2, 99).into() }
+        };
+        let places: Vec<u32> = (1..50).map(|scope| keyed.insert(&on(scope), scope.into()).unwrap()).collect();
+        for (at, scope) in places.into_iter().zip(1..) {
+            assert_eq!((keyed.find(&on(scope)), keyed.flow(at)), (Some(at), Some(on(scope))));
+            assert_eq!(keyed.remove(at), Some(scope.into()));
+            assert_eq!(keyed.find(&on(scope)), None);
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Stack {
                 let listener = Listener { key, backlog, requests: 0, cookies_until, fast_open, queue };
                 self.owned_mut(id)?.body = Body::Listener(listener);
                 self.locals.insert(&key, id);
-                self.steer_port(key);
+                self.steer_port(id, key);
                 Ok(())
             }
         }
@@ -86,6 +86,6 @@ impl Stack {
             }
             self.remove(child);
         }
-        self.unsteer_port(listener.key);
+        self.unsteer_port(id, listener.key);
     }
 }

@@ -1,7 +1,7 @@
 //! The socket calls that every protocol has. None blocks: what would is `WouldBlock`, or `InProgress` for a
 //! connect that has begun.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::Stack;
 use super::datagram::Datagram;
@@ -10,7 +10,7 @@ use crate::error::{Fault, SocketError};
 use crate::socket::{How, RecvFlags, Result, SendFlags};
 use crate::tcp::{State, call};
 use crate::time::Instant;
-use crate::types::{LocalKey, Protocol, Readiness, SocketId};
+use crate::types::{IfaceId, LocalKey, Protocol, Readiness, SocketId, canonical, scope_id};
 
 impl Stack {
     /// A TCP socket, not bound, not connected. `cookie` comes back in its wake-ups.
@@ -51,8 +51,9 @@ impl Stack {
     /// # Errors
     /// `Invalid` when bound already or the port is zero; `AddressNotAvailable` when the address is not ours.
     pub fn bind(&mut self, id: SocketId, local: SocketAddr) -> Result<()> {
-        let IpAddr::V4(address) = local.ip() else { return Err(SocketError::AddressNotAvailable) };
-        let own = address.is_unspecified() || self.core.out.control.is_own(address);
+        let local = canonical(local);
+        let (address, link) = (local.ip(), IfaceId(scope_id(&local)));
+        let own = address.is_unspecified() || self.core.out.control.is_own(address, link);
         let entry = self.owned_mut(id)?;
         let ours = own || (address.is_multicast() && entry.protocol() == Protocol::Udp);
         if entry.local.is_some() || local.port() == 0 || matches!(entry.body, Body::Listener(_)) {
@@ -276,22 +277,27 @@ impl Stack {
         Ok(())
     }
 
-    /// Wants the packets of a local endpoint.
-    pub(super) fn steer_port(&mut self, key: LocalKey) {
-        self.steering.hold(key, &mut self.core.out.requests);
+    /// Wants the packets of a socket's local endpoint.
+    pub(super) fn steer_port(&mut self, id: SocketId, key: LocalKey) {
+        for key in self.steered_ends(id, key).into_iter().flatten() {
+            self.steering.hold(key, &mut self.core.out.requests);
+        }
     }
 
     /// No longer; connections that came by it get entries of their own first.
-    pub(super) fn unsteer_port(&mut self, key: LocalKey) {
-        if !self.steering.release(&key) {
-            return;
+    pub(super) fn unsteer_port(&mut self, id: SocketId, key: LocalKey) {
+        for key in self.steered_ends(id, key).into_iter().flatten() {
+            if !self.steering.release(&key) {
+                continue;
+            }
+            if key.protocol == Protocol::Udp {
+                // Datagrams have no connections that could be stranded.
+                self.core.out.requests.push_back(crate::control::Request::UnsteerPort(key));
+            } else {
+                let (steering, requests) = (&self.steering, &mut self.core.out.requests);
+                steering.rescue(&key, &mut self.table, requests);
+            }
         }
-        if key.protocol == Protocol::Udp {
-            // Datagrams have no connections that could be stranded.
-            return self.core.out.requests.push_back(crate::control::Request::UnsteerPort(key));
-        }
-        let (steering, requests) = (&self.steering, &mut self.core.out.requests);
-        steering.rescue(&key, &mut self.table, requests);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Active opens.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::Stack;
 use super::egress::Output;
@@ -13,7 +13,7 @@ use crate::socket::Result;
 use crate::tcp::input::{self, PathError};
 use crate::tcp::{Env, State, Tcb, connect};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, Protocol, SocketId};
+use crate::types::{Direction, FlowKey, Protocol, SocketId, canonical};
 
 impl Stack {
     /// TCP: begins the handshake and answers `InProgress`; called again, `AlreadyConnecting`, then once `Ok`,
@@ -24,6 +24,7 @@ impl Stack {
     /// `NotPermitted` when the policy denies the flow; `NetworkUnreachable`, `HostUnreachable`;
     /// `AddressNotAvailable` when the five-tuple is in use; `Invalid` when it is not bound.
     pub fn connect(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<()> {
+        let remote = canonical(remote);
         let entry = self.owned_mut(id)?;
         match &mut entry.body {
             Body::Datagram(_) => return self.connect_udp(now, id, remote),
@@ -49,26 +50,6 @@ impl Stack {
         Err(SocketError::InProgress)
     }
 
-    /// Both ends of a flow to `remote` from a socket whose local end is `local`.
-    pub(super) fn flow_to(
-        &self,
-        protocol: Protocol,
-        local: Option<SocketAddr>,
-        remote: SocketAddr,
-    ) -> Result<FlowKey> {
-        let local = local.ok_or(SocketError::Invalid)?;
-        let IpAddr::V4(to) = remote.ip() else { return Err(SocketError::NetworkUnreachable) };
-        let from = match local.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
-                let hop = self.core.out.control.route(to).ok_or(SocketError::NetworkUnreachable)?;
-                hop.source.ok_or(SocketError::AddressNotAvailable)?
-            }
-            IpAddr::V4(address) => address,
-            IpAddr::V6(_) => return Err(SocketError::AddressNotAvailable),
-        };
-        Ok(FlowKey { protocol, local: SocketAddr::new(from.into(), local.port()), remote })
-    }
-
     /// Opens a connection; `first` sends the SYN, and says how much data went with it.
     pub(super) fn open_with(
         &mut self,
@@ -77,14 +58,17 @@ impl Stack {
         remote: SocketAddr,
         first: impl FnOnce(Tcb, &mut Env<'_, Output>) -> Result<(Tcb, usize)>,
     ) -> Result<usize> {
+        let remote = canonical(remote);
         if remote.port() == 0 || !self.is_one_host(remote.ip()) {
             return Err(SocketError::NetworkUnreachable);
         }
-        let key = self.flow_to(Protocol::Tcp, self.owned(id)?.local, remote)?;
+        let entry = self.owned(id)?;
+        entry.speaks(remote)?;
+        let key = self.flow_to(Protocol::Tcp, entry.local, remote)?;
         let old = self.take_tuple(now, &key)?;
         let entry = self.owned_mut(id)?;
         let mut flow = Flow::new(key, Direction::Out);
-        (flow.tos, flow.ttl) = (entry.options.tos, entry.options.ttl);
+        entry.options.dress(&mut flow);
         let options = entry.options.tcp;
         // Before the SYN: its answer must find the way here.
         self.core.out.requests.push_back(Request::SteerFlow(key));

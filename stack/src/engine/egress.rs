@@ -1,6 +1,6 @@
 //! The way out: gate, route, neighbour, headers, queue.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use nic::{Pkt, Pool, TxChecksum, TxPkt};
@@ -8,20 +8,66 @@ use nic::{Pkt, Pool, TxChecksum, TxPkt};
 use super::parking::{Parking, Vehicle};
 use crate::control::table::{Control, NextHop, Resolved};
 use crate::control::{ControlEvent, Request};
+use crate::hash::{FlowWords, HashKey};
 use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload, RouteMemo, Unsent};
 use crate::policy::Gate;
 use crate::stats::Stats;
 use crate::time::Instant;
-use crate::types::{Ecn, FlowKey, IfaceId};
-use crate::wire::{checksum, ethernet, ipv4};
+use crate::types::{Ecn, FlowKey, IfaceId, scope_id};
+use crate::wire::{checksum, ethernet, ipv4, ipv6};
 
 /// Frames that wait for a NIC. There is room for every frame of the pool, so it never grows.
 pub type TxQueue = VecDeque<TxPkt>;
 
 /// The path to a peer when there is no route: RFC 1122 §3.3.3's least.
 const MTU_LEAST: u16 = 576;
-/// Link and network header.
-const LINK_AND_IP: usize = ethernet::HEADER + ipv4::HEADER;
+/// The bit of a flow label that says that it is of no use to whoever keeps state by labels: it comes from a hash
+/// (Linux: net.ipv6.flowlabel_state_ranges). It also keeps labels from being zero.
+const STATELESS: u32 = 1 << 19;
+
+/// Bytes of the network header towards an address.
+#[inline]
+pub(super) const fn ip_header(to: IpAddr) -> usize {
+    if to.is_ipv4() { ipv4::HEADER } else { ipv6::HEADER }
+}
+
+/// Bytes of link and network header towards an address.
+#[inline]
+pub(super) const fn link_and_ip(to: IpAddr) -> usize {
+    ethernet::HEADER + ip_header(to)
+}
+
+/// What the headers of a packet say, whatever their family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IpHeader {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: u8,
+    pub(super) tos: u8,
+    pub(super) ttl: u8,
+    pub(super) label: u32,
+    pub(super) payload: u16,
+}
+
+impl IpHeader {
+    /// Writes it to `into`, which has exactly the room. Both addresses are of one family.
+    #[inline]
+    fn write(&self, into: &mut [u8]) {
+        let &Self { tos, ttl, protocol, label, payload, .. } = self;
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let header = ipv4::Emit { tos, ttl, protocol, source, destination, payload };
+                into.copy_from_slice(&header.bytes());
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let header =
+                    ipv6::Emit { tos, label, hop_limit: ttl, protocol, source, destination, payload };
+                into.copy_from_slice(&header.bytes());
+            }
+            _ => debug_assert!(false, "a flow has one family"),
+        }
+    }
+}
 
 /// What the way out counts.
 #[derive(Debug, Default)]
@@ -43,6 +89,7 @@ pub(super) struct Output {
     queues: Vec<TxQueue>,
     frames: usize,
     counts: Counts,
+    labels: HashKey,
 }
 
 /// The transport's pieces, as they lie before the frame is closed.
@@ -54,8 +101,8 @@ struct Parts<'a> {
 }
 
 impl Output {
-    /// A way out for a pool of `frames` frames.
-    pub(super) fn new(frames: u32) -> Self {
+    /// A way out for a pool of `frames` frames. Flow labels come from `labels`.
+    pub(super) fn new(frames: u32, labels: HashKey) -> Self {
         Self {
             control: Control::default(),
             gate: Gate::open(),
@@ -64,6 +111,7 @@ impl Output {
             queues: Vec::new(),
             frames: frames as usize,
             counts: Counts::default(),
+            labels,
         }
     }
 
@@ -88,10 +136,8 @@ impl Output {
             queue.drain(..).for_each(|frame| pool.take_back(frame));
         }
         let news = match event {
-            ControlEvent::Neighbour { iface, address: IpAddr::V4(hop), mac } => Some((iface, hop, Some(mac))),
-            ControlEvent::NeighbourGone { iface, address: IpAddr::V4(hop), failed: true } => {
-                Some((iface, hop, None))
-            }
+            ControlEvent::Neighbour { iface, address, mac } => Some((iface, address, Some(mac))),
+            ControlEvent::NeighbourGone { iface, address, failed: true } => Some((iface, address, None)),
             _ => None,
         };
         self.control.apply(event);
@@ -103,8 +149,8 @@ impl Output {
         while let Some(parked) = self.parking.take(port as u16, hop) {
             match mac {
                 Some(mac) => {
-                    let link = ethernet::header(mac, self.control.ifaces()[port].mac, ethernet::IPV4);
-                    if let Some(frame) = parked.depart(pool, &link) {
+                    let own = self.control.ifaces()[port].mac;
+                    if let Some(frame) = parked.depart(pool, mac, own) {
                         self.enqueue(port, frame);
                     }
                 }
@@ -155,29 +201,30 @@ impl Output {
         stats.tx_parked_dropped += self.parking.dropped();
     }
 
-    /// Sends an IP packet that belongs to no flow (an ICMP error), whose payload is the window of `pkt`. The
-    /// gate has judged what it answers.
+    /// Sends an IP packet that belongs to no flow (an ICMP error) by way of `iface` if its destination is of one
+    /// link; its payload is the window of `pkt`. The gate has judged what it answers.
     pub(super) fn send_raw(
         &mut self,
         pool: &mut Pool,
         mut pkt: Pkt,
-        header: &ipv4::Emit,
+        (header, iface): (&IpHeader, IfaceId),
         now: Instant,
     ) -> Result<(), Unsent> {
         let mut route = RouteMemo::default();
-        match self.find_route(&mut route, header.destination, now) {
+        match self.find_route(&mut route, (header.destination, iface.0), now) {
             Ok(None) => {}
             Ok(Some(_)) => return self.lose(pool, pkt, Unsent::NoNeighbour),
             Err(unsent) => return self.lose(pool, pkt, unsent),
         }
-        match pool.headroom_mut(&mut pkt, LINK_AND_IP) {
+        let len = link_and_ip(header.destination);
+        match pool.headroom_mut(&mut pkt, len) {
             Some(head) => {
                 head[..ethernet::HEADER].copy_from_slice(&route.link);
-                head[ethernet::HEADER..].copy_from_slice(&header.bytes());
+                header.write(&mut head[ethernet::HEADER..]);
             }
             None => return self.lose(pool, pkt, Unsent::TooBig),
         }
-        let frame = pool.give(pkt, LINK_AND_IP, TxChecksum::Complete);
+        let frame = pool.give(pkt, len, TxChecksum::Complete);
         self.enqueue(usize::from(route.port), frame);
         Ok(())
     }
@@ -197,23 +244,21 @@ impl Output {
     fn find_route(
         &mut self,
         memo: &mut RouteMemo,
-        destination: Ipv4Addr,
+        (destination, scope): (IpAddr, u32),
         now: Instant,
     ) -> Result<Option<NextHop>, Unsent> {
         if memo.generation == self.control.generation() {
             return Ok(None);
         }
-        let hop = self.control.route(destination).ok_or(Unsent::Unreachable)?;
+        let hop = self.control.route(destination, scope).ok_or(Unsent::Unreachable)?;
         let iface = &self.control.ifaces()[usize::from(hop.port)];
         let (id, own) = (iface.id, iface.mac);
         memo.port = hop.port;
         memo.mtu = hop.mtu;
-        let mac = if self.control.is_broadcast(destination) {
-            ethernet::BROADCAST
-        } else if destination.is_multicast() {
-            ethernet::group(destination)
-        } else {
-            match self.control.resolve(now, &hop) {
+        let mac = match destination {
+            IpAddr::V4(a) if self.control.is_broadcast(a) => ethernet::BROADCAST,
+            a if a.is_multicast() => ethernet::group(a),
+            _ => match self.control.resolve(now, &hop) {
                 Resolved::Known(mac) => mac,
                 Resolved::AskAgain(mac) => {
                     self.requests.push_back(Request::Neighbour { iface: id, address: hop.address });
@@ -225,20 +270,21 @@ impl Output {
                     self.requests.push_back(Request::Neighbour { iface: id, address: hop.address });
                     return Ok(Some(hop));
                 }
-            }
+            },
         };
-        memo.link = ethernet::header(mac, own, ethernet::IPV4);
+        memo.link = ethernet::header(mac, own, ethernet::type_of(destination));
         memo.generation = self.control.generation();
         Ok(None)
     }
 
-    /// The way to a group by an interface that the sender named: no route is asked.
-    pub(super) fn route_to_group(&self, iface: IfaceId, group: Ipv4Addr) -> Option<RouteMemo> {
+    /// The way of a flow to a group by an interface that the sender named: no route is asked.
+    pub(super) fn route_to_group(&self, iface: IfaceId, flow: &Flow) -> Option<RouteMemo> {
         let port = self.control.port(iface)?;
         let iface = &self.control.ifaces()[port];
-        let link = ethernet::header(ethernet::group(group), iface.mac, ethernet::IPV4);
-        let (generation, mtu) = (self.control.generation(), iface.mtu);
-        iface.up.then_some(RouteMemo { generation, port: port as u16, mtu, link })
+        let group = flow.key.remote.ip();
+        let link = ethernet::header(ethernet::group(group), iface.mac, ethernet::type_of(group));
+        let (generation, mtu, label) = (self.control.generation(), iface.mtu, self.label_of(flow));
+        iface.up.then_some(RouteMemo { generation, port: port as u16, mtu, label, link })
     }
 
     /// Writes link, IP and transport header into the headroom of `pkt`, and the checksum.
@@ -249,17 +295,16 @@ impl Output {
         flow: &Flow,
         parts: &Parts<'_>,
     ) -> Result<TxChecksum, Unsent> {
-        let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (flow.key.local, flow.key.remote) else {
-            return Err(Unsent::Unreachable);
-        };
+        let (local, remote) = (flow.key.local.ip(), flow.key.remote.ip());
         let transport = parts.header.len() + parts.payload;
         let protocol = flow.key.protocol as u8;
-        let pseudo = checksum::pseudo(*local.ip(), *remote.ip(), protocol, transport as u16);
+        let before = link_and_ip(remote);
+        let pseudo = checksum::pseudo(local, remote, protocol, transport as u16);
         let port = usize::from(flow.route.port);
         let (field, left) = if parts.checksum_at == NO_CHECKSUM {
             (0, TxChecksum::Complete)
         } else if self.control.ifaces()[port].tx_checksum {
-            let place = TxChecksum::Partial { start: LINK_AND_IP as u16, offset: parts.checksum_at as u16 };
+            let place = TxChecksum::Partial { start: before as u16, offset: parts.checksum_at as u16 };
             (pseudo, place)
         } else {
             let sum = checksum::add(checksum::sum(parts.header), checksum::sum(pool.bytes(pkt)));
@@ -267,20 +312,21 @@ impl Output {
             // RFC 768: an all zero checksum field means that there is none; TCP does not care.
             (if field == 0 { 0xffff } else { field }, TxChecksum::Complete)
         };
-        let ip = ipv4::Emit {
+        let ip = IpHeader {
+            source: local,
+            destination: remote,
+            protocol,
             tos: flow.tos | parts.ecn as u8,
             ttl: flow.ttl,
-            protocol,
-            source: *local.ip(),
-            destination: *remote.ip(),
+            label: flow.route.label,
             payload: transport as u16,
         };
-        let head = pool.headroom_mut(pkt, LINK_AND_IP + parts.header.len()).ok_or(Unsent::TooBig)?;
+        let head = pool.headroom_mut(pkt, before + parts.header.len()).ok_or(Unsent::TooBig)?;
         head[..ethernet::HEADER].copy_from_slice(&flow.route.link);
-        head[ethernet::HEADER..LINK_AND_IP].copy_from_slice(&ip.bytes());
-        head[LINK_AND_IP..].copy_from_slice(parts.header);
+        ip.write(&mut head[ethernet::HEADER..before]);
+        head[before..].copy_from_slice(parts.header);
         if parts.checksum_at != NO_CHECKSUM {
-            let at = LINK_AND_IP + parts.checksum_at;
+            let at = before + parts.checksum_at;
             head[at..at + 2].copy_from_slice(&field.to_be_bytes());
         }
         Ok(left)
@@ -292,12 +338,29 @@ impl Output {
             self.counts.denied += 1;
             return Err(Unsent::Denied);
         }
-        let IpAddr::V4(remote) = flow.key.remote.ip() else { return Err(Unsent::Unreachable) };
-        let hop = self.find_route(&mut flow.route, remote, now)?;
+        let hop =
+            if flow.route.generation == self.control.generation() { None } else { self.seek(flow, now)? };
         if bytes > usize::from(flow.route.mtu) {
             return Err(Unsent::TooBig);
         }
         Ok(hop)
+    }
+
+    /// Fills in what the route's memo of a flow holds.
+    fn seek(&mut self, flow: &mut Flow, now: Instant) -> Result<Option<NextHop>, Unsent> {
+        let remote = flow.key.remote;
+        let hop = self.find_route(&mut flow.route, (remote.ip(), scope_id(&remote)), now)?;
+        flow.route.label = self.label_of(flow);
+        Ok(hop)
+    }
+
+    /// RFC 6437 §3: the same for all packets of a flow, and not to be guessed from those of others.
+    fn label_of(&self, flow: &Flow) -> u32 {
+        if !flow.auto_label || flow.key.remote.is_ipv4() {
+            return 0;
+        }
+        let hash = FlowWords::new(&flow.key).strong_hash(&self.labels) as u32;
+        hash & 0x000f_ffff | STATELESS
     }
 
     /// Sends a frame that nobody keeps: it may be parked.
@@ -313,7 +376,7 @@ impl Output {
             Ok(left) => left,
             Err(unsent) => return self.lose(pool, pkt, unsent),
         };
-        let header = LINK_AND_IP + parts.header.len();
+        let header = link_and_ip(flow.key.remote.ip()) + parts.header.len();
         match wait_for {
             None => {
                 let frame = pool.give(pkt, header, left);
@@ -344,7 +407,7 @@ impl Egress for Output {
             Payload::Give(pkt) => pkt.len(),
         };
         let parts = Parts { header, checksum_at, ecn, payload: len };
-        let wait_for = match self.admit(flow, ipv4::HEADER + header.len() + len, now) {
+        let wait_for = match self.admit(flow, ip_header(flow.key.remote.ip()) + header.len() + len, now) {
             Ok(hop) => hop.map(|hop| (hop, now)),
             Err(unsent) => {
                 if let Payload::Give(pkt) = payload {
@@ -371,7 +434,9 @@ impl Egress for Output {
                     return Err(Unsent::NoNeighbour);
                 }
                 let left = self.close_frame(pool, pkt, flow, &parts)?;
-                let frame = pool.lend(pkt, LINK_AND_IP + header.len(), left).ok_or(Unsent::TooBig)?;
+                let frame = pool
+                    .lend(pkt, link_and_ip(flow.key.remote.ip()) + header.len(), left)
+                    .ok_or(Unsent::TooBig)?;
                 self.enqueue(usize::from(flow.route.port), frame);
                 Ok(())
             }
@@ -382,9 +447,8 @@ impl Egress for Output {
         if flow.route.generation == self.control.generation() {
             return flow.route.mtu;
         }
-        match flow.key.remote.ip() {
-            IpAddr::V4(remote) => self.control.route(remote).map_or(MTU_LEAST, |hop| hop.mtu),
-            IpAddr::V6(_) => MTU_LEAST,
-        }
+        let remote = flow.key.remote;
+        let least = if remote.is_ipv4() { MTU_LEAST } else { ipv6::MTU_LEAST };
+        self.control.route(remote.ip(), scope_id(&remote)).map_or(least, |hop| hop.mtu)
     }
 }

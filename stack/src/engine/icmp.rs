@@ -1,18 +1,19 @@
-//! ICMP errors in: what they quote is checked before anything is believed (RFC 1122 §3.2.2, RFC 5927).
+//! ICMP and ICMPv6 errors in: what they quote is checked before anything is believed (RFC 1122 §3.2.2, RFC 4443
+//! §2.4, RFC 5927).
 
-use core::net::{IpAddr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
 use super::entry::Body;
 use super::rx::Inbound;
 use crate::error::SocketError;
-use crate::ip::input::Reason;
+use crate::ip::input::{Arrived, Reason};
 use crate::seq::Seq;
 use crate::tcp::input::{self, PathError};
 use crate::time::Instant;
-use crate::types::{FlowKey, Protocol, SocketId};
+use crate::types::{FlowKey, IfaceId, Protocol, SocketId, on_link};
 use crate::wire::icmp::{self, Error};
-use crate::wire::{be16, be32, checksum, ipv4};
+use crate::wire::{be16, be32, checksum, icmpv6, ipv4, ipv6, ipv6_ext};
 
 /// A packet of ours, as far as an error quotes it: RFC 792 promises eight bytes of the transport.
 struct Quoted {
@@ -25,14 +26,16 @@ impl Stack {
     pub(super) fn receive_icmp(&mut self, now: Instant, inbound: Inbound) {
         let Inbound { pkt, arrived, .. } = inbound;
         let message = &self.core.pool.bytes(&pkt)[arrived.payload()];
-        if !checksum::intact(checksum::sum(message)) {
+        if !is_intact(message, &arrived) {
             return self.drop_packet(pkt, Reason::L4Checksum);
         }
-        let Some(error) = icmp::parse_error(message) else {
-            // Echo and its kin are the kernel's to answer.
+        let v4 = arrived.source.is_ipv4();
+        let Some(error) = (if v4 { icmp::parse_error(message) } else { icmpv6::parse_error(message) }) else {
+            // Echo and its kin are the kernel's to answer, neighbour discovery is all its own.
             return self.drop_packet(pkt, Reason::NotTransport);
         };
-        let Some(quoted) = read_quote(&message[icmp::HEADER..]) else {
+        let quote = &message[icmp::HEADER..];
+        let Some(quoted) = (if v4 { read_quote(quote) } else { read_quote_v6(quote, arrived.iface) }) else {
             return self.drop_packet(pkt, Reason::BadHeader);
         };
         let bytes = arrived.packet.len();
@@ -91,9 +94,7 @@ impl Stack {
         let error = match error {
             Error::Hard(error) => error,
             Error::TooBig(mtu) => {
-                if let IpAddr::V4(peer) = quoted.key.remote.ip() {
-                    self.path_mtus.learn(peer, mtu, now);
-                }
+                self.path_mtus.learn(quoted.key.remote.ip(), mtu, now);
                 SocketError::MessageSize
             }
             Error::Soft(_) => return true,
@@ -106,20 +107,44 @@ impl Stack {
     }
 }
 
+/// Whether the checksum says that a message is intact; that of ICMPv6 covers a pseudo-header (RFC 4443 §2.3).
+fn is_intact(message: &[u8], arrived: &Arrived) -> bool {
+    let Ok(len) = u16::try_from(message.len()) else { return false };
+    let pseudo = match arrived.source.is_ipv4() {
+        true => 0,
+        false => checksum::pseudo(arrived.source, arrived.destination, arrived.protocol, len),
+    };
+    checksum::intact(checksum::add(pseudo, checksum::sum(message)))
+}
+
 /// Reads the IP header and the first eight bytes of transport of a packet that we sent.
 fn read_quote(quote: &[u8]) -> Option<Quoted> {
     let header = ipv4::parse(quote).ok()?;
-    let transport = quote.get(header.header_len..)?;
-    let protocol = match header.protocol {
+    if header.fragment & ipv4::OFFSET != 0 {
+        return None;
+    }
+    let ends = (header.source.into(), header.destination.into());
+    read_transport(quote.get(header.header_len..)?, header.protocol, ends)
+}
+
+/// The same for IPv6. What came between the headers on the way (a router's, in a tunnel) is walked over.
+fn read_quote_v6(quote: &[u8], iface: IfaceId) -> Option<Quoted> {
+    let header = ipv6::parse(quote).ok()?;
+    let found = ipv6_ext::walk(quote, header.next).ok()?;
+    let ends = (header.source.into(), header.destination.into());
+    let mut quoted = read_transport(quote.get(found.at..)?, found.protocol, ends)?;
+    quoted.key.local = on_link(quoted.key.local, iface);
+    quoted.key.remote = on_link(quoted.key.remote, iface);
+    Some(quoted)
+}
+
+fn read_transport(transport: &[u8], protocol: u8, (from, to): (IpAddr, IpAddr)) -> Option<Quoted> {
+    let protocol = match protocol {
         ipv4::TCP => Protocol::Tcp,
         ipv4::UDP => Protocol::Udp,
         _ => return None,
     };
-    if header.fragment & ipv4::OFFSET != 0 {
-        return None;
-    }
-    let local = SocketAddrV4::new(header.source, be16(transport, 0)?);
-    let remote = SocketAddrV4::new(header.destination, be16(transport, 2)?);
-    let key = FlowKey { protocol, local: local.into(), remote: remote.into() };
-    Some(Quoted { key, word: be32(transport, 4)? })
+    let local = SocketAddr::new(from, be16(transport, 0)?);
+    let remote = SocketAddr::new(to, be16(transport, 2)?);
+    Some(Quoted { key: FlowKey { protocol, local, remote }, word: be32(transport, 4)? })
 }

@@ -11,8 +11,10 @@ mod datagram;
 mod dump;
 mod egress;
 mod entry;
+mod family;
 mod fast_open;
 mod icmp;
+mod icmp_out;
 mod option_sets;
 mod options;
 mod parking;
@@ -32,7 +34,7 @@ mod udp_recv;
 mod udp_rx;
 mod udp_send;
 
-use ::core::net::{IpAddr, Ipv4Addr};
+use ::core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -48,7 +50,7 @@ use crate::socket::Wake;
 use crate::stats::Stats;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::time::Instant;
-use crate::types::{IfaceId, Readiness, SocketId};
+use crate::types::{IfaceId, Readiness, SocketId, canonical, scope_id};
 use crate::udp::{Crowds, DatagramTable, FlowCache};
 use crate::wheel::Wheel;
 
@@ -169,23 +171,17 @@ impl Stack {
 
     /// The address to send from to `remote`, when the way there leaves by an interface of this stack; `None`
     /// when it does not (another interface, an address of the host itself): such traffic is the kernel's.
-    pub fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
-        match remote {
-            IpAddr::V4(remote) => self.core.out.control.route(remote)?.source.map(IpAddr::V4),
-            IpAddr::V6(_) => None,
-        }
+    pub fn source_for(&self, remote: SocketAddr) -> Option<IpAddr> {
+        let remote = canonical(remote);
+        self.core.out.control.route(remote.ip(), scope_id(&remote))?.source
     }
 
     /// Whether packets for this address of the host can arrive on an interface of this stack; true for the
     /// unspecified address.
     pub fn serves(&self, local: IpAddr) -> bool {
-        match local {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => true,
-            // A socket bound to a group hears what it joins.
-            IpAddr::V4(local) if local.is_multicast() => true,
-            IpAddr::V4(local) => self.core.out.control.is_on_a_road(local),
-            IpAddr::V6(_) => false,
-        }
+        let local = local.to_canonical();
+        // A socket bound to a group hears what it joins.
+        local.is_unspecified() || local.is_multicast() || self.core.out.control.is_on_a_road(local)
     }
 
     /// The frames that wait to be sent on `iface`, oldest first, and the pool to hand them to a `Nic` with.

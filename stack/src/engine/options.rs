@@ -6,7 +6,7 @@ use super::Stack;
 use super::entry::{Body, Entry};
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
-use crate::socket::stored::{Stored, buffer, within};
+use crate::socket::stored::{Stored, V6Options, buffer, within};
 use crate::socket::{OptName, Result, TcpInfo, Value};
 use crate::tcp::cc::Algorithm;
 use crate::tcp::{Info, output};
@@ -27,6 +27,9 @@ impl Stack {
     pub fn set_option(&mut self, now: Instant, id: SocketId, name: OptName, value: Value) -> Result<()> {
         let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
         let (level, _) = name.raw();
+        if name == OptName::V6Only && entry.local.is_some() {
+            return Err(SocketError::Invalid);
+        }
         if level == 6 && entry.protocol() == Protocol::Udp {
             return Err(SocketError::NoProtocolOption);
         }
@@ -39,6 +42,7 @@ impl Stack {
                 (OptName::Linger, Value::Linger(linger)) => options.linger = linger,
                 (OptName::Congestion, Value::Name(name)) => options.tcp.congestion = congestion(&name)?,
                 (_, Value::Int(value)) if level == 6 => set_tcp(options, name, value)?,
+                (_, Value::Int(value)) if level == 41 => set_v6(options, name, value)?,
                 (_, Value::Int(value)) => set_common(options, name, value)?,
                 _ => return Err(SocketError::Invalid),
             }
@@ -57,7 +61,7 @@ impl Stack {
         }
         let Entry { body: Body::Connection(connection), options, .. } = entry else { return };
         connection.tcb.set_options(options.tcp, &mut self.core.segs, now);
-        (connection.tcb.flow.tos, connection.tcb.flow.ttl) = (options.tos, options.ttl);
+        options.dress(&mut connection.tcb.flow);
         output::push(&mut connection.tcb, &mut self.core.env(now, false));
         self.settle(id);
     }
@@ -80,7 +84,7 @@ impl Stack {
                 Body::Datagram(datagram) => Ok(Value::Int(datagram.option(name))),
                 _ => Err(SocketError::NoProtocolOption),
             },
-            OptName::Mtu => match &mut entry.body {
+            OptName::Mtu | OptName::MtuV6 => match &mut entry.body {
                 Body::Connection(connection) => {
                     Ok(Value::Int(i32::from(self.core.out.mtu(&mut connection.tcb.flow))))
                 }
@@ -141,6 +145,23 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
     Ok(())
 }
 
+/// IPPROTO_IPV6.
+fn set_v6(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
+    let v6 = &mut options.v6;
+    match name {
+        OptName::V6Only => v6.only = value != 0,
+        OptName::AutoFlowLabel => v6.auto_label = value != 0,
+        OptName::Hops if value == -1 => v6.hops = 64,
+        OptName::Hops => v6.hops = within(value, 0, 255)? as u8,
+        OptName::TrafficClass if value == -1 => v6.tclass = 0,
+        // Linux keeps the two ECN bits of a stream to itself.
+        OptName::TrafficClass => v6.tclass = (within(value, 0, 255)? & 0xfc) as u8,
+        OptName::MtuDiscoverV6 => v6.mtu_discover = within(value, 0, 5)?,
+        _ => return Err(SocketError::NoProtocolOption),
+    }
+    Ok(())
+}
+
 /// IPPROTO_TCP.
 fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
     let seconds = |value| within(value, 1, MOST_SECONDS).map(|s| s as u16);
@@ -168,6 +189,39 @@ fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
     Ok(())
 }
 
+fn stored_v6(v6: &V6Options, name: OptName) -> i32 {
+    match name {
+        OptName::V6Only => v6.only.into(),
+        OptName::AutoFlowLabel => v6.auto_label.into(),
+        OptName::Hops => v6.hops.into(),
+        OptName::TrafficClass => v6.tclass.into(),
+        _ => v6.mtu_discover,
+    }
+}
+
+fn stored_tcp(options: &Stored, name: OptName) -> i32 {
+    let tcp = &options.tcp;
+    match name {
+        OptName::NoDelay => tcp.nodelay.into(),
+        OptName::Cork => tcp.cork.into(),
+        OptName::QuickAck => tcp.quickack.into(),
+        OptName::KeepIdle => tcp.keepalive_idle.into(),
+        OptName::KeepInterval => tcp.keepalive_interval.into(),
+        OptName::KeepCount => tcp.keepalive_count.into(),
+        OptName::SynCount => tcp.syn_retries.map_or(6, i32::from),
+        OptName::UserTimeout => tcp.user_timeout as i32,
+        OptName::DeferAccept => options.kept.defer_accept,
+        OptName::Linger2 => options.kept.linger2,
+        OptName::WindowClamp => options.kept.window_clamp,
+        OptName::FastOpen => options.kept.fast_open,
+        OptName::FastOpenConnect => options.kept.fast_open_connect.into(),
+        OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie.into(),
+        OptName::NotSentLowWater => options.kept.not_sent_low_water,
+        // Answered before: facts of the socket, or datagrams' own.
+        _ => 0,
+    }
+}
+
 fn stored(options: &Stored, name: OptName) -> Value {
     let tcp = &options.tcp;
     Value::Int(match name {
@@ -190,48 +244,12 @@ fn stored(options: &Stored, name: OptName) -> Value {
         OptName::Tos => options.tos.into(),
         OptName::Ttl => options.ttl.into(),
         OptName::MtuDiscover => options.mtu_discover,
-        OptName::NoDelay => tcp.nodelay.into(),
-        OptName::Cork => tcp.cork.into(),
-        OptName::QuickAck => tcp.quickack.into(),
-        OptName::KeepIdle => tcp.keepalive_idle.into(),
-        OptName::KeepInterval => tcp.keepalive_interval.into(),
-        OptName::KeepCount => tcp.keepalive_count.into(),
-        OptName::SynCount => tcp.syn_retries.map_or(6, i32::from),
-        OptName::UserTimeout => tcp.user_timeout as i32,
-        OptName::DeferAccept => options.kept.defer_accept,
-        OptName::Linger2 => options.kept.linger2,
-        OptName::WindowClamp => options.kept.window_clamp,
-        OptName::FastOpen => options.kept.fast_open,
-        OptName::FastOpenConnect => options.kept.fast_open_connect.into(),
-        OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie.into(),
-        OptName::NotSentLowWater => options.kept.not_sent_low_water,
-        // Answered before: they are facts of the socket, or datagrams' own.
-        OptName::NoCheck
-        | OptName::Timestamp
-        | OptName::TimestampNs
-        | OptName::Timestamping
-        | OptName::DropCount
-        | OptName::TimestampNew
-        | OptName::TimestampNsNew
-        | OptName::TimestampingNew
-        | OptName::PacketInfo
-        | OptName::RecvError
-        | OptName::RecvTtl
-        | OptName::RecvTos
-        | OptName::RecvOriginalDestination
-        | OptName::MulticastTtl
-        | OptName::MulticastAll
-        | OptName::NoCheck6Tx
-        | OptName::NoCheck6Rx
-        | OptName::Segment
-        | OptName::Gro
-        | OptName::Error
-        | OptName::Mtu
-        | OptName::Info
-        | OptName::MaxSeg
-        | OptName::AcceptConn
-        | OptName::Type
-        | OptName::Protocol => 0,
+        OptName::V6Only
+        | OptName::AutoFlowLabel
+        | OptName::Hops
+        | OptName::TrafficClass
+        | OptName::MtuDiscoverV6 => stored_v6(&options.v6, name),
+        _ => stored_tcp(options, name),
     })
 }
 

@@ -1,16 +1,18 @@
 //! Frames that wait for a neighbour's link address, so that the first SYN or datagram to a neighbour is not
 //! lost to its own time-out.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use nic::{Pkt, Pool, TxChecksum, TxPkt};
 
+use super::egress::link_and_ip;
+use crate::control::MacAddr;
 use crate::control::table::NextHop;
 use crate::time::Instant;
 use crate::types::FlowKey;
-use crate::wire::{be32, ethernet, ipv4};
+use crate::wire::{be32, ethernet};
 
 /// Frames that may wait at a time; the oldest makes room.
 const ROOM: usize = 64;
@@ -30,19 +32,20 @@ pub(super) struct Parked {
 
 impl Parked {
     /// Writes the link header. None when the frame has no room for it, which its sender made sure of.
-    pub(super) fn depart(mut self, pool: &mut Pool, link: &[u8; ethernet::HEADER]) -> Option<TxPkt> {
+    pub(super) fn depart(mut self, pool: &mut Pool, mac: MacAddr, own: MacAddr) -> Option<TxPkt> {
+        let link = ethernet::header(mac, own, ethernet::type_of(self.key.remote.ip()));
         let Some(head) = pool.headroom_mut(&mut self.pkt, self.header) else {
             pool.free(self.pkt);
             return None;
         };
-        head[..ethernet::HEADER].copy_from_slice(link);
+        head[..ethernet::HEADER].copy_from_slice(&link);
         Some(pool.give(self.pkt, self.header, self.checksum))
     }
 
     /// Frees the frame and says whose it was, with the second word of its transport header.
     pub(super) fn abandon(mut self, pool: &mut Pool) -> (FlowKey, u32) {
         let head = pool.headroom_mut(&mut self.pkt, self.header);
-        let word = head.and_then(|h| be32(h, ethernet::HEADER + ipv4::HEADER + 4)).unwrap_or(0);
+        let word = head.and_then(|h| be32(h, link_and_ip(self.key.remote.ip()) + 4)).unwrap_or(0);
         pool.free(self.pkt);
         (self.key, word)
     }
@@ -79,7 +82,7 @@ impl Parking {
     }
 
     /// The oldest frame that waits for `address` on `port`.
-    pub(super) fn take(&mut self, port: u16, address: Ipv4Addr) -> Option<Parked> {
+    pub(super) fn take(&mut self, port: u16, address: IpAddr) -> Option<Parked> {
         let at = self.waiting.iter().position(|p| (p.hop.port, p.hop.address) == (port, address))?;
         self.waiting.remove(at)
     }

@@ -259,7 +259,7 @@ impl Stack {
 
 fn flow_of(key: FlowKey, options: &Stored) -> Flow {
     let mut flow = Flow::new(key, Direction::In);
-    (flow.tos, flow.ttl) = (options.tos, options.ttl);
+    options.dress(&mut flow);
     flow
 }
 

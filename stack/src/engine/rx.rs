@@ -1,5 +1,7 @@
 //! Frames in: link and network, then the transport's own way.
 
+use core::net::{IpAddr, Ipv4Addr};
+
 use nic::{Burst, Pkt, RxChecksum, RxFrame};
 
 use super::Stack;
@@ -7,16 +9,16 @@ use crate::control::table::Control;
 use crate::ip::input::{self, Arrived, Door, Host, Reason};
 use crate::time::Instant;
 use crate::types::IfaceId;
-use crate::wire::ipv4;
+use crate::wire::{ipv4, ipv6};
 
 impl Host for Control {
     #[inline]
-    fn is_own(&self, address: core::net::Ipv4Addr) -> bool {
-        Control::is_own(self, address)
+    fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
+        Control::is_own(self, address, iface)
     }
 
     #[inline]
-    fn is_broadcast(&self, address: core::net::Ipv4Addr) -> bool {
+    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
         Control::is_broadcast(self, address)
     }
 }
@@ -53,16 +55,17 @@ impl Stack {
                 let door = Door { iface, mac: &control.ifaces()[port].mac };
                 input::read(self.core.pool.bytes(&pkt), door, control)
             }
-            None => Err(Reason::NotOurs),
+            None => Err(Reason::NotOurs.into()),
         };
         let inbound = match arrived {
             Ok(arrived) => Inbound { pkt, arrived, checksum: meta.checksum },
-            Err(reason) => return self.drop_packet(pkt, reason),
+            Err(refused) => return self.refuse_packet(now, iface, pkt, refused),
         };
         match inbound.arrived.protocol {
             ipv4::TCP => self.receive_tcp(now, inbound, burst),
             ipv4::UDP => self.receive_udp(now, inbound),
-            ipv4::ICMP => self.receive_icmp(now, inbound),
+            ipv4::ICMP if inbound.arrived.source.is_ipv4() => self.receive_icmp(now, inbound),
+            ipv6::ICMP if inbound.arrived.source.is_ipv6() => self.receive_icmp(now, inbound),
             _ => self.drop_packet(inbound.pkt, Reason::NotTransport),
         }
     }

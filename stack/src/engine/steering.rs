@@ -1,6 +1,6 @@
 //! Which packets the stack asks for: a count for each local endpoint, so that it is asked for once.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{HashMap, VecDeque};
 
 use super::entry::{Connection, Entry};
@@ -58,6 +58,7 @@ impl Steering {
             && !connection.steered
             && flow.protocol == key.protocol
             && flow.local.port() == key.port
+            && key.address.is_ipv4() == flow.local.is_ipv4()
             && (key.address.is_unspecified() || key.address == flow.local.ip())
             && !self.covers(flow)
     }
@@ -65,7 +66,11 @@ impl Steering {
     /// Whether a flow's packets come by an endpoint that is steered.
     fn covers(&self, flow: &FlowKey) -> bool {
         let key = LocalKey { protocol: flow.protocol, address: flow.local.ip(), port: flow.local.port() };
-        let any = LocalKey { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..key };
+        let any = match key.address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let any = LocalKey { address: any, ..key };
         self.ports.contains_key(&key) || self.ports.contains_key(&any)
     }
 }

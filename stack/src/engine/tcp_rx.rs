@@ -151,7 +151,7 @@ impl Stack {
     }
 
     pub(super) fn listener_at(&self, local: SocketAddr) -> Option<SocketId> {
-        let id = self.locals.lookup(Protocol::Tcp, local.ip(), local.port())?;
+        let id = self.local_socket(Protocol::Tcp, local.ip(), local.port())?;
         matches!(self.table.get(id)?.body, Body::Listener(_)).then_some(id)
     }
 
@@ -191,7 +191,7 @@ impl Stack {
             IpAddr::V4(a) => {
                 !(a.is_multicast() || a.is_unspecified() || self.core.out.control.is_broadcast(a))
             }
-            IpAddr::V6(_) => false,
+            IpAddr::V6(a) => !(a.is_multicast() || a.is_unspecified()),
         }
     }
 }

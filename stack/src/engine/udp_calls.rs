@@ -41,7 +41,7 @@ impl Stack {
         self.crowds.join(key, id);
         self.refront(&key);
         if !key.address.is_multicast() {
-            self.steer_port(key);
+            self.steer_port(id, key);
         }
         self.steer_groups(id, true);
         Ok(())
@@ -81,7 +81,7 @@ impl Stack {
         self.crowds.leave(&key, id);
         self.refront(&key);
         if !key.address.is_multicast() {
-            self.unsteer_port(key);
+            self.unsteer_port(id, key);
         }
     }
 
@@ -90,6 +90,7 @@ impl Stack {
         let entry = self.owned(id)?;
         let bound = entry.local.ok_or(SocketError::Invalid)?;
         let broadcast = entry.options.broadcast;
+        entry.speaks(remote)?;
         if remote.ip().is_unspecified() {
             self.disconnect_udp(id);
             return Ok(());
@@ -97,7 +98,7 @@ impl Stack {
         if !broadcast && self.is_broadcast(remote.ip()) {
             return Err(SocketError::Access);
         }
-        if self.source_for(remote.ip()).is_none() {
+        if self.source_for(remote).is_none() {
             return Err(SocketError::NetworkUnreachable);
         }
         let key = self.flow_to(Protocol::Udp, Some(sending_end(bound)), remote)?;

@@ -1,10 +1,11 @@
 //! Groups: who has joined what, what is steered here for it, and one datagram for many sockets.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
 use super::Stack;
 use super::datagram::Datagram;
 use super::entry::{Body, Entry};
+use super::family::{ANY_V4, ANY_V6};
 use crate::error::SocketError;
 use crate::ip::input::Reason;
 use crate::socket::Result;
@@ -38,8 +39,8 @@ impl Stack {
         let after = groups.contains(group);
         let end = datagram.bound.and_then(|bound| group_end(bound.ip(), bound.port(), group));
         match end {
-            Some(end) if !before && after => self.steer_port(end),
-            Some(end) if before && !after => self.unsteer_port(end),
+            Some(end) if !before && after => self.steer_port(id, end),
+            Some(end) if before && !after => self.unsteer_port(id, end),
             _ => {}
         }
         if taken { Ok(()) } else { Err(SocketError::NoBuffers) }
@@ -68,9 +69,9 @@ impl Stack {
         groups.dedup();
         for end in groups.into_iter().filter_map(|g| group_end(bound.ip(), bound.port(), g)) {
             if on {
-                self.steer_port(end);
+                self.steer_port(id, end);
             } else {
-                self.unsteer_port(end);
+                self.unsteer_port(id, end);
             }
         }
     }
@@ -100,15 +101,16 @@ impl Stack {
     fn find_hearers(&self, waiting: &Waiting, hearers: &mut Vec<SocketId>) {
         hearers.clear();
         let (address, port) = (waiting.local.ip(), waiting.local.port());
-        let any = match address {
-            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(_) => IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
+        // IPv6 sockets hear IPv4 too, unless they chose not to.
+        let ends = match address {
+            IpAddr::V4(_) => [Some(address), Some(ANY_V4), Some(ANY_V6)],
+            IpAddr::V6(_) => [Some(address), Some(ANY_V6), None],
         };
-        for address in [address, any] {
+        for address in ends.into_iter().flatten() {
             let end = LocalKey { protocol: Protocol::Udp, address, port };
             for id in self.crowds.all(&end).iter().take(LOOKED_AT) {
                 let Some(entry) = self.table.get(*id) else { continue };
-                if hears(entry, waiting) && hearers.len() < HEARERS {
+                if hears(entry, waiting) && entry.speaks(waiting.remote).is_ok() && hearers.len() < HEARERS {
                     hearers.push(*id);
                 }
             }

@@ -68,7 +68,7 @@ impl Stack {
         }
         given?;
         if let Some(iface) = told.iface.filter(|_| told.local.ip().is_multicast()) {
-            told.answer_from = self.core.out.control.first_address(iface).map(IpAddr::V4);
+            told.answer_from = self.core.out.control.address_on(iface, told.local.ip());
         }
         Ok(told)
     }

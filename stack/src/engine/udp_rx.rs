@@ -1,19 +1,15 @@
 //! Datagrams in: gate, connected socket, bound socket, or port unreachable.
 
-use core::net::{IpAddr, Ipv4Addr};
-
-use nic::Pkt;
-
+use super::Stack;
 use super::entry::{Body, Entry};
 use super::rx::Inbound;
-use super::{STRAY_ANSWERS, Stack};
 use crate::hash::FlowWords;
 use crate::ip::Flow;
 use crate::ip::input::{Arrived, Reason, is_intact};
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, LocalKey, Protocol, SocketId};
 use crate::udp::{Waiting, share};
-use crate::wire::{icmp, ipv4, udp};
+use crate::wire::udp;
 
 impl Stack {
     pub(super) fn receive_udp(&mut self, now: Instant, inbound: Inbound) {
@@ -23,7 +19,9 @@ impl Stack {
             return self.drop_packet(pkt, Reason::BadHeader);
         };
         let bytes = &bytes[..header.len];
-        if header.checksum != 0 && !is_intact(bytes, udp::CHECKSUM_AT, &arrived, checksum) {
+        // RFC 768: zero means that there is none; RFC 8200 §8.1: not over IPv6.
+        let unsummed = header.checksum == 0 && arrived.source.is_ipv4();
+        if !unsummed && !is_intact(bytes, udp::CHECKSUM_AT, &arrived, checksum) {
             return self.drop_packet(pkt, Reason::L4Checksum);
         }
         let key = arrived.flow(Protocol::Udp, header.source, header.destination);
@@ -63,7 +61,7 @@ impl Stack {
         if let Some(id) = self.flows.get(key) {
             return Some(id);
         }
-        let front = self.locals.lookup(Protocol::Udp, key.local.ip(), key.local.port())?;
+        let front = self.local_socket(Protocol::Udp, key.local.ip(), key.local.port())?;
         match self.table.get(front) {
             Some(Entry { body: Body::Datagram(d), options, .. }) if d.crowded && options.reuse_port => {
                 let bound = d.bound?;
@@ -94,39 +92,4 @@ impl Stack {
         self.core.stats.udp_in += 1;
         self.wake(id);
     }
-
-    /// RFC 1122 §4.1.3.1: nobody is there, and the sender may know. The gate has let the datagram in; groups
-    /// are never answered (§3.2.2).
-    fn port_unreachable(&mut self, now: Instant, pkt: &Pkt, arrived: &Arrived) {
-        let (IpAddr::V4(source), IpAddr::V4(destination)) = (arrived.source, arrived.destination) else {
-            return;
-        };
-        if arrived.to_group {
-            return;
-        }
-        if !self.unreachables.take(now, STRAY_ANSWERS) {
-            self.core.stats.answers_limited += 1;
-            return;
-        }
-        let Some(mut answer) = self.core.pool.alloc() else { return };
-        let packet = &self.core.pool.bytes(pkt)[arrived.packet.clone()];
-        let mut message = [0; icmp::HEADER + icmp::QUOTE];
-        let quoted = &packet[..packet.len().min(icmp::QUOTE)];
-        let Some(len) = icmp::emit_port_unreachable(quoted, &mut message) else {
-            return self.core.pool.free(answer);
-        };
-        let _ = self.core.pool.append_with(&mut answer, len, |room| {
-            room.copy_from_slice(&message[..len]);
-            Ok::<_, ()>(len)
-        });
-        let header = answer_header(destination, source, len as u16);
-        if self.core.out.send_raw(&mut self.core.pool, answer, &header, now).is_ok() {
-            self.core.stats.icmp_errors_out += 1;
-        }
-    }
-}
-
-fn answer_header(source: Ipv4Addr, destination: Ipv4Addr, payload: u16) -> ipv4::Emit {
-    // RFC 1812 §4.3.2.5: precedence 6, Internetwork Control, as Linux sends its errors.
-    ipv4::Emit { tos: 0xc0, ttl: 64, protocol: ipv4::ICMP, source, destination, payload }
 }

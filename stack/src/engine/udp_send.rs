@@ -1,21 +1,23 @@
 //! Datagrams out: where to, from where, in how many pieces.
 
 use core::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use nic::Pkt;
 
 use super::Stack;
 use super::core::Core;
 use super::datagram::Settings;
+use super::egress::ip_header;
 use super::entry::Body;
 use super::udp_calls::sending_end;
 use crate::error::{Fault, SocketError};
 use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload};
 use crate::socket::{self, Outbound, Result};
 use crate::time::Instant;
-use crate::types::{Direction, Ecn, FlowKey, IfaceId, Protocol, SocketId};
+use crate::types::{Direction, Ecn, FlowKey, IfaceId, Protocol, SocketId, canonical, scope_id};
 use crate::udp::{Cut, MOST_SEGMENTS};
-use crate::wire::{ipv4, udp};
+use crate::wire::udp;
 
 /// The longest payload of a datagram, in bytes.
 const MOST: usize = 65_507;
@@ -114,7 +116,7 @@ impl Stack {
         let known = self.udp_flows.get(now, &key);
         let is_new = known.is_none();
         let flow = known.unwrap_or(&mut new);
-        let may = self.core.out.judge_in(flow, ipv4::HEADER + udp::HEADER + len);
+        let may = self.core.out.judge_in(flow, ip_header(key.remote.ip()) + udp::HEADER + len);
         if !may {
             match direction {
                 Direction::In => self.core.stats.drop_denied_in += 1,
@@ -130,8 +132,8 @@ impl Stack {
     fn plan(&mut self, id: SocketId, out: &Outbound) -> Result<Plan> {
         let entry = self.owned_mut(id)?;
         let (local, options) = (entry.local, &entry.options);
-        let (broadcast, discover) = (options.broadcast, options.mtu_discover);
-        let (tos, ttl) = (out.tos.unwrap_or(options.tos), options.ttl);
+        let (broadcast, own) = (options.broadcast, Arc::clone(options));
+        let asked = out.remote.map(canonical);
         let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::Invalid) };
         if let Some(error) = datagram.error.take() {
             return Err(error);
@@ -139,9 +141,12 @@ impl Stack {
         if datagram.shut_write {
             return Err(SocketError::BrokenPipe);
         }
-        let remote = out.remote.or(datagram.remote).ok_or(SocketError::DestinationRequired)?;
+        let remote = asked.or(datagram.remote).ok_or(SocketError::DestinationRequired)?;
         if remote.port() == 0 {
             return Err(SocketError::Invalid);
+        }
+        if own.v6.only && remote.is_ipv4() {
+            return Err(SocketError::NetworkUnreachable);
         }
         let connected = datagram.remote == Some(remote) && out.source.is_none();
         let settings = datagram.settings;
@@ -151,6 +156,8 @@ impl Stack {
         }
         let to_group = remote.ip().is_multicast();
         let wanted = out.iface.or(group.filter(|_| to_group));
+        let (tos, ttl) = own.header(remote.ip());
+        let tos = out.tos.unwrap_or(tos);
         let ttl = out.ttl.unwrap_or(if to_group { settings.group_ttl } else { ttl });
         let from = self.from(local, out.source)?;
         let key = match (local, wanted) {
@@ -158,10 +165,11 @@ impl Stack {
             (_, Some(iface)) if to_group => self.flow_to_group(from, remote, iface)?,
             _ => self.flow_to(Protocol::Udp, from, remote)?,
         };
-        if !to_group && wanted.is_some_and(|iface| self.iface_towards(remote.ip()) != Some(iface)) {
+        if !to_group && wanted.is_some_and(|iface| self.iface_towards(remote) != Some(iface)) {
             return Err(SocketError::NetworkUnreachable);
         }
         let via = wanted.filter(|_| to_group);
+        let discover = if remote.is_ipv4() { own.mtu_discover } else { own.v6.mtu_discover };
         let segment = out.segment.unwrap_or(settings.segment);
         Ok(Plan { key, via, tos, ttl, checksum_at: checksum_at(&settings, remote.ip()), segment, discover })
     }
@@ -170,9 +178,8 @@ impl Stack {
     fn from(&self, local: Option<SocketAddr>, source: Option<IpAddr>) -> Result<Option<SocketAddr>> {
         let local = local.map(sending_end);
         let (Some(mut local), Some(source)) = (local, source) else { return Ok(local) };
-        let IpAddr::V4(address) = source else { return Err(SocketError::Invalid) };
         // Linux: EINVAL for an address that is none of ours.
-        if !self.core.out.control.is_own(address) {
+        if !self.core.out.control.is_own(source, IfaceId(scope_id(&local))) {
             return Err(SocketError::Invalid);
         }
         local.set_ip(source);
@@ -188,17 +195,17 @@ impl Stack {
     ) -> Result<FlowKey> {
         let mut local = local.ok_or(SocketError::Invalid)?;
         if local.ip().is_unspecified() {
-            let own = self.core.out.control.first_address(iface);
-            local.set_ip(own.ok_or(SocketError::AddressNotAvailable)?.into());
+            let own = self.core.out.control.address_on(iface, remote.ip());
+            local.set_ip(own.ok_or(SocketError::AddressNotAvailable)?);
         }
         Ok(FlowKey { protocol: Protocol::Udp, local, remote })
     }
 
     /// The interface that packets to `remote` leave by.
-    fn iface_towards(&self, remote: IpAddr) -> Option<IfaceId> {
-        let IpAddr::V4(remote) = remote else { return None };
+    fn iface_towards(&self, remote: SocketAddr) -> Option<IfaceId> {
         let control = &self.core.out.control;
-        Some(control.ifaces()[usize::from(control.route(remote)?.port)].id)
+        let hop = control.route(remote.ip(), scope_id(&remote))?;
+        Some(control.ifaces()[usize::from(hop.port)].id)
     }
 
     fn send_datagrams(
@@ -215,16 +222,13 @@ impl Stack {
         let flow = known.unwrap_or(&mut new);
         (flow.tos, flow.ttl) = (plan.tos, plan.ttl);
         let core = &mut self.core;
-        if let (Some(via), IpAddr::V4(group)) = (plan.via, plan.key.remote.ip()) {
-            flow.route = core.out.route_to_group(via, group).ok_or(SocketError::NetworkUnreachable)?;
+        if let Some(via) = plan.via {
+            flow.route = core.out.route_to_group(via, flow).ok_or(SocketError::NetworkUnreachable)?;
         }
         let link = core.out.mtu(flow);
-        let mtu = match plan.key.remote.ip() {
-            IpAddr::V4(_) if plan.discover >= PROBE => link,
-            IpAddr::V4(peer) => self.path_mtus.limit(peer, link, now),
-            IpAddr::V6(_) => return Err(SocketError::NetworkUnreachable),
-        };
-        let room = usize::from(mtu).saturating_sub(ipv4::HEADER + udp::HEADER);
+        let peer = plan.key.remote.ip();
+        let mtu = if plan.discover >= PROBE { link } else { self.path_mtus.limit(peer, link, now) };
+        let room = usize::from(mtu).saturating_sub(ip_header(peer) + udp::HEADER);
         let cut = match plan.segment {
             0 => Cut::whole(len),
             _ if plan.checksum_at == NO_CHECKSUM => return Err(SocketError::Invalid),

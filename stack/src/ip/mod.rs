@@ -1,4 +1,4 @@
-//! IPv4: packets in, packets out.
+//! IPv4 and IPv6: packets in, packets out.
 //!
 //! [`Egress`] is the one way out. TCP and UDP hand it a transport header and a payload; it judges, routes,
 //! finishes the headers and queues the frame on its interface.
@@ -31,6 +31,8 @@ pub struct Flow {
     pub route: RouteMemo,
     /// The gate's verdict; see [`crate::policy`].
     pub memo: VerdictMemo,
+    /// Whether IPv6 packets carry a flow label (IPV6_AUTOFLOWLABEL).
+    pub auto_label: bool,
 }
 
 /// A route looked up once: valid while its generation is the control plane's.
@@ -42,6 +44,8 @@ pub struct RouteMemo {
     pub port: u16,
     /// Longest IP packet on the path.
     pub mtu: u16,
+    /// The flow label (IPv6).
+    pub label: u32,
     /// Link header: destination, source, EtherType.
     pub link: [u8; 14],
 }
@@ -49,7 +53,8 @@ pub struct RouteMemo {
 impl Flow {
     /// A flow of which nothing is known yet. TTL 64, TOS 0.
     pub fn new(key: FlowKey, direction: Direction) -> Self {
-        Self { key, direction, tos: 0, ttl: 64, route: RouteMemo::default(), memo: VerdictMemo::default() }
+        let (route, memo) = (RouteMemo::default(), VerdictMemo::default());
+        Self { key, direction, tos: 0, ttl: 64, route, memo, auto_label: true }
     }
 
     /// The other end's address.

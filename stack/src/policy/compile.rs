@@ -186,6 +186,11 @@ impl Policy {
         Decision { allowed: action == Action::Allow || table.mode == Mode::Monitor, row }
     }
 
+    /// Whether it denies nothing to anybody.
+    pub(super) fn is_open(&self) -> bool {
+        self.default == Action::Allow && self.tables.is_empty()
+    }
+
     #[inline]
     fn table(&self, local: IpAddr) -> Option<usize> {
         fn search<T: Ord + Copy>(tables: &[(T, u32)], address: T) -> Option<usize> {

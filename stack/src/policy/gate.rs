@@ -87,6 +87,11 @@ impl Gate {
         *self = next;
     }
 
+    /// Whether nothing is denied to anybody.
+    pub fn is_open(&self) -> bool {
+        self.policy.is_open()
+    }
+
     /// The number of the policy in force: the first is 1.
     pub fn generation(&self) -> u32 {
         self.generation

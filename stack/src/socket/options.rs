@@ -162,7 +162,7 @@ impl OptName {
     }
 }
 
-// SOL_SOCKET = 1, IPPROTO_IP = 0, IPPROTO_TCP = 6, SOL_UDP = 17.
+// SOL_SOCKET = 1, IPPROTO_IP = 0, IPPROTO_TCP = 6, SOL_UDP = 17, IPPROTO_IPV6 = 41.
 options! {
     /// SO_REUSEADDR: stored; the backing kernel socket decides.
     ReuseAddr = 1, 2, Int;
@@ -246,6 +246,18 @@ options! {
     Segment = 17, 103, Int;
     /// UDP_GRO: datagrams of one length may be received together.
     Gro = 17, 104, Int;
+    /// IPV6_UNICAST_HOPS.
+    Hops = 41, 16, Int;
+    /// IPV6_MTU_DISCOVER: stored.
+    MtuDiscoverV6 = 41, 23, Int;
+    /// IPV6_MTU of a connected socket; read only.
+    MtuV6 = 41, 24, Int;
+    /// IPV6_V6ONLY, before the socket is bound.
+    V6Only = 41, 26, Int;
+    /// IPV6_TCLASS.
+    TrafficClass = 41, 67, Int;
+    /// IPV6_AUTOFLOWLABEL.
+    AutoFlowLabel = 41, 70, Int;
     /// TCP_NODELAY.
     NoDelay = 6, 1, Int;
     /// TCP_MAXSEG.

@@ -1,7 +1,10 @@
 //! The options of a socket that are kept beside its protocol's own.
 
+use core::net::IpAddr;
+
 use crate::config::Config;
 use crate::error::SocketError;
+use crate::ip::Flow;
 use crate::tcp::TcpOptions;
 
 use super::Result;
@@ -35,6 +38,8 @@ pub struct Stored {
     pub tos: u8,
     /// IP_TTL.
     pub ttl: u8,
+    /// IPPROTO_IPV6's own.
+    pub v6: V6Options,
     /// IP_MTU_DISCOVER; 1 is IP_PMTUDISC_WANT, Linux's default.
     pub mtu_discover: i32,
     /// TCP_DEFER_ACCEPT, TCP_LINGER2, TCP_WINDOW_CLAMP, TCP_FASTOPEN, TCP_NOTSENT_LOWAT: kept and told.
@@ -45,6 +50,27 @@ pub struct Stored {
     pub udp_recv_buffer: u32,
     /// TCP's own.
     pub tcp: TcpOptions,
+}
+
+/// The options of IPPROTO_IPV6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct V6Options {
+    /// IPV6_V6ONLY.
+    pub only: bool,
+    /// IPV6_TCLASS.
+    pub tclass: u8,
+    /// IPV6_UNICAST_HOPS.
+    pub hops: u8,
+    /// IPV6_AUTOFLOWLABEL.
+    pub auto_label: bool,
+    /// IPV6_MTU_DISCOVER.
+    pub mtu_discover: i32,
+}
+
+impl Default for V6Options {
+    fn default() -> Self {
+        Self { only: false, tclass: 0, hops: 64, auto_label: true, mtu_discover: 1 }
+    }
 }
 
 /// Options that change nothing here yet but must read back as they were set.
@@ -80,11 +106,32 @@ impl Stored {
             busy_poll: 0,
             tos: 0,
             ttl: 64,
+            v6: V6Options::default(),
             mtu_discover: 1,
             kept: Kept { linger2: config.tcp.fin_timeout.as_secs() as i32, ..Kept::default() },
             udp_send_buffer: UDP_BUFFER,
             udp_recv_buffer: UDP_BUFFER,
             tcp: TcpOptions::new(&config.tcp),
+        }
+    }
+}
+
+impl Stored {
+    /// Type of service and time to live, or traffic class and hop limit, of packets to `remote`.
+    pub fn header(&self, remote: IpAddr) -> (u8, u8) {
+        match remote {
+            IpAddr::V4(_) => (self.tos, self.ttl),
+            IpAddr::V6(_) => (self.v6.tclass, self.v6.hops),
+        }
+    }
+
+    /// Has the packets of `flow` carry what was chosen for its family.
+    pub fn dress(&self, flow: &mut Flow) {
+        (flow.tos, flow.ttl) = self.header(flow.remote());
+        if flow.auto_label != self.v6.auto_label {
+            flow.auto_label = self.v6.auto_label;
+            // The label is found with the route.
+            flow.route.generation = 0;
         }
     }
 }

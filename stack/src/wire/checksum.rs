@@ -3,7 +3,7 @@
 //! Sums are kept folded to 16 bits, as the numbers that stand in big-endian fields; sums of pieces that begin
 //! at even offsets are joined by [`add`].
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The folded sum of `bytes`; an odd last byte is padded with zero.
 ///
@@ -50,11 +50,31 @@ pub const fn add(a: u16, b: u16) -> u16 {
     sum + carry as u16
 }
 
-/// The sum of the pseudo-header (RFC 9293 §3.1, RFC 768): `len` is the length of header and payload.
+/// The sum of the pseudo-header (RFC 9293 §3.1, RFC 768, RFC 8200 §8.1): `len` is the length of header and
+/// payload. Both addresses are of one family.
 #[inline]
-pub fn pseudo(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> u16 {
-    let (s, d) = (u64::from(source.to_bits()), u64::from(destination.to_bits()));
-    fold((s >> 16) + (s & 0xffff) + (d >> 16) + (d & 0xffff) + u64::from(protocol) + u64::from(len))
+pub fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, len: u16) -> u16 {
+    fold(words(source) + words(destination) + u64::from(protocol) + u64::from(len))
+}
+
+/// The sum of an address's halves of 32 bits; as good as that of its quarters (2^16 is 1 in this arithmetic).
+#[inline]
+fn words(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(a) => v4_words(a),
+        IpAddr::V6(a) => v6_words(a),
+    }
+}
+
+#[inline]
+fn v4_words(a: Ipv4Addr) -> u64 {
+    u64::from(a.to_bits())
+}
+
+#[inline]
+fn v6_words(a: Ipv6Addr) -> u64 {
+    let bits = a.to_bits();
+    (0..4).map(|n| (bits >> (32 * n)) as u64 & 0xffff_ffff).sum()
 }
 
 /// The number for the checksum field.
@@ -111,7 +131,17 @@ mod tests {
     fn the_pseudo_header_is_the_sum_of_its_bytes() {
         let (s, d) = (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(255, 254, 253, 252));
         let bytes = [10, 77, 0, 1, 255, 254, 253, 252, 0, 6, 0x05, 0xdc];
-        assert_eq!(pseudo(s, d, 6, 1500), naive(&bytes));
+        assert_eq!(pseudo(s.into(), d.into(), 6, 1500), naive(&bytes));
+    }
+
+    #[test]
+    fn the_pseudo_header_of_ipv6_is_the_sum_of_its_bytes() {
+        // RFC 8200 §8.1.
+        let s: Ipv6Addr = "2001:db8:ffff:fffe::1:2".parse().unwrap();
+        let d: Ipv6Addr = "fe80::a00:27ff:fe4e:66a1".parse().unwrap();
+        let mut bytes = [s.octets(), d.octets()].concat();
+        bytes.extend([0, 0, 0x05, 0xdc, 0, 0, 0, 17]);
+        assert_eq!(pseudo(s.into(), d.into(), 17, 1500), naive(&bytes));
     }
 
     proptest! {

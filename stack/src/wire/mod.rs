@@ -1,11 +1,14 @@
-//! Bytes ↔ headers, and checksums. RFC 791, 768, 9293, 792.
+//! Bytes ↔ headers, and checksums. RFC 791, 8200, 768, 9293, 792, 4443.
 //!
 //! Reading never panics: a header is read only from a slice whose length was checked.
 
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
+pub mod icmpv6;
 pub mod ipv4;
+pub mod ipv6;
+pub mod ipv6_ext;
 pub mod tcp;
 pub mod udp;
 

@@ -7,7 +7,7 @@ mod bottleneck;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nic::{Arena, Census, Pool, RxChecksum, RxFrame, RxMeta};
@@ -87,9 +87,44 @@ impl Link {
     }
 }
 
+/// What the two hosts talk: every host has an address of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub const BOTH: [Family; 2] = [Family::V4, Family::V6];
+
+    /// The address of host `n`.
+    pub fn of(self, n: u8) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::new(10, 0, 0, n).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()).into(),
+        }
+    }
+
+    /// Its network's prefix.
+    pub fn prefix(self) -> u8 {
+        match self {
+            Family::V4 => 24,
+            Family::V6 => 64,
+        }
+    }
+
+    pub fn unspecified(self) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+}
+
 pub struct Host {
     pub stack: Stack,
-    pub address: Ipv4Addr,
+    /// Its address of the family that the test is about.
+    pub address: IpAddr,
     pub mac: [u8; 6],
     pub wakes: Vec<Wake>,
     pub requests: Vec<Request>,
@@ -107,28 +142,37 @@ impl Host {
     pub fn with_frames(n: u8, config: Config, frames: u32) -> Self {
         let pool = Pool::new(Arena::new(frames, 2048).unwrap());
         let mut stack = Stack::new(config, pool, Secrets([n; 32]));
-        let (address, mac) = (Ipv4Addr::new(10, 0, 0, n), mac(n));
+        let (address, mac) = (Family::V4.of(n), mac(n));
         let now = Instant::ZERO;
         stack
             .control(now, ControlEvent::Iface { iface: IFACE, mac, mtu: 1500, up: true, tx_checksum: false });
-        stack.control(now, ControlEvent::Address { iface: IFACE, address: address.into(), prefix: 24 });
+        for family in Family::BOTH {
+            let (address, prefix) = (family.of(n), family.prefix());
+            stack.control(now, ControlEvent::Address { iface: IFACE, address, prefix, deprecated: false });
+        }
         stack.control(
             now,
-            ControlEvent::Routes(vec![Route {
-                network: IpAddr::from([10, 0, 0, 0]),
-                prefix: 24,
-                gateway: None,
-                iface: IFACE,
-                source: None,
-                mtu: None,
-            }]),
+            ControlEvent::Routes(
+                Family::BOTH
+                    .map(|family| Route {
+                        network: family.of(0),
+                        prefix: family.prefix(),
+                        gateway: None,
+                        iface: IFACE,
+                        source: None,
+                        mtu: None,
+                    })
+                    .into(),
+            ),
         );
         Self { stack, address, mac, wakes: vec![], requests: vec![], sent: vec![], capture: false }
     }
 
     pub fn knows(&mut self, n: u8) {
-        let address = IpAddr::from([10, 0, 0, n]);
-        self.stack.control(Instant::ZERO, ControlEvent::Neighbour { iface: IFACE, address, mac: mac(n) });
+        for address in Family::BOTH.map(|family| family.of(n)) {
+            let event = ControlEvent::Neighbour { iface: IFACE, address, mac: mac(n) };
+            self.stack.control(Instant::ZERO, event);
+        }
     }
 
     /// Everything the stack has to say: requests, wakes; frames are returned.
@@ -191,7 +235,7 @@ struct Flying {
     bytes: Vec<u8>,
 }
 
-/// Two hosts, 10.0.0.1 and 10.0.0.2, on one wire.
+/// Two hosts on one wire: 10.0.0.1 and 10.0.0.2, or 2001:db8::1 and 2001:db8::2.
 pub struct Net {
     pub hosts: [Host; 2],
     pub now: Instant,
@@ -233,6 +277,14 @@ impl Net {
 
     pub fn ideal() -> Self {
         Self::new(Link::default(), 1)
+    }
+
+    /// The hosts talk another family.
+    pub fn over(mut self, family: Family) -> Self {
+        for (host, n) in self.hosts.iter_mut().zip(1..) {
+            host.address = family.of(n);
+        }
+        self
     }
 
     pub fn a(&mut self) -> &mut Stack {
@@ -351,7 +403,8 @@ impl Net {
     pub fn connecting(&mut self, h: usize, port: u16) -> SocketId {
         let remote = SocketAddr::from((self.hosts[1 - h].address, port));
         self.ports += 1;
-        let local = SocketAddr::from(([0, 0, 0, 0], self.ports));
+        let family = if remote.is_ipv4() { Family::V4 } else { Family::V6 };
+        let local = SocketAddr::from((family.unspecified(), self.ports));
         let now = self.now;
         let stack = &mut self.hosts[h].stack;
         let id = stack.tcp_socket(2).unwrap();

@@ -37,7 +37,10 @@ fn one_send_may_differ_from_the_socket() {
     let from = Outbound { remote, source: Some(other), ..Outbound::default() };
     assert_eq!(send_msg(&mut net, 0, a, &from, b"z"), Err(SocketError::Invalid));
     let now = net.now;
-    net.a().control(now, ControlEvent::Address { iface: common::IFACE, address: other, prefix: 24 });
+    net.a().control(
+        now,
+        ControlEvent::Address { iface: common::IFACE, address: other, prefix: 24, deprecated: false },
+    );
     assert_eq!(send_msg(&mut net, 0, a, &from, b"z"), Ok(1));
     net.run_ms(1);
     let mut next = || recv_from(&mut net, 1, b, 10).unwrap().1;

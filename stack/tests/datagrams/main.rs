@@ -65,7 +65,7 @@ pub(crate) fn rule(name: &str, direction: RuleDirection, port: PortRange, action
 }
 
 pub(crate) fn guard(net: &mut Net, h: usize, mode: Mode, rules: Vec<RuleSpec>) {
-    let local = IpAddr::V4(net.hosts[h].address);
+    let local = net.hosts[h].address;
     let spec = PolicySpec { default: Action::Allow, tables: vec![TableSpec { local, mode, rules }] };
     net.hosts[h].stack.set_policy(Policy::compile(&spec).unwrap());
 }

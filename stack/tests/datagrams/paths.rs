@@ -123,7 +123,10 @@ fn each_interface_has_its_own_way_out() {
     let (mac, mtu) = ([2, 0, 0, 0, 9, 9], 1000);
     let stack = &mut host.stack;
     stack.control(now, ControlEvent::Iface { iface: second, mac, mtu, up: true, tx_checksum: false });
-    stack.control(now, ControlEvent::Address { iface: second, address: [10, 1, 0, 1].into(), prefix: 24 });
+    stack.control(
+        now,
+        ControlEvent::Address { iface: second, address: [10, 1, 0, 1].into(), prefix: 24, deprecated: false },
+    );
     let peer = IpAddr::from([10, 1, 0, 2]);
     stack.control(now, ControlEvent::Neighbour { iface: second, address: peer, mac: [2, 0, 0, 0, 9, 8] });
     let route = |network: [u8; 4], prefix, gateway: Option<[u8; 4]>, iface| Route {
@@ -143,7 +146,7 @@ fn each_interface_has_its_own_way_out() {
             route([0, 0, 0, 0], 0, Some([10, 0, 0, 254]), common::IFACE),
         ]),
     );
-    let source = |stack: &ringroad_stack::Stack, to: [u8; 4]| stack.source_for(IpAddr::from(to));
+    let source = |stack: &ringroad_stack::Stack, to: [u8; 4]| stack.source_for((to, 0).into());
     assert_eq!(source(stack, [10, 1, 0, 77]), Some([10, 1, 0, 1].into()));
     assert_eq!(source(stack, [8, 8, 8, 8]), Some([10, 0, 0, 1].into()));
     assert_eq!(source(stack, [172, 16, 0, 1]), None);

@@ -63,7 +63,7 @@ impl OnStack {
             Route { network: family.network(), prefix, gateway: None, iface: IFACE, source: None, mtu: None };
         for event in [
             iface,
-            ControlEvent::Address { iface: IFACE, address: local, prefix },
+            ControlEvent::Address { iface: IFACE, address: local, prefix, deprecated: false },
             ControlEvent::Routes(vec![route]),
             ControlEvent::Neighbour { iface: IFACE, address: remote, mac: PEERS },
         ] {

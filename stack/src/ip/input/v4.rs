@@ -1,0 +1,180 @@
+//! IPv4 (RFC 791, RFC 1122 §3.2.1).
+
+use core::net::Ipv4Addr;
+
+use super::{Arrived, Host, Reason, Refused};
+use crate::types::IfaceId;
+use crate::wire::{checksum, ethernet, ipv4};
+
+/// Steps two to six.
+#[inline]
+pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Arrived, Refused> {
+    let header = ipv4::parse(packet).map_err(|fault| match fault {
+        ipv4::Fault::Truncated => Reason::Truncated,
+        ipv4::Fault::Malformed => Reason::BadHeader,
+    })?;
+    if header.total_len > packet.len() {
+        return Err(Reason::Truncated.into());
+    }
+    if !checksum::intact(checksum::sum(&packet[..header.header_len])) {
+        return Err(Reason::IpChecksum.into());
+    }
+    if is_martian(header.source, iface, host) {
+        return Err(Reason::Martian.into());
+    }
+    let destination = header.destination;
+    let to_many = destination.is_multicast() || host.is_broadcast(destination);
+    if !to_many && !host.is_own(destination.into(), iface) {
+        return Err(Reason::NotOurs.into());
+    }
+    if header.is_fragment() {
+        return Err(Reason::Fragment.into());
+    }
+    Ok(Arrived {
+        source: header.source.into(),
+        destination: destination.into(),
+        protocol: header.protocol,
+        tos: header.tos,
+        ttl: header.ttl,
+        iface,
+        to_group: to_many,
+        packet: ethernet::HEADER..ethernet::HEADER + header.total_len,
+        transport: ethernet::HEADER + header.header_len,
+    })
+}
+
+/// RFC 1122 §3.2.1.3: addresses that no host may send from, and our own, which nobody else may.
+fn is_martian(source: Ipv4Addr, iface: IfaceId, host: &impl Host) -> bool {
+    source.octets()[0] == 0
+        || source.is_loopback()
+        || source.is_multicast()
+        || host.is_broadcast(source)
+        || host.is_own(source.into(), iface)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::IpAddr;
+
+    use nic::RxChecksum;
+
+    use super::super::{Door, Reason, Refused, is_intact, read};
+    use super::*;
+    use crate::types::Ecn;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    const DOOR: Door<'static> = Door { iface: IfaceId(3), mac: &MAC };
+
+    struct TestHost;
+
+    impl Host for TestHost {
+        fn is_own(&self, address: IpAddr, _iface: IfaceId) -> bool {
+            address == OWN
+        }
+        fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+            address.is_broadcast() || address == Ipv4Addr::new(10, 0, 0, 255)
+        }
+    }
+
+    fn frame(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+        let mut f = ethernet::header(MAC, [2, 0, 0, 0, 0, 2], ethernet::IPV4).to_vec();
+        let header =
+            ipv4::Emit { tos: 0x2a, ttl: 63, protocol: ipv4::UDP, source, destination, payload: 4 }.bytes();
+        f.extend(header);
+        f.extend([1, 2, 3, 4]);
+        f
+    }
+
+    /// Changes a byte of the IP header and mends its checksum.
+    fn with(at: usize, value: u8) -> Vec<u8> {
+        let mut f = frame(PEER, OWN);
+        f[14 + at] = value;
+        f[24..26].fill(0);
+        let sum = checksum::finish(checksum::sum(&f[14..34]));
+        f[24..26].copy_from_slice(&sum.to_be_bytes());
+        f
+    }
+
+    #[test]
+    fn a_packet_for_us() {
+        let a = read(&frame(PEER, OWN), DOOR, &TestHost).unwrap();
+        assert_eq!((a.source, a.destination, a.protocol, a.to_group), (PEER.into(), OWN.into(), 17, false));
+        assert_eq!((a.tos, a.ecn(), a.ttl, a.iface), (0x2a, Ecn::Ect0, 63, IfaceId(3)));
+        assert_eq!((a.packet.clone(), a.payload()), (14..38, 34..38));
+    }
+
+    #[test]
+    fn padding_is_cut_off() {
+        let mut f = frame(PEER, OWN);
+        f.resize(60, 0xee);
+        assert_eq!(read(&f, DOOR, &TestHost).unwrap().payload(), 34..38);
+    }
+
+    #[test]
+    fn reasons_in_their_order() {
+        let read = |f: &[u8]| read(f, DOOR, &TestHost).unwrap_err().reason;
+        let f = frame(PEER, OWN);
+        assert_eq!(read(&f[..13]), Reason::Truncated);
+        assert_eq!(read(&f[..33]), Reason::Truncated);
+        assert_eq!(read(&f[..37]), Reason::Truncated);
+        let mut other = f.clone();
+        other[12] = 0x88;
+        assert_eq!(read(&other), Reason::NotIp);
+        let mut other = f.clone();
+        other[5] = 9;
+        assert_eq!(read(&other), Reason::NotOurs);
+        assert_eq!(read(&with(0, 0x65)), Reason::BadHeader);
+        assert_eq!(read(&with(3, 19)), Reason::BadHeader);
+        let mut other = f.clone();
+        other[22] ^= 1;
+        assert_eq!(read(&other), Reason::IpChecksum);
+        assert_eq!(read(&with(6, 0x20)), Reason::Fragment);
+        assert_eq!(read(&with(7, 1)), Reason::Fragment);
+    }
+
+    #[test]
+    fn martians() {
+        for source in ["0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.255", "10.0.0.1"] {
+            let f = frame(source.parse().unwrap(), OWN);
+            assert_eq!(read(&f, DOOR, &TestHost), Err(Refused::from(Reason::Martian)), "{source}");
+        }
+    }
+
+    #[test]
+    fn destinations() {
+        let to = |d: &str| read(&frame(PEER, d.parse().unwrap()), DOOR, &TestHost).map(|a| a.to_group);
+        assert_eq!(to("10.0.0.1"), Ok(false));
+        assert_eq!(to("10.0.0.255"), Ok(true));
+        assert_eq!(to("255.255.255.255"), Ok(true));
+        assert_eq!(to("224.0.0.251"), Ok(true));
+        assert_eq!(to("10.0.0.3"), Err(Refused::from(Reason::NotOurs)));
+        assert_eq!(to("127.0.0.1"), Err(Refused::from(Reason::NotOurs)));
+        let mut f = frame(PEER, OWN);
+        f[..6].fill(0xff);
+        assert!(read(&f, DOOR, &TestHost).unwrap().to_group);
+    }
+
+    #[test]
+    fn the_unfinished_form_only_where_it_may_occur() {
+        let arrived = read(&frame(PEER, OWN), DOOR, &TestHost).unwrap();
+        let mut bytes = [0u8; 12];
+        let pseudo = checksum::pseudo(PEER.into(), OWN.into(), 17, 12);
+        bytes[6..8].copy_from_slice(&pseudo.to_be_bytes());
+        bytes[8] = 77;
+        let intact = |b: &[u8], known| is_intact(b, 6, &arrived, known);
+        assert!(intact(&bytes, RxChecksum::MayBeUnfinished));
+        assert!(!intact(&bytes, RxChecksum::Unknown));
+        assert!(intact(&bytes, RxChecksum::Verified));
+        bytes[6..8].fill(0);
+        let full = checksum::finish(checksum::add(pseudo, checksum::sum(&bytes)));
+        bytes[6..8].copy_from_slice(&full.to_be_bytes());
+        assert!(intact(&bytes, RxChecksum::MayBeUnfinished));
+        assert!(intact(&bytes, RxChecksum::Unknown));
+        bytes[9] ^= 1;
+        assert!(!intact(&bytes, RxChecksum::MayBeUnfinished));
+        assert!(!intact(&bytes, RxChecksum::Unknown));
+    }
+}
