@@ -3,7 +3,7 @@
 use drill::{Family, On, drills};
 use libtest_mimic::{Arguments, Trial};
 
-const FAMILIES: &[(Family, &str)] = &[(Family::V4, "ipv4")];
+const FAMILIES: &[(Family, &str)] = &[(Family::V4, "ipv4"), (Family::V6, "ipv6")];
 
 fn main() {
     let args = Arguments::from_args();

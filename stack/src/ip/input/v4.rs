@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(read(&f, DOOR, &TestHost).unwrap().payload(), 34..38);
     }
 
+    /// RFC 1122 §3.2.1.1, §3.2.1.2
     #[test]
     fn reasons_in_their_order() {
         let read = |f: &[u8]| read(f, DOOR, &TestHost).unwrap_err().reason;
@@ -135,6 +136,7 @@ mod tests {
         assert_eq!(read(&with(7, 1)), Reason::Fragment);
     }
 
+    /// RFC 1122 §3.2.1.3
     #[test]
     fn martians() {
         for source in ["0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.255", "10.0.0.1"] {
