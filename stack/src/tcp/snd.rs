@@ -1,5 +1,7 @@
 //! The send sequence space (RFC 9293 §3.3.1) and what may be sent in it (§3.7.4, §3.8.6.2.1).
 
+use core::net::SocketAddr;
+
 use crate::error::SocketError;
 use crate::seq::Seq;
 use crate::time::Instant;
@@ -7,8 +9,15 @@ use crate::wire::tcp::Segment;
 
 /// The smallest MSS we let a peer or a path force on us, in octets (Linux: tcp_min_snd_mss).
 const MSS_MIN: u16 = 48;
-/// RFC 9293 §3.7.1, MUST-15: what a peer that says nothing can receive.
+/// RFC 9293 §3.7.1, MUST-15: what a peer that says nothing can receive, over IPv4.
 pub(super) const MSS_DEFAULT: u16 = 536;
+/// The same over IPv6.
+const MSS_DEFAULT_V6: u16 = 1220;
+
+/// What a peer that offers no MSS can receive (RFC 9293 MUST-15).
+pub(super) fn default_mss(remote: SocketAddr) -> u16 {
+    if remote.is_ipv4() { MSS_DEFAULT } else { MSS_DEFAULT_V6 }
+}
 
 /// SND.*
 #[derive(Clone, Debug, Default)]

@@ -157,7 +157,7 @@ impl Tcb {
         let shift = self.rcv.shift;
         self.rcv = Rcv::new(irs);
         self.rcv.heard_at = env.now;
-        self.snd.peer_mss = offer.mss.unwrap_or(super::snd::MSS_DEFAULT);
+        self.snd.peer_mss = offer.mss.unwrap_or(super::snd::default_mss(self.flow.key.remote));
         self.role.sack = offer.sack_permitted;
         self.role.scaled = offer.window_scale.is_some();
         self.snd.shift = offer.window_scale.unwrap_or(0);
