@@ -9,6 +9,12 @@ macro_rules! counters {
         }
 
         impl Stats {
+            /// Recoveries that turned out to be needless, however that was shown.
+            #[cfg(test)]
+            pub(crate) fn spurious(&self) -> u64 {
+                self.tcp_loss_undo + self.tcp_full_undo + self.tcp_partial_undo + self.tcp_dsack_undo
+            }
+
             /// Every counter with its name, in the order of the table.
             pub fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
@@ -100,10 +106,32 @@ counters! {
     tcp_retransmits,
     /// Retransmission time-outs.
     tcp_timeouts,
-    /// Recoveries entered by duplicate ACKs or SACK.
-    tcp_fast_recoveries,
-    /// Recoveries that turned out to be needless and were undone (RFC 3522, RFC 3708).
-    tcp_spurious,
+    /// Fast recoveries entered with SACK (TCPSackRecovery).
+    tcp_sack_recovery,
+    /// Fast recoveries entered without it (TCPRenoRecovery).
+    tcp_reno_recovery,
+    /// Retransmissions that were lost too (TCPLostRetransmit).
+    tcp_lost_retransmit,
+    /// Tail loss probes sent (TCPLossProbes).
+    tcp_loss_probes,
+    /// Tail loss probes that repaired a loss (TCPLossProbeRecovery).
+    tcp_loss_probe_recovery,
+    /// Time-outs that F-RTO showed to be needless (TCPSpuriousRTOs).
+    tcp_spurious_rtos,
+    /// Recoveries after a time-out that were undone (TCPLossUndo).
+    tcp_loss_undo,
+    /// Fast recoveries undone when they were over, by timestamps (TCPFullUndo).
+    tcp_full_undo,
+    /// Fast recoveries undone before, by timestamps (TCPPartialUndo).
+    tcp_partial_undo,
+    /// Recoveries undone because all retransmissions were reported as duplicates (TCPDSACKUndo).
+    tcp_dsack_undo,
+    /// ACKs that reported a duplicate (TCPDSACKRecv).
+    tcp_dsack_recv,
+    /// ACKs that showed reordering (TCPSACKReorder).
+    tcp_sack_reorder,
+    /// Time-outs at which the peer had thrown away what it had SACKed (TCPSACKReneging).
+    tcp_sack_reneging,
     /// Zero-window probes sent.
     tcp_window_probes,
     /// Keepalive probes sent.

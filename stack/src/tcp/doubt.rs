@@ -2,24 +2,40 @@
 //! (Eifel, RFC 3522), D-SACK that every copy came on top of an original (RFC 3708).
 
 use crate::seq::Seq;
+use crate::wire::tcp::SackBlock;
+
+/// What is known of the first retransmission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum First {
+    /// There was none yet.
+    #[default]
+    None,
+    /// It was sent, and no ACK has shown what became of it.
+    Open,
+    /// Nothing more can be learnt of it.
+    Judged,
+}
 
 /// What would show that the recovery, or the last one, was spurious.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Doubt {
-    /// TSval of the first retransmission, until an ACK has shown what became of it.
-    first: Option<u32>,
-    /// A retransmission was sent: later ones are not the first.
-    begun: bool,
-    /// Retransmissions that were not reported as duplicates yet.
-    copies: u32,
+    /// TSval of the first retransmission, while that is open.
+    val: u32,
+    /// SND.UNA when the recovery began: no copy lies before it.
+    una: Seq,
     /// SND.NXT when the recovery ended: once more than that is acknowledged, reports are of something else.
-    until: Option<Seq>,
+    until: Seq,
+    /// Retransmissions that were not reported as duplicates yet.
+    copies: u16,
+    first: First,
+    /// The recovery is over.
+    ended: bool,
 }
 
 impl Doubt {
-    /// A recovery begins.
-    pub(super) fn begin(&mut self) {
-        *self = Self::default();
+    /// A recovery begins at `una`, with so many copies in flight from before.
+    pub(super) fn begin(una: Seq, copies: u32) -> Self {
+        Self { una, copies: u16::try_from(copies).unwrap_or(u16::MAX), ..Self::default() }
     }
 
     /// Nothing was sent again of which it is not known whether it had to be.
@@ -30,37 +46,43 @@ impl Doubt {
 
     /// The recovery is over, with SND.NXT at `nxt`.
     pub(super) fn end(&mut self, nxt: Seq) {
-        self.first = None;
-        self.until = Some(nxt);
+        self.first = First::Judged;
+        (self.ended, self.until) = (true, nxt);
     }
 
     /// SND.UNA is at `una`: forgets what cannot be reported any more.
     pub(super) fn on_ack(&mut self, una: Seq) {
-        if self.until.is_some_and(|until| una.after(until)) {
-            self.begin();
+        if self.ended && una.after(self.until) {
+            *self = Self::default();
         }
     }
 
     /// A segment is sent again; with timestamps, `val` is its TSval.
     pub(super) fn on_resend(&mut self, val: Option<u32>) {
-        if !self.begun {
-            self.begun = true;
-            self.first = val;
+        if self.first == First::None {
+            self.first = if val.is_some() { First::Open } else { First::Judged };
+            self.val = val.unwrap_or(0);
         }
-        self.copies += 1;
+        self.copies = self.copies.saturating_add(1);
     }
 
     /// The first ACK that advances after the first retransmission echoes `ecr`. True: it was sent for an
     /// original (RFC 3522 §3.2, step 5). Within the same tick of the clock nothing is proved.
     pub(super) fn eifel(&mut self, ecr: u32) -> bool {
-        self.first.take().is_some_and(|first| (ecr.wrapping_sub(first) as i32) < 0)
+        let open = self.first == First::Open;
+        self.first = if open { First::Judged } else { self.first };
+        open && (ecr.wrapping_sub(self.val) as i32) < 0
     }
 
-    /// A duplicate was reported. True when it was the last of the copies: none was needed.
-    pub(super) fn on_duplicate(&mut self) -> bool {
-        let last = self.copies == 1;
-        self.copies = self.copies.saturating_sub(1);
-        last
+    /// A duplicate was reported, of segments of `mss` octets. True when it was the last of the copies: none was
+    /// needed.
+    pub(super) fn on_duplicate(&mut self, dsack: SackBlock, mss: u32) -> bool {
+        if self.copies == 0 || self.copies == u16::MAX || !dsack.right.after(self.una) {
+            return false;
+        }
+        let segments = (dsack.right.since(dsack.left)).div_ceil(mss.max(1)).max(1);
+        self.copies = self.copies.saturating_sub(u16::try_from(segments).unwrap_or(u16::MAX));
+        self.copies == 0
     }
 }
 
@@ -68,15 +90,19 @@ impl Doubt {
 mod tests {
     use super::*;
 
+    fn block(left: u32, right: u32) -> SackBlock {
+        SackBlock { left: Seq(left), right: Seq(right) }
+    }
+
+    /// RFC 3522 §3.2.
     #[test]
     fn an_echo_from_before_the_first_copy_proves_it_needless_once() {
-        let mut doubt = Doubt::default();
-        doubt.begin();
+        let mut doubt = Doubt::begin(Seq(1), 0);
         doubt.on_resend(Some(5));
         doubt.on_resend(Some(9));
         assert!(doubt.eifel(4));
         assert!(!doubt.eifel(4));
-        doubt.begin();
+        doubt = Doubt::begin(Seq(1), 0);
         doubt.on_resend(Some(5));
         assert!(!doubt.eifel(5));
         doubt.on_resend(Some(9));
@@ -91,17 +117,18 @@ mod tests {
         doubt.on_ack(Seq(500));
         assert!(!doubt.is_settled());
         doubt.on_ack(Seq(501));
-        assert!(doubt.is_settled() && !doubt.on_duplicate());
+        assert!(doubt.is_settled() && !doubt.on_duplicate(block(1, 2), 100));
     }
 
+    /// RFC 3708 §3.
     #[test]
     fn all_copies_must_be_duplicates() {
-        let mut doubt = Doubt::default();
-        assert!(!doubt.on_duplicate());
+        let mut doubt = Doubt::begin(Seq(1000), 1);
         doubt.on_resend(None);
         doubt.on_resend(None);
-        assert!(!doubt.on_duplicate());
-        assert!(doubt.on_duplicate());
-        assert!(!doubt.on_duplicate());
+        assert!(!doubt.on_duplicate(block(0, 1000), 1000), "from before");
+        assert!(!doubt.on_duplicate(block(1000, 1900), 1000));
+        assert!(doubt.on_duplicate(block(2000, 4000), 1000), "two in one block");
+        assert!(!doubt.on_duplicate(block(1000, 2000), 1000));
     }
 }

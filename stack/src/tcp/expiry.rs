@@ -1,11 +1,14 @@
 //! Time-outs (RFC 9293 §3.10.8, RFC 6298 §5).
 
 use super::build::{Body, transmit};
+use super::detect;
 use super::env::Env;
 use super::output;
+use super::prr::Ack;
+use super::recovery::Phase;
 use super::state::State;
 use super::tcb::Tcb;
-use super::timers::expired;
+use super::timers::{Await, expired};
 use crate::error::SocketError;
 use crate::ip::Egress;
 use crate::time::Instant;
@@ -30,10 +33,7 @@ pub fn timers<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         output::data(tcb, env, false);
     }
     if expired(&mut tcb.timers.retransmit, env.now) {
-        retransmit(tcb, env);
-    }
-    if expired(&mut tcb.timers.persist, env.now) {
-        probe_window(tcb, env);
+        waited(tcb, env);
     }
     if expired(&mut tcb.timers.keepalive, env.now) {
         keepalive(tcb, env);
@@ -47,12 +47,55 @@ pub fn timers<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     }
 }
 
-/// RFC 6298 §5.4 to §5.7.
-fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+/// The peer has been waited for long enough (RFC 8985 §8).
+fn waited<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if tcb.awaits == Await::Persist {
+        return probe_window(tcb, env);
+    }
     if tcb.state == State::Closed || tcb.snd.outstanding() == 0 {
         return;
     }
-    if tcb.snd.retries == 0 {
+    match tcb.awaits {
+        Await::Persist => {}
+        Await::Rto => retransmit(tcb, env),
+        Await::Reordering => reordering_ends(tcb, env),
+        Await::Probe => probe_tail(tcb, env),
+    }
+}
+
+/// What was overtaken and has not come by now is lost (RFC 8985 §6.2, step 5).
+fn reordering_ends<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    detect::return_to_rto(tcb, env);
+    let (recover_fs, missing) = (detect::recover_fs(tcb), tcb.sent.missing_octets());
+    if detect::losses(tcb, env).any {
+        detect::tell_meter(tcb, missing);
+        if tcb.recovery.phase != Phase::Fast {
+            detect::enter_recovery(tcb, recover_fs, env);
+            let ack = Ack { delivered: 0, in_flight: tcb.pipe(), safe: false, forced: false };
+            tcb.recovery.on_delivered(ack, tcb.cc.ssthresh(), u32::from(tcb.snd.mss));
+        }
+        // In a recovery the window stays: what is lost now has left it.
+        output::push(tcb, env);
+    }
+}
+
+/// RFC 8985 §7.3: one probe a flight; after it the time-out counts from now.
+fn probe_tail<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    let probed = if tcb.tlp.is_out() { None } else { output::probe_tail(tcb, env) };
+    match probed {
+        Some(is_retrans) => {
+            env.stats.tcp_loss_probes += 1;
+            tcb.tlp.begin(tcb.snd.nxt, is_retrans);
+            tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+        }
+        None => detect::return_to_rto(tcb, env),
+    }
+}
+
+/// RFC 6298 §5.4 to §5.7.
+fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    let again = tcb.snd.retries > 0;
+    if !again {
         tcb.snd.stalled_at = tcb.snd.sent_at;
     }
     if is_hopeless(tcb, env) {
@@ -61,26 +104,34 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     env.stats.tcp_timeouts += 1;
     tcb.snd.retries += 1;
     tcb.rto.back_off();
-    tcb.timers.retransmit = env.now + tcb.rto.rto();
+    tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
     if !tcb.state.is_synchronized() {
         env.stats.tcp_retransmits += 1;
         tcb.counts.retransmits += 1;
         output::handshake(tcb, env);
         return;
     }
-    let lost = tcb.sent.lost_octets();
-    tcb.sent.lose_all(env.segs);
-    if let Some(meter) = &mut tcb.meter {
-        meter.rate.on_loss(tcb.sent.lost_octets().saturating_sub(lost));
-    }
-    tcb.recovery.on_timeout(tcb.snd.nxt);
+    // RFC 8985 §6.3: what was sent less than a round trip ago may still arrive.
+    let sent_by = if tcb.role.sack { env.now - tcb.rack.rtt() } else { Instant::NEVER };
+    env.stats.tcp_sack_reneging += u64::from(tcb.sent.is_reneged(env.segs));
+    let missing = tcb.sent.missing_octets();
+    tcb.sent.time_out(env.segs, sent_by);
+    detect::tell_meter(tcb, missing);
+    tcb.recovery.on_timeout((tcb.snd.una, tcb.snd.nxt), again);
     tcb.cc.on_timeout();
-    if tcb.sent.head().is_some() {
-        output::push(tcb, env);
-    } else {
-        env.stats.tcp_retransmits += 1;
-        tcb.counts.retransmits += 1;
-        output::fin(tcb, env);
+    tcb.tlp.end();
+    match tcb.sent.head() {
+        Some(at) => {
+            // The oldest goes out whatever is in flight (RFC 6298 §5.4).
+            if output::resend_one(tcb, env, at) {
+                output::push(tcb, env);
+            }
+        }
+        None => {
+            env.stats.tcp_retransmits += 1;
+            tcb.counts.retransmits += 1;
+            output::fin(tcb, env);
+        }
     }
 }
 
@@ -129,7 +180,7 @@ fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.counts.probes = tcb.counts.probes.saturating_add(1);
     tcb.counts.probes_in_all = tcb.counts.probes_in_all.saturating_add(1);
     let wait = tcb.rto.rto().saturating_mul(1 << tcb.counts.probes_in_all.min(16));
-    tcb.timers.persist = env.now + wait.min(env.config.rto_max);
+    tcb.await_ack(Await::Persist, env.now + wait.min(env.config.rto_max));
 }
 
 /// RFC 9293 §3.8.4. The timer is not moved when something arrives; when it comes, it looks how long ago that was.

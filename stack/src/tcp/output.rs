@@ -5,11 +5,13 @@ use core::time::Duration;
 use nic::FrameIndex;
 
 use super::build::{Body, transmit};
+use super::detect;
 use super::env::Env;
 use super::recovery::Phase;
 use super::snd::{Candidate, Decision};
 use super::state::State;
 use super::tcb::Tcb;
+use super::timers::Await;
 use crate::error::SocketError;
 use crate::ip::{Egress, Unsent};
 use crate::time::Instant;
@@ -91,7 +93,7 @@ pub(super) fn send_syn<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result
     tcb.role.syn_again = tcb.role.syn_sent;
     tcb.role.syn_sent = true;
     tcb.snd.sent_at = env.now;
-    tcb.timers.retransmit = env.now + tcb.rto.rto();
+    tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
     sent
 }
 
@@ -104,7 +106,8 @@ pub(super) fn data<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool)
         }
         return;
     }
-    if tcb.sent.has_lost() && !resend(tcb, env) {
+    let resends = tcb.sent.has_lost() && !tcb.recovery.frto.holds_back();
+    if resends && !resend(tcb, env) {
         return;
     }
     if tcb.sent.next_unsent().is_some() || (tcb.snd.shut && !tcb.snd.fin_sent) {
@@ -114,7 +117,7 @@ pub(super) fn data<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool)
 
 /// Sends lost segments again while the window allows. False when the way out is blocked.
 fn resend<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> bool {
-    while let Some(at) = tcb.sent.next_lost(env.segs) {
+    while let Some(at) = tcb.sent.next_lost() {
         let slot = env.segs.slot(at);
         let (seq, len) = (slot.seq, slot.len().min(u32::from(tcb.snd.mss)));
         let first = seq == tcb.snd.una;
@@ -130,17 +133,25 @@ fn resend<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> bool {
         }
         if first {
             // What the timer now waits for was sent now.
-            tcb.timers.retransmit = env.now + tcb.rto.rto();
+            tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
         }
     }
     true
 }
 
-/// Sends the segment at `at` again. False when the way out is blocked.
+/// Sends the lost segment at `at` again. False when the way out is blocked.
 pub(super) fn resend_one<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> bool {
+    let Some(len) = copy(tcb, env, at) else { return false };
+    tcb.recovery.on_sent(len);
+    tcb.recovery.doubt.on_resend(tcb.ts.on.then(|| tcb.ts.val(env.now)));
+    true
+}
+
+/// Sends a copy of the segment at `at`: how many octets. None when the way out is blocked.
+fn copy<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> Option<u32> {
     loop {
         if !fits(tcb, env, at) {
-            return false;
+            return None;
         }
         let slot = env.segs.slot(at);
         let (seq, len) = (slot.seq, slot.len());
@@ -151,19 +162,44 @@ pub(super) fn resend_one<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: Fra
                 stamp(tcb, env, at, len);
                 tcb.sent.sent_again(env.segs, at, env.now);
                 took_fin(tcb, flags);
-                tcb.recovery.on_sent(len);
-                tcb.recovery.doubt.on_resend(tcb.ts.on.then(|| tcb.ts.val(env.now)));
                 tcb.counts.retransmits += 1;
                 env.stats.tcp_retransmits += 1;
-                return true;
+                return Some(len);
             }
-            Attempt::Blocked => return false,
+            Attempt::Blocked => return None,
             Attempt::Narrower => {}
         }
     }
 }
 
+/// A tail loss probe: new data if there is and the peer's window takes it, else the last segment again (RFC 8985
+/// §7.3). Congestion control is not asked. None when nothing was sent; else whether it was a copy.
+pub(super) fn probe_tail<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Option<bool> {
+    if let Some(at) = tcb.sent.next_unsent() {
+        let candidate =
+            Candidate { len: env.segs.slot(at).len(), last: tcb.sent.is_tail(at), urgent: true, held: false };
+        if let Decision::Send(len) = tcb.snd.decide(candidate) {
+            return send_first_time(tcb, env, at, len).then_some(false);
+        }
+    }
+    if let Some(at) = tcb.sent.last_sent(env.segs) {
+        return copy(tcb, env, at).map(|_| true);
+    }
+    fin(tcb, env);
+    tcb.counts.retransmits += 1;
+    env.stats.tcp_retransmits += 1;
+    Some(true)
+}
+
 fn send_new<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
+    let nxt = tcb.snd.nxt;
+    send_while_allowed(tcb, env, forced);
+    if tcb.snd.nxt != nxt {
+        detect::start_timer(tcb, env);
+    }
+}
+
+fn send_while_allowed<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
     restart_after_idle(tcb, env);
     while let Some(at) = tcb.sent.next_unsent() {
         let last = tcb.sent.is_tail(at);
@@ -225,9 +261,8 @@ fn send_first_time<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameInde
     }
     took_fin(tcb, flags);
     tcb.recovery.on_sent(len);
-    tcb.timers.persist = Instant::NEVER;
-    if tcb.timers.retransmit == Instant::NEVER {
-        tcb.timers.retransmit = env.now + tcb.rto.rto();
+    if !tcb.awaits_ack() {
+        tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
     }
     true
 }
@@ -243,8 +278,8 @@ pub(super) fn fin<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         return;
     }
     took_fin(tcb, Flags::FIN);
-    if tcb.timers.retransmit == Instant::NEVER {
-        tcb.timers.retransmit = env.now + tcb.rto.rto();
+    if !tcb.awaits_ack() {
+        tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
     }
 }
 
@@ -340,9 +375,9 @@ fn restart_after_idle<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
 /// The peer's window is shut. With nothing in flight only a probe can learn that it opened (RFC 9293
 /// §3.8.6.1).
 fn probe_later<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
-    if tcb.snd.outstanding() == 0 && tcb.timers.persist == Instant::NEVER {
+    if tcb.snd.outstanding() == 0 && tcb.timers.retransmit == Instant::NEVER {
         (tcb.counts.probes, tcb.counts.probes_in_all) = (0, 0);
-        tcb.timers.persist = env.now + tcb.rto.rto();
+        tcb.await_ack(Await::Persist, env.now + tcb.rto.rto());
     }
 }
 

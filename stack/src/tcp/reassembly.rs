@@ -16,13 +16,18 @@ pub(super) struct Reassembly {
     near: FrameIndex,
     /// The blocks to tell, the most recent first.
     blocks: SackBlocks,
-    /// A duplicate that has not been reported.
-    duplicate: Option<SackBlock>,
+    /// A duplicate that has not been reported; empty: none.
+    duplicate: SackBlock,
 }
 
 impl Default for Reassembly {
     fn default() -> Self {
-        Self { list: List::default(), near: NONE, blocks: SackBlocks::default(), duplicate: None }
+        Self {
+            list: List::default(),
+            near: NONE,
+            blocks: SackBlocks::default(),
+            duplicate: SackBlock::default(),
+        }
     }
 }
 
@@ -40,21 +45,25 @@ impl Reassembly {
     /// Reports `[left, right)` as received twice.
     pub(super) fn note_duplicate(&mut self, left: Seq, right: Seq) {
         if left.before(right) {
-            self.duplicate = Some(SackBlock { left, right });
+            self.duplicate = SackBlock { left, right };
         }
+    }
+
+    fn has_duplicate(&self) -> bool {
+        self.duplicate.left != self.duplicate.right
     }
 
     /// Whether an ACK has blocks to carry.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
-        self.duplicate.is_some() || !self.blocks.is_empty()
+        self.has_duplicate() || !self.blocks.is_empty()
     }
 
     /// The blocks for the next ACK. A duplicate is told once, first (RFC 2883 §4).
     pub(super) fn report(&mut self) -> SackBlocks {
         let mut report = SackBlocks::default();
-        if let Some(block) = self.duplicate.take() {
-            report.push(block);
+        if self.has_duplicate() {
+            report.push(core::mem::take(&mut self.duplicate));
         }
         for block in self.blocks.as_slice() {
             report.push(*block);
@@ -62,27 +71,37 @@ impl Reassembly {
         report
     }
 
-    /// Keeps `pkt`, whose first octet is `seq`, behind RCV.NXT; what is known already is cut off.
+    /// Keeps `pkt`, whose first octet is `seq`, behind RCV.NXT; what is known already is cut off, and the first of
+    /// it reported (RFC 2883 §4.2).
     pub(super) fn insert(&mut self, segs: &mut SegTable, pool: &mut Pool, mut pkt: Pkt, mut seq: Seq) {
         let (left, right) = (seq, seq + pkt.len() as u32);
         let after = self.seek(segs, seq);
+        let mut twice = None;
         if after != NONE {
             let known = segs.slot(after).end().since(seq);
             if known >= pkt.len() as u32 {
                 self.note_duplicate(left, right);
+                self.tell(segs, after, left, right);
                 pool.free(pkt);
                 return;
             }
+            twice = (known > 0).then_some((seq, seq + known));
             pkt.trim_front(known as usize);
             seq += known;
         }
-        self.swallow(segs, pool, after, right);
+        let swallowed = self.swallow(segs, pool, after, right);
         let next = if after == NONE { self.list.head } else { segs.slot(after).next };
+        let mut cut = None;
         if next != NONE {
-            pkt.truncate((segs.slot(next).seq - seq) as usize);
+            let start = segs.slot(next).seq;
+            cut = start.before(right).then_some((start, right));
+            pkt.truncate((start - seq) as usize);
         }
-        self.tell(left, right);
+        if let Some((left, right)) = twice.or(swallowed).or(cut) {
+            self.note_duplicate(left, right);
+        }
         if pkt.is_empty() {
+            self.tell(segs, after, left, right);
             pool.free(pkt);
             return;
         }
@@ -91,19 +110,29 @@ impl Reassembly {
             if pool.tailroom(tail) >= pkt.len() && !pool.is_lent(tail) {
                 copy(pool, &pkt, 0, tail);
                 pool.free(pkt);
+                self.tell(segs, after, left, right);
                 return;
             }
         }
         self.near = self.list.insert(segs, after, pkt, seq);
+        self.tell(segs, self.near, left, right);
     }
 
-    /// Frees segments behind `after` that end at or before `right`: the new one covers them.
-    fn swallow(&mut self, segs: &mut SegTable, pool: &mut Pool, after: FrameIndex, right: Seq) {
+    /// Frees segments behind `after` that end at or before `right`: the new one covers them. The first of them.
+    fn swallow(
+        &mut self,
+        segs: &mut SegTable,
+        pool: &mut Pool,
+        after: FrameIndex,
+        right: Seq,
+    ) -> Option<(Seq, Seq)> {
+        let mut first = None;
         loop {
             let next = if after == NONE { self.list.head } else { segs.slot(after).next };
             if next == NONE || segs.slot(next).end().after(right) {
-                return;
+                return first;
             }
+            first = first.or(Some((segs.slot(next).seq, segs.slot(next).end())));
             self.drop_at(segs, pool, next);
         }
     }
@@ -130,9 +159,10 @@ impl Reassembly {
         at
     }
 
-    /// Adds a range to the blocks: it comes first, joined with all that touch it (RFC 2018 §4).
-    fn tell(&mut self, left: Seq, right: Seq) {
-        let mut first = SackBlock { left, right };
+    /// Adds a range, which `at` holds (or ends before), to the blocks: it comes first, joined with all that touch
+    /// it (RFC 2018 §4).
+    fn tell(&mut self, segs: &SegTable, at: FrameIndex, left: Seq, right: Seq) {
+        let mut first = self.contiguous(segs, at, SackBlock { left, right });
         // Joining one block may reach another that did not touch before: go round until nothing changes.
         let mut others = self.blocks;
         loop {
@@ -156,6 +186,26 @@ impl Reassembly {
             blocks.push(*block);
         }
         self.blocks = blocks;
+    }
+
+    /// `range` with all that is kept next to it on either side. (What the blocks have forgotten is looked up; what
+    /// they know is joined by [`tell`](Self::tell).)
+    fn contiguous(&self, segs: &SegTable, at: FrameIndex, range: SackBlock) -> SackBlock {
+        let SackBlock { mut left, mut right } = range;
+        let known = |edge: Seq| {
+            self.blocks.as_slice().iter().any(|b| b.left.at_or_before(edge) && edge.at_or_before(b.right))
+        };
+        let mut prev = at;
+        while prev != NONE && segs.slot(prev).end().at_or_after(left) && !known(left) {
+            left = left.min(segs.slot(prev).seq);
+            prev = segs.slot(prev).prev;
+        }
+        let mut next = at;
+        while next != NONE && segs.slot(next).seq.at_or_before(right) && !known(right) {
+            right = right.max(segs.slot(next).end());
+            next = segs.slot(next).next;
+        }
+        SackBlock { left, right }
     }
 
     /// The next segment that is in order now, cut to begin at `nxt`. Call until it says none, with RCV.NXT
@@ -243,6 +293,12 @@ mod tests {
                     b.left.at_or_before(Seq(BASE) + from) && b.right.at_or_after(Seq(BASE) + from + len)
                 };
                 prop_assert!(first.as_slice().iter().take(2).any(holds), "{:?} {} {}", first, from, len);
+                // All of what is contiguous with it.
+                let ends = |b: &SackBlock| {
+                    let (l, r) = ((b.left - Seq(BASE)) as usize, (b.right - Seq(BASE)) as usize);
+                    !have[l - 1] && !have[r]
+                };
+                prop_assert!(first.as_slice().iter().take(2).any(|b| holds(b) && ends(b)), "{:?}", first);
             }
             let mut nxt = 0;
             while nxt < 1000 {

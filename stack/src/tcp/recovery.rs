@@ -1,20 +1,21 @@
-//! Loss recovery: when it begins and ends (RFC 5681, RFC 6582, RFC 6675) and how much is sent meanwhile
-//! (proportional rate reduction, RFC 6937).
+//! Loss recovery: when it begins and ends (RFC 5681, RFC 6582, RFC 6675, RFC 8985).
 
 use super::doubt::Doubt;
+use super::frto::Frto;
+use super::prr::{Ack, Prr};
 use crate::seq::Seq;
 
-/// DupThresh (RFC 5681 §3.2, RFC 6675 §2), until the path shows that it reorders more.
-const DUP_THRESH: u32 = 3;
+/// DupThresh (RFC 5681 §3.2), until the path shows that it reorders more. Without SACK only: RACK counts time.
+const DUP_THRESH: u8 = 3;
 /// Beyond this much reordering, losses are left to the timer.
-const DUP_THRESH_MAX: u32 = 64;
+const DUP_THRESH_MAX: u8 = 64;
 
 /// What the connection is recovering from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Nothing.
     Open,
-    /// A loss that duplicate ACKs or SACK told of.
+    /// A loss that RACK or duplicate ACKs told of.
     Fast,
     /// A time-out.
     Loss,
@@ -25,49 +26,34 @@ pub(super) enum Phase {
 pub(super) struct Recovery {
     pub(super) phase: Phase,
     /// SND.NXT when the recovery (the last one, when none is on) began: RecoveryPoint, "recover".
-    point: Option<Seq>,
+    point: Seq,
+    /// There was a recovery.
+    began: bool,
     /// Duplicate ACKs in a row.
     dup_acks: u8,
     /// Octets that duplicate ACKs without SACK speak of.
     unseen: u32,
-    /// Segments that must arrive before an older one counts as lost.
-    dup_thresh: u32,
+    /// Duplicate ACKs without SACK that mean a loss.
+    dup_thresh: u8,
     prr: Prr,
     /// The recovery, or the last one, was a fast one.
     fast: bool,
+    pub(super) frto: Frto,
     pub(super) doubt: Doubt,
-}
-
-/// RFC 6937 §3.1, in octets.
-#[derive(Clone, Copy, Debug, Default)]
-struct Prr {
-    delivered: u32,
-    out: u32,
-    flight: u32,
-    cwnd: u32,
-}
-
-/// What an ACK means to the rate.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ack {
-    /// Octets that arrived.
-    pub(super) delivered: u32,
-    /// Octets that are left in flight.
-    pub(super) pipe: u32,
-    /// Octets that must be let through: the first retransmission, and that of the next hole.
-    pub(super) floor: u32,
 }
 
 impl Default for Recovery {
     fn default() -> Self {
         Self {
             phase: Phase::Open,
-            point: None,
+            point: Seq(0),
+            began: false,
             dup_acks: 0,
             unseen: 0,
             dup_thresh: DUP_THRESH,
             prr: Prr::default(),
             fast: false,
+            frto: Frto::Off,
             doubt: Doubt::default(),
         }
     }
@@ -92,6 +78,26 @@ impl Recovery {
         self.unseen
     }
 
+    /// Whether `una` has passed all that was in flight when the recovery began.
+    pub(super) fn is_passed(&self, una: Seq) -> bool {
+        !self.began || una.at_or_after(self.point)
+    }
+
+    /// Whether a segment that ends at `end` was in flight when the recovery began.
+    pub(super) fn concerns(&self, end: Seq) -> bool {
+        self.began && end.at_or_before(self.point)
+    }
+
+    /// Whether something was sent since the recovery began, or since F-RTO moved the mark, with SND.NXT at `nxt`.
+    pub(super) fn has_sent_new(&self, nxt: Seq) -> bool {
+        self.began && nxt.after(self.point)
+    }
+
+    /// F-RTO, step 2b: what is sent from here on is new (RFC 5682 §3.1).
+    pub(super) fn move_point(&mut self, nxt: Seq) {
+        (self.began, self.point) = (true, nxt);
+    }
+
     /// A duplicate ACK (RFC 5681 §2). `mss` is what it stands for when there is no SACK.
     pub(super) fn on_dup_ack(&mut self, mss: Option<u32>, outstanding: u32) {
         self.dup_acks = self.dup_acks.saturating_add(1);
@@ -100,28 +106,30 @@ impl Recovery {
         }
     }
 
-    /// How many segments must arrive before an older one counts as lost, with `in_flight` segments out: never
-    /// more than can arrive (RFC 5827's reason), never under three.
+    /// How many duplicate ACKs mean a loss, with `in_flight` segments out: never more than can come (RFC 5827's
+    /// reason), never under three.
     pub(super) fn threshold(&self, in_flight: u32) -> u32 {
-        self.dup_thresh.min(in_flight.saturating_sub(1)).max(DUP_THRESH)
+        u32::from(self.dup_thresh).min(in_flight.saturating_sub(1)).max(u32::from(DUP_THRESH))
     }
 
-    /// Enough duplicate ACKs, and not the echo of an earlier recovery: without SACK, SND.UNA must have passed
-    /// "recover" (RFC 6582 §3.2, step 1).
+    /// Enough duplicate ACKs, and not the echo of an earlier recovery: SND.UNA must have passed "recover"
+    /// (RFC 6582 §3.2, step 1).
     pub(super) fn enough_dup_acks(&self, una: Seq, threshold: u32) -> bool {
-        u32::from(self.dup_acks) >= threshold && self.point.is_none_or(|point| una.at_or_after(point))
+        u32::from(self.dup_acks) >= threshold && self.is_passed(una)
     }
 
     /// The recovery turned out to be for nothing. After a fast one more patience is shown to a path that
-    /// reorders.
-    pub(super) fn undo(&mut self) {
+    /// reorders: true then.
+    pub(super) fn undo(&mut self) -> bool {
         if self.fast {
             self.dup_thresh = (self.dup_thresh + self.dup_thresh / 2 + 1).min(DUP_THRESH_MAX);
         }
         self.phase = Phase::Open;
         self.dup_acks = 0;
         self.unseen = 0;
-        self.doubt.begin();
+        self.frto = Frto::Off;
+        self.doubt = Doubt::default();
+        self.fast
     }
 
     /// SND.UNA moved by `acked` octets. True when that ends the recovery.
@@ -132,12 +140,17 @@ impl Recovery {
                 self.unseen = 0;
                 false
             }
-            _ if self.point.is_none_or(|point| una.at_or_after(point)) => {
+            _ if self.is_passed(una) => {
                 self.unseen = 0;
                 self.phase = Phase::Open;
+                self.frto = Frto::Off;
                 true
             }
-            _ => {
+            Phase::Loss => {
+                self.unseen = 0;
+                false
+            }
+            Phase::Fast => {
                 // RFC 6582 §3.2, step 3: of what a partial ACK covers, one segment was the hole.
                 self.unseen = self.unseen.saturating_sub(acked.saturating_sub(mss));
                 false
@@ -145,56 +158,48 @@ impl Recovery {
         }
     }
 
-    /// A loss was found with `pipe` octets in flight (those lost included).
-    pub(super) fn enter(&mut self, nxt: Seq, flight: u32) {
+    /// A loss was found. `recover_fs` octets were in flight before the ACK that told of it; `copies` segments are
+    /// in flight that were sent again before.
+    pub(super) fn enter(&mut self, (una, nxt): (Seq, Seq), recover_fs: u32, copies: u32) {
         self.phase = Phase::Fast;
         self.fast = true;
-        self.point = Some(nxt);
-        self.prr = Prr { flight: flight.max(1), ..Prr::default() };
-        self.doubt.begin();
+        (self.began, self.point) = (true, nxt);
+        self.prr = Prr::new(recover_fs);
+        self.frto = Frto::Off;
+        self.doubt = Doubt::begin(una, copies);
     }
 
-    /// The retransmission timer expired.
-    pub(super) fn on_timeout(&mut self, nxt: Seq) {
-        if self.phase != Phase::Loss {
-            self.doubt.begin();
+    /// The retransmission timer expired, for the first time in a row or not.
+    pub(super) fn on_timeout(&mut self, (una, nxt): (Seq, Seq), again: bool) {
+        // RFC 5682 §3.1, step 1: not when a fast recovery is under way, whose copies would confuse it.
+        self.frto = Frto::begin(self.phase != Phase::Fast && (self.phase == Phase::Open || again));
+        if self.phase == Phase::Open {
+            self.doubt = Doubt::begin(una, 0);
         }
         self.phase = Phase::Loss;
         self.fast = false;
-        self.point = Some(nxt);
+        (self.began, self.point) = (true, nxt);
         self.dup_acks = 0;
         self.unseen = 0;
     }
 
-    /// How much may be in flight after an ACK during a fast recovery.
+    /// An ACK during a fast recovery.
     pub(super) fn on_delivered(&mut self, ack: Ack, ssthresh: u32, mss: u32) {
-        let prr = &mut self.prr;
-        let Ack { delivered, pipe, floor } = ack;
-        prr.delivered = prr.delivered.saturating_add(delivered);
-        let send = if pipe > ssthresh {
-            // Proportional rate reduction: sends are to deliveries as ssthresh to the flight.
-            let due = u64::from(prr.delivered) * u64::from(ssthresh);
-            let due = due.div_ceil(u64::from(prr.flight)).min(u64::from(u32::MAX)) as u32;
-            due.saturating_sub(prr.out)
-        } else {
-            // Slow start reduction bound: catch up, but with one more segment an ACK at the most.
-            let limit = prr.delivered.saturating_sub(prr.out).max(delivered) + mss;
-            limit.min(ssthresh - pipe)
-        };
-        prr.cwnd = pipe + send.max(floor);
+        self.prr.on_ack(ack, ssthresh, mss);
     }
 
-    /// `len` octets were sent during a fast recovery.
+    /// `len` octets were sent.
+    #[inline]
     pub(super) fn on_sent(&mut self, len: u32) {
         if self.phase == Phase::Fast {
-            self.prr.out = self.prr.out.saturating_add(len);
+            self.prr.on_sent(len);
         }
     }
 
     /// The window: congestion control's, or PRR's while it is in charge.
     #[inline]
     pub(super) fn cwnd(&self, cc: u32) -> u32 {
-        if self.phase == Phase::Fast { self.prr.cwnd } else { cc }
+        if self.phase == Phase::Fast { self.prr.cwnd() } else { cc }
     }
 }
 
@@ -202,6 +207,9 @@ impl Recovery {
 mod tests {
     use super::*;
 
+    const UNA: Seq = Seq(0);
+
+    /// RFC 6582 §3.2.
     #[test]
     fn three_duplicate_acks_count_once_per_window() {
         let mut r = Recovery::default();
@@ -211,17 +219,18 @@ mod tests {
         }
         assert!(r.enough_dup_acks(Seq(1000), r.threshold(10)));
         assert_eq!(r.unseen(), 3000);
-        r.enter(Seq(11_000), 10_000);
+        r.enter((UNA, Seq(11_000)), 10_000, 0);
         assert!(!r.on_advance(Seq(4000), 3000, 1000));
         assert_eq!(r.unseen(), 1000);
         assert!(r.on_advance(Seq(11_000), 7000, 1000));
         assert_eq!((r.phase, r.unseen()), (Phase::Open, 0));
     }
 
+    /// RFC 6582 §3.2, step 1.
     #[test]
     fn duplicate_acks_of_a_window_that_timed_out_begin_nothing() {
         let mut r = Recovery::default();
-        r.on_timeout(Seq(5000));
+        r.on_timeout((UNA, Seq(5000)), false);
         for _ in 0..3 {
             r.on_dup_ack(None, 5000);
         }
@@ -233,46 +242,32 @@ mod tests {
     fn a_path_that_reorders_earns_patience_within_what_can_arrive() {
         let mut r = Recovery::default();
         assert_eq!(r.threshold(100), 3);
-        r.on_timeout(Seq(0));
-        r.undo();
+        r.on_timeout((UNA, Seq(0)), false);
+        assert!(!r.undo());
         assert_eq!(r.threshold(100), 3);
         let mut seen = Vec::new();
         for _ in 0..9 {
-            r.enter(Seq(0), 1);
-            r.undo();
+            r.enter((UNA, Seq(0)), 1, 0);
+            assert!(r.undo());
             seen.push(r.threshold(100));
         }
         assert_eq!(seen, [5, 8, 13, 20, 31, 47, 64, 64, 64]);
         assert_eq!([20, 4, 1, 0].map(|n| r.threshold(n)), [19, 3, 3, 3]);
     }
 
-    /// RFC 6937 §4 in small: 20 segments in flight, one lost, ssthresh 10: one segment out for two in.
+    /// RFC 5682 §3.1, step 1.
     #[test]
-    fn the_rate_is_reduced_in_proportion() {
+    fn a_time_out_is_doubted_unless_a_fast_recovery_was_under_way() {
         let mut r = Recovery::default();
-        r.enter(Seq(20_000), 20_000);
-        let mut pipe = 19_000;
-        let mut sent = 0;
-        for ack in 0..19 {
-            pipe -= if ack == 0 { 0 } else { 1000 };
-            let floor = if ack == 0 { 1000 } else { 0 };
-            r.on_delivered(Ack { delivered: 1000, pipe, floor }, 10_000, 1000);
-            while pipe + 1000 <= r.cwnd(0) {
-                pipe += 1000;
-                sent += 1;
-                r.on_sent(1000);
-            }
-        }
-        assert_eq!(sent, 9);
-        assert_eq!(pipe, 10_000);
-        assert!((pipe..pipe + 1000).contains(&r.cwnd(0)));
-    }
-
-    #[test]
-    fn the_first_retransmission_is_never_held_back() {
-        let mut r = Recovery::default();
-        r.enter(Seq(4000), 4000);
-        r.on_delivered(Ack { delivered: 1000, pipe: 3000, floor: 1000 }, 1000, 1000);
-        assert_eq!(r.cwnd(0), 4000);
+        r.on_timeout((UNA, Seq(5000)), false);
+        assert_eq!(r.frto, Frto::Begun);
+        r.frto = Frto::Off;
+        r.on_timeout((UNA, Seq(5000)), false);
+        assert_eq!(r.frto, Frto::Off, "an earlier time-out whose loss was real");
+        r.on_timeout((UNA, Seq(5000)), true);
+        assert_eq!(r.frto, Frto::Begun);
+        r.enter((UNA, Seq(6000)), 1000, 0);
+        r.on_timeout((UNA, Seq(6000)), false);
+        assert_eq!(r.frto, Frto::Off);
     }
 }

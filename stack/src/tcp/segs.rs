@@ -2,6 +2,7 @@
 
 use nic::{FrameIndex, Pkt};
 
+use super::rack::Xmit;
 use super::rate::Stamp;
 use crate::seq::Seq;
 use crate::time::Instant;
@@ -22,6 +23,13 @@ pub(super) struct Mark {
     pub(super) ambiguous: bool,
 }
 
+impl Mark {
+    /// Lost, and not sent again yet.
+    pub(super) fn is_missing(self) -> bool {
+        self.lost && !self.resent
+    }
+}
+
 /// A queued packet, its place in the sequence space and in its list.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -32,6 +40,9 @@ pub(super) struct Slot {
     pub(super) sent_at: Instant,
     pub(super) prev: FrameIndex,
     pub(super) next: FrameIndex,
+    /// Neighbours in a [`Chain`].
+    pub(super) older: FrameIndex,
+    pub(super) newer: FrameIndex,
     pub(super) mark: Mark,
 }
 
@@ -54,6 +65,11 @@ impl Slot {
     pub(super) fn end(&self) -> Seq {
         self.seq + self.len()
     }
+
+    /// Its place in the order of transmission.
+    pub(super) fn xmit(&self) -> Xmit {
+        Xmit { xmit_ts: self.sent_at, end_seq: self.end() }
+    }
 }
 
 /// One slot for each frame of a pool. Send queues, receive queues and reassembly are lists in it.
@@ -73,6 +89,8 @@ impl SegTable {
             sent_at: Instant::ZERO,
             prev: NONE,
             next: NONE,
+            older: NONE,
+            newer: NONE,
             mark: Mark::default(),
         };
         Self { slots: (0..frames).map(empty).collect(), stamps: Box::default() }
@@ -135,8 +153,16 @@ impl List {
     ) -> FrameIndex {
         let at = pkt.frame();
         let next = if after == NONE { self.head } else { segs.slot(after).next };
-        *segs.slot_mut(at) =
-            Slot { pkt: Some(pkt), seq, sent_at: Instant::ZERO, prev: after, next, mark: Mark::default() };
+        *segs.slot_mut(at) = Slot {
+            pkt: Some(pkt),
+            seq,
+            sent_at: Instant::ZERO,
+            prev: after,
+            next,
+            older: NONE,
+            newer: NONE,
+            mark: Mark::default(),
+        };
         match after {
             NONE => self.head = at,
             _ => segs.slot_mut(after).next = at,
@@ -167,6 +193,58 @@ impl List {
         }
         self.count -= 1;
         segs.slot_mut(at).pkt.take().expect("a linked slot holds a packet")
+    }
+}
+
+/// A second order of slots that are in a [`List`]: by when they were sent, say. A slot is in one chain at the most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain {
+    pub(super) first: FrameIndex,
+    pub(super) last: FrameIndex,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { first: NONE, last: NONE }
+    }
+}
+
+impl Chain {
+    /// Takes `at` in behind `after` (in front of all when that is [`NONE`]).
+    pub(super) fn insert(&mut self, segs: &mut SegTable, after: FrameIndex, at: FrameIndex) {
+        let newer = if after == NONE { self.first } else { segs.slot(after).newer };
+        let slot = segs.slot_mut(at);
+        (slot.older, slot.newer) = (after, newer);
+        match after {
+            NONE => self.first = at,
+            _ => segs.slot_mut(after).newer = at,
+        }
+        match newer {
+            NONE => self.last = at,
+            _ => segs.slot_mut(newer).older = at,
+        }
+    }
+
+    /// Takes `at` in at the end.
+    #[inline]
+    pub(super) fn push(&mut self, segs: &mut SegTable, at: FrameIndex) {
+        self.insert(segs, self.last, at);
+    }
+
+    /// Takes `at` out.
+    #[inline]
+    pub(super) fn remove(&mut self, segs: &mut SegTable, at: FrameIndex) {
+        let slot = segs.slot_mut(at);
+        let (older, newer) = (slot.older, slot.newer);
+        (slot.older, slot.newer) = (NONE, NONE);
+        match older {
+            NONE => self.first = newer,
+            _ => segs.slot_mut(older).newer = newer,
+        }
+        match newer {
+            NONE => self.last = older,
+            _ => segs.slot_mut(newer).older = older,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::inbox::Inbox;
 use super::info::Info;
 use super::options::TcpOptions;
 use super::pacing::{Pacer, UNLIMITED, rate_of_window};
+use super::rack::Rack;
 use super::rate::{Meter, Rate};
 use super::rcv::{Rcv, shift_for};
 use super::reassembly::Reassembly;
@@ -18,8 +19,9 @@ use super::segs::SegTable;
 use super::sent::Sent;
 use super::snd::Snd;
 use super::state::State;
-use super::timers::Timers;
+use super::timers::{Await, Timers};
 use super::timestamps::Timestamps;
+use super::tlp::Tlp;
 use super::urgent::{Octet, Urgent};
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
@@ -58,8 +60,12 @@ pub struct Tcb {
     /// Rate samples and pacing, of the few connections that have them.
     pub(super) meter: Option<Box<Meter>>,
     pub(super) recovery: Recovery,
+    pub(super) rack: Rack,
+    pub(super) tlp: Tlp,
     pub(super) ts: Timestamps,
     pub(super) timers: Timers,
+    /// What `timers.retransmit` is set for.
+    pub(super) awaits: Await,
     pub(super) urgent: Urgent,
     pub(super) counts: Counts,
 }
@@ -134,8 +140,11 @@ impl Tcb {
             owed: Owed::default(),
             rto: Rto::new(env.config),
             recovery: Recovery::default(),
+            rack: Rack::new(iss + 1),
+            tlp: Tlp::default(),
             ts: Timestamps { offset, ..Timestamps::default() },
             timers: Timers::default(),
+            awaits: Await::Rto,
             urgent: Urgent::default(),
             counts: Counts::default(),
             flow,
@@ -149,6 +158,7 @@ impl Tcb {
     pub(super) fn begin_at(&mut self, iss: Seq) {
         self.snd = Snd::new(iss);
         self.sent = Sent::new(self.snd.nxt);
+        self.rack = Rack::new(self.snd.nxt);
     }
 
     /// Takes over what the peer's SYN offers (RFC 9293 §3.10.7.2, RFC 7323 §2, §3, RFC 2018 §2). With
@@ -255,6 +265,18 @@ impl Tcb {
     #[inline]
     pub(super) fn is_open_early(&self) -> bool {
         self.state == State::SynReceived && self.role.passive && self.role.fast_open
+    }
+
+    /// Whether the timer runs for something in flight.
+    #[inline]
+    pub(super) fn awaits_ack(&self) -> bool {
+        self.timers.retransmit != Instant::NEVER && self.awaits != Await::Persist
+    }
+
+    /// Sets the timer for what the peer owes us.
+    #[inline]
+    pub(super) fn await_ack(&mut self, what: Await, at: Instant) {
+        (self.awaits, self.timers.retransmit) = (what, at);
     }
 
     /// Whether our FIN was sent and acknowledged.

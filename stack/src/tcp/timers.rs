@@ -3,13 +3,25 @@
 
 use crate::time::Instant;
 
+/// What the timer for what the peer owes us is set for: one at a time (RFC 8985 §8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Await {
+    /// The retransmission time-out (RFC 6298).
+    #[default]
+    Rto,
+    /// The end of the time that reordering is given (RFC 8985 §6.2, step 5).
+    Reordering,
+    /// A tail loss probe (RFC 8985 §7.2).
+    Probe,
+    /// With nothing in flight: a probe of a shut window (RFC 9293 §3.8.6.1).
+    Persist,
+}
+
 /// When what is due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
-    /// Retransmission of SYN, data or FIN (RFC 6298).
+    /// The peer has been waited for long enough, for what [`Await`] says.
     pub(super) retransmit: Instant,
-    /// Zero-window probe (RFC 9293 §3.8.6.1).
-    pub(super) persist: Instant,
     /// Delayed ACK (RFC 9293 §3.8.6.3).
     pub(super) ack: Instant,
     /// Keepalive probe (RFC 9293 §3.8.4).
@@ -24,7 +36,6 @@ impl Default for Timers {
     fn default() -> Self {
         Self {
             retransmit: Instant::NEVER,
-            persist: Instant::NEVER,
             ack: Instant::NEVER,
             keepalive: Instant::NEVER,
             state: Instant::NEVER,
@@ -37,7 +48,7 @@ impl Timers {
     /// The earliest.
     #[inline]
     pub(super) fn next(&self) -> Instant {
-        let sending = self.retransmit.min(self.persist).min(self.retry);
+        let sending = self.retransmit.min(self.retry);
         sending.min(self.ack).min(self.keepalive).min(self.state)
     }
 }

@@ -40,6 +40,13 @@ impl Timestamps {
         self.recent_at = now;
     }
 
+    /// The last moment at which `ecr` was our TSval: what was sent later is not what it answers.
+    pub(super) fn sent_by(&self, ecr: u32, now: Instant) -> Instant {
+        let elapsed = self.val(now).wrapping_sub(ecr) as i32;
+        let tick = now.as_millis().saturating_sub(u64::try_from(elapsed).unwrap_or(0));
+        Instant::from_nanos(tick.saturating_add(1).saturating_mul(1_000_000) - 1)
+    }
+
     /// The round trip of an echoed TSval (§4). None for one that we cannot have sent lately.
     pub(super) fn rtt(&self, ecr: u32, now: Instant) -> Option<Duration> {
         let elapsed = self.val(now).wrapping_sub(ecr);
@@ -72,5 +79,20 @@ mod tests {
         assert_eq!(ts.rtt(ts.val(sent), now), Some(Duration::from_millis(30)));
         assert_eq!(ts.rtt(ts.val(now).wrapping_add(1), now), None);
         assert_eq!(ts.rtt(0, now), None);
+    }
+
+    #[test]
+    fn an_echo_answers_what_was_sent_in_its_tick_at_the_latest() {
+        let ts = Timestamps { on: true, offset: u32::MAX - 50, ..Timestamps::default() };
+        let now = Instant::from_millis(130);
+        for ms in [100, 129, 130] {
+            let tick = Instant::from_millis(ms);
+            let last = ts.sent_by(ts.val(tick), now);
+            assert_eq!(ts.val(last), ts.val(tick));
+            assert_eq!(last + Duration::from_nanos(1), Instant::from_millis(ms + 1));
+        }
+        // From the future: believed as far as now.
+        assert_eq!(ts.sent_by(ts.val(now).wrapping_add(9), now), ts.sent_by(ts.val(now), now));
+        assert_eq!(ts.sent_by(ts.val(now).wrapping_sub(u32::MAX / 2), now), Instant::from_nanos(999_999));
     }
 }

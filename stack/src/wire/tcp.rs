@@ -109,15 +109,16 @@ impl SackBlocks {
         self.count == 0
     }
 
-    /// Whether the first block, beside `ack`, reports a segment that arrived twice (RFC 2883 §4).
-    pub fn tells_duplicate(&self, ack: Seq) -> bool {
-        match *self.as_slice() {
+    /// The first block, if beside `ack` it reports octets that arrived twice (RFC 2883 §4).
+    pub fn duplicate(&self, ack: Seq) -> Option<SackBlock> {
+        let told = match *self.as_slice() {
             [first, ..] if first.left.before(ack) => true,
             [first, second, ..] => {
                 second.left.at_or_before(first.left) && first.right.at_or_before(second.right)
             }
             _ => false,
-        }
+        };
+        told.then(|| self.blocks[0]).filter(|block| block.left.before(block.right))
     }
 
     /// Adds a block at the end; a fifth is dropped.
@@ -501,10 +502,11 @@ mod tests {
             blocks
         };
         let ack = Seq(100);
-        assert!(blocks(&[(50, 60)]).tells_duplicate(ack));
-        assert!(blocks(&[(200, 210), (200, 300)]).tells_duplicate(ack));
-        assert!(!blocks(&[(200, 300), (400, 500)]).tells_duplicate(ack));
-        assert!(!blocks(&[]).tells_duplicate(ack));
+        assert_eq!(blocks(&[(50, 60)]).duplicate(ack), Some(SackBlock { left: Seq(50), right: Seq(60) }));
+        assert!(blocks(&[(60, 50)]).duplicate(ack).is_none());
+        assert!(blocks(&[(200, 210), (200, 300)]).duplicate(ack).is_some());
+        assert!(blocks(&[(200, 300), (400, 500)]).duplicate(ack).is_none());
+        assert!(blocks(&[]).duplicate(ack).is_none());
     }
 
     /// RFC 9293 MUST-6

@@ -3,12 +3,14 @@
 use core::time::Duration;
 
 use super::checks::challenge;
+use super::recover::{self, News};
 use super::{DONE, GO_ON, Step, enter_time_wait, reset_for_ack};
 use crate::ip::Egress;
 use crate::tcp::cc::{Ack as Acked, Delivery};
+use crate::tcp::detect;
 use crate::tcp::env::Env;
 use crate::tcp::rate::Arrival;
-use crate::tcp::recovery::{Ack, Phase};
+use crate::tcp::recovery::Phase;
 use crate::tcp::sent::Delivered;
 use crate::tcp::snd::AckPlace;
 use crate::tcp::state::State;
@@ -47,7 +49,9 @@ pub(super) fn fifth<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E
 pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
     let echoed = seg.options.timestamps.and_then(|ts| tcb.ts.rtt(ts.ecr, env.now)).filter(|_| tcb.ts.on);
     if tcb.snd.retries == 0 && !tcb.role.syn_again {
-        tcb.rto.on_sample(env.now.since(tcb.snd.sent_at));
+        let rtt = env.now.since(tcb.snd.sent_at);
+        tcb.rto.on_sample(rtt);
+        tcb.rack.min_rtt.on_sample(rtt, env.now);
     } else if let Some(rtt) = echoed {
         tcb.rto.on_sample(rtt);
     } else if tcb.snd.retries > 0 {
@@ -79,28 +83,32 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
         // It is alive and says: not now. Such waiting does not count towards giving up (RFC 9293 §3.8.6.1).
         tcb.snd.retries = 0;
     }
-    let mut delivered = Delivered::default();
+    let echo = seg.options.timestamps.filter(|_| tcb.ts.on).map(|ts| ts.ecr);
+    let recover_fs = detect::recover_fs(tcb);
+    let mut delivered = Delivered::new(recover::answered(tcb, echo, env));
     let mut rtt = None;
     if advance > 0 {
-        (delivered, rtt) = acknowledged(tcb, seg, env);
+        rtt = acknowledged(tcb, seg, &mut delivered, env);
     }
     if !seg.options.sack.is_empty() && tcb.role.sack {
         rtt = rtt.or(scoreboard(tcb, seg, &mut delivered, env));
     }
+    if let Some(sent_at) = delivered.newest_once {
+        tcb.rack.min_rtt.on_sample(env.now.since(sent_at), env.now);
+    }
+    let empty = seg.space() == 0 && !wnd_changed;
     let duplicate = advance == 0
         && outstanding
         && match tcb.role.sack {
             // RFC 6675 §2: it tells of octets that were not SACKed before.
             true => delivered.octets > 0,
             // RFC 5681 §2: no data, no news of the window.
-            false => seg.space() == 0 && !wnd_changed && seg.ack == tcb.snd.una,
+            false => empty && seg.ack == tcb.snd.una,
         };
-    if !tcb.recovery.is_trusted() {
-        reconsider(tcb, seg, advance, env);
-    }
+    let dsack = seg.options.sack.duplicate(seg.ack).filter(|_| tcb.role.sack);
     let was_quiet = tcb.recovery.phase != Phase::Fast;
-    let lost = tcb.sent.lost_octets();
-    recover(tcb, advance, duplicate, &delivered, env);
+    let missing = tcb.sent.missing_octets();
+    recover::on_ack(tcb, &News { advance, duplicate, empty, delivered, dsack, echo, recover_fs }, env);
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
     // PRR's to count.
     if advance > 0 && was_quiet {
@@ -115,7 +123,7 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
         tcb.cc.on_ack(&acked, env.now);
     }
     if tcb.meter.is_some() {
-        sample(tcb, &delivered, Seen { flight, lost, rtt }, env);
+        sample(tcb, &delivered, Seen { flight, missing, rtt }, env);
     }
     if advance > 0 && was_quiet {
         tcb.snd.cwnd_limited = false;
@@ -127,8 +135,8 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
 struct Seen {
     /// Octets in flight before it.
     flight: u32,
-    /// Octets held to be lost before its own were judged.
-    lost: u32,
+    /// Octets missing before its own were judged.
+    missing: u32,
     rtt: Option<Duration>,
 }
 
@@ -139,9 +147,9 @@ fn sample<E: Egress>(tcb: &mut Tcb, delivered: &Delivered, seen: Seen, env: &Env
     let cwnd_limited = tcb.snd.cwnd_limited || seen.flight + u32::from(tcb.snd.mss) > tcb.cc.cwnd();
     let Some(meter) = &mut tcb.meter else { return };
     let arrival = Arrival {
-        newest: delivered.newest.map(|(at, _)| (env.segs.stamp(at), env.segs.slot(at).seq)),
+        newest: delivered.latest.map(|(at, _)| (env.segs.stamp(at), env.segs.slot(at).seq)),
         acked: delivered.octets,
-        lost: tcb.sent.lost_octets().saturating_sub(seen.lost),
+        lost: tcb.sent.missing_octets().saturating_sub(seen.missing),
         min_rtt: tcb.cc.min_rtt(),
     };
     let sample = meter.rate.on_ack(&arrival, env.now);
@@ -153,29 +161,25 @@ fn sample<E: Egress>(tcb: &mut Tcb, delivered: &Delivered, seen: Seen, env: &Env
     tcb.set_pace();
 }
 
-/// SND.UNA moves on. What that delivered, and the round trip it measured.
+/// SND.UNA moves on. The round trip that this measured.
 #[inline]
 fn acknowledged<E: Egress>(
     tcb: &mut Tcb,
     seg: &Segment,
+    delivered: &mut Delivered,
     env: &mut Env<'_, E>,
-) -> (Delivered, Option<Duration>) {
+) -> Option<Duration> {
     let was_writable = tcb.is_writable();
-    let delivered = tcb.sent.acknowledge(env.segs, env.pool, seg.ack);
+    tcb.sent.acknowledge(env.segs, env.pool, seg.ack, delivered);
     tcb.snd.una = seg.ack;
     tcb.urgent.acknowledged(seg.ack);
     tcb.snd.retries = 0;
-    let rtt = measure(tcb, seg, &delivered, env);
-    // RFC 6298 §5.2, §5.3.
-    tcb.timers.retransmit = match tcb.snd.outstanding() {
-        0 => Instant::NEVER,
-        _ => env.now + tcb.rto.rto(),
-    };
+    let rtt = measure(tcb, seg, delivered, env);
     if tcb.is_writable() && (!was_writable || tcb.role.starved) {
         tcb.role.starved = false;
         tcb.wakes |= Readiness::OUT;
     }
-    (delivered, rtt)
+    rtt
 }
 
 /// A round trip (RFC 6298 §3): from the segment itself when it was sent once, else from the echoed timestamp.
@@ -202,82 +206,14 @@ fn scoreboard<E: Egress>(
     delivered: &mut Delivered,
     env: &mut Env<'_, E>,
 ) -> Option<Duration> {
-    let (una, nxt) = (tcb.snd.una, tcb.snd.nxt);
-    let sacked = tcb.sent.sack(env.segs, &seg.options.sack, una, nxt);
-    delivered.octets += sacked.octets;
-    delivered.newest = match (delivered.newest, sacked.newest) {
-        (Some(acked), Some(sacked)) if acked.1 > sacked.1 => Some(acked),
-        (acked, sacked) => sacked.or(acked),
+    let range = (tcb.snd.una, tcb.snd.nxt);
+    tcb.sent.sack(env.segs, &seg.options.sack, range, delivered);
+    let (Some(sent_at), false, 0) = (delivered.sent_at, delivered.ambiguous, delivered.acked) else {
+        return None;
     };
-    let (Some(sent_at), false, 0) = (sacked.sent_at, sacked.ambiguous, delivered.acked) else { return None };
     let rtt = env.now.since(sent_at);
     tcb.rto.on_sample(rtt);
     Some(rtt)
-}
-
-/// Whether the recovery was for nothing: then the windows are as if it had never been (RFC 4015 §3).
-fn reconsider<E: Egress>(tcb: &mut Tcb, seg: &Segment, advance: u32, env: &mut Env<'_, E>) {
-    tcb.recovery.doubt.on_ack(tcb.snd.una);
-    let echo = seg.options.timestamps.filter(|_| tcb.ts.on && advance > 0);
-    let eifel = echo.is_some_and(|ts| tcb.recovery.doubt.eifel(ts.ecr));
-    let duplicates = seg.options.sack.tells_duplicate(seg.ack) && tcb.recovery.doubt.on_duplicate();
-    if eifel || duplicates {
-        env.stats.tcp_spurious += 1;
-        tcb.sent.forgive(env.segs);
-        tcb.recovery.undo();
-        tcb.cc.undo();
-    }
-}
-
-/// Loss recovery: RFC 6675 with SACK, RFC 6582 without, PRR (RFC 6937) for both.
-fn recover<E: Egress>(
-    tcb: &mut Tcb,
-    advance: u32,
-    duplicate: bool,
-    delivered: &Delivered,
-    env: &mut Env<'_, E>,
-) {
-    let mss = u32::from(tcb.snd.mss);
-    let una = tcb.snd.una;
-    if advance > 0 && tcb.recovery.on_advance(una, advance, mss) {
-        tcb.cc.on_recovery_exit();
-        tcb.recovery.doubt.end(tcb.snd.nxt);
-    }
-    let (mut credit, mut forced) = (delivered.octets, false);
-    if duplicate {
-        let blind = (!tcb.role.sack).then_some(mss);
-        tcb.recovery.on_dup_ack(blind, tcb.snd.outstanding());
-        credit += blind.unwrap_or(0);
-    } else if advance == 0 && delivered.octets == 0 {
-        return;
-    }
-    let threshold = tcb.recovery.threshold(tcb.snd.outstanding() / mss);
-    let mut news = tcb.role.sack && tcb.sent.judge(env.segs, threshold);
-    match tcb.recovery.phase {
-        Phase::Open => {
-            if !news && tcb.recovery.enough_dup_acks(una, threshold) {
-                news = tcb.sent.lose_head(env.segs);
-            }
-            if !news {
-                return;
-            }
-            env.stats.tcp_fast_recoveries += 1;
-            let flight = tcb.snd.outstanding();
-            tcb.cc.on_congestion();
-            tcb.recovery.enter(tcb.snd.nxt, flight);
-            forced = true;
-        }
-        Phase::Fast if advance > 0 && !tcb.role.sack => {
-            // A partial ACK: the next hole is at its end (RFC 6582 §3.2, step 3).
-            forced = tcb.sent.lose_head(env.segs);
-            credit = credit.min(mss);
-        }
-        Phase::Fast => {}
-        Phase::Loss => return,
-    }
-    let floor = if forced { mss } else { 0 };
-    let pipe = tcb.pipe();
-    tcb.recovery.on_delivered(Ack { delivered: credit, pipe, floor }, tcb.cc.ssthresh(), mss);
 }
 
 /// Whether the window was in use when what is now acknowledged was in flight (RFC 7661): a window that was

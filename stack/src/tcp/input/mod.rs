@@ -10,6 +10,7 @@
 mod ack;
 mod checks;
 mod icmp;
+mod recover;
 mod syn_sent;
 mod text;
 

@@ -10,6 +10,7 @@ use crate::tcp::fast_open::Kept;
 use crate::tcp::output;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
+use crate::time::Instant;
 use crate::wire::tcp::{Flags, Segment};
 
 pub(super) fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
@@ -86,6 +87,6 @@ fn fast_open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
     }
     if tcb.snd.outstanding() > 0 {
         // It goes again at once: that it was not taken says nothing of the network.
-        tcb.sent.lose_all(env.segs);
+        tcb.sent.time_out(env.segs, Instant::NEVER);
     }
 }

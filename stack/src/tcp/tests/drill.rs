@@ -89,9 +89,32 @@ impl Drill {
         d
     }
 
+    /// As [`Drill::accepted`], over a path with a round trip of 100 ms. The time counts from then on; the RTO is
+    /// 300 ms.
+    pub(super) fn on_a_path(options: &str) -> Self {
+        let mut d = Self::new();
+        d.accept_after(100, options);
+        d.begun = d.host.now;
+        d
+    }
+
+    /// As [`Drill::on_a_path`], with `segments` of 1,000 octets sent at 0 ms.
+    pub(super) fn in_flight(options: &str, segments: u32) -> Self {
+        let mut d = Self::on_a_path(options);
+        d.write(1, segments * 1000).unwrap();
+        assert_eq!(d.host.wire.sent.len(), segments.min(10) as usize);
+        d.host.wire.sent.clear();
+        d
+    }
+
     pub(super) fn accept(&mut self, options: &str) {
+        self.accept_after(0, options);
+    }
+
+    fn accept_after(&mut self, rtt: u64, options: &str) {
         self.inject(&format!("S 0:0(0) win 20000 {options}"));
         self.expect("S. 0:0(0) ack 1");
+        self.at(rtt);
         let ts = if options.contains("TS") { "<TS 2 0>" } else { "" };
         self.inject(&format!(". 1:1(0) ack 1 win 20000 {ts}"));
         assert_eq!(self.state(), State::Established);
@@ -236,6 +259,11 @@ impl Drill {
             urg: Some(seg.urgent),
             options: Some(options),
         }
+    }
+
+    /// The SACK blocks of a segment of ours.
+    pub(super) fn blocks(&self, seg: &Segment) -> Vec<String> {
+        seg.options.sack.as_slice().iter().map(|b| format!("{}:{}", b.left - IRS, b.right - IRS)).collect()
     }
 
     /// Nothing more was sent.
