@@ -55,6 +55,22 @@ struct ipv4_header {
 	u32 destination;
 };
 
+struct ipv6_header {
+	u32 version_class_label;
+	u16 payload_length;
+	u8 next;
+	u8 hop_limit;
+	u8 source[16];
+	u8 destination[16];
+};
+
+/* Of every extension header, and of the fragment header. */
+struct extension {
+	u8 next;
+	u8 length;
+	u16 offset;
+};
+
 struct ports {
 	u16 source;
 	u16 destination;
@@ -71,6 +87,13 @@ enum { ETH_IPV4 = 0x0800, ETH_IPV6 = 0x86dd };
 enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
 enum { ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11, ICMP_PARAMETER_PROBLEM = 12 };
 enum { IPV4_MORE_OR_OFFSET = 0x3fff };
+enum { PROTO_ICMP6 = 58 };
+enum { ICMP6_UNREACHABLE = 1, ICMP6_PARAMETER_PROBLEM = 4 };
+enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60 };
+/* Extension headers that are followed, in a packet and in a quoted one: as many as the stack takes. */
+enum { EXTENSIONS = 6 };
+/* What is added to a pointer into a packet must be seen to be small. */
+enum { FAR = 0x3fff };
 
 struct {
 	UINT(type, MAP_XSK);
@@ -127,44 +150,23 @@ INLINE void mapped(u8 to[16], u32 v4)
 	word[3] = v4;
 }
 
-/* What a packet says, seen from this host. */
-struct tuple {
-	u32 local;
-	u32 remote;
-	u16 local_port;
-	u16 remote_port;
-	u8 protocol;
-};
-
-INLINE u32 *slot_of_flow(const struct tuple *t)
+/* Both ends in one key; that of the port is cut from it. */
+INLINE u32 *slot_of_port(const struct steer_flow_key *flow)
 {
-	struct steer_flow_key key = {
-		.local_port = t->local_port,
-		.remote_port = t->remote_port,
-		.protocol = t->protocol,
-	};
+	struct steer_port_key key = { .port = flow->local_port, .protocol = flow->protocol };
 
-	mapped(key.local, t->local);
-	mapped(key.remote, t->remote);
-	return map_lookup(&flows, &key);
-}
-
-INLINE u32 *slot_of_port(const struct tuple *t)
-{
-	struct steer_port_key key = { .port = t->local_port, .protocol = t->protocol };
-
-	mapped(key.local, t->local);
+	__builtin_memcpy(key.local, flow->local, 16);
 	return map_lookup(&ports, &key);
 }
 
-INLINE int redirect(struct xdp_md *ctx, const struct tuple *t, int icmp)
+INLINE int redirect(struct xdp_md *ctx, const struct steer_flow_key *key, int icmp)
 {
 	enum steer_counter how = icmp ? STEER_ICMP : STEER_FLOW;
-	u32 *slot = slot_of_flow(t);
+	u32 *slot = map_lookup(&flows, key);
 	int action;
 
 	if (!slot) {
-		slot = slot_of_port(t);
+		slot = slot_of_port(key);
 		how = icmp ? STEER_ICMP : STEER_PORT;
 	}
 	if (!slot)
@@ -182,7 +184,7 @@ INLINE int icmp(struct xdp_md *ctx, const struct ipv4_header *outer, void *l4, v
 	struct icmp_header *icmp = l4;
 	struct ipv4_header *ip = (void *)(icmp + 1);
 	struct ports *quoted;
-	struct tuple t = {};
+	struct steer_flow_key key = {};
 
 	if ((void *)(ip + 1) > end)
 		return pass(STEER_PASS_OTHER);
@@ -202,12 +204,124 @@ INLINE int icmp(struct xdp_md *ctx, const struct ipv4_header *outer, void *l4, v
 	/* An error that quotes a packet from another address than it was sent to is not about us. */
 	if (ip->source != outer->destination)
 		return pass(STEER_PASS_OTHER);
-	t.local = ip->source;
-	t.remote = ip->destination;
-	t.local_port = quoted->source;
-	t.remote_port = quoted->destination;
-	t.protocol = ip->protocol;
-	return redirect(ctx, &t, 1);
+	mapped(key.local, ip->source);
+	mapped(key.remote, ip->destination);
+	key.local_port = quoted->source;
+	key.remote_port = quoted->destination;
+	key.protocol = ip->protocol;
+	return redirect(ctx, &key, 1);
+}
+
+/* Where the walk over extension headers has come. */
+struct found {
+	u32 at;
+	u8 protocol;
+	u8 fragment;
+	u8 cut;
+};
+
+/* Walks from the header `next` at byte `at` of the frame to the first that is no extension header, or that is the
+ * kernel's: pieces, and routes that do not end here. */
+INLINE struct found walk(void *data, void *end, u32 at, u8 next)
+{
+	struct found f = { .at = at, .protocol = next };
+
+	for (int n = 0; n < EXTENSIONS; n++) {
+		struct extension *e = data + (f.at & FAR);
+
+		if (f.protocol != HOP_BY_HOP && f.protocol != ROUTING && f.protocol != FRAGMENT && f.protocol != DESTINATION)
+			break;
+		if ((void *)(e + 1) > end) {
+			f.cut = 1;
+			break;
+		}
+		if (f.protocol == FRAGMENT) {
+			/* One that is the whole packet is no fragment (RFC 6946). */
+			f.fragment = (e->offset & BE16(0xfff9)) != 0;
+			if (f.fragment)
+				break;
+			f.at += 8;
+		} else if (f.protocol == ROUTING && (e->offset & BE16(0x00ff))) {
+			break;
+		} else {
+			f.at += 8 + 8 * (u32)e->length;
+		}
+		f.protocol = e->next;
+	}
+	return f;
+}
+
+INLINE int same16(const u8 *a, const u8 *b)
+{
+	const u32 *x = (const u32 *)a, *y = (const u32 *)b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3];
+}
+
+/* As icmp() (RFC 4443 3). Of the transport at least the ports are quoted. */
+INLINE int icmp6(struct xdp_md *ctx, const struct ipv6_header *outer, u32 at)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct icmp_header *icmp = data + (at & FAR);
+	struct ipv6_header *ip = (void *)(icmp + 1);
+	struct ports *quoted;
+	struct steer_flow_key key = {};
+	struct found f;
+
+	if ((void *)(ip + 1) > end)
+		return pass(STEER_PASS_OTHER);
+	if (icmp->type < ICMP6_UNREACHABLE || icmp->type > ICMP6_PARAMETER_PROBLEM)
+		return pass(STEER_PASS_OTHER);
+	if ((ip->version_class_label & 0xf0) != 0x60)
+		return pass(STEER_PASS_SHORT);
+	f = walk(data, end, (at & FAR) + sizeof(*icmp) + sizeof(*ip), ip->next);
+	if (f.fragment)
+		return pass(STEER_PASS_FRAGMENT);
+	if (f.cut)
+		return pass(STEER_PASS_SHORT);
+	if (f.protocol != PROTO_TCP && f.protocol != PROTO_UDP)
+		return pass(STEER_PASS_OTHER);
+	quoted = data + (f.at & FAR);
+	if ((void *)(quoted + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	if (!same16(ip->source, outer->destination))
+		return pass(STEER_PASS_OTHER);
+	__builtin_memcpy(key.local, ip->source, 16);
+	__builtin_memcpy(key.remote, ip->destination, 16);
+	key.local_port = quoted->source;
+	key.remote_port = quoted->destination;
+	key.protocol = f.protocol;
+	return redirect(ctx, &key, 1);
+}
+
+INLINE int steer6(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ipv6_header *ip = data + sizeof(struct eth_header);
+	struct steer_flow_key key = {};
+	struct ports *l4;
+	struct found f;
+
+	if ((void *)(ip + 1) > end || (ip->version_class_label & 0xf0) != 0x60)
+		return pass(STEER_PASS_SHORT);
+	f = walk(data, end, sizeof(struct eth_header) + sizeof(*ip), ip->next);
+	if (f.fragment)
+		return pass(STEER_PASS_FRAGMENT);
+	if (f.cut)
+		return pass(STEER_PASS_SHORT);
+	if (f.protocol == PROTO_ICMP6)
+		return icmp6(ctx, ip, f.at);
+	if (f.protocol != PROTO_TCP && f.protocol != PROTO_UDP)
+		return pass(STEER_PASS_OTHER);
+	l4 = data + (f.at & FAR);
+	if ((void *)(l4 + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	__builtin_memcpy(key.local, ip->destination, 16);
+	__builtin_memcpy(key.remote, ip->source, 16);
+	key.local_port = l4->destination;
+	key.remote_port = l4->source;
+	key.protocol = f.protocol;
+	return redirect(ctx, &key, 0);
 }
 
 INLINE int steer(struct xdp_md *ctx)
@@ -216,12 +330,12 @@ INLINE int steer(struct xdp_md *ctx)
 	struct eth_header *eth = (void *)(long)ctx->data;
 	struct ipv4_header *ip = (void *)(eth + 1);
 	struct ports *l4;
-	struct tuple t = {};
+	struct steer_flow_key key = {};
 
 	if ((void *)(eth + 1) > end)
 		return pass(STEER_PASS_SHORT);
 	if (eth->type == BE16(ETH_IPV6))
-		return pass(STEER_PASS_IPV6);
+		return steer6(ctx);
 	if (eth->type != BE16(ETH_IPV4))
 		return pass(STEER_PASS_LINK);
 	if ((void *)(ip + 1) > end || ip->version_length >> 4 != 4 || (ip->version_length & 15) < 5)
@@ -236,12 +350,12 @@ INLINE int steer(struct xdp_md *ctx)
 		return pass(STEER_PASS_OTHER);
 	if ((void *)(l4 + 1) > end)
 		return pass(STEER_PASS_SHORT);
-	t.local = ip->destination;
-	t.remote = ip->source;
-	t.local_port = l4->destination;
-	t.remote_port = l4->source;
-	t.protocol = ip->protocol;
-	return redirect(ctx, &t, 0);
+	mapped(key.local, ip->destination);
+	mapped(key.remote, ip->source);
+	key.local_port = l4->destination;
+	key.remote_port = l4->source;
+	key.protocol = ip->protocol;
+	return redirect(ctx, &key, 0);
 }
 
 /* Two programs of one body: a driver that cannot do multi-buffer XDP refuses the one that says it can. */

@@ -33,8 +33,7 @@ enum steer_counter {
 	STEER_ICMP,         /* redirected: ICMP error that embeds a packet of ours */
 	STEER_PASS_MISS,    /* TCP or UDP that nobody asked for */
 	STEER_PASS_OTHER,   /* neither TCP nor UDP nor an ICMP error of ours */
-	STEER_PASS_LINK,    /* not IPv4: ARP, VLAN, ... */
-	STEER_PASS_IPV6,
+	STEER_PASS_LINK,    /* not IP: ARP, VLAN, ... */
 	STEER_PASS_FRAGMENT,
 	STEER_PASS_SHORT,   /* cut off, or a header that contradicts itself */
 	STEER_PASS_NO_XSK,  /* steered, but no socket sits in the slot for this queue */

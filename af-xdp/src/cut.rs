@@ -5,9 +5,11 @@
 //! the sender left to its NIC is done here instead, in place: the headers go into the room in front of each
 //! further part. Nothing is copied but headers.
 
-/// Ethernet, IPv4 and TCP headers at their longest.
+/// Ethernet, IP and TCP headers at their longest; IPv6 without extension headers is 40 bytes.
 const HEADERS_MAX: usize = ETH + 60 + 60;
 const ETH: usize = 14;
+/// Bytes of an IPv6 header.
+const V6: usize = 40;
 
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
@@ -25,7 +27,7 @@ pub(crate) struct Cut {
     last_flags: u8,
     /// SEG.SEQ of the next segment.
     seq: u32,
-    /// IP identification of the next segment.
+    /// IP identification of the next segment (IPv4).
     id: u16,
     /// Payload bytes that are still to come.
     left: usize,
@@ -35,16 +37,7 @@ impl Cut {
     /// Makes a segment of the first part of a superframe, in place. `None` when it is no TCP superframe, or its
     /// checksum is not the unfinished one of a local sender: only such a sender makes superframes.
     pub(crate) fn begin(first: &mut [u8]) -> Option<Self> {
-        let ip = first.get(ETH..)?;
-        if first[12..14] != [0x08, 0x00] || ip.len() < 40 || ip[0] >> 4 != 4 {
-            return None;
-        }
-        let ip_len = usize::from(ip[0] & 15) * 4;
-        let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff;
-        if ip_len < 20 || fragment != 0 || ip[9] != libc::IPPROTO_TCP as u8 || ip.len() < ip_len + 20 {
-            return None;
-        }
-        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+        let (ip_len, total) = network(first)?;
         let tcp = ETH + ip_len;
         let len = tcp + usize::from(first[tcp + 12] >> 4) * 4;
         if len < tcp + 20 || len > first.len() || total + ETH <= first.len() {
@@ -88,11 +81,15 @@ impl Cut {
         room.copy_from_slice(&self.headers[..self.len]);
         let (ip, tcp) = room[ETH..].split_at_mut(self.tcp - ETH);
         let total = self.len - ETH + payload;
-        ip[2..4].copy_from_slice(&(total as u16).to_be_bytes());
-        ip[4..6].copy_from_slice(&self.id.to_be_bytes());
-        ip[10..12].fill(0);
-        let sum = !fold(words(ip));
-        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        if is_v6(ip) {
+            ip[4..6].copy_from_slice(&((total - V6) as u16).to_be_bytes());
+        } else {
+            ip[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+            ip[4..6].copy_from_slice(&self.id.to_be_bytes());
+            ip[10..12].fill(0);
+            let sum = !fold(words(ip));
+            ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
         tcp[4..8].copy_from_slice(&self.seq.to_be_bytes());
         if last {
             tcp[13] |= self.last_flags;
@@ -103,6 +100,33 @@ impl Cut {
         self.id = self.id.wrapping_add(1);
         self.left -= payload;
     }
+}
+
+/// The bytes of the network header of a frame that carries TCP right behind it, unfragmented, and those of the
+/// whole packet. `None` for others.
+fn network(frame: &[u8]) -> Option<(usize, usize)> {
+    let ip = frame.get(ETH..)?;
+    let tcp = libc::IPPROTO_TCP as u8;
+    if ip.len() < 40 {
+        return None;
+    }
+    let (len, total) = match (&frame[12..14], ip[0] >> 4) {
+        ([0x08, 0x00], 4) => {
+            let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff;
+            let len = usize::from(ip[0] & 15) * 4;
+            if len < 20 || fragment != 0 || ip[9] != tcp {
+                return None;
+            }
+            (len, usize::from(u16::from_be_bytes([ip[2], ip[3]])))
+        }
+        ([0x86, 0xdd], 6) if ip[6] == tcp => (V6, V6 + usize::from(u16::from_be_bytes([ip[4], ip[5]]))),
+        _ => return None,
+    };
+    (ip.len() >= len + 20).then_some((len, total))
+}
+
+fn is_v6(ip: &[u8]) -> bool {
+    ip[0] >> 4 == 6
 }
 
 /// The sum of 16-bit words, not folded.
@@ -120,7 +144,8 @@ fn fold(mut sum: u32) -> u16 {
 /// What a sender leaves in the field for its NIC to finish: the folded pseudo-header sum of `len` bytes of TCP
 /// (RFC 9293 3.1).
 fn pseudo(ip: &[u8], len: usize) -> u16 {
-    fold(words(&ip[12..20]) + u32::from(ip[9]) + len as u32)
+    let addresses = if is_v6(ip) { &ip[8..V6] } else { &ip[12..20] };
+    fold(words(addresses) + libc::IPPROTO_TCP as u32 + len as u32)
 }
 
 #[cfg(test)]
@@ -181,6 +206,43 @@ mod tests {
         assert_eq!(segments.len(), 3);
         assert_eq!(payload, whole[66..]);
         assert_eq!(cut.left, 0);
+    }
+
+    /// The same over IPv6, without options.
+    fn superframe_v6() -> Vec<u8> {
+        let mut f = vec![2; 12];
+        f.extend([0x86, 0xdd, 0x60, 0, 0, 7]);
+        f.extend((20 + PAYLOAD as u16).to_be_bytes());
+        f.extend([6, 64]);
+        f.extend([0xfd; 16]);
+        f.extend([0xfe; 16]);
+        f.extend([0x12, 0x34, 0, 80, 0, 0, 0, 1, 0, 0, 0, 9, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+        f.extend((0..PAYLOAD).map(|i| i as u8));
+        let sum = pseudo(&f[14..], 20 + PAYLOAD);
+        f[70..72].copy_from_slice(&sum.to_be_bytes());
+        f
+    }
+
+    #[test]
+    fn a_superframe_of_ipv6_is_cut_the_same_way() {
+        let whole = superframe_v6();
+        let mut first = whole[..3000].to_vec();
+        let mut cut = Cut::begin(&mut first).unwrap();
+        assert_eq!(cut.headers(), 74);
+        let mut last = vec![0; 74];
+        assert_eq!(cut.next(2500, true, &mut last), PAYLOAD + 74 - 3000);
+        last.extend(&whole[3000..]);
+        for (segment, seq, flags) in [(&first, 1, 0x10), (&last, 1 + 3000 - 74, 0x18)] {
+            assert_eq!(usize::from(u16_at(segment, 18)), segment.len() - 54, "payload length");
+            assert_eq!(segment[58..62], u32::to_be_bytes(seq));
+            assert_eq!(segment[67], flags);
+            assert_eq!(u16_at(segment, 70), pseudo(&segment[14..], segment.len() - 54));
+            assert_eq!(segment[14..18], whole[14..18], "class and label");
+            assert_eq!(segment[20..54], whole[20..54]);
+        }
+        let mut extended = whole[..3000].to_vec();
+        extended[20] = 60;
+        assert!(Cut::begin(&mut extended).is_none(), "an extension header");
     }
 
     #[test]

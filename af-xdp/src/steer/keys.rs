@@ -67,8 +67,6 @@ pub struct SteeringCounters {
     pub pass_other: u64,
     /// Passed: not IP (ARP, VLAN, ...).
     pub pass_link: u64,
-    /// Passed: IPv6.
-    pub pass_ipv6: u64,
     /// Passed: a fragment, for the kernel to reassemble.
     pub pass_fragment: u64,
     /// Passed: cut off, or a header that contradicts itself.
@@ -77,7 +75,7 @@ pub struct SteeringCounters {
     pub pass_no_xsk: u64,
 }
 
-const COUNTERS: usize = 10;
+const COUNTERS: usize = 9;
 
 /// Bytes in `struct steer_counts`.
 pub(super) const COUNTS: usize = COUNTERS * 8;
@@ -98,10 +96,9 @@ impl SteeringCounters {
             pass_miss: of(3),
             pass_other: of(4),
             pass_link: of(5),
-            pass_ipv6: of(6),
-            pass_fragment: of(7),
-            pass_short: of(8),
-            pass_no_xsk: of(9),
+            pass_fragment: of(6),
+            pass_short: of(7),
+            pass_no_xsk: of(8),
         }
     }
 }
@@ -123,7 +120,7 @@ mod tests {
     #[test]
     fn counters_are_summed_over_cpus() {
         let mut rows = SteeringCounters::buffer();
-        (rows[0], rows[10], rows[29]) = (1, 2, 5);
+        (rows[0], rows[9], rows[26]) = (1, 2, 5);
         let c = SteeringCounters::sum(&rows);
         assert_eq!((c.flow, c.pass_no_xsk, c.port), (3, 5, 0));
     }
