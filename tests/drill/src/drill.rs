@@ -508,6 +508,16 @@ impl Drill {
         self.socket = None;
     }
 
+    /// close(2) of the listener.
+    ///
+    /// # Panics
+    /// When nothing listens.
+    pub fn close_listener(&mut self) {
+        let fd = self.listener.take().expect("a listener");
+        self.note("close");
+        self.subject.close(fd);
+    }
+
     /// close(2) after SO_LINGER with no time: an abort.
     ///
     /// # Panics

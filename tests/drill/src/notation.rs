@@ -169,6 +169,12 @@ impl std::fmt::Display for Text {
     }
 }
 
+/// The flags of a segment, in the notation.
+#[must_use]
+pub fn flags(segment: &Segment) -> String {
+    LETTERS.iter().filter(|(bit, _)| segment.has(*bit)).map(|l| l.1).collect()
+}
+
 /// Numbers just below the base are easier to read with their sign.
 fn signed(n: u32) -> i64 {
     if n > u32::MAX - (1 << 20) { i64::from(n as i32) } else { i64::from(n) }

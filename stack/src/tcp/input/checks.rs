@@ -40,6 +40,8 @@ pub(super) fn first<E: Egress>(
             seg.flags = seg.flags.without(Flags::FIN);
             tcb.owed.demand();
         }
+        // macOS resets with the number of its FIN, and Linux hears it (tcp_reset_check).
+        Fit::Outside if rst && has_closed(tcb.state) && seg.seq + 1 == tcb.rcv.nxt => seg.seq = tcb.rcv.nxt,
         Fit::Outside => {
             env.stats.tcp_out_of_window += 1;
             if !rst {
@@ -51,6 +53,11 @@ pub(super) fn first<E: Egress>(
     take_timestamp(tcb, seg, env);
     cut(tcb, seg, payload);
     GO_ON
+}
+
+/// Whether the peer has sent its FIN, and still has a connection.
+fn has_closed(peer: State) -> bool {
+    matches!(peer, State::CloseWait | State::Closing | State::LastAck)
 }
 
 /// TS.Recent follows the segments that advance the window's left edge (RFC 7323 §4.3).

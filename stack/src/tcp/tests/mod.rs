@@ -8,7 +8,6 @@ mod handshake;
 mod host;
 mod hostile;
 mod loss;
-mod matrix;
 mod options;
 mod rfc2018;
 mod rfc2883;

@@ -1,5 +1,6 @@
 //! RFC 9293, one file a section.
 
+mod events;
 mod s3_1;
 mod s3_10;
 mod s3_5;
@@ -14,6 +15,7 @@ use super::{Row, drills};
 
 /// The files of this folder.
 pub(super) const FILES: &[&[Row]] = &[
+    events::DRILLS,
     s3_1::DRILLS,
     s3_9::DRILLS,
     s3_10::DRILLS,
