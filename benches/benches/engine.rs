@@ -73,7 +73,7 @@ const LOSSES: usize = 32;
 const COUNTED: usize = 10;
 
 fn median<E: Engine>(bench: &mut Bench<E>, work: Work) -> f64 {
-    let limit = Duration::from_millis(400);
+    let limit = Duration::from_millis(std::env::var("MS").map_or(400, |v| v.parse().unwrap_or(400)));
     let (begin, mut samples) = (Instant::now(), Vec::new());
     while begin.elapsed() < limit || samples.len() < 10 {
         let (took, units) = bench.run(work);

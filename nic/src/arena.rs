@@ -1,4 +1,5 @@
-//! The memory that frames live in. The only file of this room that holds `unsafe`.
+//! The memory that frames live in. The only file of this room, but for `prefetch`, that holds
+//! `unsafe`.
 
 use std::fs::File;
 use std::io;
@@ -126,15 +127,7 @@ impl Arena {
     #[inline]
     pub(crate) fn prefetch(&self, frame: u32, offset: u16) {
         let at = self.place(frame, offset, 0);
-        let line = self.map.as_mut_ptr().wrapping_add(at);
-        #[cfg(target_arch = "x86_64")]
-        {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a prefetch reads nothing that a program could see and faults on no address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast_const().cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = line;
+        crate::prefetch::line(self.map.as_mut_ptr().wrapping_add(at).cast_const());
     }
 
     fn place(&self, frame: u32, offset: u16, len: u16) -> usize {

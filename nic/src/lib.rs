@@ -11,6 +11,7 @@ mod arena;
 mod driver;
 mod pkt;
 mod pool;
+mod prefetch;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use arena::Arena;
 pub use driver::{Burst, Caps, Doorbell, Nic, RxChecksum, RxFrame, RxMeta};
 pub use pkt::{FrameIndex, Pkt, TxChecksum, TxPkt, leaked};
 pub use pool::{Census, Claim, HEADROOM, Pool};
+pub use prefetch::{LINE, prefetch};

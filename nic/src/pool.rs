@@ -128,6 +128,12 @@ impl Pool {
         self.arena.bytes(pkt.frame, pkt.offset, pkt.len)
     }
 
+    /// Asks the processor to fetch the first bytes of a packet's window: they will be read soon.
+    #[inline]
+    pub fn prefetch(&self, pkt: &Pkt) {
+        self.arena.prefetch(pkt.frame, pkt.offset);
+    }
+
     /// The bytes of a packet's window, for writing. `None` while they are lent.
     #[inline]
     pub fn bytes_mut(&mut self, pkt: &mut Pkt) -> Option<&mut [u8]> {

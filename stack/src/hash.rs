@@ -5,7 +5,7 @@
 //! the result is SipHash of a message of `8 × words − 1` bytes: messages of different lengths never meet.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::types::{FlowKey, LocalKey, Protocol, scope_id};
 
@@ -99,23 +99,22 @@ impl FlowWords {
     /// link-local address is (16 bits of it fit; the kernel's indices are small).
     #[inline]
     pub fn new(key: &FlowKey) -> Self {
-        let tail = u64::from(key.local.port()) << 16
-            | u64::from(key.remote.port())
-            | u64::from(key.protocol as u8) << 32;
-        if let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (&key.local, &key.remote) {
-            let addresses = u64::from(local.ip().to_bits()) << 32 | u64::from(remote.ip().to_bits());
-            return Self::V4([addresses, tail]);
-        }
+        let (local, remote) = (key.local.port(), key.remote.port());
         match (key.local.ip().to_canonical(), key.remote.ip().to_canonical()) {
-            (IpAddr::V4(local), IpAddr::V4(remote)) => {
-                Self::V4([u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()), tail])
-            }
-            (local, remote) => {
-                let ([l0, l1], [r0, r1]) = (address_words(local), address_words(remote));
+            (IpAddr::V4(a), IpAddr::V4(b)) => Self::v4(key.protocol, (a, local), (b, remote)),
+            (a, b) => {
+                let ([l0, l1], [r0, r1]) = (address_words(a), address_words(b));
                 let scope = u64::from(scope_id(&key.remote) as u16) << 40;
-                Self::V6([l0, l1, r0, r1, tail | scope])
+                Self::V6([l0, l1, r0, r1, tail(key.protocol, local, remote) | scope])
             }
         }
+    }
+
+    /// Packs the parts of a [`FlowKey`] of IPv4.
+    #[inline]
+    pub fn v4(protocol: Protocol, local: (Ipv4Addr, u16), remote: (Ipv4Addr, u16)) -> Self {
+        let addresses = u64::from(local.0.to_bits()) << 32 | u64::from(remote.0.to_bits());
+        Self::V4([addresses, tail(protocol, local.1, remote.1)])
     }
 
     /// SipHash-1-3 of the words.
@@ -142,6 +141,11 @@ impl FlowWords {
             Self::V6([a, b, c, d, tail]) => key.sip24(&[a, b, c, d, word, tail]),
         }
     }
+}
+
+#[inline]
+fn tail(protocol: Protocol, local: u16, remote: u16) -> u64 {
+    u64::from(protocol as u8) << 32 | u64::from(local) << 16 | u64::from(remote)
 }
 
 /// A local endpoint packed into words, by address family. The last word is never zero.

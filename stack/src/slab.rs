@@ -98,6 +98,14 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Asks the processor to fetch the first `bytes` of what `id` may name.
+    #[inline]
+    pub fn prefetch(&self, id: SocketId, bytes: usize) {
+        if let Some(slot) = self.slot(id.index) {
+            nic::prefetch(slot, bytes);
+        }
+    }
+
     /// Whether `id` still names a value.
     #[inline]
     pub fn contains(&self, id: SocketId) -> bool {

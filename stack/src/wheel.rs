@@ -179,6 +179,14 @@ impl Wheel {
         }
     }
 
+    /// Asks the processor to fetch timer `handle`.
+    #[inline]
+    pub fn prefetch(&self, handle: u32) {
+        if let Some(timer) = self.timers.get(handle) {
+            nic::prefetch(timer, nic::LINE);
+        }
+    }
+
     /// When timer `handle` is to fire, if it is armed.
     pub fn deadline(&self, handle: u32) -> Option<Instant> {
         let timer = self.timers.get(handle)?;

@@ -4,6 +4,7 @@
 //! before the packet that will be answered leaves), then the transmit queues, then the wake-ups.
 
 mod accept;
+mod ahead;
 mod calls;
 mod connect;
 mod core;
@@ -43,7 +44,7 @@ use nic::Pool;
 use crate::config::{Config, Secrets};
 use crate::control::{ControlEvent, Request};
 use crate::demux::{FlowTable, LocalTable};
-use crate::hash::HashKey;
+use crate::hash::{FlowWords, HashKey};
 use crate::policy::{GateSnapshot, Policy};
 use crate::slab::Slab;
 use crate::socket::Wake;
@@ -92,6 +93,8 @@ pub struct Stack {
     hearers: Vec<SocketId>,
     path_mtus: PathMtus,
     wakes: VecDeque<SocketId>,
+    /// Flows of the burst at hand, with their hashes.
+    ahead: Vec<(FlowWords, u64)>,
     /// Connections to push when the burst has ended.
     dirty: Vec<SocketId>,
     /// Sends count as part of a burst, too.
@@ -123,6 +126,7 @@ impl Stack {
             hearers: Vec::with_capacity(udp_groups::HEARERS),
             path_mtus: PathMtus::default(),
             wakes: VecDeque::with_capacity(256),
+            ahead: Vec::with_capacity(ahead::DEPTH),
             dirty: Vec::with_capacity(256),
             gather: false,
             starved: VecDeque::new(),

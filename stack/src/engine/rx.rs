@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use nic::{Burst, Pkt, RxChecksum, RxFrame};
 
 use super::Stack;
+use super::ahead::DEPTH;
 use crate::control::table::Control;
 use crate::ip::input::{self, Arrived, Door, Host, Reason};
 use crate::time::Instant;
@@ -39,8 +40,12 @@ impl Stack {
     /// Frames arrived on `iface`; `burst` is empty afterwards. Better than one by one: a connection that gets
     /// several segments of one burst answers them with one ACK.
     pub fn rx_burst(&mut self, now: Instant, iface: IfaceId, burst: &mut Burst) {
-        for frame in burst.drain(..) {
-            self.receive(now, iface, frame, true);
+        let mut frames = burst.drain(..);
+        while !frames.as_slice().is_empty() {
+            self.look_ahead(frames.as_slice());
+            for frame in frames.by_ref().take(DEPTH) {
+                self.receive(now, iface, frame, true);
+            }
         }
         self.push_dirty(now);
     }

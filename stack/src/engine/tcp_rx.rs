@@ -29,14 +29,37 @@ pub(super) struct Incoming {
 }
 
 impl Stack {
+    #[inline]
     pub(super) fn receive_tcp(&mut self, now: Instant, inbound: Inbound, burst: bool) {
-        let incoming = match self.read_segment(inbound) {
-            Ok(incoming) => incoming,
-            Err((pkt, reason)) => return self.drop_packet(pkt, reason),
-        };
-        if let Some(id) = self.flows.get(&incoming.key) {
-            self.segment_for(now, id, incoming, burst);
-        } else if let Some(at) = self.requests.find(&incoming.key) {
+        let Inbound { mut pkt, arrived, checksum } = inbound;
+        if arrived.to_group {
+            // RFC 9293 §3.9.2.3 MUST-57: not for TCP, and not worth an answer.
+            return self.drop_packet(pkt, Reason::NotOurs);
+        }
+        let bytes = &self.core.pool.bytes(&pkt)[arrived.payload()];
+        let Ok(seg) = Segment::parse(bytes) else { return self.drop_packet(pkt, Reason::BadHeader) };
+        if !is_intact(bytes, CHECKSUM_AT, &arrived, checksum) {
+            return self.drop_packet(pkt, Reason::L4Checksum);
+        }
+        if seg.src_port == 0 || seg.dst_port == 0 {
+            return self.drop_packet(pkt, Reason::BadHeader);
+        }
+        let bytes = arrived.packet.len();
+        pkt.truncate(arrived.packet.end);
+        pkt.trim_front(arrived.transport + usize::from(seg.header_len));
+        match self.flows.at(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
+            Some(id) => self.segment_for(now, id, &seg, (pkt, bytes), burst),
+            None => {
+                let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
+                self.segment_elsewhere(now, Incoming { seg, key, pkt, bytes }, burst);
+            }
+        }
+    }
+
+    /// A segment that is of no connection, or not yet, or no longer.
+    #[inline(never)]
+    fn segment_elsewhere(&mut self, now: Instant, incoming: Incoming, burst: bool) {
+        if let Some(at) = self.requests.find(&incoming.key) {
             self.segment_for_request(now, at, incoming, burst);
         } else if let Some(at) = self.time_waits.find(&incoming.key) {
             self.segment_in_time_wait(now, at, incoming);
@@ -45,43 +68,29 @@ impl Stack {
         }
     }
 
-    fn read_segment(&self, inbound: Inbound) -> core::result::Result<Incoming, (Pkt, Reason)> {
-        let Inbound { mut pkt, arrived, checksum } = inbound;
-        if arrived.to_group {
-            // RFC 9293 §3.9.2.3 MUST-57: not for TCP, and not worth an answer.
-            return Err((pkt, Reason::NotOurs));
-        }
-        let bytes = &self.core.pool.bytes(&pkt)[arrived.payload()];
-        let seg = match Segment::parse(bytes) {
-            Err(_) => return Err((pkt, Reason::BadHeader)),
-            Ok(_) if !is_intact(bytes, CHECKSUM_AT, &arrived, checksum) => {
-                return Err((pkt, Reason::L4Checksum));
-            }
-            Ok(seg) if seg.src_port == 0 || seg.dst_port == 0 => return Err((pkt, Reason::BadHeader)),
-            Ok(seg) => seg,
-        };
-        let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
-        pkt.truncate(arrived.packet.end);
-        pkt.trim_front(arrived.transport + usize::from(seg.header_len));
-        Ok(Incoming { seg, key, pkt, bytes: arrived.packet.len() })
-    }
-
-    fn segment_for(&mut self, now: Instant, id: SocketId, incoming: Incoming, burst: bool) {
+    /// A segment of a connection: its payload, and the length of the IP packet.
+    #[inline]
+    fn segment_for(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        seg: &Segment,
+        (pkt, bytes): (Pkt, usize),
+        burst: bool,
+    ) {
         let exhausted = self.core.is_exhausted();
-        let Some(entry) = self.table.get_mut(id) else {
-            return self.drop_packet(incoming.pkt, Reason::NoSocket);
-        };
+        let Some(entry) = self.table.get_mut(id) else { return self.drop_packet(pkt, Reason::NoSocket) };
         let Body::Connection(connection) = &mut entry.body else {
-            return self.drop_packet(incoming.pkt, Reason::NoSocket);
+            return self.drop_packet(pkt, Reason::NoSocket);
         };
-        if !self.core.out.judge_in(&mut connection.tcb.flow, incoming.bytes) {
-            return self.drop_packet(incoming.pkt, Reason::Denied);
+        if !self.core.out.judge_in(&mut connection.tcb.flow, bytes) {
+            return self.drop_packet(pkt, Reason::Denied);
         }
-        if exhausted && !incoming.pkt.is_empty() && connection.tcb.recv_queue() > 0 {
+        if exhausted && !pkt.is_empty() && connection.tcb.recv_queue() > 0 {
             // What is queued may not grow: the peer sends it again when the application has read.
-            return self.drop_packet(incoming.pkt, Reason::NoFrames);
+            return self.drop_packet(pkt, Reason::NoFrames);
         }
-        input::segment(&mut connection.tcb, &incoming.seg, incoming.pkt, &mut self.core.env(now, burst));
+        input::segment(&mut connection.tcb, seg, pkt, &mut self.core.env(now, burst));
         if burst && !entry.dirty {
             entry.dirty = true;
             self.dirty.push(id);

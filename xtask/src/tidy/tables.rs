@@ -32,6 +32,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("af-xdp/src/sys.rs", "system calls of AF_XDP and bpf"),
     ("af-xdp/tests/lab/net.rs", "threads in network namespaces"),
     ("nic/src/arena.rs", "the memory frames live in"),
+    ("nic/src/prefetch.rs", "prefetches, which read nothing"),
     ("preload/src/errno.rs", "the thread's errno"),
     ("preload/src/exit.rs", "symbols in libc's place"),
     ("preload/src/fdtable/memory.rs", "zeroed memory for the life of the process"),

@@ -20,6 +20,7 @@ use core::ops::Range;
 
 use nic::RxChecksum;
 
+use crate::hash::FlowWords;
 use crate::stats::Stats;
 use crate::types::{Ecn, FlowKey, IfaceId, Protocol, on_link};
 use crate::wire::ipv6_ext::Problem;
@@ -130,6 +131,15 @@ impl Arrived {
     #[inline]
     pub fn ecn(&self) -> Ecn {
         Ecn::of_tos(self.tos)
+    }
+
+    /// The flow that it belongs to, packed for a look into a table.
+    #[inline]
+    pub fn words(&self, protocol: Protocol, source: u16, destination: u16) -> FlowWords {
+        match (self.source, self.destination) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => FlowWords::v4(protocol, (to, destination), (from, source)),
+            _ => FlowWords::new(&self.flow(protocol, source, destination)),
+        }
     }
 
     /// The flow that it belongs to, with us at its destination.

@@ -1,0 +1,109 @@
+//! Looking ahead: among very many connections, what the segments of a burst will need is in memory, not in the
+//! caches. It is asked for before the first of them is handled, so that the waits overlap: first the slots of the
+//! flow table, then the connections. A hint and no more: each segment is looked up when its turn comes.
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use nic::RxFrame;
+
+use super::Stack;
+use crate::hash::FlowWords;
+use crate::types::{FlowKey, Protocol};
+use crate::wire::{ethernet, ipv4};
+
+/// Connections from which on it pays; fewer stay in the caches. Tests always look.
+const MANY: usize = if cfg!(debug_assertions) { 1 } else { 2048 };
+/// Frames looked at together.
+pub(super) const DEPTH: usize = 32;
+/// Bytes of an entry that handling a segment touches.
+const HOT: usize = 1024;
+
+impl Stack {
+    /// Asks for what the first frames of `burst` will need.
+    #[inline]
+    pub(super) fn look_ahead(&mut self, burst: &[RxFrame]) {
+        if self.flows.len() >= MANY {
+            self.fetch(&burst[..burst.len().min(DEPTH)]);
+        }
+    }
+
+    #[inline(never)]
+    fn fetch(&mut self, burst: &[RxFrame]) {
+        self.ahead.clear();
+        for frame in burst {
+            if let Some(words) = peek(self.core.pool.bytes(&frame.pkt)) {
+                let hash = self.flows.prefetch(&words);
+                self.ahead.push((words, hash));
+            }
+        }
+        for (words, hash) in &self.ahead {
+            if let Some(id) = self.flows.at_hash(words, *hash) {
+                self.table.prefetch(id, HOT);
+                self.wheel.prefetch(id.index);
+            }
+        }
+    }
+}
+
+/// The flow of a plain TCP packet, as far as it can be told without checking anything.
+#[inline]
+fn peek(frame: &[u8]) -> Option<FlowWords> {
+    let head = frame.first_chunk::<58>().map_or(&frame[..frame.len().min(54)], |head| &head[..]);
+    let port = |at: usize| Some(u16::from_be_bytes([*head.get(at)?, *head.get(at + 1)?]));
+    match (port(12)?, *head.get(14)?) {
+        (ethernet::IPV4, 0x45) if *head.get(23)? == ipv4::TCP => {
+            let address = |at| Some(Ipv4Addr::from(*head.get(at..)?.first_chunk::<4>()?));
+            Some(FlowWords::v4(Protocol::Tcp, (address(30)?, port(36)?), (address(26)?, port(34)?)))
+        }
+        (ethernet::IPV6, _) if *head.get(20)? == ipv4::TCP => {
+            let address = |at| Some(Ipv6Addr::from(*head.get(at..)?.first_chunk::<16>()?));
+            let end = |at, port| Some(SocketAddr::from((address(at)?, port)));
+            let (local, remote) = (end(38, port(56)?)?, end(22, port(54)?)?);
+            Some(FlowWords::new(&FlowKey { protocol: Protocol::Tcp, local, remote }))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flow_of_a_plain_segment_is_told_and_of_nothing_else() {
+        let mut frame = ethernet::header([2; 6], [4; 6], ethernet::IPV4).to_vec();
+        let (remote, local) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1));
+        frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0]);
+        frame.extend(remote.octets());
+        frame.extend(local.octets());
+        frame.extend([0x9c, 0x40, 0, 80]);
+        frame.extend([0; 16]);
+        let words = FlowWords::v4(Protocol::Tcp, (local, 80), (remote, 40_000));
+        assert_eq!(peek(&frame), Some(words));
+        for (at, byte) in [(12, 9), (14, 0x46), (23, 17)] {
+            let mut other = frame.clone();
+            other[at] = byte;
+            assert_eq!(peek(&other), None, "byte {at}");
+        }
+        for len in 0..38 {
+            assert_eq!(peek(&frame[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn so_is_that_of_ipv6() {
+        let mut frame = ethernet::header([2; 6], [4; 6], ethernet::IPV6).to_vec();
+        let (remote, local) =
+            (Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1));
+        frame.extend([0x60, 0, 0, 0, 0, 20, 6, 64]);
+        frame.extend(remote.octets());
+        frame.extend(local.octets());
+        frame.extend([0x9c, 0x40, 0, 80]);
+        frame.extend([0; 16]);
+        let (local, remote) = ((local, 80).into(), (remote, 40_000).into());
+        let words = FlowWords::new(&FlowKey { protocol: Protocol::Tcp, local, remote });
+        assert_eq!(peek(&frame), Some(words));
+        frame[20] = 44;
+        assert_eq!(peek(&frame), None);
+    }
+}
