@@ -2,11 +2,13 @@
 
 mod bench;
 mod ci;
+mod curves;
 mod demo;
 mod licences;
 mod lwip;
 mod measure;
 mod packages;
+mod plot;
 mod rfc;
 mod run;
 mod source;
@@ -14,6 +16,7 @@ mod tidy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -50,12 +53,51 @@ enum Task {
         /// Only the engine, beside smoltcp and lwIP: nanoseconds, instructions, bytes of an idle connection
         #[arg(long, conflicts_with_all = ["system", "parts"])]
         engine: bool,
+        /// Only congestion control, ours and the kernel's on an emulated link: figures and pictures into docs/congestion
+        #[arg(long, conflicts_with_all = ["system", "parts", "engine"])]
+        curves: bool,
         /// The engine with up to 10,000 connections only, and without instructions
         #[arg(long, requires = "engine")]
         quick: bool,
     },
+    /// Send as much as a connection takes, or take it: for `bench --curves`
+    #[command(hide = true, subcommand)]
+    Pump(Pump),
     /// Fetch lwIP's sources, which tests and benchmarks compile, into target/lwip
     Lwip,
+}
+
+#[derive(Subcommand)]
+enum Pump {
+    /// Send
+    Send {
+        /// ADDRESS:PORT
+        to: String,
+        /// Seconds
+        time: u64,
+        /// TCP_CONGESTION
+        congestion: String,
+        /// SO_SNDBUF
+        buffer: Option<i32>,
+    },
+    /// Receive
+    Receive {
+        /// The port
+        port: u16,
+    },
+}
+
+impl Pump {
+    fn run(self) -> bool {
+        let ended = match self {
+            Pump::Send { to, time, congestion, buffer } => {
+                let time = Duration::from_secs(time);
+                lab::send(&lab::Pump { to, time, congestion, buffer })
+            }
+            Pump::Receive { port } => lab::receive(port),
+        };
+        ended.map_err(|error| eprintln!("{error}")).is_ok()
+    }
 }
 
 fn main() -> ExitCode {
@@ -65,6 +107,8 @@ fn main() -> ExitCode {
         Task::Test => ci::run(),
         Task::Demo => demo::run(),
         Task::Bench { engine: true, quick, .. } => lwip_is_here() && bench::engine(quick),
+        Task::Bench { curves: true, .. } => run_curves(),
+        Task::Pump(pump) => pump.run(),
         Task::Bench { system, parts, .. } => run_bench(!parts, !system),
         Task::Lwip => lwip_is_here(),
     };
@@ -103,6 +147,19 @@ fn run_rfc(check: bool) -> bool {
             false
         }
     }
+}
+
+fn run_curves() -> bool {
+    if let Err(missing) = packages::install() {
+        println!("{missing}");
+        return false;
+    }
+    if !run::is_root() {
+        println!("the emulated link needs root (network namespaces, AF_XDP)");
+        return false;
+    }
+    curves::run();
+    true
 }
 
 fn run_tidy() -> bool {

@@ -104,6 +104,34 @@ impl Lab {
         address(&server, &client);
         (server, client, relay)
     }
+
+    /// Hosts that share a bottleneck towards [`SERVER`]: so many senders, 10.77.0.2 and on, behind one end of a relay.
+    /// Offloads are off, so that what is counted in frames is what would be on a wire.
+    #[must_use]
+    pub fn dumbbell(&self, senders: u8, trouble: Trouble) -> (Vec<Namespace>, Namespace, Relay) {
+        let (server, middle) = (self.host("server"), self.host("relay"));
+        middle.must(&["ip", "link", "add", "lan", "type", "bridge"]);
+        middle.must(&["ip", "link", "set", "lan", "up"]);
+        self.cable((&middle, "inner"), (&middle, "left"));
+        self.cable((&middle, "right"), (&server, IFACE));
+        middle.must(&["ip", "link", "set", "inner", "master", "lan"]);
+        let plain = |host: &Namespace, iface: &str| {
+            host.must(&["ethtool", "-K", iface, "tx", "off", "tso", "off", "gso", "off", "gro", "off"]);
+        };
+        let senders = (0..senders).map(|n| {
+            let (host, port) = (self.host(&format!("sender{n}")), format!("port{n}"));
+            self.cable((&host, IFACE), (&middle, &port));
+            middle.must(&["ip", "link", "set", &port, "master", "lan"]);
+            plain(&host, IFACE);
+            host.must(&["ip", "address", "add", &format!("10.77.0.{}/24", n + 2), "dev", IFACE]);
+            host
+        });
+        let senders: Vec<Namespace> = senders.collect();
+        plain(&server, IFACE);
+        server.must(&["ip", "address", "add", &format!("{SERVER}/24"), "dev", IFACE]);
+        let relay = Relay::start(&middle, ["left", "right"], trouble);
+        (senders, server, relay)
+    }
 }
 
 fn address(server: &Namespace, client: &Namespace) {

@@ -1,13 +1,14 @@
-//! A cable that misbehaves: it loses, repeats, holds back and spoils frames, by a seed.
+//! A cable that misbehaves: it loses, repeats, holds back and spoils frames, by a seed; it may be thin, and long.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::bottleneck::{Bottleneck, Shape};
 use crate::namespace::Namespace;
 use crate::pcap::Pcap;
 use crate::sys::{self, PacketSocket};
@@ -29,6 +30,8 @@ pub struct Trouble {
     pub corrupt: u32,
     /// How long every frame takes.
     pub delay: Duration,
+    /// A bottleneck in each direction, before the delay.
+    pub shape: Option<Shape>,
     /// Where to write a capture of what arrived, before the trouble.
     pub capture: Option<PathBuf>,
 }
@@ -51,6 +54,8 @@ struct Done {
     duplicated: AtomicU64,
     reordered: AtomicU64,
     corrupted: AtomicU64,
+    overflowed: AtomicU64,
+    queue: Mutex<Vec<(Instant, usize)>>,
 }
 
 /// A running relay; it stops when dropped.
@@ -94,6 +99,18 @@ impl Relay {
         self.done.reordered.load(Ordering::Relaxed)
     }
 
+    /// Frames that found no room in the queue of the bottleneck.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.done.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// The queue from the first interface to the second, in bytes, looked at some hundred times a second while frames
+    /// come; taken, so that the next call begins anew.
+    pub fn take_queue(&self) -> Vec<(Instant, usize)> {
+        std::mem::take(&mut *self.done.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Frames that were spoiled.
     #[must_use]
     pub fn corrupted(&self) -> u64 {
@@ -121,6 +138,8 @@ struct Wire {
     order: u64,
     pcap: Option<Pcap>,
     begin: Instant,
+    thin: [Option<Bottleneck>; 2],
+    looked: Instant,
     done: Arc<Done>,
 }
 
@@ -130,9 +149,12 @@ impl Wire {
     /// How long a sleep lasts at most, so that a stop is seen.
     const NAP: Duration = Duration::from_millis(50);
     const LINK_HEADER: usize = 14;
+    /// How often the queue is looked at.
+    const LOOK: Duration = Duration::from_millis(10);
 
     fn new(sockets: [PacketSocket; 2], trouble: Trouble, done: Arc<Done>) -> Self {
         let random = SplitMix(trouble.seed);
+        let thin = [0, 1].map(|_| trouble.shape.map(Bottleneck::new));
         let pcap = trouble.capture.as_ref().map(|path| Pcap::create(path).expect("a capture file"));
         Self {
             sockets,
@@ -142,12 +164,18 @@ impl Wire {
             order: 0,
             pcap,
             begin: Instant::now(),
+            thin,
+            looked: Instant::now(),
             done,
         }
     }
 
     fn run(&mut self) {
         let mut buffer = vec![0; 65536];
+        if self.trouble.shape.is_some() {
+            // A rate is only as good as the clock that it is held to.
+            sys::hurry();
+        }
         while !self.done.stop.load(Ordering::Relaxed) {
             let mut came = 0;
             for side in 0..2 {
@@ -183,7 +211,18 @@ impl Wire {
             frame[Self::LINK_HEADER + bit / 8] ^= 1 << (bit % 8);
             count(&self.done.corrupted);
         }
-        let mut due = now + self.trouble.delay;
+        let mut leaves = now;
+        if let Some(thin) = &mut self.thin[side] {
+            let since = |at: Instant| u64::try_from((at - self.begin).as_nanos()).unwrap_or(u64::MAX);
+            if side == 0 && now - self.looked >= Self::LOOK {
+                let queued = thin.queued(since(now));
+                self.done.queue.lock().unwrap_or_else(PoisonError::into_inner).push((now, queued));
+                self.looked = now;
+            }
+            let Some(at) = thin.pass(since(now), frame) else { return count(&self.done.overflowed) };
+            leaves = self.begin + Duration::from_nanos(at);
+        }
+        let mut due = leaves + self.trouble.delay;
         if self.random.chance(self.trouble.reorder) {
             due += self.trouble.reorder_by;
             count(&self.done.reordered);

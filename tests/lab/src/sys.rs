@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -16,6 +17,49 @@ pub(crate) fn enter(file: &File) -> io::Result<()> {
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes plain numbers.
     check(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// Lets the calling thread run before all ordinary ones: what it does is timed, and takes little.
+pub(crate) fn hurry() {
+    let param = libc::sched_param { sched_priority: 1 };
+    // SAFETY: `param` lives through the call; 0 is the calling thread. Where it is refused, times are less exact.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const param) };
+}
+
+/// Chooses the congestion control of a connection.
+///
+/// # Errors
+/// The operating system's: ENOENT when there is none of that name.
+pub(crate) fn set_congestion(stream: &TcpStream, name: &str) -> io::Result<()> {
+    set_option(stream, libc::IPPROTO_TCP, libc::TCP_CONGESTION, name.as_bytes())
+}
+
+/// Asks for a send buffer of so many bytes.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn set_send_buffer(stream: &TcpStream, bytes: i32) -> io::Result<()> {
+    set_option(stream, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes.to_ne_bytes())
+}
+
+fn set_option(stream: &TcpStream, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
+    let (at, len) = (value.as_ptr().cast(), value.len() as libc::socklen_t);
+    // SAFETY: `at` points to `len` bytes that live through the call.
+    check(unsafe { libc::setsockopt(stream.as_raw_fd(), level, option, at, len) }).map(drop)
+}
+
+/// `struct tcp_info` of a connection, as bytes: as many as are told.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn tcp_info(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0_u8; 256];
+    let mut len = bytes.len() as libc::socklen_t;
+    let (at, lives) = (bytes.as_mut_ptr().cast(), &raw mut len);
+    // SAFETY: `at` points to `len` bytes that are ours alone to write, and so is `len`.
+    check(unsafe { libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, at, lives) })?;
+    bytes.truncate(len as usize);
+    Ok(bytes)
 }
 
 /// Whether the process runs as root.
