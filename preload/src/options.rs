@@ -5,7 +5,7 @@ use core::time::Duration;
 use libc::{SOL_SOCKET, c_int, c_void, socklen_t, timeval};
 use ringroad::runtime::{Runtime, Turn};
 use stack::error::SocketError;
-use stack::socket::{Kind as Shape, OptName, TcpInfo, Value};
+use stack::socket::{BbrInfo, Kind as Shape, OptName, TcpInfo, Value};
 use stack::types::{CongestionControl, SocketId};
 
 use crate::errno::{Errno, Leave, Outcome, check, fail};
@@ -149,6 +149,8 @@ pub(crate) fn getsockopt(
         }
         Value::Name(name) => write_value(value, len, &name),
         Value::Info(info) => write_value(value, len, &tcp_info(&info)),
+        Value::ControlInfo(told) => write_value(value, len, &control_info(told)),
+        Value::Rate(rate) => write_rate(value, len, rate),
     }
 }
 
@@ -162,18 +164,41 @@ fn write_value(value: Place, len: Place, bytes: &[u8]) -> Outcome {
     Ok(0)
 }
 
+/// As Linux: all of it where there is room for an `unsigned long`, else as much as an `unsigned int` can say.
+fn write_rate(value: Place, len: Place, rate: u64) -> Outcome {
+    let room: c_int = len.read()?;
+    match room {
+        8.. => write_value(value, len, &rate.to_ne_bytes()),
+        _ => write_value(value, len, &u32::try_from(rate).unwrap_or(u32::MAX).to_ne_bytes()),
+    }
+}
+
+/// The rate in an `unsigned int`, of which the greatest means none.
+fn short_rate(rate: u32) -> u64 {
+    if rate == u32::MAX { u64::MAX } else { rate.into() }
+}
+
+/// `struct tcp_bbr_info`; other controls have nothing to tell.
+fn control_info(told: Option<BbrInfo>) -> Vec<u8> {
+    let Some(told) = told else { return Vec::new() };
+    let words = [told.bw as u32, (told.bw >> 32) as u32, told.min_rtt, told.pacing_gain, told.cwnd_gain];
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
 fn read_value(shape: Shape, place: Place, len: usize) -> Result<Value, Leave> {
     let needed = match shape {
-        Shape::Int => 4,
+        Shape::Int | Shape::Rate => 4,
         Shape::Linger => 8,
         Shape::Name => 1,
-        Shape::Info => return Err(fail(libc::ENOPROTOOPT)),
+        Shape::Info | Shape::ControlInfo => return Err(fail(libc::ENOPROTOOPT)),
     };
     if len < needed {
         return Err(fail(libc::EINVAL));
     }
     Ok(match shape {
         Shape::Linger => linger(place.read()?),
+        Shape::Rate if len == 8 => Value::Rate(place.read()?),
+        Shape::Rate => Value::Rate(short_rate(place.read()?)),
         Shape::Name => {
             let mut name = [0; 16];
             let n = len.min(15);
@@ -217,7 +242,9 @@ fn from_kernel(fd: c_int, option: OptName) -> Option<Value> {
         Shape::Int => Some(Value::Int(if len == 1 { bytes[0].into() } else { int(0) })),
         Shape::Linger => Some(linger(libc::linger { l_onoff: int(0), l_linger: int(4) })),
         Shape::Name => Some(Value::Name(bytes)),
-        Shape::Info => None,
+        Shape::Rate if len == 8 => Some(Value::Rate(u64::from_ne_bytes(bytes[..8].try_into().ok()?))),
+        Shape::Rate => Some(Value::Rate(short_rate(int(0) as u32))),
+        Shape::Info | Shape::ControlInfo => None,
     }
 }
 
@@ -263,7 +290,10 @@ fn tcp_info(info: &TcpInfo) -> [u8; 192] {
     for (word, place) in words.iter().zip(out[8..].chunks_exact_mut(4)) {
         place.copy_from_slice(&word.to_ne_bytes());
     }
-    // pacing_rate and max_pacing_rate at 104 and 112.
+    out[7] = u8::from(info.delivery_rate_app_limited);
+    out[104..112].copy_from_slice(&info.pacing_rate.to_ne_bytes());
+    out[112..120].copy_from_slice(&info.max_pacing_rate.to_ne_bytes());
+    out[160..168].copy_from_slice(&info.delivery_rate.to_ne_bytes());
     out[120..128].copy_from_slice(&info.bytes_acked.to_ne_bytes());
     out[128..136].copy_from_slice(&info.bytes_received.to_ne_bytes());
     out[136..140].copy_from_slice(&info.segs_out.to_ne_bytes());
@@ -286,6 +316,10 @@ mod tests {
             bytes_acked: 5,
             segs_in: 6,
             notsent_bytes: 8,
+            pacing_rate: 9,
+            max_pacing_rate: u64::MAX,
+            delivery_rate: 10,
+            delivery_rate_app_limited: true,
             ..TcpInfo::default()
         };
         let bytes = tcp_info(&info);
@@ -295,6 +329,7 @@ mod tests {
         assert_eq!(word(core::mem::offset_of!(libc::tcp_info, tcpi_total_retrans)), 24);
         assert_eq!(word(120), 5);
         assert_eq!((word(140), word(144)), (6, 8));
+        assert_eq!((bytes[7], word(104), word(112), word(160)), (1, 9, u32::MAX, 10));
     }
 
     #[test]
@@ -303,7 +338,7 @@ mod tests {
         assert_eq!(from_kernel(fd, OptName::NoDelay), Some(Value::Int(0)));
         assert_eq!(from_kernel(fd, OptName::Linger), Some(Value::Linger(None)));
         assert_eq!(from_kernel(fd, OptName::KeepIdle), Some(Value::Int(7200)));
-        assert!(OptName::ALL.len() <= 64, "one bit an option in a file's word");
+        assert!(OptName::ALL.len() <= 128, "one bit an option in a file's words");
         kernel::close(fd).unwrap();
     }
 }

@@ -234,3 +234,52 @@ fn random_loss_slows_cubic_as_it_must_and_bbr_less() {
         assert!(bbr > 2 * cubic, "seed {seed}: {bbr} to {cubic}");
     }
 }
+
+fn name_of(control: CongestionControl) -> Value {
+    Value::Name(std::array::from_fn(|i| control.name().as_bytes().get(i).copied().unwrap_or(0)))
+}
+
+/// SO_MAX_PACING_RATE holds for a control that does not pace by itself, too, and leaves no bursts.
+#[test]
+fn a_pace_that_was_set_is_kept() {
+    for control in [CongestionControl::Cubic, CongestionControl::Bbr] {
+        let mut race = Race::new(path(20, 4.0), 1);
+        race.join(control);
+        let (now, client) = (race.net.now, race.flows[0].client);
+        race.net.a().set_option(now, client, OptName::MaxPacingRate, Value::Rate(500_000)).unwrap();
+        race.run(2);
+        let got = race.run(10)[0];
+        assert!((4_500_000..=5_050_000).contains(&got), "{control:?}: {got}");
+        assert!(race.queue.1 < 5 * 1514, "{control:?}: {} bytes at once", race.queue.1);
+        let info = race.info(0);
+        assert!(info.pacing_rate <= 500_000 && info.max_pacing_rate == 500_000, "{info:?}");
+        assert!((400_000..=550_000).contains(&info.delivery_rate), "{info:?}");
+    }
+}
+
+/// Accepted connections have their listener's control, and any may change it while it runs.
+#[test]
+fn a_control_is_inherited_and_changed_on_the_way() {
+    let mut race = Race::new(path(20, 1.0), 1);
+    let (now, listener) = (race.net.now, race.listener);
+    race.net.b().set_option(now, listener, OptName::Congestion, name_of(CongestionControl::Bbr)).unwrap();
+    race.join(CongestionControl::Reno);
+    let server = race.flows[0].server;
+    assert_eq!(race.net.b().option(server, OptName::Congestion), Ok(name_of(CongestionControl::Bbr)));
+    assert!(matches!(race.net.b().option(server, OptName::ControlInfo), Ok(Value::ControlInfo(Some(_)))));
+    let client = race.flows[0].client;
+    assert_eq!(race.net.a().option(client, OptName::ControlInfo), Ok(Value::ControlInfo(None)));
+    for control in [CongestionControl::Bbr, CongestionControl::Cubic, CongestionControl::Bbr] {
+        race.run(3);
+        let now = race.net.now;
+        race.net.a().set_option(now, client, OptName::Congestion, name_of(control)).unwrap();
+        assert_eq!(race.net.a().option(client, OptName::Congestion), Ok(name_of(control)));
+        let got = race.run(5)[0];
+        assert!(got * 100 > 5 * most(20) * 80, "{control:?}: {got}");
+    }
+    let Ok(Value::ControlInfo(Some(told))) = race.net.a().option(client, OptName::ControlInfo) else {
+        panic!("BBR has nothing to tell");
+    };
+    assert!((2_000_000..3_000_000).contains(&told.bw), "{told:?}");
+    assert!((40_000..60_000).contains(&told.min_rtt), "{told:?}");
+}

@@ -55,7 +55,7 @@ pub(crate) struct File {
     set: AtomicU32,
     recv_timeout: AtomicU64,
     send_timeout: AtomicU64,
-    touched: AtomicU64,
+    touched: [AtomicU64; 2],
     congestion: AtomicU8,
     waiters: AtomicU32,
     owner: AtomicU64,
@@ -71,7 +71,7 @@ impl File {
         self.set.store(0, Relaxed);
         self.recv_timeout.store(0, Relaxed);
         self.send_timeout.store(0, Relaxed);
-        self.touched.store(0, Relaxed);
+        self.touched.iter().for_each(|word| word.store(0, Relaxed));
         self.congestion.store(0, Relaxed);
         self.waiters.store(0, Relaxed);
         self.owner.store(0, Relaxed);
@@ -178,12 +178,12 @@ impl File {
 
     /// Notes that the option with this number in the table was set on the kernel's socket.
     pub(crate) fn touch(&self, option: usize) {
-        self.touched.fetch_or(1 << (option & 63), Relaxed);
+        self.touched[option / 64 % 2].fetch_or(1 << (option % 64), Relaxed);
     }
 
     /// Whether that option was set, or may have been.
     pub(crate) fn touched(&self, option: usize) -> bool {
-        self.touched.load(Relaxed) & 1 << (option & 63) != 0
+        self.touched[option / 64 % 2].load(Relaxed) & 1 << (option % 64) != 0
     }
 
     /// Keeps the congestion control that was asked for and that the kernel does not have.

@@ -7,7 +7,7 @@ use super::entry::{Body, Entry};
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
 use crate::socket::stored::{Stored, V6Options, buffer, within};
-use crate::socket::{OptName, Result, TcpInfo, Value};
+use crate::socket::{BbrInfo, OptName, Result, TcpInfo, Value};
 use crate::tcp::cc::Algorithm;
 use crate::tcp::{Info, output};
 use crate::time::Instant;
@@ -41,6 +41,7 @@ impl Stack {
             match (name, value) {
                 (OptName::Linger, Value::Linger(linger)) => options.linger = linger,
                 (OptName::Congestion, Value::Name(name)) => options.tcp.congestion = congestion(&name)?,
+                (OptName::MaxPacingRate, Value::Rate(rate)) => options.tcp.max_pacing_rate = rate,
                 (_, Value::Int(value)) if level == 6 => set_tcp(options, name, value)?,
                 (_, Value::Int(value)) if level == 41 => set_v6(options, name, value)?,
                 (_, Value::Int(value)) => set_common(options, name, value)?,
@@ -90,7 +91,21 @@ impl Stack {
                 }
                 _ => self.link_mtu(id),
             },
-            OptName::Info => Ok(Value::Info(info(entry).map_or_else(TcpInfo::default, |i| tcp_info(&i)))),
+            OptName::Info => {
+                if let Body::Connection(connection) = &mut entry.body {
+                    // Who asks once may ask again: then there is a rate to tell.
+                    connection.tcb.measure(&mut self.core.segs);
+                }
+                Ok(Value::Info(info(entry).map_or_else(TcpInfo::default, |i| tcp_info(&i))))
+            }
+            OptName::ControlInfo => {
+                Ok(Value::ControlInfo(info(entry).and_then(|i| i.bbr).map(|told| BbrInfo {
+                    bw: told.bw,
+                    min_rtt: told.min_rtt,
+                    pacing_gain: told.pacing_gain,
+                    cwnd_gain: told.cwnd_gain,
+                })))
+            }
             OptName::MaxSeg => Ok(Value::Int(match info(entry) {
                 Some(i) => i.snd_mss as i32,
                 None => entry.options.tcp.max_segment.map_or(536, i32::from),
@@ -226,6 +241,7 @@ fn stored(options: &Stored, name: OptName) -> Value {
     let tcp = &options.tcp;
     Value::Int(match name {
         OptName::Linger => return Value::Linger(options.linger),
+        OptName::MaxPacingRate => return Value::Rate(tcp.max_pacing_rate),
         OptName::Congestion => return Value::Name(padded(tcp.congestion.name())),
         OptName::ReuseAddr => options.reuse_addr.into(),
         OptName::ReusePort => options.reuse_port.into(),
@@ -292,6 +308,10 @@ fn tcp_info(info: &Info) -> TcpInfo {
         rcv_space: info.rcv_wnd,
         total_retrans: info.retransmits,
         notsent_bytes: info.send_queue.saturating_sub(info.in_flight),
+        pacing_rate: info.pacing_rate,
+        max_pacing_rate: info.max_pacing_rate,
+        delivery_rate: info.delivery_rate,
+        delivery_rate_app_limited: info.app_limited,
         ..TcpInfo::default()
     }
 }

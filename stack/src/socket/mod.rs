@@ -10,7 +10,7 @@ use crate::error::SocketError;
 use crate::types::{Protocol, Readiness, SocketId};
 
 pub use datagram::{Datagram, ErrorReport, Origin, Outbound};
-pub use options::{Kind, OptName, TcpInfo, Value};
+pub use options::{BbrInfo, Kind, OptName, TcpInfo, Value};
 
 /// The result of a socket call.
 pub type Result<T> = core::result::Result<T, SocketError>;

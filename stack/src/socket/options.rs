@@ -15,6 +15,10 @@ pub enum Kind {
     Name,
     /// `struct tcp_info`; read only.
     Info,
+    /// A rate: C's `unsigned int` or `unsigned long`, by the length.
+    Rate,
+    /// `union tcp_cc_info`; read only.
+    ControlInfo,
 }
 
 /// The value of an option.
@@ -28,6 +32,10 @@ pub enum Value {
     Name([u8; 16]),
     /// TCP_INFO.
     Info(TcpInfo),
+    /// Octets a second; `u64::MAX`: no limit.
+    Rate(u64),
+    /// TCP_CC_INFO: none when the control has nothing to tell.
+    ControlInfo(Option<BbrInfo>),
 }
 
 impl Value {
@@ -41,6 +49,19 @@ impl Value {
             _ => Err(SocketError::Invalid),
         }
     }
+}
+
+/// What TCP_CC_INFO tells of BBR: `struct tcp_bbr_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BbrInfo {
+    /// The bandwidth, in octets a second.
+    pub bw: u64,
+    /// The least round trip, in microseconds.
+    pub min_rtt: u32,
+    /// In 256ths.
+    pub pacing_gain: u32,
+    /// In 256ths.
+    pub cwnd_gain: u32,
 }
 
 /// What TCP_INFO tells, in Linux's units (microseconds, bytes, segments).
@@ -104,6 +125,14 @@ pub struct TcpInfo {
     pub segs_in: u32,
     /// Bytes not yet sent.
     pub notsent_bytes: u32,
+    /// Bytes a second at which segments leave.
+    pub pacing_rate: u64,
+    /// SO_MAX_PACING_RATE; `u64::MAX`: none.
+    pub max_pacing_rate: u64,
+    /// Bytes a second at which they were delivered, measured last. Measured from the first question on.
+    pub delivery_rate: u64,
+    /// That rate was the application's doing.
+    pub delivery_rate_app_limited: bool,
 }
 
 macro_rules! options {
@@ -214,6 +243,8 @@ options! {
     TimestampingNew = 1, 65, Int;
     /// SO_BUSY_POLL: stored.
     BusyPoll = 1, 46, Int;
+    /// SO_MAX_PACING_RATE, bytes a second.
+    MaxPacingRate = 1, 47, Rate;
     /// SO_INCOMING_CPU; read only.
     IncomingCpu = 1, 49, Int;
     /// IP_TOS.
@@ -284,6 +315,8 @@ options! {
     QuickAck = 6, 12, Int;
     /// TCP_CONGESTION: `cubic`, `reno` or `bbr`.
     Congestion = 6, 13, Name;
+    /// TCP_CC_INFO; read only.
+    ControlInfo = 6, 26, ControlInfo;
     /// TCP_USER_TIMEOUT, milliseconds.
     UserTimeout = 6, 18, Int;
     /// TCP_FASTOPEN: connections that may be pending (RFC 7413).

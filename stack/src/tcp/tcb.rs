@@ -188,16 +188,16 @@ impl Tcb {
         let (srtt, seed) = (self.rto.srtt(), self.snd.iss.0 ^ self.snd.una.0.rotate_left(16));
         self.cc.change(options.congestion, srtt, seed, now);
         if self.cc.pacing_rate().is_some() || options.max_pacing_rate != UNLIMITED {
-            self.measure(segs, now);
+            self.measure(segs);
         }
         self.set_pace();
     }
 
     /// Begins to measure the rate of delivery, if that is not done yet. It allocates: for calls only.
-    pub(crate) fn measure(&mut self, segs: &mut SegTable, now: Instant) {
+    pub(crate) fn measure(&mut self, segs: &mut SegTable) {
         if self.meter.is_none() && self.state != State::Closed {
             segs.keep_stamps();
-            let rate = Rate::new(self.snd.nxt, now);
+            let rate = Rate::new(self.snd.nxt, self.snd.sent_at.max(self.rcv.heard_at));
             self.meter = Some(Box::new(Meter { rate, pacer: Pacer::default() }));
         }
     }

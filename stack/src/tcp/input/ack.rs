@@ -153,8 +153,10 @@ fn sample<E: Egress>(tcb: &mut Tcb, delivered: &Delivered, seen: Seen, env: &Env
         min_rtt: tcb.cc.min_rtt(),
     };
     let sample = meter.rate.on_ack(&arrival, env.now);
+    // The youngest segment's, which waited for no other.
+    let rtt = delivered.newest_once.map(|sent_at| env.now.since(sent_at)).or(seen.rtt);
     let delivered = meter.rate.delivered();
-    tcb.cc.on_delivery(&Delivery { sample, delivered, in_flight, cwnd_limited, rtt: seen.rtt, now: env.now });
+    tcb.cc.on_delivery(&Delivery { sample, delivered, in_flight, cwnd_limited, rtt, now: env.now });
     if tcb.cc.is_holding_back() {
         meter.rate.on_app_limited(in_flight);
     }
