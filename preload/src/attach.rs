@@ -16,7 +16,7 @@ use stack::types::{Readiness, SocketId};
 use crate::dispatch::owner;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
-use crate::{epoll, kernel, options, state};
+use crate::{datagram_options, epoll, kernel, options, state};
 
 /// How long to leave it at that when the stack could not be had, in nanoseconds.
 const TRY_AGAIN: u64 = 100_000_000;
@@ -143,12 +143,18 @@ pub(crate) fn open(turn: &mut Turn<'_>, held: &Held, local: SocketAddr) -> Resul
         return Err(Reason::Refused);
     }
     held.file.set_socket(Some(id));
+    if held.file.kind() == Kind::Datagram {
+        datagram_options::attached(turn, held, id);
+    }
     Ok(id)
 }
 
 /// Gives the stack's socket back: the file is the kernel's again.
 pub(crate) fn abandon(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
     let now = turn.now();
+    if held.file.kind() == Kind::Datagram {
+        datagram_options::abandoned(turn, held, id);
+    }
     held.file.set_socket(None);
     let _ = turn.stack().close(now, id);
 }

@@ -1,6 +1,6 @@
 //! The kernel's side of our sockets: libc's functions with values in place of pointers.
 
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::ptr;
 
 use libc::{c_int, c_void, sockaddr_in, socklen_t};
@@ -8,7 +8,7 @@ use libc::{c_int, c_void, sockaddr_in, socklen_t};
 use crate::errno::{Errno, check};
 use crate::real;
 use crate::signals::Action;
-use crate::user::{Place, to_c};
+use crate::user::{Place, from_c, to_c};
 
 /// Descriptors of the library are placed from here on, out of the application's way.
 const HIGH: c_int = 512;
@@ -113,6 +113,88 @@ pub(crate) fn epoll_ctl(
     let mut event = libc::epoll_event { events, u64: data };
     // SAFETY: a valid event; the kernel checks the descriptors.
     check(unsafe { real::epoll_ctl(set, operation, fd, &raw mut event) } as isize).map(|_| ())
+}
+
+/// A datagram of the kernel's.
+pub(crate) struct Arrival {
+    /// Bytes, as the call counts them.
+    pub(crate) bytes: usize,
+    /// `msg_flags`.
+    pub(crate) flags: c_int,
+    /// Who sent it.
+    pub(crate) remote: Option<SocketAddr>,
+    /// Where it was sent to, when the kernel says so.
+    pub(crate) destination: Option<IpAddr>,
+    control: [u64; CONTROL_WORDS],
+    control_len: usize,
+}
+
+/// Room for all the control messages that a datagram can have.
+const CONTROL_WORDS: usize = 64;
+
+impl Arrival {
+    /// Its control messages: level, kind, data.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (c_int, c_int, &[u8])> {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let words = self.control.get(at..self.control_len.div_ceil(8).min(CONTROL_WORDS))?;
+            let (len, meta) = (*words.first()? as usize, *words.get(1)?);
+            if len < 16 || len > words.len() * 8 {
+                return None;
+            }
+            at += len.div_ceil(8);
+            Some((meta as c_int, (meta >> 32) as c_int, &as_bytes(&words[2..])[..len - 16]))
+        })
+    }
+}
+
+fn as_bytes(words: &[u64]) -> &[u8] {
+    // SAFETY: the bytes of initialised words, for as long as these are borrowed.
+    unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
+/// `recvmsg` into the application's own buffers.
+pub(crate) fn recv_message(fd: c_int, buffers: &[libc::iovec], flags: c_int) -> Result<Arrival, Errno> {
+    let mut control = [0u64; CONTROL_WORDS];
+    let mut name = [0u64; size_of::<libc::sockaddr_storage>() / 8];
+    // SAFETY: zeroes are a value of a C struct of integers and pointers.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    message.msg_name = name.as_mut_ptr().cast();
+    message.msg_namelen = size_of_val(&name) as socklen_t;
+    message.msg_iov = buffers.as_ptr().cast_mut();
+    message.msg_iovlen = buffers.len() as _;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: name and control are writable for the lengths that are said; the buffers are the application's own,
+    // which the kernel checks.
+    let bytes = check(unsafe { real::recvmsg(fd, &raw mut message, flags) })? as usize;
+    let remote = from_c(&as_bytes(&name)[..(message.msg_namelen as usize).min(size_of_val(&name))]);
+    let (flags, control_len) = (message.msg_flags, message.msg_controllen as usize);
+    let mut arrival = Arrival { bytes, flags, remote, destination: None, control, control_len };
+    arrival.destination = destination(&arrival);
+    Ok(arrival)
+}
+
+fn destination(arrival: &Arrival) -> Option<IpAddr> {
+    let mut messages = arrival.messages();
+    let info = messages.find(|(level, kind, _)| (*level, *kind) == (libc::IPPROTO_IP, libc::IP_PKTINFO))?.2;
+    let octets: [u8; 4] = info.get(8..12)?.try_into().ok()?;
+    Some(IpAddr::from(octets))
+}
+
+/// `setsockopt` with an integer.
+pub(crate) fn set_option(fd: c_int, level: c_int, name: c_int, value: c_int) -> bool {
+    let len = size_of::<c_int>() as socklen_t;
+    // SAFETY: a readable int of the length that is said.
+    unsafe { real::setsockopt(fd, level, name, (&raw const value).cast(), len) == 0 }
+}
+
+/// CLOCK_REALTIME.
+pub(crate) fn wall_clock() -> core::time::Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    core::time::Duration::new(now.tv_sec.max(0) as u64, now.tv_nsec as u32)
 }
 
 /// `epoll_wait` into the application's own place.

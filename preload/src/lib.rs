@@ -19,6 +19,7 @@
 //! actions. A connection belongs to the process that opened it: a child has the number, not the stream.
 
 mod attach;
+mod datagram_options;
 mod dispatch;
 mod epoll;
 mod errno;
@@ -26,6 +27,7 @@ mod exec;
 mod exit;
 mod fdtable;
 mod fork;
+mod groups;
 mod guard;
 mod intercept;
 mod kernel;

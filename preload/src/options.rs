@@ -9,16 +9,17 @@ use stack::socket::{BbrInfo, Kind as Shape, OptName, TcpInfo, Value};
 use stack::types::{CongestionControl, SocketId};
 
 use crate::errno::{Errno, Leave, Outcome, check, fail};
-use crate::fdtable::{self, Flag, Held};
-use crate::kernel;
+use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::Place;
+use crate::{datagram_options, kernel};
 
 /// SO_RCVTIMEO and SO_SNDTIMEO, in the numbers for the two widths of time.
 const RECV_TIMEOUTS: [c_int; 2] = [20, 66];
 const SEND_TIMEOUTS: [c_int; 2] = [21, 67];
 
-fn index(name: OptName) -> usize {
+/// An option's number in the table.
+pub(crate) fn index(name: OptName) -> usize {
     OptName::ALL.iter().position(|n| *n == name).unwrap_or(0)
 }
 
@@ -36,7 +37,11 @@ pub(crate) fn setsockopt(
     if level == SOL_SOCKET && (RECV_TIMEOUTS.contains(&name) || SEND_TIMEOUTS.contains(&name)) {
         return set_timeout(&held, RECV_TIMEOUTS.contains(&name), place, len);
     }
-    let Some(option) = OptName::from_raw(level, name) else {
+    if held.file.kind() == Kind::Datagram {
+        return datagram_options::set(&held, (level, name), value, len);
+    }
+    let option = OptName::from_raw(level, name).filter(|option| !option.is_for_datagrams());
+    let Some(option) = option else {
         return Err(if held.socket().is_some() { Reason::Option } else { Reason::Plain }.into());
     };
     let shared = held.file.is(Flag::SharedBacking);
@@ -129,7 +134,12 @@ pub(crate) fn getsockopt(
         bytes[8..].copy_from_slice(&i64::from(timeout.subsec_micros()).to_ne_bytes());
         return write_value(value, len, &bytes);
     }
-    let Some(option) = OptName::from_raw(level, name) else { return Err(Reason::Option.into()) };
+    if held.file.kind() == Kind::Datagram {
+        let answer = datagram_options::get((runtime, id), level, name)?;
+        return write_value(value, len, &answer.to_ne_bytes());
+    }
+    let option = OptName::from_raw(level, name).filter(|option| !option.is_for_datagrams());
+    let option = option.ok_or(Reason::Option)?;
     let answer = if option == OptName::Error {
         Value::Int(runtime.lock().stack().take_error(id).map_or(0, SocketError::errno))
     } else {
@@ -223,13 +233,18 @@ pub(crate) fn carry_over(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
         let kept = held.file.congestion().filter(|_| *option == OptName::Congestion);
         let kept = kept.map(|control| Value::Name(congestion_name(control)));
         if let Some(value) = kept.or_else(|| from_kernel(held.fd, *option)) {
+            // A form of the time that is off would turn the one off that is on.
+            if option.is_for_datagrams() && value == Value::Int(0) && option.raw().0 == SOL_SOCKET {
+                continue;
+            }
             // What the stack does not take was the kernel's to take.
             let _ = turn.stack().set_option(now, id, *option, value);
         }
     }
 }
 
-fn from_kernel(fd: c_int, option: OptName) -> Option<Value> {
+/// The kernel's value of an option.
+pub(crate) fn from_kernel(fd: c_int, option: OptName) -> Option<Value> {
     let (level, name) = option.raw();
     let mut bytes = [0; 16];
     let len = kernel::option(fd, level, name, &mut bytes)?;

@@ -51,6 +51,8 @@ reasons! {
     KernelPeer = "kernel_peer";
     /// A flag or control message that only the kernel knows.
     Message = "message";
+    /// A group at a port where a socket of another program may hear it too.
+    SharedGroup = "shared_group";
     /// The port of the socket is not held by its backing socket (IP_BIND_ADDRESS_NO_PORT).
     NoPort = "no_port";
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::epoll::Interests;
 use crate::fdtable::Registry;
+use crate::groups::Joined;
 
 /// What the lock guards.
 #[derive(Default)]
@@ -14,6 +15,8 @@ pub(crate) struct State {
     pub(crate) registry: Registry,
     /// Epoll sets.
     pub(crate) interests: Interests,
+    /// Groups that UDP sockets have joined.
+    pub(crate) groups: Joined,
 }
 
 static STATE: OnceLock<Mutex<State>> = OnceLock::new();

@@ -168,10 +168,17 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
         Ok(attached) => attached,
         Err(reason) => return left_to_kernel(held, reason),
     };
-    let mut turn = runtime.lock();
-    let now = turn.now();
-    match turn.stack().connect(now, id, remote) {
+    let connected = {
+        let mut turn = runtime.lock();
+        let now = turn.now();
+        turn.stack().connect(now, id, remote)
+    };
+    let to_many = remote.ip().is_multicast() || runtime.lock().stack().is_broadcast(remote.ip());
+    held.file.set(Flag::GroupPeer, to_many);
+    match connected {
         Ok(()) => Ok(0),
+        // A group without a route: the kernel has found a way.
+        Err(SocketError::NetworkUnreachable) => left_to_kernel(held, Reason::Route),
         Err(error) => Err(error.into()),
     }
 }

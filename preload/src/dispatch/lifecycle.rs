@@ -83,6 +83,7 @@ fn unhang(held: &Held) -> Option<SocketId> {
 
 fn end(state: &mut State, held: &Held) {
     state.interests.forget_file(held.word.index());
+    state.groups.forget(held.word);
     if held.file.kind() == Kind::Epoll {
         state.interests.destroy(held.file.epoll());
         Runtime::forget_watched();

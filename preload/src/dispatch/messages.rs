@@ -2,13 +2,15 @@
 
 use libc::{c_int, c_uint, mmsghdr, msghdr, timespec};
 
+use super::datagram_recv::{self, Call};
+use super::datagram_send::{self, Call as Sending};
 use super::recv::{Received, receive};
 use super::send::transmit;
 use super::{held, is_stream};
 use crate::errno::{Leave, Outcome};
 use crate::fdtable::Held;
 use crate::reason::Reason;
-use crate::user::{Message, Place, Reply};
+use crate::user::{Message, Place, Reader, Reply, Writer};
 
 /// Messages that recvmmsg and sendmmsg take at the most (UIO_MAXIOV).
 const MOST: c_uint = 1024;
@@ -22,13 +24,20 @@ pub(crate) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> Outcome 
 }
 
 fn receive_one(held: &Held, place: Place, flags: c_int) -> Outcome {
-    if flags & libc::MSG_ERRQUEUE != 0 {
+    if flags & libc::MSG_ERRQUEUE != 0 && is_stream(held) {
         return Err(Reason::Message.into());
     }
     let mut message = Message::read(place)?;
     let mut buffers = message.buffers()?;
-    let Received { bytes, flags, remote } = receive(held, &mut buffers, flags)?;
-    message.write(&Reply { name: remote, flags })?;
+    let (at, room) = message.control();
+    let mut control = Writer::new(at, room);
+    let Received { bytes, flags: told, remote } = if is_stream(held) {
+        receive(held, &mut buffers, flags)?
+    } else {
+        datagram_recv::receive(&mut Call { held, cursor: &mut buffers, control: &mut control, flags })?
+    };
+    let flags = told | control.flags() | flags & libc::MSG_CMSG_CLOEXEC;
+    message.write(&Reply { name: remote, flags, control: control.used() })?;
     Ok(bytes as isize)
 }
 
@@ -67,12 +76,14 @@ pub(crate) fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> Outcom
 fn send_one(held: &Held, place: Place, flags: c_int) -> Outcome {
     let message = Message::read(place)?;
     let mut buffers = message.buffers()?;
-    // What control messages can ask of a stream (time stamps, zero copy) changes nothing that can be seen.
-    if message.has_control() && !is_stream(held) {
-        return Err(Reason::Message.into());
-    }
     let to = message.name()?;
-    transmit(held, &mut buffers, flags, to)
+    // What control messages can ask of a stream (time stamps, zero copy) changes nothing that can be seen.
+    if is_stream(held) {
+        return transmit(held, &mut buffers, flags, to);
+    }
+    let (place, len) = message.control();
+    let control = Reader::new(place, len).ok_or(Reason::Message)?;
+    datagram_send::transmit(&mut Sending { held, cursor: &mut buffers, flags, to, control })
 }
 
 /// `sendmmsg`.

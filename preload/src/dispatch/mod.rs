@@ -3,6 +3,8 @@
 mod backing;
 pub(crate) mod connect;
 pub(crate) mod control;
+mod datagram_recv;
+pub(crate) mod datagram_send;
 pub(crate) mod lifecycle;
 pub(crate) mod listen;
 pub(crate) mod messages;
@@ -11,6 +13,7 @@ pub(crate) mod owner;
 pub(crate) mod recv;
 pub(crate) mod send;
 pub(crate) mod sendfile;
+mod telling;
 pub(crate) mod wait;
 
 use ringroad::Runtime;

@@ -10,22 +10,13 @@ use stack::error::SocketError;
 use stack::socket::RecvFlags;
 use stack::types::{Readiness, SocketId};
 
-use super::wait::{News, Patience, readable};
+use super::datagram_recv::{self, Call};
+use super::wait::Patience;
 use super::{held, is_stream};
-use crate::attach;
 use crate::errno::{Leave, Outcome};
 use crate::fdtable::Held;
 use crate::reason::Reason;
-use crate::user::{Cursor, Place, write_sockaddr};
-
-/// Flags of a datagram that are answered here; a call with others is the kernel's.
-const KNOWN: c_int = libc::MSG_DONTWAIT
-    | MSG_PEEK
-    | MSG_WAITALL
-    | MSG_TRUNC
-    | MSG_OOB
-    | libc::MSG_NOSIGNAL
-    | libc::MSG_CMSG_CLOEXEC;
+use crate::user::{Cursor, Place, Writer, write_sockaddr};
 
 /// What ends a wait for data.
 const WAITED_FOR: Readiness =
@@ -132,11 +123,7 @@ pub(super) fn receive(held: &Held, cursor: &mut Cursor, flags: c_int) -> Result<
         }
         return receive_stream(held, (runtime, id), cursor, flags);
     }
-    let (runtime, id) = attach::attach(held)?;
-    if flags & !KNOWN != 0 || flags & MSG_OOB != 0 {
-        return Err(Reason::Message.into());
-    }
-    receive_datagram(held, (runtime, id), cursor, flags)
+    datagram_recv::receive(&mut Call { held, cursor, control: &mut Writer::none(), flags })
 }
 
 fn receive_stream(
@@ -213,43 +200,5 @@ fn wait_for_data(
         Ok(())
     } else {
         Err(SocketError::WouldBlock.into())
-    }
-}
-
-fn receive_datagram(
-    held: &Held,
-    (runtime, id): (&'static Runtime, SocketId),
-    cursor: &mut Cursor,
-    flags: c_int,
-) -> Result<Received, Leave> {
-    let recv_flags = RecvFlags { peek: flags & MSG_PEEK != 0, ..RecvFlags::default() };
-    let patience = Patience::of(runtime, held, true, flags);
-    loop {
-        let received = {
-            let mut turn = runtime.lock();
-            let now = turn.now();
-            let want = cursor.left();
-            let mut sink = |bytes: &[u8]| cursor.put(bytes);
-            turn.stack().recv_from(now, id, want, recv_flags, &mut sink)
-        };
-        match received {
-            Ok(datagram) => {
-                let cut = datagram.len > datagram.copied;
-                let bytes = if flags & MSG_TRUNC != 0 { datagram.len } else { datagram.copied };
-                let flags = if cut { MSG_TRUNC } else { 0 };
-                return Ok(Received { bytes, flags, remote: Some(datagram.remote) });
-            }
-            Err(SocketError::WouldBlock) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if !patience.blocks() {
-            // One look at the interfaces; then what the kernel's side has is the answer.
-            wait_for_data(&patience, held, (runtime, id)).map_err(|_| Leave::Bypass(Reason::Plain))?;
-            continue;
-        }
-        let mut kernel = [readable(held.fd)];
-        if patience.wait(held, id, Readiness::IN, &mut kernel)? == News::Kernel {
-            return Err(Reason::KernelPeer.into());
-        }
     }
 }

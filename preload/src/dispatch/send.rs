@@ -1,30 +1,19 @@
 //! Sending bytes: write, writev, send, sendto and their relatives.
 
-use core::net::{IpAddr, SocketAddr};
-
 use libc::{MSG_MORE, MSG_NOSIGNAL, MSG_OOB, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t};
 use ringroad::Runtime;
 use stack::error::SocketError;
 use stack::socket::SendFlags;
 use stack::types::{Readiness, SocketId};
 
+use super::datagram_send::{self, Call};
 use super::wait::Patience;
 use super::{attached, held, is_stream};
 use crate::errno::{Leave, Outcome};
-use crate::fdtable::{Flag, Held};
+use crate::fdtable::Held;
+use crate::kernel;
 use crate::reason::Reason;
-use crate::user::{Cursor, Fault, Named, Place, read_sockaddr};
-use crate::{attach, kernel};
-
-/// Flags of a datagram that are answered here; a call with others is the kernel's. On a stream the others
-/// (MSG_ZEROCOPY, MSG_CONFIRM …) change nothing that can be seen.
-const KNOWN: c_int = libc::MSG_DONTWAIT
-    | MSG_MORE
-    | MSG_NOSIGNAL
-    | MSG_OOB
-    | libc::MSG_EOR
-    | libc::MSG_CONFIRM
-    | libc::MSG_DONTROUTE;
+use crate::user::{Cursor, Fault, Named, Place, Reader, read_sockaddr};
 
 /// `write`.
 pub(crate) fn write(fd: c_int, from: *const c_void, len: size_t) -> Outcome {
@@ -70,7 +59,8 @@ pub(super) fn transmit(held: &Held, cursor: &mut Cursor, flags: c_int, to: Optio
         let (runtime, id) = attached(held)?;
         return send_stream(held, (runtime, id), flags, cursor);
     }
-    transmit_datagram(held, cursor, flags, to)
+    let control = Reader::default();
+    datagram_send::transmit(&mut Call { held, cursor, flags, to, control })
 }
 
 /// Where the bytes of a stream come from.
@@ -147,60 +137,4 @@ fn refused(error: SocketError, flags: c_int) -> Leave {
         kernel::raise(libc::SIGPIPE);
     }
     error.into()
-}
-
-fn transmit_datagram(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<Named>) -> Outcome {
-    if flags & !KNOWN != 0 || flags & (MSG_MORE | MSG_OOB) != 0 {
-        return Err(Reason::Message.into());
-    }
-    let remote = match to {
-        Some(Named::Inet(remote)) => Some(SocketAddr::V4(remote)),
-        Some(_) => return Err(Reason::Plain.into()),
-        None => None,
-    };
-    if let Some(remote) = remote {
-        reachable(held, remote)?;
-    }
-    let (runtime, id) = attach::attach(held)?;
-    let patience = Patience::of(runtime, held, false, flags);
-    let len = cursor.left();
-    loop {
-        let sent = {
-            let mut turn = runtime.lock();
-            let now = turn.now();
-            let mut source = |room: &mut [u8]| cursor.take(room);
-            turn.stack().send_to(now, id, remote, len, &mut source)
-        };
-        match sent {
-            Ok(n) => return Ok(n as isize),
-            // The kernel's socket fragments, and knows what is too long even for that.
-            Err(SocketError::MessageSize) => return Err(Reason::Datagram.into()),
-            Err(SocketError::WouldBlock) => {}
-            Err(error) => return Err(error.into()),
-        }
-        patience.wait(held, id, Readiness::OUT, &mut [])?;
-    }
-}
-
-/// Whether a datagram to `remote` is the stack's business; binds the socket if it is the first.
-fn reachable(held: &Held, to: SocketAddr) -> Result<(), Leave> {
-    let remote = to.ip();
-    if remote.is_loopback() || remote.is_unspecified() {
-        return Err(Reason::Route.into());
-    }
-    if remote.is_multicast() || remote == IpAddr::V4(core::net::Ipv4Addr::BROADCAST) {
-        return Err(Reason::Datagram.into());
-    }
-    let runtime = attach::runtime()?;
-    if runtime.lock().stack().source_for(to).is_none() {
-        return Err(Reason::Route.into());
-    }
-    if !held.file.is(Flag::Bound) {
-        let any = core::net::SocketAddrV4::new(core::net::Ipv4Addr::UNSPECIFIED, 0);
-        if kernel::local(held.fd).is_some_and(|local| local.port() == 0) {
-            kernel::bind(held.fd, any)?;
-        }
-        held.file.set(Flag::Bound, true);
-    }
-    Ok(())
 }

@@ -37,6 +37,20 @@ pub(crate) enum Flag {
     Bound = 64,
     /// It was decided that it stays in the kernel.
     Kernels = 128,
+    /// UDP: UDP_CORK is on.
+    Corked = 1 << 12,
+    /// UDP: the kernel's socket holds a datagram that is not whole yet.
+    Pending = 1 << 13,
+    /// UDP: IP_MULTICAST_LOOP is off.
+    NoLoop = 1 << 14,
+    /// UDP: SO_TIMESTAMPING asks for times of sending.
+    TimesSending = 1 << 15,
+    /// UDP: UDP_SEGMENT is set.
+    Segments = 1 << 16,
+    /// UDP: others on this host may hear the same groups at the same port: they are left to the kernel.
+    SharedGroups = 1 << 17,
+    /// UDP: connected to a group.
+    GroupPeer = 1 << 18,
     /// An epoll set whose waiters in the kernel are being called back.
     Kicked = 256,
 }

@@ -65,6 +65,16 @@ impl Cursor {
         self.left
     }
 
+    /// What is left of the buffers, for the kernel to fill.
+    pub(crate) fn iovecs(&self) -> Vec<iovec> {
+        let all = if self.many.is_empty() { &self.few[..self.count.min(INLINE)] } else { &self.many[..] };
+        let buffer = |(at, (place, len)): (usize, &(Place, usize))| {
+            let skipped = if at == 0 { self.within } else { 0 };
+            iovec { iov_base: place.after(skipped).as_mut_ptr(), iov_len: len - skipped }
+        };
+        all.iter().skip(self.index).enumerate().map(buffer).collect()
+    }
+
     /// Moves on by `n` bytes.
     fn skip(&mut self, n: usize) {
         self.within += n;

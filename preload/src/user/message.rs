@@ -20,6 +20,8 @@ pub(crate) struct Reply {
     pub(crate) name: Option<SocketAddr>,
     /// `MSG_TRUNC` and such.
     pub(crate) flags: i32,
+    /// Bytes of control messages.
+    pub(crate) control: usize,
 }
 
 impl Message {
@@ -52,12 +54,12 @@ impl Message {
         read_sockaddr(place, self.raw.msg_namelen).map(Some)
     }
 
-    /// Whether it carries control messages to be sent.
-    pub(crate) fn has_control(&self) -> bool {
-        self.raw.msg_controllen > 0 && !self.raw.msg_control.is_null()
+    /// Where control messages are, or go, and how many bytes there are of them, or for them.
+    pub(crate) fn control(&self) -> (Place, usize) {
+        (Place::from(self.raw.msg_control), self.raw.msg_controllen as usize)
     }
 
-    /// Writes what recvmsg reports; there are no control messages.
+    /// Writes what recvmsg reports.
     ///
     /// # Errors
     /// EFAULT.
@@ -70,7 +72,7 @@ impl Message {
         } else if !self.raw.msg_name.is_null() {
             self.raw.msg_namelen = 0;
         }
-        self.raw.msg_controllen = 0;
+        self.raw.msg_controllen = reply.control as _;
         self.raw.msg_flags = reply.flags;
         Ok(self.place.write(&self.raw)?)
     }

@@ -3,6 +3,7 @@
 //! An address is a number here. Reading or writing it answers [`Fault`] where the kernel would answer
 //! EFAULT, at no cost when all is well (see `copy`).
 
+mod control;
 #[cfg(target_arch = "x86_64")]
 #[path = "copy_x86_64.rs"]
 mod copy;
@@ -17,10 +18,11 @@ use core::mem::MaybeUninit;
 
 use crate::errno::{Errno, Leave};
 
+pub(crate) use control::{Reader, Sent, Writer};
 pub(crate) use copy::fix_up;
 pub(crate) use iovec::{Cursor, MAX_RW_COUNT};
 pub(crate) use message::{Message, Reply};
-pub(crate) use sockaddr::{Named, read_sockaddr, to_c, write_sockaddr};
+pub(crate) use sockaddr::{Named, address_bytes, from_c, read_sockaddr, to_c, write_sockaddr};
 pub(crate) use stack::error::Fault;
 
 impl From<Fault> for Errno {
@@ -36,7 +38,7 @@ impl From<Fault> for Leave {
 }
 
 /// An address that the application named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place(usize);
 
 impl<T> From<*const T> for Place {

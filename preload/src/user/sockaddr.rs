@@ -55,6 +55,44 @@ pub(crate) fn to_c(address: SocketAddr) -> sockaddr_in {
     }
 }
 
+/// The bytes of the C form of an address, and how many they are.
+pub(crate) fn address_bytes(address: SocketAddr) -> ([u8; 28], usize) {
+    let mut bytes = [0; 28];
+    let family = if address.is_ipv4() { AF_INET } else { libc::AF_INET6 };
+    bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+    bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
+    match address {
+        SocketAddr::V4(v4) => {
+            bytes[4..8].copy_from_slice(&v4.ip().octets());
+            (bytes, 16)
+        }
+        SocketAddr::V6(v6) => {
+            bytes[4..8].copy_from_slice(&v6.flowinfo().to_be_bytes());
+            bytes[8..24].copy_from_slice(&v6.ip().octets());
+            bytes[24..].copy_from_slice(&v6.scope_id().to_ne_bytes());
+            (bytes, 28)
+        }
+    }
+}
+
+/// The address whose C form these bytes are.
+pub(crate) fn from_c(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
+    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    match family {
+        AF_INET => {
+            let octets: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+            Some(SocketAddr::from((octets, port)))
+        }
+        libc::AF_INET6 => {
+            let octets: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            let scope = u32::from_ne_bytes(bytes.get(24..28)?.try_into().ok()?);
+            Some(SocketAddr::V6(core::net::SocketAddrV6::new(octets.into(), port, 0, scope)))
+        }
+        _ => None,
+    }
+}
+
 /// Writes `address` where a call left room for one: as many bytes as `len` says, and the true length there.
 /// A null `place` asks for nothing.
 ///
@@ -97,6 +135,18 @@ mod tests {
         assert_eq!(named, Named::Inet("10.77.0.1:8080".parse().unwrap()));
         assert_eq!(read_sockaddr(Place::from(&raw const raw), 8).unwrap(), Named::Other);
         assert_eq!(read_sockaddr(Place::from(&raw const raw), 129).unwrap_err().0, libc::EINVAL);
+    }
+
+    #[test]
+    fn the_bytes_of_an_address_are_read_again() {
+        for address in ["10.77.0.1:8080", "[2001:db8::1%3]:53"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let (bytes, len) = address_bytes(address);
+            assert_eq!(from_c(&bytes[..len]), Some(address));
+            assert_eq!(from_c(&bytes[..3]), None);
+        }
+        let v4 = address_bytes("10.77.0.1:8080".parse().unwrap()).0;
+        assert_eq!(v4[..8], [2, 0, 0x1f, 0x90, 10, 77, 0, 1]);
     }
 
     #[test]

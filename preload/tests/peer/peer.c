@@ -11,6 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
 static int listener = -1, conn = -1, udp = -1;
 static char buffer[1 << 20];
 
@@ -69,17 +76,45 @@ static long transmit(long n)
     return sent;
 }
 
+static struct sockaddr_in group(int n, int port)
+{
+    char ip[32];
+    snprintf(ip, sizeof ip, "239.1.1.%d", n);
+    return name(ip, port);
+}
+
+/* Receives a datagram and answers TTL * 256 + TOS of it. */
+static long with_info(void)
+{
+    int one = 1, ttl = 0, tos = 0;
+    char control[128];
+    struct iovec v = { buffer, sizeof buffer };
+    struct msghdr m = { NULL, 0, &v, 1, control, sizeof control, 0 };
+    setsockopt(udp, SOL_IP, IP_RECVTTL, &one, sizeof one);
+    setsockopt(udp, SOL_IP, IP_RECVTOS, &one, sizeof one);
+    if (recvmsg(udp, &m, 0) < 0)
+        return -1;
+    for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
+        if (h->cmsg_type == IP_TTL)
+            ttl = *(int *)CMSG_DATA(h);
+        if (h->cmsg_type == IP_TOS)
+            tos = *CMSG_DATA(h);
+    }
+    return ttl * 256 + tos;
+}
+
 int main(int argc, char **argv)
 {
     const char *own = argv[1], *other = argv[2];
     char line[256], word[32];
-    long n, m;
+    long n, m, k;
     struct sockaddr_in a;
     socklen_t len = sizeof a;
     (void)argc;
     while (fgets(line, sizeof line, stdin)) {
         n = m = 0;
-        sscanf(line, "%31s %ld %ld", word, &n, &m);
+        k = 0;
+        sscanf(line, "%31s %ld %ld %ld", word, &n, &m, &k);
         if (!strcmp(word, "listen")) {
             listener = tcp();
             a = name(own, n);
@@ -123,8 +158,10 @@ int main(int argc, char **argv)
         } else if (!strcmp(word, "mark")) {
             answer(sockatmark(conn));
         } else if (!strcmp(word, "udp")) {
+            if (udp >= 0)
+                close(udp);
             udp = socket(AF_INET, SOCK_DGRAM, 0);
-            a = name(own, n);
+            a = name(strstr(line, " any") ? "0.0.0.0" : own, n);
             struct timeval limit = { .tv_sec = 3 };
             setsockopt(udp, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
             answer(bind(udp, (void *)&a, sizeof a));
@@ -134,6 +171,32 @@ int main(int argc, char **argv)
         } else if (!strcmp(word, "urecv")) {
             len = sizeof a;
             answer(recvfrom(udp, buffer, sizeof buffer, 0, (void *)&a, &len));
+        } else if (!strcmp(word, "uset")) {
+            int value = k;
+            answer(setsockopt(udp, n, m, &value, sizeof value));
+        } else if (!strcmp(word, "uinfo")) {
+            answer(with_info());
+        } else if (!strcmp(word, "ufrom")) {
+            answer(ntohl(a.sin_addr.s_addr) & 255);
+        } else if (!strcmp(word, "mjoin")) {
+            struct ip_mreq g = { group(n, 0).sin_addr, name(own, 0).sin_addr };
+            answer(setsockopt(udp, SOL_IP, IP_ADD_MEMBERSHIP, &g, sizeof g));
+        } else if (!strcmp(word, "msend")) {
+            struct in_addr out = name(own, 0).sin_addr;
+            setsockopt(udp, SOL_IP, IP_MULTICAST_IF, &out, sizeof out);
+            a = group(n, m);
+            answer(sendto(udp, buffer, k, 0, (void *)&a, sizeof a));
+        } else if (!strcmp(word, "bsend")) {
+            int one = 1;
+            setsockopt(udp, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
+            a = name("10.77.0.255", n);
+            answer(sendto(udp, buffer, m, 0, (void *)&a, sizeof a));
+        } else if (!strcmp(word, "useg")) {
+            int size = k, none = 0;
+            a = name(other, n);
+            setsockopt(udp, SOL_UDP, UDP_SEGMENT, &size, sizeof size);
+            answer(sendto(udp, buffer, m, 0, (void *)&a, sizeof a));
+            setsockopt(udp, SOL_UDP, UDP_SEGMENT, &none, sizeof none);
         } else if (!strcmp(word, "ureply")) {
             answer(sendto(udp, buffer, n, 0, (void *)&a, sizeof a));
         } else {

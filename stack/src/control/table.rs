@@ -235,6 +235,11 @@ impl Control {
         self.addresses.towards(group, group, iface)
     }
 
+    /// Whether an interface has this address.
+    pub fn has_address(&self, iface: IfaceId, address: IpAddr) -> bool {
+        self.addresses.ifaces_of(address).any(|i| i == iface)
+    }
+
     /// The link address of a next hop.
     pub fn resolve(&mut self, now: Instant, hop: &NextHop) -> Resolved {
         let key = (self.ifaces[usize::from(hop.port)].id, hop.address);

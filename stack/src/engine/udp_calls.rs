@@ -144,7 +144,8 @@ impl Stack {
         }
     }
 
-    pub(super) fn is_broadcast(&self, address: IpAddr) -> bool {
+    /// Whether the address is everybody's on a network of this host.
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
         matches!(address, IpAddr::V4(a) if self.core.out.control.is_broadcast(a))
     }
 }

@@ -35,6 +35,8 @@ impl Stack {
             offender: None,
             remote,
             iface: None,
+            local: None,
+            hops: (0, 0),
             at: now,
             quote: None,
         };

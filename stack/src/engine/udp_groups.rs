@@ -1,6 +1,6 @@
 //! Groups: who has joined what, what is steered here for it, and one datagram for many sockets.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
 use super::datagram::Datagram;
@@ -9,7 +9,7 @@ use super::family::{ANY_V4, ANY_V6};
 use crate::error::SocketError;
 use crate::ip::input::Reason;
 use crate::socket::Result;
-use crate::types::{IfaceId, LocalKey, Protocol, SocketId};
+use crate::types::{IfaceId, LocalKey, Protocol, SocketId, scope_id};
 use crate::udp::{Change, Waiting};
 
 /// Sockets that get a copy of one datagram at the most, and sockets that are looked at for them.
@@ -44,6 +44,24 @@ impl Stack {
             _ => {}
         }
         if taken { Ok(()) } else { Err(SocketError::NoBuffers) }
+    }
+
+    /// Whether the stack drives this interface.
+    pub fn drives(&self, iface: IfaceId) -> bool {
+        self.core.out.control.port(iface).is_some()
+    }
+
+    /// The interface of the stack's that has this address.
+    pub fn iface_with(&self, address: IpAddr) -> Option<IfaceId> {
+        let control = &self.core.out.control;
+        control.ifaces().iter().map(|i| i.id).find(|id| control.has_address(*id, address))
+    }
+
+    /// The interface of the stack's that packets to `remote` leave by; none when it is another's.
+    pub fn iface_towards(&self, remote: SocketAddr) -> Option<IfaceId> {
+        let control = &self.core.out.control;
+        let hop = control.route(remote.ip(), scope_id(&remote))?;
+        Some(control.ifaces()[usize::from(hop.port)].id)
     }
 
     /// IP_MULTICAST_IF: the interface that datagrams to groups leave by.

@@ -9,7 +9,7 @@ use crate::error::{Fault, SocketError};
 use crate::socket::{self, ErrorReport, Origin, RecvFlags, Result};
 use crate::time::Instant;
 use crate::types::SocketId;
-use crate::udp::{DatagramTable, Train, Waiting};
+use crate::udp::{DatagramTable, Train, Waiting, Wants};
 
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -73,6 +73,14 @@ impl Stack {
         Ok(told)
     }
 
+    /// What a UDP socket was told to tell of each datagram.
+    pub fn wants(&self, id: SocketId) -> Wants {
+        match self.table.get(id) {
+            Some(Entry { body: Body::Datagram(datagram), .. }) => datagram.settings.wants,
+            _ => Wants::default(),
+        }
+    }
+
     /// Takes the oldest error of the error queue (MSG_ERRQUEUE), with at most `want` bytes of what the datagram
     /// that caused it carried.
     ///
@@ -87,7 +95,6 @@ impl Stack {
         let error = datagram.errors().and_then(crate::udp::ErrorQueue::pop).ok_or(SocketError::WouldBlock)?;
         // Linux: SO_ERROR is the next one's from here on.
         datagram.error = datagram.next_error();
-        let Body::Datagram(_) = &entry.body else { return Err(SocketError::WouldBlock) };
         let bytes = error.quote.as_ref().map_or(&[][..], |pkt| self.core.pool.bytes(pkt));
         let (len, copied) = (bytes.len(), bytes.len().min(want));
         let given = sink(&bytes[..copied]);
@@ -104,6 +111,9 @@ impl Stack {
             offender: error.offender,
             remote: error.remote,
             iface: error.iface,
+            local: error.local,
+            ttl: error.hops.0,
+            tos: error.hops.1,
             at: error.at,
             copied,
             len,

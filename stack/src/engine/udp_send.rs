@@ -201,13 +201,6 @@ impl Stack {
         Ok(FlowKey { protocol: Protocol::Udp, local, remote })
     }
 
-    /// The interface that packets to `remote` leave by.
-    fn iface_towards(&self, remote: SocketAddr) -> Option<IfaceId> {
-        let control = &self.core.out.control;
-        let hop = control.route(remote.ip(), scope_id(&remote))?;
-        Some(control.ifaces()[usize::from(hop.port)].id)
-    }
-
     fn send_datagrams(
         &mut self,
         now: Instant,

@@ -96,8 +96,14 @@ pub struct ErrorReport {
     pub offender: Option<IpAddr>,
     /// Where the datagram that caused it was going.
     pub remote: SocketAddr,
-    /// The interface the error arrived on.
+    /// The interface the error arrived on; none for a local one.
     pub iface: Option<IfaceId>,
+    /// Our end, as the error named it.
+    pub local: Option<SocketAddr>,
+    /// Time to live, or hop limit, of the error's own packet.
+    pub ttl: u8,
+    /// Its type of service, or traffic class.
+    pub tos: u8,
     /// When it came.
     pub at: Instant,
     /// Bytes of that datagram that were copied, and that are known.

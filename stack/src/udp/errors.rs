@@ -28,6 +28,10 @@ pub struct Pending {
     pub remote: SocketAddr,
     /// The interface the error arrived on.
     pub iface: Option<IfaceId>,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+    /// Time to live and type of service of the error's own packet.
+    pub hops: (u8, u8),
     /// When it came.
     pub at: Instant,
     /// The frame it came in; its window is what it quotes of the datagram's payload. None for local errors.
@@ -107,6 +111,8 @@ mod tests {
                 offender: None,
                 remote,
                 iface: None,
+                local: None,
+                hops: (64, 0),
                 at: Instant::ZERO,
                 quote: pool.alloc(),
             };

@@ -1,0 +1,132 @@
+//! Options of UDP sockets: the kernel's socket has them all, and the stack's those that it can serve.
+
+use libc::{SOL_SOCKET, c_int, c_void, socklen_t};
+use ringroad::Runtime;
+use ringroad::runtime::Turn;
+use stack::error::SocketError;
+use stack::socket::{OptName, Value};
+use stack::types::SocketId;
+
+use crate::dispatch::datagram_send::SOF_SENDING;
+use crate::errno::{Leave, Outcome, check};
+use crate::fdtable::{Flag, Held};
+use crate::options::{from_kernel, index};
+use crate::reason::Reason;
+use crate::user::Place;
+use crate::{attach, groups, kernel};
+
+const SOL_UDP: c_int = 17;
+const UDP_CORK: c_int = 1;
+const UDP_ENCAP: c_int = 100;
+const IP_MULTICAST_LOOP: c_int = 34;
+
+/// `setsockopt`: what the kernel's socket took, the stack's takes as the kernel tells it.
+pub(crate) fn set(
+    held: &Held,
+    (level, name): (c_int, c_int),
+    value: *const c_void,
+    len: socklen_t,
+) -> Outcome {
+    check(kernel::set_option_raw(held.fd, level, name, value, len) as isize)?;
+    note(held, level, name);
+    let option = OptName::from_raw(level, name);
+    if let Some(option) = option {
+        held.file.touch(index(option));
+    }
+    let place = (Place::from(value), len as usize);
+    let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else {
+        groups::taken(held, (level, name), place, None)?;
+        return Ok(0);
+    };
+    let mut turn = runtime.lock();
+    if (level, name) == (SOL_UDP, UDP_ENCAP) {
+        // The kernel reads what comes there.
+        held.file.set(Flag::Kernels, true);
+        attach::abandon(&mut turn, held, id);
+        return Ok(0);
+    }
+    if let Some(option) = option
+        && let Some(value) = from_kernel(held.fd, option)
+    {
+        let now = turn.now();
+        let _ = turn.stack().set_option(now, id, option, value);
+    }
+    if option == Some(OptName::PacketInfo) {
+        ask_for_destinations(held);
+    }
+    groups::taken(held, (level, name), place, Some((&mut turn, id)))?;
+    Ok(0)
+}
+
+/// What the shim itself has to know of an option.
+fn note(held: &Held, level: c_int, name: c_int) {
+    let value = || {
+        let mut bytes = [0; 4];
+        kernel::option(held.fd, level, name, &mut bytes);
+        c_int::from_ne_bytes(bytes)
+    };
+    match (level, name) {
+        (SOL_UDP, UDP_CORK) => {
+            let on = value() != 0;
+            held.file.set(Flag::Corked, on);
+            if !on {
+                // The kernel has sent what it held.
+                held.file.set(Flag::Pending, false);
+            }
+        }
+        (libc::IPPROTO_IP, IP_MULTICAST_LOOP) => held.file.set(Flag::NoLoop, value() == 0),
+        _ => {}
+    }
+    match OptName::from_raw(level, name) {
+        Some(OptName::Segment) => held.file.set(Flag::Segments, value() != 0),
+        Some(OptName::Timestamping | OptName::TimestampingNew) => {
+            held.file.set(Flag::TimesSending, value() & SOF_SENDING != 0);
+        }
+        _ => {}
+    }
+}
+
+/// The kernel tells where its datagrams were sent to, for the gate. The application hears of it only if it asked.
+fn ask_for_destinations(held: &Held) {
+    kernel::set_option(held.fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1);
+}
+
+/// The socket was attached to the stack.
+pub(crate) fn attached(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
+    groups::carry_over(turn, held, id);
+    ask_for_destinations(held);
+}
+
+/// The socket is the kernel's again: it tells what the application wants to hear, and nothing else.
+pub(crate) fn abandoned(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
+    let wanted = turn.stack().option(id, OptName::PacketInfo).and_then(Value::int).unwrap_or(0);
+    kernel::set_option(held.fd, libc::IPPROTO_IP, libc::IP_PKTINFO, wanted);
+}
+
+/// `getsockopt`, as far as the stack knows better than the kernel's socket.
+///
+/// # Errors
+/// A bypass where it does not.
+pub(crate) fn get(
+    (runtime, id): (&'static Runtime, SocketId),
+    level: c_int,
+    name: c_int,
+) -> Result<c_int, Leave> {
+    let plain = Err(Reason::Plain.into());
+    let mut turn = runtime.lock();
+    match OptName::from_raw(level, name) {
+        Some(OptName::Error) => match turn.stack().take_error(id) {
+            Some(error) => Ok(error.errno()),
+            None => plain,
+        },
+        Some(option @ (OptName::Mtu | OptName::PacketInfo)) => match turn.stack().option(id, option) {
+            Ok(value) => Ok(value.int()?),
+            Err(SocketError::NoProtocolOption) => plain,
+            Err(error) => Err(error.into()),
+        },
+        _ => {
+            debug_assert!(level != SOL_SOCKET || name != libc::SO_ERROR, "SO_ERROR is in the table");
+            plain
+        }
+    }
+}
