@@ -120,10 +120,11 @@ fn by_kernel(
     let mut turn = runtime.lock();
     let now = turn.now();
     let len = call.cursor.left();
+    use SocketError::{Access, AddressNotAvailable, DestinationRequired, Invalid, NetworkUnreachable};
     match turn.stack().judge_send(now, id, out, len) {
-        Err(error @ SocketError::NotPermitted) => return Err(error.into()),
-        // What else is wrong the kernel says, or it knows another way.
-        Ok(()) | Err(_) => {}
+        // These the kernel says itself, or it knows another way.
+        Ok(()) | Err(Access | AddressNotAvailable | DestinationRequired | Invalid | NetworkUnreachable) => {}
+        Err(error) => return Err(error.into()),
     }
     turn.flush();
     Err(reason.into())

@@ -56,7 +56,7 @@ impl Message {
 
     /// Where control messages are, or go, and how many bytes there are of them, or for them.
     pub(crate) fn control(&self) -> (Place, usize) {
-        (Place::from(self.raw.msg_control), self.raw.msg_controllen as usize)
+        (Place::from(self.raw.msg_control), self.raw.msg_controllen)
     }
 
     /// Writes what recvmsg reports.

@@ -4,9 +4,8 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
-use super::entry::Body;
 use super::rx::Inbound;
-use crate::error::SocketError;
+use super::udp_errors::LostDatagram;
 use crate::ip::input::{Arrived, Reason};
 use crate::seq::Seq;
 use crate::tcp::input::{self, PathError};
@@ -20,6 +19,8 @@ struct Quoted {
     key: FlowKey,
     /// The transport's second word: for TCP the sequence number.
     word: u32,
+    /// Where the bytes after these two words begin in the quote.
+    payload: usize,
 }
 
 impl Stack {
@@ -39,14 +40,15 @@ impl Stack {
             return self.drop_packet(pkt, Reason::BadHeader);
         };
         let bytes = arrived.packet.len();
-        self.core.pool.free(pkt);
-        let found = match self.flows.get(&quoted.key) {
-            _ if arrived.to_group => false,
-            Some(id) if self.table.contains(id) => match quoted.key.protocol {
-                Protocol::Tcp => self.icmp_for_stream(now, id, error, &quoted, bytes),
-                Protocol::Udp => self.icmp_for_datagram(now, id, error, &quoted, bytes),
-            },
-            _ => false,
+        let found = if quoted.key.protocol == Protocol::Udp && !arrived.to_group {
+            let payload = arrived.transport + icmp::HEADER + quoted.payload;
+            let kind = (message[0], message[1]);
+            let lost = LostDatagram { pkt, arrived, error, kind, key: quoted.key, payload };
+            self.icmp_for_datagram(now, lost)
+        } else {
+            self.core.pool.free(pkt);
+            let id = self.flows.get(&quoted.key).filter(|_| !arrived.to_group);
+            id.is_some_and(|id| self.icmp_for_stream(now, id, error, &quoted, bytes))
         };
         if found {
             self.core.stats.icmp_errors_in += 1;
@@ -76,35 +78,6 @@ impl Stack {
         self.settle(id);
         true
     }
-
-    /// Linux tells a UDP socket hard errors only, and only when it is connected; others have no way to learn
-    /// whose error it was.
-    fn icmp_for_datagram(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        error: Error,
-        quoted: &Quoted,
-        bytes: usize,
-    ) -> bool {
-        let Some(flow) = self.udp_flows.get(now, &quoted.key) else { return false };
-        if !self.core.out.judge_in(flow, bytes) {
-            return false;
-        }
-        let error = match error {
-            Error::Hard(error) => error,
-            Error::TooBig(mtu) => {
-                self.path_mtus.learn(quoted.key.remote.ip(), mtu, now);
-                SocketError::MessageSize
-            }
-            Error::Soft(_) => return true,
-        };
-        let Some(entry) = self.table.get_mut(id) else { return false };
-        let Body::Datagram(datagram) = &mut entry.body else { return false };
-        datagram.error = Some(error);
-        self.wake(id);
-        true
-    }
 }
 
 /// Whether the checksum says that a message is intact; that of ICMPv6 covers a pseudo-header (RFC 4443 §2.3).
@@ -124,7 +97,7 @@ fn read_quote(quote: &[u8]) -> Option<Quoted> {
         return None;
     }
     let ends = (header.source.into(), header.destination.into());
-    read_transport(quote.get(header.header_len..)?, header.protocol, ends)
+    read_transport(quote, header.header_len, header.protocol, ends)
 }
 
 /// The same for IPv6. What came between the headers on the way (a router's, in a tunnel) is walked over.
@@ -132,13 +105,14 @@ fn read_quote_v6(quote: &[u8], iface: IfaceId) -> Option<Quoted> {
     let header = ipv6::parse(quote).ok()?;
     let found = ipv6_ext::walk(quote, header.next).ok()?;
     let ends = (header.source.into(), header.destination.into());
-    let mut quoted = read_transport(quote.get(found.at..)?, found.protocol, ends)?;
+    let mut quoted = read_transport(quote, found.at, found.protocol, ends)?;
     quoted.key.local = on_link(quoted.key.local, iface);
     quoted.key.remote = on_link(quoted.key.remote, iface);
     Some(quoted)
 }
 
-fn read_transport(transport: &[u8], protocol: u8, (from, to): (IpAddr, IpAddr)) -> Option<Quoted> {
+fn read_transport(quote: &[u8], at: usize, protocol: u8, (from, to): (IpAddr, IpAddr)) -> Option<Quoted> {
+    let transport = quote.get(at..)?;
     let protocol = match protocol {
         ipv4::TCP => Protocol::Tcp,
         ipv4::UDP => Protocol::Udp,
@@ -146,5 +120,6 @@ fn read_transport(transport: &[u8], protocol: u8, (from, to): (IpAddr, IpAddr)) 
     };
     let local = SocketAddr::new(from, be16(transport, 0)?);
     let remote = SocketAddr::new(to, be16(transport, 2)?);
-    Some(Quoted { key: FlowKey { protocol, local, remote }, word: be32(transport, 4)? })
+    let key = FlowKey { protocol, local, remote };
+    Some(Quoted { key, word: be32(transport, 4)?, payload: at + 8 })
 }

@@ -57,7 +57,7 @@ impl Stack {
     }
 
     /// The socket with this peer, else the one bound there; of several that share the end, the flow's own.
-    fn udp_socket_for(&self, key: &FlowKey) -> Option<SocketId> {
+    pub(super) fn udp_socket_for(&self, key: &FlowKey) -> Option<SocketId> {
         if let Some(id) = self.flows.get(key) {
             return Some(id);
         }

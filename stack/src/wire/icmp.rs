@@ -24,7 +24,8 @@ pub fn parse_error(message: &[u8]) -> Option<Error> {
     if message.len() < HEADER {
         return None;
     }
-    use SocketError::{ConnectionRefused, HostUnreachable, NetworkUnreachable, NoProtocolOption};
+    use SocketError::{ConnectionRefused, HostDown, HostUnreachable, NetworkUnreachable, NoNetwork};
+    use SocketError::{NoProtocolOption, Protocol};
     Some(match (kind, code) {
         (3, 0 | 11) => Error::Soft(NetworkUnreachable),
         (3, 1 | 5 | 12) => Error::Soft(HostUnreachable),
@@ -32,8 +33,11 @@ pub fn parse_error(message: &[u8]) -> Option<Error> {
         (3, 3) => Error::Hard(ConnectionRefused),
         (3, 4) => Error::TooBig(be16(message, 6)?),
         (3, 6 | 9) => Error::Hard(NetworkUnreachable),
-        (3, 7 | 8 | 10 | 13..=15) => Error::Hard(HostUnreachable),
-        (11, 0 | 1) | (12, 0..=2) => Error::Soft(HostUnreachable),
+        (3, 7) => Error::Hard(HostDown),
+        (3, 8) => Error::Hard(NoNetwork),
+        (3, 10 | 13..=15) => Error::Hard(HostUnreachable),
+        (11, 0 | 1) => Error::Soft(HostUnreachable),
+        (12, 0..=2) => Error::Hard(Protocol),
         _ => return None,
     })
 }
