@@ -19,7 +19,7 @@ pub mod policy_file;
 mod port;
 pub mod runtime;
 
-pub use api::{Incoming, TcpListener, TcpStream, UdpSocket};
+pub use api::{Incoming, Meta, TcpListener, TcpStream, UdpSocket};
 pub use config::{Config, Profile};
 pub use error::StartError;
 pub use runtime::Runtime;

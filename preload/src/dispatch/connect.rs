@@ -154,7 +154,7 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
                 Ok(runtime) => runtime,
                 Err(reason) => return left_to_kernel(held, reason),
             };
-            if source_for(runtime, remote).is_none() {
+            if !remote.ip().is_multicast() && source_for(runtime, remote).is_none() {
                 return left_to_kernel(held, Reason::Route);
             }
             SocketAddr::V4(remote)
@@ -177,8 +177,11 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
     held.file.set(Flag::GroupPeer, to_many);
     match connected {
         Ok(()) => Ok(0),
-        // A group without a route: the kernel has found a way.
-        Err(SocketError::NetworkUnreachable) => left_to_kernel(held, Reason::Route),
+        // The kernel has found a way: another interface than ours.
+        Err(SocketError::NetworkUnreachable) => {
+            held.file.set(Flag::Kernels, true);
+            left_to_kernel(held, Reason::Route)
+        }
         Err(error) => Err(error.into()),
     }
 }

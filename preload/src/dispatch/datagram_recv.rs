@@ -6,7 +6,7 @@
 use core::cell::Cell;
 use core::net::{IpAddr, SocketAddr};
 
-use libc::{MSG_OOB, MSG_PEEK, MSG_TRUNC, c_int};
+use libc::{MSG_PEEK, MSG_TRUNC, c_int};
 use ringroad::Runtime;
 use stack::error::SocketError;
 use stack::socket::RecvFlags;
@@ -45,9 +45,6 @@ pub(super) fn receive(call: &mut Call<'_>) -> Result<Received, Leave> {
     let (runtime, id) = attach::attach(call.held)?;
     if call.flags & libc::MSG_ERRQUEUE != 0 {
         return receive_error(call, (runtime, id));
-    }
-    if call.flags & MSG_OOB != 0 {
-        return Err(Reason::Message.into());
     }
     if SINCE_KERNEL.get() >= FAIR
         && let Some(received) = from_kernel(call, (runtime, id))?

@@ -1,5 +1,7 @@
 //! Messages: recvmsg, sendmsg and their many-at-once forms.
 
+use core::time::Duration;
+
 use libc::{c_int, c_uint, mmsghdr, msghdr, timespec};
 
 use super::datagram_recv::{self, Call};
@@ -7,8 +9,10 @@ use super::datagram_send::{self, Call as Sending};
 use super::recv::{Received, receive};
 use super::send::transmit;
 use super::{held, is_stream};
+use crate::epoll::duration;
 use crate::errno::{Leave, Outcome};
 use crate::fdtable::Held;
+use crate::kernel;
 use crate::reason::Reason;
 use crate::user::{Message, Place, Reader, Reply, Writer};
 
@@ -50,10 +54,10 @@ pub(crate) fn recvmmsg(
     timeout: *mut timespec,
 ) -> Outcome {
     let held = held(fd)?;
-    if !Place::from(timeout).is_null() {
-        // Linux looks at it only between datagrams; the kernel's own is as good for what is left to it.
-        Place::from(timeout).read::<timespec>()?;
-    }
+    let place = Place::from(timeout);
+    let time = if place.is_null() { None } else { Some(duration(place.read()?)?) };
+    let begun = kernel::now();
+    let left = || time.map(|t| t.saturating_sub(Duration::from_nanos(kernel::now() - begun)));
     let mut flags = flags;
     let waits_for_one = flags & WAIT_FOR_ONE != 0;
     flags &= !WAIT_FOR_ONE;
@@ -64,7 +68,12 @@ pub(crate) fn recvmmsg(
         }
         received
     };
-    many(messages.into(), count, each)
+    // Linux looks at the time between datagrams only.
+    let done = many(messages.into(), count, each, || left() == Some(Duration::ZERO))?;
+    if let Some(left) = left().filter(|_| done > 0) {
+        place.write(&timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() })?;
+    }
+    Ok(done)
 }
 
 /// `sendmsg`.
@@ -89,18 +98,28 @@ fn send_one(held: &Held, place: Place, flags: c_int) -> Outcome {
 /// `sendmmsg`.
 pub(crate) fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> Outcome {
     let held = held(fd)?;
-    many(messages.into(), count, |place| send_one(&held, place, flags))
+    many(messages.into(), count, |place| send_one(&held, place, flags), || false)
 }
 
-/// One call a message, until one fails; an error counts only if it is the first.
-fn many(messages: Place, count: c_uint, mut each: impl FnMut(Place) -> Outcome) -> Outcome {
+/// One call a message, until one fails or it is enough; an error counts only if it is the first.
+fn many(
+    messages: Place,
+    count: c_uint,
+    mut each: impl FnMut(Place) -> Outcome,
+    enough: impl Fn() -> bool,
+) -> Outcome {
     let length = core::mem::offset_of!(mmsghdr, msg_len);
     let mut done = 0;
     for i in 0..count.min(MOST) as usize {
         let place = messages.after(i * size_of::<mmsghdr>());
         let one = each(place).and_then(|bytes| Ok(place.after(length).write(&(bytes as u32))?));
         match one {
-            Ok(()) => done += 1,
+            Ok(()) => {
+                done += 1;
+                if enough() {
+                    break;
+                }
+            }
             Err(leave) if done == 0 => return Err(leave),
             Err(Leave::Errno(_) | Leave::Bypass(_)) => break,
         }

@@ -1,6 +1,6 @@
 //! What `recvmsg` tells beside the bytes: control messages, in the kernel's order and form.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use libc::{SOL_SOCKET, c_int};
@@ -128,7 +128,8 @@ pub(super) fn error(to: &mut Writer, report: &ErrorReport, clock: Clock) -> Resu
         bytes[16..16 + len].copy_from_slice(&name[..len]);
     }
     if let (Some(iface), Some(local), true) = (report.iface, report.local, report.wants.any()) {
-        let (answer_from, ttl, tos) = (local.ip(), report.ttl, report.tos);
+        // As in Linux, an error has no address to answer it from.
+        let (answer_from, ttl, tos) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), report.ttl, report.tos);
         header(to, report.wants, &Header { iface, answer_from, local, ttl, tos })?;
     }
     let (level, kind) = match report.remote {

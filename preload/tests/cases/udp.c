@@ -81,7 +81,7 @@ static void show_control(const struct cmsghdr *h)
 long show(int fd, size_t room, size_t control_room, int flags)
 {
     struct sockaddr_in a = { 0 };
-    _Alignas(8) char control[512];
+    _Alignas(8) char control[512] = { 0 };
     struct iovec v = { buffer, room };
     struct msghdr m = { &a, sizeof a, &v, 1, control_room ? control : NULL, control_room, 0 };
     errno = 0;

@@ -31,8 +31,11 @@ CASE(errors_connected_refused)
     SAY(send(fd, "x", 1, 0));
     usleep(50000);
     ready(fd, 0);
+    usleep(50000);
+    SAY(recv(fd, b, 10, MSG_DONTWAIT));
     SAY(send(fd, "x", 1, 0));
     usleep(50000);
+    ready(fd, 0);
     SAY(recv(fd, b, 10, 0));
     SAY(recv(fd, b, 10, MSG_DONTWAIT));
 }
@@ -193,6 +196,7 @@ CASE(errors_flags_nobody_knows)
     peer("usend %d 10", port);
     ready(fd, POLLIN);
     SAY(recv(fd, b, 10, MSG_OOB));
+    peer("usend %d 10", port);
     SAY(recv(fd, b, 10, MSG_WAITALL | MSG_NOSIGNAL));
 }
 

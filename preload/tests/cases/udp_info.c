@@ -170,6 +170,8 @@ CASE(udp_timestamping)
     int fd = udp(), flags = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
     peer("udp %d", port + 1);
     SAY(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags));
+    /* Linux begins to stamp a moment later. */
+    usleep(100000);
     peer("usend %d 10", port);
     show(fd, 100, 200, 0);
     SAY(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){ 1 }, 4));

@@ -7,6 +7,8 @@
 
 mod backing;
 mod listener;
+mod message;
+mod meta;
 mod ring;
 mod stream;
 mod udp;
@@ -21,6 +23,7 @@ use crate::config::Config;
 use crate::runtime::Runtime;
 
 pub use listener::{Incoming, TcpListener};
+pub use meta::Meta;
 pub use stream::TcpStream;
 pub use udp::UdpSocket;
 

@@ -35,7 +35,15 @@ impl Stack {
         }
         if name.is_for_datagrams() {
             let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::NoProtocolOption) };
-            return datagram.set_option(name, value.int()?);
+            datagram.set_option(name, value.int()?)?;
+            if name == OptName::RecvError
+                && value == Value::Int(0)
+                && let Some(errors) = datagram.errors()
+            {
+                // Linux: who no longer asks for errors is not told of those that wait.
+                errors.clear(&mut self.core.pool);
+            }
+            return Ok(());
         }
         self.option_sets.change(&mut entry.options, |options| {
             match (name, value) {

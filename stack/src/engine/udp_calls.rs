@@ -98,10 +98,7 @@ impl Stack {
         if !broadcast && self.is_broadcast(remote.ip()) {
             return Err(SocketError::Access);
         }
-        if self.source_for(remote).is_none() {
-            return Err(SocketError::NetworkUnreachable);
-        }
-        let key = self.flow_to(Protocol::Udp, Some(sending_end(bound)), remote)?;
+        let key = self.flow_to_peer(id, sending_end(bound), remote)?;
         match self.flows.get(&key) {
             Some(holder) if holder == id => return Ok(()),
             // The kernel has let both in (SO_REUSEADDR, SO_REUSEPORT): the later one is found first, as there.
@@ -123,6 +120,17 @@ impl Stack {
             self.udp_flows.insert(now, Flow::new(key, Direction::Out));
         }
         Ok(())
+    }
+
+    /// Both ends of a socket's flow to a peer. A group needs no route where IP_MULTICAST_IF names a way.
+    fn flow_to_peer(&self, id: SocketId, local: SocketAddr, remote: SocketAddr) -> Result<FlowKey> {
+        let Body::Datagram(datagram) = &self.owned(id)?.body else { return Err(SocketError::Invalid) };
+        let way = datagram.extra.as_ref().and_then(|e| e.group_iface);
+        match way.filter(|_| remote.ip().is_multicast()) {
+            Some(iface) => self.flow_to_group(Some(local), remote, iface),
+            None if self.source_for(remote).is_none() => Err(SocketError::NetworkUnreachable),
+            None => self.flow_to(Protocol::Udp, Some(local), remote),
+        }
     }
 
     /// Clears the peer; the socket hears everybody again, unless another took its place meanwhile.

@@ -94,6 +94,9 @@ impl Stack {
         let Some(Entry { body: Body::Datagram(datagram), .. }) = self.table.get_mut(id) else { return };
         let settings = datagram.settings;
         let told = if remote.is_ipv4() { settings.recv_error } else { settings.recv_error6 };
+        // Linux names the port of the connected peer, whoever the datagram was for.
+        let port = datagram.remote.map_or(0, |peer| peer.port());
+        let remote = SocketAddr::new(remote.ip(), port);
         let Some(errors) = datagram.errors().filter(|_| told) else { return };
         let error = Pending {
             errno: SocketError::MessageSize.errno(),

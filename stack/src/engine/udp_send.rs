@@ -178,16 +178,16 @@ impl Stack {
     fn from(&self, local: Option<SocketAddr>, source: Option<IpAddr>) -> Result<Option<SocketAddr>> {
         let local = local.map(sending_end);
         let (Some(mut local), Some(source)) = (local, source) else { return Ok(local) };
-        // Linux: EINVAL for an address that is none of ours.
+        // Linux: ENETUNREACH for an address that is none of ours (older ones: EINVAL).
         if !self.core.out.control.is_own(source, IfaceId(scope_id(&local))) {
-            return Err(SocketError::Invalid);
+            return Err(SocketError::NetworkUnreachable);
         }
         local.set_ip(source);
         Ok(Some(local))
     }
 
     /// A flow to a group, by an interface that needs no route to it.
-    fn flow_to_group(
+    pub(super) fn flow_to_group(
         &self,
         local: Option<SocketAddr>,
         remote: SocketAddr,

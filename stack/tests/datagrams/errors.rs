@@ -29,7 +29,7 @@ fn what_may_not_be_fragmented_is_refused_with_the_path_s_mtu() {
     assert!(net.a().readiness(a).contains(Readiness::ERR));
     let (bytes, report) = recv_error(&mut net, a).unwrap();
     assert_eq!((bytes.len(), report.errno, report.origin, report.info), (0, 90, Origin::Local, 1500));
-    assert_eq!((report.remote, report.offender), (address(1, 53), None));
+    assert_eq!((report.remote, report.offender), (address(1, 0), None));
     assert_eq!(recv_error(&mut net, a).unwrap_err(), SocketError::WouldBlock);
     assert!(!net.a().readiness(a).contains(Readiness::ERR));
 }

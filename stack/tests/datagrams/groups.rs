@@ -156,3 +156,13 @@ fn a_broadcast_is_for_all_at_its_port_but_those_with_another_peer() {
     net.run_ms(1);
     assert_eq!([one, two, narrow].map(|id| heard(&mut net, id)), [1, 1, 0]);
 }
+
+#[test]
+fn who_is_bound_to_a_group_sends_from_an_address_of_the_host() {
+    let mut net = Net::ideal();
+    let (a, b) = (udp(&mut net, 0, 1000), net.b().udp_socket(0).unwrap());
+    net.b().bind(b, SocketAddr::new(GROUP, 53)).unwrap();
+    send_msg(&mut net, 1, b, &Outbound::to(Some(address(0, 1000))), b"x").unwrap();
+    net.run_ms(1);
+    assert_eq!(recv_from(&mut net, 0, a, 9).unwrap().1.remote, address(1, 53));
+}

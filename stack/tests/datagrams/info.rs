@@ -35,7 +35,7 @@ fn one_send_may_differ_from_the_socket() {
     send_to(&mut net, 0, a, remote, b"y").unwrap();
     // RFC 1122 §4.1.3.5: the application may choose the source, among the addresses of the host.
     let from = Outbound { remote, source: Some(other), ..Outbound::default() };
-    assert_eq!(send_msg(&mut net, 0, a, &from, b"z"), Err(SocketError::Invalid));
+    assert_eq!(send_msg(&mut net, 0, a, &from, b"z"), Err(SocketError::NetworkUnreachable));
     let now = net.now;
     net.a().control(
         now,

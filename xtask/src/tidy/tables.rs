@@ -48,6 +48,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("preload/src/user/copy_x86_64.rs", "copies to and from the application"),
     ("preload/src/user/mod.rs", "copies to and from the application"),
     ("preload/src/epoll/model_tests.rs", "the kernel's poll, to compare with"),
+    ("ringroad/src/api/message.rs", "recvmsg and sendmsg with control messages"),
     ("ringroad/src/netlink/device.rs", "SO_BINDTODEVICE"),
     ("ringroad/src/port/fds.rs", "descriptors known by number"),
     ("ringroad/src/port/header.rs", "words shared between processes"),

@@ -1,0 +1,129 @@
+//! Unmodified programs that speak UDP, on the road: the kernel's own UDP sees none of it.
+
+use lab::{CLIENT, Counters, IFACE, Lab, Namespace, Running, SERVER, eventually, stack_of};
+use ringroad_tests::{on_kernel, ringroad};
+
+/// Starts a program on the road and waits until its stack has a UDP socket at `port`.
+fn on_road(host: &Namespace, program: &[&str], port: u16) -> Running {
+    let mut running = host.spawn(&ringroad(&[], program));
+    eventually(&format!("{} is at port {port}", program[0]), 20, || {
+        assert!(running.is_running(), "{} has ended:\n{}", program[0], running.said());
+        stack_of(host, &running).is_some_and(|stack| {
+            let sockets = stack["sockets"].as_array().cloned().unwrap_or_default();
+            let at = format!(":{port}");
+            let is = |s: &serde_json::Value, key: &str, what: &str| {
+                s[key].as_str().is_some_and(|v| v.eq_ignore_ascii_case(what) || v.ends_with(what))
+            };
+            sockets.iter().any(|s| is(s, "protocol", "udp") && is(s, "local", &at))
+        })
+    });
+    running
+}
+
+/// What the kernel's UDP of a host has received and sent since `before`.
+fn seen(host: &Namespace, before: &Counters) -> [u64; 2] {
+    let now = host.counters();
+    ["UdpInDatagrams", "UdpOutDatagrams"].map(|name| now.since(before, name))
+}
+
+/// dnsmasq receives with IP_PKTINFO, answers from the address it was asked at, and is asked a hundred times.
+#[test]
+fn dnsmasq_answers_dig_past_the_kernel() {
+    let lab = Lab::new("dnsmasq");
+    let (server, client) = lab.pair();
+    let mut program = vec!["dnsmasq", "-k", "-C", "/dev/null", "--no-resolv", "--no-hosts", "--user=root"];
+    let pid_file = format!("--pid-file={}", lab.folder().join("pid").display());
+    program.push(&pid_file);
+    program.push("--address=/road.test/192.0.2.7");
+    let interface = format!("--interface={IFACE}");
+    program.extend([interface.as_str(), "--except-interface=lo"]);
+    let _dnsmasq = on_road(&server, &program, 53);
+    let before = server.counters();
+    let ask = format!("@{SERVER}");
+    for _ in 0..20 {
+        let said = client.must(&["dig", &ask, "+short", "+tries=2", "+time=3", "one.road.test"]);
+        assert_eq!(said.trim(), "192.0.2.7");
+    }
+    assert_eq!(seen(&server, &before), [0, 0]);
+}
+
+/// The client's side: dig binds, sends, waits in epoll and receives, on the road.
+#[test]
+fn dig_on_the_road_asks_a_dnsmasq_of_the_kernel() {
+    let lab = Lab::new("dig");
+    let (server, client) = lab.pair();
+    let pid_file = format!("--pid-file={}", lab.folder().join("pid").display());
+    let program = ["dnsmasq", "-k", "-C", "/dev/null", "--no-resolv", "--no-hosts", "--user=root", &pid_file];
+    let _dnsmasq = on_kernel(&server, &[&program[..], &["--address=/road.test/192.0.2.7"]].concat(), 53);
+    let before = client.counters();
+    let ask = format!("@{SERVER}");
+    let said = client.must(&ringroad(&[], &["dig", &ask, "+short", "+tries=2", "+time=3", "two.road.test"]));
+    assert_eq!(said.trim(), "192.0.2.7");
+    assert_eq!(seen(&client, &before), [0, 0]);
+}
+
+/// A whole file by datagrams of a kilobyte, to a socat on the road.
+#[test]
+fn socat_receives_a_file_by_datagrams() {
+    let lab = Lab::new("socat");
+    let (server, client) = lab.pair();
+    let content: Vec<u8> = (0..200_000u32).map(|n| (n * 7 / 3) as u8).collect();
+    let (from, to) = (lab.file("from", &content), lab.folder().join("to"));
+    let listen = format!("UDP4-RECV:7000,bind={SERVER}");
+    let create = format!("CREATE:{}", to.display());
+    let _socat = on_road(&server, &["socat", "-b1000", "-u", &listen, &create], 7000);
+    let before = server.counters();
+    // Slowly enough for a receiver without flow control: a datagram a millisecond.
+    let send = format!(
+        "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\nb=open('{}','rb').read()\n\
+         for i in range(0,len(b),1000):\n s.sendto(b[i:i+1000],('{SERVER}',7000)); time.sleep(0.001)",
+        from.display()
+    );
+    client.must(&["python3", "-c", &send]);
+    eventually("the file has come whole", 10, || std::fs::read(&to).is_ok_and(|got| got == content));
+    assert_eq!(seen(&server, &before), [0, 0]);
+}
+
+/// iperf3 sends and receives 20 Mbit/s of datagrams on the road, both ways; few may be lost.
+#[test]
+fn iperf3_sends_datagrams_both_ways() {
+    let lab = Lab::new("iperf3");
+    let (server, client) = lab.pair();
+    let _iperf = ringroad_tests::on_road(&server, &[], &["iperf3", "-s", "-B", SERVER], 5201);
+    for reverse in [&[][..], &["-R"]] {
+        let before = server.counters();
+        let flags = ["iperf3", "-u", "-c", SERVER, "-b", "20M", "-t", "2", "-l", "1200", "-J"];
+        let text = client.run_for(30, &[&flags[..], reverse].concat()).must();
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let sum = &told["end"]["sum"];
+        let (packets, lost) = (sum["packets"].as_u64().unwrap(), sum["lost_packets"].as_u64().unwrap());
+        assert!(packets > 3000 && lost * 20 < packets, "{lost} of {packets} lost");
+        assert_eq!(seen(&server, &before), [0, 0], "{reverse:?}");
+    }
+}
+
+/// A receiver of a group: the kernel's membership stands (so IGMP is spoken), the datagrams do not pass it.
+#[test]
+fn a_group_is_joined_in_the_kernel_and_heard_past_it() {
+    let lab = Lab::new("group");
+    let (server, client) = lab.pair();
+    let to = lab.folder().join("heard");
+    let listen = format!("UDP4-RECV:7000,ip-add-membership=239.7.7.7:{SERVER},bind=0.0.0.0");
+    let mut hear = on_road(&server, &["socat", "-u", &listen, &format!("CREATE:{}", to.display())], 7000);
+    let members = server.must(&["ip", "maddr", "show", "dev", IFACE]);
+    assert!(members.contains("239.7.7.7"), "{members}");
+    let before = server.counters();
+    let send = format!(
+        "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+         s.setsockopt(0,socket.IP_MULTICAST_IF,socket.inet_aton('{CLIENT}'))\n\
+         for i in range(50): s.sendto(b'%03d\\n'%i,('239.7.7.7',7000))"
+    );
+    client.must(&["python3", "-c", &send]);
+    let expected: String = (0..50).map(|n| format!("{n:03}\n")).collect();
+    eventually("all is heard", 10, || std::fs::read_to_string(&to).is_ok_and(|got| got == expected));
+    assert_eq!(seen(&server, &before), [0, 0]);
+    hear.kill();
+    eventually("the membership is gone", 5, || {
+        !server.must(&["ip", "maddr", "show", "dev", IFACE]).contains("239.7.7.7")
+    });
+}
