@@ -63,6 +63,8 @@ pub struct TcpConfig {
     /// Fast Open (RFC 7413; Linux: net.ipv4.tcp_fastopen): 1 a client's sockets may ask for it, 2 so may a
     /// server's; other bits as in Linux. Nothing happens that no socket asked for.
     pub fast_open: u32,
+    /// ECN (RFC 3168; Linux: net.ipv4.tcp_ecn): 0 never, 1 our SYNs ask for it too, 2 when the peer asks.
+    pub ecn: u8,
     /// SYN cookies (Linux: net.ipv4.tcp_syncookies): 0 never, 1 when a listener's handshakes fill its backlog,
     /// 2 always.
     pub syn_cookies: u8,
@@ -94,6 +96,7 @@ impl Default for TcpConfig {
             syn_retries: 6,
             synack_retries: 5,
             fast_open: 1,
+            ecn: 2,
             syn_cookies: 1,
             retries: 15,
             challenge_acks_per_second: 1000,

@@ -132,6 +132,10 @@ counters! {
     tcp_sack_reorder,
     /// Time-outs at which the peer had thrown away what it had SACKed (TCPSACKReneging).
     tcp_sack_reneging,
+    /// Segments of data that had met congestion (IpExtInCEPkts, of TCP with ECN).
+    tcp_ce_in,
+    /// Reductions because the peer echoed congestion (RFC 3168).
+    tcp_ecn_reductions,
     /// Zero-window probes sent.
     tcp_window_probes,
     /// Keepalive probes sent.

@@ -57,6 +57,8 @@ pub struct Config {
     pub spin: Option<Duration>,
     /// Congestion control of connections that do not choose one.
     pub congestion: CongestionControl,
+    /// ECN: 0 never, 1 our connections ask for it, 2 when the peer asks.
+    pub ecn: u8,
     /// Least severe level of log lines on standard error.
     pub log: tracing::Level,
     /// Whether an application that cannot be accelerated is an error.
@@ -79,6 +81,7 @@ impl Default for Config {
             profile: Profile::default(),
             spin: None,
             congestion: CongestionControl::default(),
+            ecn: 2,
             log: tracing::Level::WARN,
             strict: false,
             frames: 16384,

@@ -101,6 +101,7 @@ mod tests {
             ("RINGROAD_PROFILE", "latency"),
             ("RINGROAD_SPIN_US", "75"),
             ("RINGROAD_CONGESTION", "reno"),
+            ("RINGROAD_ECN", "1"),
             ("RINGROAD_LOG", "debug"),
             ("RINGROAD_STRICT", "1"),
             ("RINGROAD_FRAMES", "2048"),
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!((c.profile, c.spin()), (Profile::Latency, Duration::from_micros(75)));
         assert_eq!((c.log, c.strict, c.frames), (tracing::Level::DEBUG, true, 2048));
         assert_eq!(c.linger, Duration::from_millis(500));
-        assert_eq!(c.congestion.name(), "reno");
+        assert_eq!((c.congestion.name(), c.ecn), ("reno", 1));
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn prepare(config: &Config) -> Result<Vec<(&'static str, OsString)>, StartError>
         ("RINGROAD_IFACE", config.interfaces.join(",").into()),
         ("RINGROAD_PROFILE", config.profile.name().into()),
         ("RINGROAD_CONGESTION", config.congestion.name().into()),
+        ("RINGROAD_ECN", config.ecn.to_string().into()),
         ("RINGROAD_LOG", config.log.as_str().to_ascii_lowercase().into()),
         ("RINGROAD_STRICT", u8::from(config.strict).to_string().into()),
         ("RINGROAD_FRAMES", config.frames.to_string().into()),

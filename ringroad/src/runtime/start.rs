@@ -117,6 +117,7 @@ impl Runtime {
         steer.clear();
         let mut stack_config = StackConfig::default();
         stack_config.tcp.congestion = config.congestion;
+        stack_config.tcp.ecn = config.ecn;
         let mut stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
         if let Some(policy) = policy_of(&claimed)? {
             stack.set_policy(policy);

@@ -294,10 +294,12 @@ fn tcp_info(info: &Info) -> TcpInfo {
     let micros = |d: Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
     let segments = |octets: u32| octets / info.snd_mss.max(1);
     let (send_scale, recv_scale) = info.window_scale.unwrap_or((0, 0));
-    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_SYN_DATA.
+    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_ECN, TCPI_OPT_ECN_SEEN, TCPI_OPT_SYN_DATA.
     let options = u8::from(info.timestamps)
         | u8::from(info.sack) << 1
         | u8::from(info.window_scale.is_some()) << 2
+        | u8::from(info.ecn) << 3
+        | u8::from(info.ecn_seen) << 4
         | u8::from(info.syn_data) << 5;
     TcpInfo {
         state: info.state.number(),
@@ -308,7 +310,10 @@ fn tcp_info(info: &Info) -> TcpInfo {
         rto: micros(info.rto),
         snd_mss: info.snd_mss,
         rcv_mss: info.rcv_mss,
-        unacked: info.in_flight.div_ceil(info.snd_mss.max(1)),
+        unacked: info.segments_in_flight,
+        sacked: info.segments_sacked,
+        lost: info.segments_lost,
+        retrans: info.segments_resent,
         rtt: info.srtt.map_or(0, micros),
         rttvar: micros(info.rttvar),
         snd_ssthresh: segments(info.ssthresh),

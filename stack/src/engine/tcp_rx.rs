@@ -37,7 +37,8 @@ impl Stack {
             return self.drop_packet(pkt, Reason::NotOurs);
         }
         let bytes = &self.core.pool.bytes(&pkt)[arrived.payload()];
-        let Ok(seg) = Segment::parse(bytes) else { return self.drop_packet(pkt, Reason::BadHeader) };
+        let Ok(mut seg) = Segment::parse(bytes) else { return self.drop_packet(pkt, Reason::BadHeader) };
+        seg.ecn = arrived.ecn();
         if !is_intact(bytes, CHECKSUM_AT, &arrived, checksum) {
             return self.drop_packet(pkt, Reason::L4Checksum);
         }

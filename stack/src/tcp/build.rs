@@ -2,6 +2,7 @@
 
 use nic::{FrameIndex, Pkt};
 
+use super::ecn;
 use super::env::Env;
 use super::sent::copy;
 use super::tcb::Tcb;
@@ -35,13 +36,16 @@ pub(super) fn transmit<E: Egress>(
         Body::Queued(at) => env.segs.slot(at).len(),
     };
     let edge = tcb.rcv.edge;
+    let new_data = len > 0 && seq.at_or_after(tcb.snd.nxt);
+    let (bits, ecn) = ecn_of(tcb, env, flags, new_data);
+    let flags = flags | bits;
     let header = header(tcb, env, seq, flags, len);
     let mut bytes = [0; HEADER_MAX];
     let header_len = header.emit(&mut bytes);
     let header = &bytes[..header_len];
     let sent = match body {
-        Body::None => hand_over(tcb, env, header, Payload::None),
-        Body::Queued(at) => send_queued(tcb, env, header, at),
+        Body::None => hand_over(tcb, env, (header, ecn), Payload::None),
+        Body::Queued(at) => send_queued(tcb, env, (header, ecn), at),
     };
     if let Err(unsent) = sent {
         tcb.rcv.edge = edge;
@@ -49,6 +53,7 @@ pub(super) fn transmit<E: Egress>(
     }
     env.stats.tcp_segs_out += 1;
     tcb.counts.blocked = 0;
+    tcb.ecn.on_sent(flags);
     if flags.has(Flags::ACK) {
         tcb.rcv.last_ack = tcb.rcv.nxt;
         tcb.owed.sent();
@@ -57,13 +62,24 @@ pub(super) fn transmit<E: Egress>(
     Ok(())
 }
 
+/// What ECN adds to a segment (RFC 3168 §6.1).
+fn ecn_of<E: Egress>(tcb: &Tcb, env: &Env<'_, E>, flags: Flags, new_data: bool) -> (Flags, Ecn) {
+    match (flags.has(Flags::SYN), flags.has(Flags::ACK)) {
+        // §6.1.1.1: a SYN that was not answered may have been dropped for its offer.
+        (true, false) if env.config.ecn == 1 && !tcb.role.syn_sent => (ecn::OFFER, Ecn::NotEct),
+        (true, true) if tcb.ecn.is_on() => (Flags::ECE, Ecn::NotEct),
+        (false, true) => tcb.ecn.dress(new_data),
+        _ => (Flags::default(), Ecn::NotEct),
+    }
+}
+
 fn hand_over<E: Egress>(
     tcb: &mut Tcb,
     env: &mut Env<'_, E>,
-    header: &[u8],
+    (header, ecn): (&[u8], Ecn),
     payload: Payload<'_>,
 ) -> Result<(), Unsent> {
-    let out = Outgoing { header, checksum_at: CHECKSUM_AT, ecn: Ecn::NotEct, payload };
+    let out = Outgoing { header, checksum_at: CHECKSUM_AT, ecn, payload };
     env.egress.send(env.pool, &mut tcb.flow, out, env.now)
 }
 
@@ -72,15 +88,15 @@ fn hand_over<E: Egress>(
 fn send_queued<E: Egress>(
     tcb: &mut Tcb,
     env: &mut Env<'_, E>,
-    header: &[u8],
+    (header, ecn): (&[u8], Ecn),
     at: FrameIndex,
 ) -> Result<(), Unsent> {
     let pkt = env.segs.slot_mut(at).pkt_mut();
     if env.pool.is_lent(pkt) {
         let twin = twin(env, at).ok_or(Unsent::NoFrames)?;
-        return hand_over(tcb, env, header, Payload::Give(twin));
+        return hand_over(tcb, env, (header, ecn), Payload::Give(twin));
     }
-    let out = Outgoing { header, checksum_at: CHECKSUM_AT, ecn: Ecn::NotEct, payload: Payload::Lend(pkt) };
+    let out = Outgoing { header, checksum_at: CHECKSUM_AT, ecn, payload: Payload::Lend(pkt) };
     env.egress.send(env.pool, &mut tcb.flow, out, env.now)
 }
 

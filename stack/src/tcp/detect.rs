@@ -39,7 +39,11 @@ pub(super) fn enter_recovery<E: Egress>(tcb: &mut Tcb, recover_fs: u32, env: &mu
         false => env.stats.tcp_reno_recovery += 1,
     }
     let copies = tcb.sent.resent.segments + u32::from(tcb.tlp.has_copy_out());
-    tcb.cc.on_congestion();
+    // A reduction for ECN in the same window is enough.
+    if tcb.recovery.phase != Phase::Cwr {
+        tcb.cc.on_congestion();
+    }
+    tcb.ecn.on_reduction();
     tcb.tlp.end();
     tcb.recovery.enter((tcb.snd.una, tcb.snd.nxt), recover_fs, copies);
 }
@@ -94,7 +98,7 @@ fn rto_of_oldest<E: Egress>(tcb: &Tcb, env: &Env<'_, E>) -> Instant {
 fn schedule_probe<E: Egress>(tcb: &mut Tcb, rto: Instant, env: &Env<'_, E>) -> bool {
     let may = tcb.role.sack
         && tcb.state.is_synchronized()
-        && tcb.recovery.phase == Phase::Open
+        && matches!(tcb.recovery.phase, Phase::Open | Phase::Cwr)
         && tcb.sent.sacked.segments == 0
         && !tcb.tlp.is_out()
         && tcb.snd.outstanding() > 0;

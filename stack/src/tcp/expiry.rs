@@ -119,6 +119,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     detect::tell_meter(tcb, missing);
     tcb.recovery.on_timeout((tcb.snd.una, tcb.snd.nxt), again);
     tcb.cc.on_timeout();
+    tcb.ecn.on_reduction();
     tcb.tlp.end();
     match tcb.sent.head() {
         Some(at) => {

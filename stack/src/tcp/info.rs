@@ -44,6 +44,22 @@ pub struct Info {
     pub timestamps: bool,
     /// SACK is agreed.
     pub sack: bool,
+    /// ECN is agreed (RFC 3168).
+    pub ecn: bool,
+    /// The peer has sent an ECN-capable packet.
+    pub ecn_seen: bool,
+    /// The shortest round trip of the last minutes; zero: none yet.
+    pub min_rtt: Duration,
+    /// Segments sent and not acknowledged (tcpi_unacked).
+    pub segments_in_flight: u32,
+    /// Those of them that are SACKed (tcpi_sacked).
+    pub segments_sacked: u32,
+    /// Those held to be lost (tcpi_lost).
+    pub segments_lost: u32,
+    /// Those of the lost that are in flight again (tcpi_retrans).
+    pub segments_resent: u32,
+    /// The path has been seen to reorder.
+    pub reordering_seen: bool,
     /// The data of our SYN was acknowledged with it (RFC 7413).
     pub syn_data: bool,
     /// Octets a second at which segments leave when they are paced; what Linux would pace at when they are not.

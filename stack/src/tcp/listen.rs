@@ -2,6 +2,7 @@
 
 use nic::Pkt;
 
+use super::ecn::{self, Ecn};
 use super::env::Env;
 use super::fast_open::{self, Taken};
 use super::input;
@@ -66,6 +67,7 @@ pub fn prepare<E: Egress>(
     }
     tcb.role.passive = true;
     tcb.negotiate(seg.seq, &seg.options, env);
+    tcb.ecn = Ecn::agreed(env.config.ecn != 0 && ecn::is_offered(seg.flags, seg.ecn));
     tcb.snd.wnd = u32::from(seg.wnd);
     tcb.snd.max_wnd = tcb.snd.wnd;
     (tcb.snd.wl1, tcb.snd.wl2) = (seg.seq, tcb.snd.iss);
@@ -137,8 +139,11 @@ pub fn answer_with_cookie<E: Egress>(seg: &Segment, flow: Flow, options: TcpOpti
     let mut tcb = prepare(seg, flow, options, Some(cookie), env);
     if tcb.ts.on {
         let ms = env.now.as_millis() as u32;
-        let stamp = syn_cookies::stamp(ms, seg, false);
+        let stamp = syn_cookies::stamp(ms, seg, tcb.ecn.is_on());
         tcb.ts.offset = tcb.ts.offset.wrapping_sub(ms.wrapping_sub(stamp));
+    } else {
+        // There is no place to keep it.
+        tcb.ecn = Ecn::default();
     }
     env.stats.tcp_segs_in += 1;
     env.stats.tcp_syncookies_sent += 1;

@@ -13,6 +13,7 @@ pub mod challenge;
 pub mod connect;
 mod detect;
 mod doubt;
+mod ecn;
 pub mod env;
 pub mod expiry;
 pub mod fast_open;

@@ -15,6 +15,8 @@ const DUP_THRESH_MAX: u8 = 64;
 pub(super) enum Phase {
     /// Nothing.
     Open,
+    /// Nothing, but the window is being reduced because a packet met congestion (RFC 3168 §6.1.2).
+    Cwr,
     /// A loss that RACK or duplicate ACKs told of.
     Fast,
     /// A time-out.
@@ -140,6 +142,8 @@ impl Recovery {
                 self.unseen = 0;
                 false
             }
+            // Until something later is acknowledged: with it CWR has come through (as in Linux).
+            Phase::Cwr if una == self.point => false,
             _ if self.is_passed(una) => {
                 self.unseen = 0;
                 self.phase = Phase::Open;
@@ -147,6 +151,10 @@ impl Recovery {
                 true
             }
             Phase::Loss => {
+                self.unseen = 0;
+                false
+            }
+            Phase::Cwr => {
                 self.unseen = 0;
                 false
             }
@@ -161,19 +169,31 @@ impl Recovery {
     /// A loss was found. `recover_fs` octets were in flight before the ACK that told of it; `copies` segments are
     /// in flight that were sent again before.
     pub(super) fn enter(&mut self, (una, nxt): (Seq, Seq), recover_fs: u32, copies: u32) {
+        if self.phase != Phase::Cwr {
+            self.prr = Prr::new(recover_fs);
+        }
         self.phase = Phase::Fast;
         self.fast = true;
         (self.began, self.point) = (true, nxt);
-        self.prr = Prr::new(recover_fs);
         self.frto = Frto::Off;
         self.doubt = Doubt::begin(una, copies);
     }
 
+    /// A packet met congestion: the window is reduced in proportion to what arrives, once a round trip.
+    pub(super) fn slow_down(&mut self, nxt: Seq, flight: u32) {
+        self.phase = Phase::Cwr;
+        self.fast = false;
+        (self.began, self.point) = (true, nxt);
+        self.prr = Prr::new(flight);
+        self.doubt = Doubt::default();
+    }
+
     /// The retransmission timer expired, for the first time in a row or not.
     pub(super) fn on_timeout(&mut self, (una, nxt): (Seq, Seq), again: bool) {
+        let was_lost = matches!(self.phase, Phase::Fast | Phase::Loss);
         // RFC 5682 §3.1, step 1: not when a fast recovery is under way, whose copies would confuse it.
-        self.frto = Frto::begin(self.phase != Phase::Fast && (self.phase == Phase::Open || again));
-        if self.phase == Phase::Open {
+        self.frto = Frto::begin(self.phase != Phase::Fast && (!was_lost || again));
+        if !was_lost {
             self.doubt = Doubt::begin(una, 0);
         }
         self.phase = Phase::Loss;
@@ -183,7 +203,7 @@ impl Recovery {
         self.unseen = 0;
     }
 
-    /// An ACK during a fast recovery.
+    /// An ACK during a fast recovery, or while the window is reduced for ECN.
     pub(super) fn on_delivered(&mut self, ack: Ack, ssthresh: u32, mss: u32) {
         self.prr.on_ack(ack, ssthresh, mss);
     }
@@ -191,7 +211,7 @@ impl Recovery {
     /// `len` octets were sent.
     #[inline]
     pub(super) fn on_sent(&mut self, len: u32) {
-        if self.phase == Phase::Fast {
+        if matches!(self.phase, Phase::Fast | Phase::Cwr) {
             self.prr.on_sent(len);
         }
     }
@@ -199,7 +219,7 @@ impl Recovery {
     /// The window: congestion control's, or PRR's while it is in charge.
     #[inline]
     pub(super) fn cwnd(&self, cc: u32) -> u32 {
-        if self.phase == Phase::Fast { self.prr.cwnd() } else { cc }
+        if matches!(self.phase, Phase::Fast | Phase::Cwr) { self.prr.cwnd() } else { cc }
     }
 }
 

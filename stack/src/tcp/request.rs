@@ -3,6 +3,7 @@
 //! Kept is what cannot be computed again: the peer's SYN and our number in answer. For every event the `Tcb` that
 //! would be there is [revived](Request::revive), handles it as any other does, and is forgotten but for this.
 
+use super::ecn;
 use super::env::Env;
 use super::listen;
 use super::options::TcpOptions;
@@ -66,7 +67,12 @@ impl Request {
             ts_recent: o.timestamps.map_or(0, |ts| ts.val),
             wnd: syn.wnd,
             mss: o.mss.unwrap_or(0),
-            flags: syn.flags,
+            // The codepoint is not kept: it spoils an offer for good.
+            flags: if ecn::is_offered(syn.flags, syn.ecn) {
+                syn.flags
+            } else {
+                syn.flags.without(ecn::OFFER)
+            },
             scale: o.window_scale.unwrap_or(UNSCALED),
             retries: 0,
             facts: Facts {

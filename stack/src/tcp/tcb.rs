@@ -4,6 +4,7 @@ use nic::Pool;
 
 use super::ack::Owed;
 use super::cc::Congestion;
+use super::ecn::Ecn;
 use super::env::Env;
 use super::inbox::Inbox;
 use super::info::Info;
@@ -62,6 +63,7 @@ pub struct Tcb {
     pub(super) recovery: Recovery,
     pub(super) rack: Rack,
     pub(super) tlp: Tlp,
+    pub(super) ecn: Ecn,
     pub(super) ts: Timestamps,
     pub(super) timers: Timers,
     /// What `timers.retransmit` is set for.
@@ -142,6 +144,7 @@ impl Tcb {
             recovery: Recovery::default(),
             rack: Rack::new(iss + 1),
             tlp: Tlp::default(),
+            ecn: Ecn::default(),
             ts: Timestamps { offset, ..Timestamps::default() },
             timers: Timers::default(),
             awaits: Await::Rto,
@@ -442,6 +445,14 @@ impl Tcb {
             window_scale: self.role.scaled.then_some((self.snd.shift, self.rcv.shift)),
             timestamps: self.ts.on,
             sack: self.role.sack,
+            ecn: self.ecn.is_on(),
+            ecn_seen: self.ecn.is_seen(),
+            min_rtt: self.rack.min_rtt.get(),
+            segments_in_flight: self.sent.segments,
+            segments_sacked: self.sent.sacked.segments,
+            segments_lost: self.sent.lost.segments,
+            segments_resent: self.sent.resent.segments,
+            reordering_seen: self.rack.reordering_seen,
             syn_data: self.role.syn_data_acked,
             pacing_rate: self.pacing_rate(),
             max_pacing_rate: self.options.max_pacing_rate,

@@ -4,6 +4,7 @@ use core::fmt;
 use core::ops::BitOr;
 
 use crate::seq::Seq;
+use crate::types::Ecn;
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -224,6 +225,8 @@ pub struct Segment {
     pub len: u32,
     /// Octets of header.
     pub header_len: u8,
+    /// The ECN field of the packet that brought it (RFC 3168); whoever reads the packet fills it in.
+    pub ecn: Ecn,
     /// Options.
     pub options: Options,
 }
@@ -255,6 +258,7 @@ impl Segment {
             urgent: u16::from_be_bytes([fixed[18], fixed[19]]),
             len: (bytes.len() - header_len) as u32,
             header_len: header_len as u8,
+            ecn: Ecn::NotEct,
             options: parse_options(&bytes[HEADER_LEN..header_len])?,
         })
     }

@@ -11,6 +11,8 @@ use crate::time::Instant;
 
 /// Multiplicative decrease, §4.6.
 const BETA: f64 = 0.7;
+/// The same for ECN's echo (RFC 8511 §3.1).
+const BETA_ECN: f64 = 0.85;
 /// How steep the cubic is, in segments a second cubed, §5.1.
 const C: f64 = 0.4;
 /// Additive increase that makes the Reno-friendly estimate fair to Reno at this β, §4.3.
@@ -100,7 +102,7 @@ impl Cubic {
     }
 
     /// §4.6 and §4.7.
-    fn reduce(&mut self, window: &mut Window) {
+    fn reduce(&mut self, window: &mut Window, beta: f64) {
         let bytes = window.bytes;
         self.saved = Some(Saved {
             window: bytes as u32,
@@ -111,21 +113,28 @@ impl Cubic {
         });
         // Fast convergence: a flow that lost earlier than last time leaves room to newcomers.
         let early = bytes < f64::from(self.w_max);
-        self.w_max = if early { bytes * (1.0 + BETA) / 2.0 } else { bytes } as f32;
+        self.w_max = if early { bytes * (1.0 + beta) / 2.0 } else { bytes } as f32;
         self.cwnd_prior = bytes as f32;
         self.epoch = None;
-        window.reduce(BETA);
+        window.reduce(beta);
     }
 
     pub(super) fn on_congestion(&mut self, window: &mut Window) {
-        self.reduce(window);
+        self.reduce(window, BETA);
+        window.on_congestion();
+    }
+
+    /// RFC 8511 §3.
+    pub(super) fn on_echo(&mut self, window: &mut Window) {
+        self.reduce(window, BETA_ECN);
+        self.saved = None;
         window.on_congestion();
     }
 
     pub(super) fn on_timeout(&mut self, window: &mut Window) {
         // A recovery that fails was reduced for already; Linux's tcp_enter_loss does not do it twice either.
         if window.phase == Phase::Open {
-            self.reduce(window);
+            self.reduce(window, BETA);
         }
         window.on_timeout();
         self.epoch = None;

@@ -229,6 +229,17 @@ impl Congestion {
         }
     }
 
+    /// ECN's echo begins a reduction, which is over at [`on_recovery_exit`](Self::on_recovery_exit) and is never
+    /// undone. A mark says that a queue is building, a loss that it was full: the window shrinks less (RFC 8511 §3).
+    pub fn on_echo(&mut self) {
+        self.leave_start();
+        match &mut self.law {
+            Law::Start(..) | Law::Bbr(_) => {}
+            Law::Cubic(cubic) => cubic.on_echo(&mut self.window),
+            Law::Reno(reno) => reno.on_echo(&mut self.window),
+        }
+    }
+
     /// All that was in flight when the recovery began is acknowledged.
     pub fn on_recovery_exit(&mut self) {
         match &mut self.law {

@@ -3,6 +3,10 @@
 
 use super::window::{Phase, Window};
 
+/// Multiplicative decrease (RFC 5681 §3.1, eq. 4), and the same for ECN's echo (RFC 8511 §3.1).
+const BETA: f64 = 0.5;
+const BETA_ECN: f64 = 0.8;
+
 /// What a reduction takes away, kept to be given back.
 #[derive(Clone, Copy, Debug)]
 struct Saved {
@@ -22,20 +26,27 @@ impl Reno {
         window.bytes += f64::from(window.mss) * (acked / window.bytes).min(1.0);
     }
 
-    fn reduce(&mut self, window: &mut Window) {
+    fn reduce(&mut self, window: &mut Window, beta: f64) {
         self.saved = Some(Saved { bytes: window.bytes, ssthresh: window.ssthresh });
-        window.reduce(0.5);
+        window.reduce(beta);
     }
 
     pub(super) fn on_congestion(&mut self, window: &mut Window) {
-        self.reduce(window);
+        self.reduce(window, BETA);
+        window.on_congestion();
+    }
+
+    /// RFC 8511 §3.
+    pub(super) fn on_echo(&mut self, window: &mut Window) {
+        self.reduce(window, BETA_ECN);
+        self.saved = None;
         window.on_congestion();
     }
 
     pub(super) fn on_timeout(&mut self, window: &mut Window) {
         // A recovery that fails was reduced for already; Linux's tcp_enter_loss does not do it twice either.
         if window.phase == Phase::Open {
-            self.reduce(window);
+            self.reduce(window, BETA);
         }
         window.on_timeout();
     }

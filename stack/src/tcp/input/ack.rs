@@ -106,9 +106,11 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
             false => empty && seg.ack == tcb.snd.una,
         };
     let dsack = seg.options.sack.duplicate(seg.ack).filter(|_| tcb.role.sack);
-    let was_quiet = tcb.recovery.phase != Phase::Fast;
+    let ece = tcb.ecn.is_echo(seg.flags);
+    // PRR has the say in these.
+    let was_quiet = !matches!(tcb.recovery.phase, Phase::Fast | Phase::Cwr);
     let missing = tcb.sent.missing_octets();
-    recover::on_ack(tcb, &News { advance, duplicate, empty, delivered, dsack, echo, recover_fs }, env);
+    recover::on_ack(tcb, &News { advance, duplicate, empty, delivered, dsack, echo, ece, recover_fs }, env);
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
     // PRR's to count.
     if advance > 0 && was_quiet {

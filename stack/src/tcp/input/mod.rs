@@ -97,6 +97,7 @@ fn predicted<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut En
     checks::take_timestamp(tcb, seg, env);
     let _ = ack::established(tcb, seg, env);
     if seg.len > 0 {
+        text::take_ecn(tcb, seg, env);
         text::in_order(tcb, payload, env);
     } else {
         env.pool.free(payload);

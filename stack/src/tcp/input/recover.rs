@@ -35,6 +35,8 @@ pub(super) struct News {
     pub(super) dsack: Option<SackBlock>,
     /// TSecr.
     pub(super) echo: Option<u32>,
+    /// ECN's echo: a packet of ours met congestion.
+    pub(super) ece: bool,
     /// Octets that were in flight before (RFC 9937 §6.1: RecoverFS).
     pub(super) recover_fs: u32,
 }
@@ -81,8 +83,11 @@ fn judge_probe<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) {
     let dup = news.empty && news.advance == 0 && news.delivered.octets == 0;
     if tcb.tlp.on_ack(tcb.snd.una, news.dsack, dup) == Outcome::Repaired {
         env.stats.tcp_loss_probe_recovery += 1;
-        tcb.cc.on_congestion();
-        tcb.cc.on_recovery_exit();
+        tcb.ecn.on_reduction();
+        if tcb.recovery.phase == Phase::Open {
+            tcb.cc.on_congestion();
+            tcb.cc.on_recovery_exit();
+        }
     }
 }
 
@@ -109,6 +114,7 @@ fn undo<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.sent.forgive(env.segs);
     tcb.rack.reordering_seen |= tcb.recovery.undo();
     tcb.cc.undo();
+    tcb.ecn.on_undo();
 }
 
 /// F-RTO (RFC 5682 §3.1).
@@ -137,10 +143,13 @@ fn after_timeout<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) {
 fn recover<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) -> bool {
     let mss = u32::from(tcb.snd.mss);
     let una = tcb.snd.una;
+    let reduced = tcb.recovery.phase == Phase::Cwr;
     if news.advance > 0 && tcb.recovery.on_advance(una, news.advance, mss) {
         tcb.cc.on_recovery_exit();
-        tcb.recovery.doubt.end(tcb.snd.nxt);
-        tcb.rack.on_recovery_exit();
+        if !reduced {
+            tcb.recovery.doubt.end(tcb.snd.nxt);
+            tcb.rack.on_recovery_exit();
+        }
     }
     let mut credit = news.delivered.octets;
     if news.duplicate {
@@ -149,21 +158,22 @@ fn recover<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) -> bool 
         let blind = (!tcb.role.sack && counts).then_some(mss);
         tcb.recovery.on_dup_ack(blind, tcb.snd.outstanding());
         credit += blind.unwrap_or(0);
-    } else if news.advance == 0 && credit == 0 {
+    } else if news.advance == 0 && credit == 0 && !news.ece {
         return tcb.awaits == Await::Reordering;
     }
     let losses = if tcb.role.sack { detect::losses(tcb, env) } else { count_duplicates(tcb, una, env) };
     let mut forced = false;
     match tcb.recovery.phase {
         // A copy that was lost too is a loss of its own (as in Linux's tcp_fastretrans_alert).
-        Phase::Open if losses.any => detect::enter_recovery(tcb, news.recover_fs, env),
+        Phase::Open | Phase::Cwr if losses.any => detect::enter_recovery(tcb, news.recover_fs, env),
         Phase::Loss if losses.copies > 0 => detect::enter_recovery(tcb, news.recover_fs, env),
         Phase::Fast if news.advance > 0 && !tcb.role.sack => {
             // A partial ACK: the next hole is at its end (RFC 6582 §3.2, step 3).
             forced = tcb.sent.lose_head(env.segs);
             credit = credit.min(mss);
         }
-        Phase::Fast => {}
+        Phase::Open if news.ece => slow_down(tcb, news.recover_fs, env),
+        Phase::Fast | Phase::Cwr => {}
         Phase::Open | Phase::Loss => return losses.waiting,
     }
     let safe = news.advance > 0 && !losses.any && !forced;
@@ -172,10 +182,19 @@ fn recover<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) -> bool 
     losses.waiting
 }
 
+/// ECN's echo: as a loss to congestion control, but nothing is sent again, and once a round trip (RFC 3168 §6.1.2).
+fn slow_down<E: Egress>(tcb: &mut Tcb, flight: u32, env: &mut Env<'_, E>) {
+    env.stats.tcp_ecn_reductions += 1;
+    tcb.cc.on_echo();
+    tcb.tlp.end();
+    tcb.ecn.on_reduction();
+    tcb.recovery.slow_down(tcb.snd.nxt, flight);
+}
+
 /// Without SACK: three duplicate ACKs mean that the oldest segment is lost (RFC 5681 §3.2, RFC 6582 §3.2).
 fn count_duplicates<E: Egress>(tcb: &mut Tcb, una: Seq, env: &mut Env<'_, E>) -> Losses {
     let threshold = tcb.recovery.threshold(tcb.snd.outstanding() / u32::from(tcb.snd.mss));
-    let any = tcb.recovery.phase == Phase::Open
+    let any = matches!(tcb.recovery.phase, Phase::Open | Phase::Cwr)
         && tcb.recovery.enough_dup_acks(una, threshold)
         && tcb.sent.lose_head(env.segs);
     Losses { any, ..Losses::default() }

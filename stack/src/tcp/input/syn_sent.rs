@@ -5,6 +5,7 @@ use nic::Pkt;
 use super::{ack, reset_for_ack, text};
 use crate::error::SocketError;
 use crate::ip::Egress;
+use crate::tcp::ecn::{self, Ecn};
 use crate::tcp::env::Env;
 use crate::tcp::fast_open::Kept;
 use crate::tcp::output;
@@ -37,6 +38,10 @@ pub(super) fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
         return env.pool.free(payload);
     }
     tcb.negotiate(seg.seq, &seg.options, env);
+    // RFC 3168 §6.1.1: once a SYN without the offer went out, neither answer means anything.
+    let offered = env.config.ecn == 1 && !tcb.role.syn_again;
+    let agreed = if acked { ecn::is_accepted(seg.flags) } else { ecn::is_offered(seg.flags, seg.ecn) };
+    tcb.ecn = Ecn::agreed(offered && agreed);
     // The window in a SYN is never scaled (RFC 7323 §2.2).
     tcb.snd.wnd = u32::from(seg.wnd);
     tcb.snd.max_wnd = tcb.snd.wnd;

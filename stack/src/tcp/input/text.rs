@@ -10,7 +10,7 @@ use crate::tcp::env::Env;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{call, output};
-use crate::types::Readiness;
+use crate::types::{Ecn, Readiness};
 use crate::wire::tcp::{Flags, Segment};
 
 /// A share of the pool that out-of-order segments leave alone: they can be sent again, others cannot.
@@ -64,11 +64,21 @@ pub(super) fn seventh<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
         return env.pool.free(payload);
     }
     find_urgent(tcb, seg.seq, &payload, env);
+    take_ecn(tcb, seg, env);
     if seg.seq == tcb.rcv.nxt {
         in_order(tcb, payload, env);
     } else {
         out_of_order(tcb, seg, payload, env);
     }
+}
+
+/// What the packet tells of congestion (RFC 3168 §6.1.3; not of data that was known or is refused, §6.1.5).
+#[inline]
+pub(super) fn take_ecn<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
+    if tcb.ecn.on_data(seg.flags, seg.ecn) {
+        tcb.owed.demand();
+    }
+    env.stats.tcp_ce_in += u64::from(tcb.ecn.is_on() && seg.ecn == Ecn::Ce);
 }
 
 /// The next octets, and whatever they connect to.

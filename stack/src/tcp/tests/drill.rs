@@ -11,7 +11,7 @@ use crate::error::SocketError;
 use crate::seq::Seq;
 use crate::tcp::State;
 use crate::time::Instant;
-use crate::types::Readiness;
+use crate::types::{Ecn, Readiness};
 use crate::wire::tcp::{Flags, HEADER_MAX, Header, SackBlock, Segment, TimestampsOption};
 
 use super::host::Host;
@@ -93,9 +93,25 @@ impl Drill {
     /// 300 ms.
     pub(super) fn on_a_path(options: &str) -> Self {
         let mut d = Self::new();
-        d.accept_after(100, options);
+        d.accept_after(100, "S", options);
         d.begun = d.host.now;
         d
+    }
+
+    /// As [`Drill::on_a_path`], with ECN agreed.
+    pub(super) fn with_ecn(options: &str) -> Self {
+        let mut d = Self::new();
+        d.accept_after(100, "SEW", options);
+        assert!(d.host.tcb().info().ecn);
+        d.begun = d.host.now;
+        d
+    }
+
+    /// A segment from the peer, whose packet has this ECN field.
+    pub(super) fn inject_marked(&mut self, ecn: Ecn, text: &str) {
+        self.host.ecn = ecn;
+        self.inject(text);
+        self.host.ecn = Ecn::NotEct;
     }
 
     /// As [`Drill::on_a_path`], with `segments` of 1,000 octets sent at 0 ms.
@@ -108,12 +124,12 @@ impl Drill {
     }
 
     pub(super) fn accept(&mut self, options: &str) {
-        self.accept_after(0, options);
+        self.accept_after(0, "S", options);
     }
 
-    fn accept_after(&mut self, rtt: u64, options: &str) {
-        self.inject(&format!("S 0:0(0) win 20000 {options}"));
-        self.expect("S. 0:0(0) ack 1");
+    fn accept_after(&mut self, rtt: u64, syn: &str, options: &str) {
+        self.inject(&format!("{syn} 0:0(0) win 20000 {options}"));
+        self.expect(if syn == "SEW" { "S.E 0:0(0) ack 1" } else { "S. 0:0(0) ack 1" });
         self.at(rtt);
         let ts = if options.contains("TS") { "<TS 2 0>" } else { "" };
         self.inject(&format!(". 1:1(0) ack 1 win 20000 {ts}"));
@@ -140,6 +156,8 @@ impl Drill {
                     'P' => Flags::PSH,
                     'U' => Flags::URG,
                     '.' => Flags::ACK,
+                    'E' => Flags::ECE,
+                    'W' => Flags::CWR,
                     '-' => Flags::default(),
                     other => panic!("no flag {other:?}"),
                 };
@@ -235,6 +253,8 @@ impl Drill {
             (Flags::RST, 'R'),
             (Flags::PSH, 'P'),
             (Flags::ACK, '.'),
+            (Flags::ECE, 'E'),
+            (Flags::CWR, 'W'),
             (Flags::URG, 'U'),
         ] {
             if seg.flags.has(bit) {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::drill::Drill;
 use crate::tcp::output;
+use crate::types::Ecn;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -23,6 +24,21 @@ enum Event {
         unacked: u32,
         win: u16,
     },
+    /// With a SACK block, or a D-SACK when it lies before the ACK.
+    Sack {
+        unacked: u32,
+        from: i32,
+        len: u32,
+    },
+    /// ECN: an echo, or CWR on data.
+    Echo {
+        unacked: u32,
+    },
+    Reduced {
+        len: u32,
+    },
+    /// The ECN field of what arrives from here on.
+    Mark(u8),
     Fin,
     Write(u32),
     Read(usize),
@@ -36,6 +52,11 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (1..1400u32, 0..3000u32, -2..20i32).prop_map(|(len, unacked, ts)| Event::Data { len, unacked, ts }),
         2 => (-2000..4000i32, 0..1400u32).prop_map(|(at, len)| Event::Stray { at, len }),
         6 => (0..3000u32, any::<u16>()).prop_map(|(unacked, win)| Event::Ack { unacked, win }),
+        4 => (0..6000u32, -2000..5000i32, 1..3000u32)
+            .prop_map(|(unacked, from, len)| Event::Sack { unacked, from, len }),
+        1 => (0..3000u32).prop_map(|unacked| Event::Echo { unacked }),
+        1 => (1..1400u32).prop_map(|len| Event::Reduced { len }),
+        2 => (0..4u8).prop_map(Event::Mark),
         1 => Just(Event::Fin),
         8 => (1..4000u32).prop_map(Event::Write),
         4 => (1..6000usize).prop_map(Event::Read),
@@ -81,6 +102,24 @@ fn apply(d: &mut Drill, peer: &mut Peer, event: &Event) {
             let (seq, ack) = (peer.seq, sent.saturating_sub(unacked).max(1));
             d.inject(&format!(". {seq}:{seq}(0) ack {ack} win {win} {ts}"));
         }
+        Event::Sack { unacked, from, len } => {
+            let ts = peer.stamp(1).replace('<', "").replace('>', ",");
+            let (seq, ack) = (peer.seq, sent.saturating_sub(unacked).max(1));
+            let left = i64::from(ack) + i64::from(from);
+            let block = format!("<{ts}sack {left}:{}>", left + i64::from(len));
+            d.inject(&format!(". {seq}:{seq}(0) ack {ack} {block}"));
+        }
+        Event::Echo { unacked } => {
+            let ts = peer.stamp(1);
+            let (seq, ack) = (peer.seq, sent.saturating_sub(unacked).max(1));
+            d.inject(&format!(".E {seq}:{seq}(0) ack {ack} {ts}"));
+        }
+        Event::Reduced { len } => {
+            let ts = peer.stamp(1);
+            d.inject(&format!(".W {}:{}({len}) ack {sent} {ts}", peer.seq, peer.seq + len));
+            peer.seq += len;
+        }
+        Event::Mark(bits) => d.host.ecn = Ecn::of_tos(bits),
         Event::Fin => {
             let ts = peer.stamp(1);
             d.inject(&format!("F. {0}:{0}(0) ack {sent} {ts}", peer.seq));
@@ -109,8 +148,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn fast_is_slow(events in prop::collection::vec(event(), 1..80), options in any::<bool>()) {
-        let syn = if options { "<mss 1000,sackOK,TS 1 0>" } else { "<mss 1000>" };
-        let (mut fast, mut slow) = (Drill::accepted(syn), Drill::accepted(syn));
+        let open = || match options {
+            true => Drill::with_ecn("<mss 1000,sackOK,TS 1 0>"),
+            false => Drill::accepted("<mss 1000>"),
+        };
+        let (mut fast, mut slow) = (open(), open());
         slow.host.slowly = true;
         let mut peers = [0, 1].map(|_| Peer { seq: 1, ts: 2, options });
         for event in &events {
@@ -121,6 +163,7 @@ proptest! {
             slow.host.wire.sent.clear();
             let (a, b) = (format!("{:?}", fast.host.tcb()), format!("{:?}", slow.host.tcb()));
             prop_assert_eq!(a, b, "{:?}", event);
+            prop_assert_eq!(fast.host.wire.ecn, slow.host.wire.ecn, "{:?}", event);
         }
         prop_assert_eq!(slow.host.stats.tcp_fast_path, 0);
     }

@@ -11,7 +11,7 @@ use crate::ip::{Egress, Flow, Outgoing, Payload, Unsent};
 use crate::stats::Stats;
 use crate::tcp::{Env, SegTable, Shared, Tcb, TcpOptions, call, connect, expiry, input, listen};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, Protocol};
+use crate::types::{Direction, Ecn, FlowKey, Protocol};
 use crate::wire::tcp::Segment;
 
 /// Keeps what was sent, as the bytes of a TCP segment.
@@ -19,6 +19,8 @@ use crate::wire::tcp::Segment;
 pub(super) struct Wire {
     pub(super) sent: VecDeque<Vec<u8>>,
     pub(super) mtu: u16,
+    /// The ECN field of the packet sent last.
+    pub(super) ecn: Ecn,
     /// Refuse to send, for this reason.
     pub(super) refuse: Option<Unsent>,
     /// Frames stay lent until [`Host::complete`].
@@ -67,6 +69,7 @@ impl Egress for Wire {
         if let Some(refuse) = refuse {
             return Err(refuse);
         }
+        self.ecn = out.ecn;
         self.sent.push_back(bytes);
         Ok(())
     }
@@ -90,6 +93,8 @@ pub(super) struct Host {
     pub(super) flow: FlowKey,
     pub(super) burst: bool,
     pub(super) slowly: bool,
+    /// The ECN field of what arrives.
+    pub(super) ecn: Ecn,
 }
 
 impl Host {
@@ -99,7 +104,14 @@ impl Host {
             now: Instant::from_millis(1_000_000),
             pool: Pool::new(Arena::new(frames, 2048).unwrap()),
             segs: SegTable::new(frames),
-            wire: Wire { sent: VecDeque::new(), mtu: 1500, refuse: None, slow_nic: false, lent: Vec::new() },
+            wire: Wire {
+                sent: VecDeque::new(),
+                mtu: 1500,
+                ecn: Ecn::NotEct,
+                refuse: None,
+                slow_nic: false,
+                lent: Vec::new(),
+            },
             stats: Stats::default(),
             options: TcpOptions::new(&config),
             config,
@@ -112,6 +124,7 @@ impl Host {
             },
             burst: false,
             slowly: false,
+            ecn: Ecn::NotEct,
         }
     }
 
@@ -144,6 +157,7 @@ impl Host {
     /// A segment from the network, as bytes. Without a connection it meets a listener.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         let seg = Segment::parse(bytes).expect("a well-formed segment");
+        let seg = Segment { ecn: self.ecn, ..seg };
         if self.tcb.is_none() {
             if listen::check(&seg) == listen::Arrival::Syn {
                 let (flow, options) = (Flow::new(self.flow, Direction::In), self.options);

@@ -12,6 +12,7 @@ mod options;
 mod rfc2018;
 mod rfc2883;
 mod rfc3042;
+mod rfc3168;
 mod rfc4015;
 mod rfc5682;
 mod rfc5961;
