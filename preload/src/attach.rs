@@ -1,6 +1,6 @@
 //! From a kernel socket to a socket of the stack.
 //!
-//! A TCP or UDP socket over IPv4 begins as a kernel socket that is remembered. It is attached to the stack
+//! A TCP or UDP socket begins as a kernel socket that is remembered. It is attached to the stack
 //! when that is decided: a connection when it is opened towards an accelerated interface, a listener or a
 //! bound UDP socket when the process first waits for it. The second rule is what keeps a master process,
 //! which only binds, listens and forks, from ever taking a connection.
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
 use ringroad::{Config, StartError};
-use stack::types::{Readiness, SocketId};
+use stack::types::{Readiness, SocketId, canonical};
 
 use crate::dispatch::owner;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
@@ -108,7 +108,7 @@ pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason
         return Err(Reason::Plain);
     }
     let runtime = runtime()?;
-    let local = SocketAddr::V4(kernel::local(held.fd).ok_or(Reason::Plain)?);
+    let local = canonical(kernel::local(held.fd).ok_or(Reason::Plain)?);
     let mut turn = runtime.lock();
     if let Some(id) = held.socket() {
         return Ok((runtime, id));

@@ -10,7 +10,7 @@ use stack::types::SocketId;
 use crate::dispatch::datagram_send::SOF_SENDING;
 use crate::errno::{Leave, Outcome, check};
 use crate::fdtable::{Flag, Held};
-use crate::options::{from_kernel, index};
+use crate::options::{from_kernel, index, note_v6_only};
 use crate::reason::Reason;
 use crate::user::Place;
 use crate::{attach, groups, kernel};
@@ -32,6 +32,9 @@ pub(crate) fn set(
     let option = OptName::from_raw(level, name);
     if let Some(option) = option {
         held.file.touch(index(option));
+        if option == OptName::V6Only {
+            note_v6_only(held);
+        }
     }
     let place = (Place::from(value), len as usize);
     let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else {
@@ -51,7 +54,7 @@ pub(crate) fn set(
         let now = turn.now();
         let _ = turn.stack().set_option(now, id, option, value);
     }
-    if option == Some(OptName::PacketInfo) {
+    if matches!(option, Some(OptName::PacketInfo | OptName::RecvPacketInfoV6)) {
         ask_for_destinations(held);
     }
     groups::taken(held, (level, name), place, Some((&mut turn, id)))?;
@@ -88,7 +91,14 @@ fn note(held: &Held, level: c_int, name: c_int) {
 
 /// The kernel tells where its datagrams were sent to, for the gate. The application hears of it only if it asked.
 fn ask_for_destinations(held: &Held) {
-    kernel::set_option(held.fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1);
+    let (level, name) = destinations(held).raw();
+    kernel::set_option(held.fd, level, name, 1);
+}
+
+/// The option by which a socket of this family asks where a datagram was sent to. That of IPv6 tells of IPv4's
+/// datagrams too.
+fn destinations(held: &Held) -> OptName {
+    if held.file.is(Flag::V6) { OptName::RecvPacketInfoV6 } else { OptName::PacketInfo }
 }
 
 /// The socket was attached to the stack.
@@ -99,8 +109,10 @@ pub(crate) fn attached(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
 
 /// The socket is the kernel's again: it tells what the application wants to hear, and nothing else.
 pub(crate) fn abandoned(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
-    let wanted = turn.stack().option(id, OptName::PacketInfo).and_then(Value::int).unwrap_or(0);
-    kernel::set_option(held.fd, libc::IPPROTO_IP, libc::IP_PKTINFO, wanted);
+    let option = destinations(held);
+    let wanted = turn.stack().option(id, option).and_then(Value::int).unwrap_or(0);
+    let (level, name) = option.raw();
+    kernel::set_option(held.fd, level, name, wanted);
 }
 
 /// `getsockopt`, as far as the stack knows better than the kernel's socket.
@@ -119,11 +131,13 @@ pub(crate) fn get(
             Some(error) => Ok(error.errno()),
             None => plain,
         },
-        Some(option @ (OptName::Mtu | OptName::PacketInfo)) => match turn.stack().option(id, option) {
-            Ok(value) => Ok(value.int()?),
-            Err(SocketError::NoProtocolOption) => plain,
-            Err(error) => Err(error.into()),
-        },
+        Some(option @ (OptName::Mtu | OptName::PacketInfo | OptName::MtuV6 | OptName::RecvPacketInfoV6)) => {
+            match turn.stack().option(id, option) {
+                Ok(value) => Ok(value.int()?),
+                Err(SocketError::NoProtocolOption) => plain,
+                Err(error) => Err(error.into()),
+            }
+        }
         _ => {
             debug_assert!(level != SOL_SOCKET || name != libc::SO_ERROR, "SO_ERROR is in the table");
             plain

@@ -1,14 +1,14 @@
 //! The kernel's side of our sockets: libc's functions with values in place of pointers.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 use core::ptr;
 
-use libc::{c_int, c_void, sockaddr_in, socklen_t};
+use libc::{c_int, c_void, socklen_t};
 
 use crate::errno::{Errno, check};
 use crate::real;
 use crate::signals::Action;
-use crate::user::{Place, from_c, to_c};
+use crate::user::{Place, address_bytes, from_c};
 
 /// Descriptors of the library are placed from here on, out of the application's way.
 const HIGH: c_int = 512;
@@ -55,25 +55,20 @@ pub(crate) fn move_high(fd: c_int) -> c_int {
     }
 }
 
-/// `bind` to an IPv4 address.
-pub(crate) fn bind(fd: c_int, address: SocketAddrV4) -> Result<isize, Errno> {
-    let name = to_c(SocketAddr::V4(address));
-    let len = size_of::<sockaddr_in>() as socklen_t;
-    // SAFETY: a sockaddr_in of this length.
-    check(unsafe { real::bind(fd, (&raw const name).cast(), len) } as isize)
+/// `bind` to an address, which is written as the socket's family wants it.
+pub(crate) fn bind(fd: c_int, address: SocketAddr) -> Result<isize, Errno> {
+    let (name, len) = address_bytes(address);
+    // SAFETY: bytes of this length.
+    check(unsafe { real::bind(fd, name.as_ptr().cast(), len as socklen_t) } as isize)
 }
 
-/// The IPv4 address a socket is bound to; none when it is another family's.
-pub(crate) fn local(fd: c_int) -> Option<SocketAddrV4> {
-    // SAFETY: zeroes are a value of a C struct of integers.
-    let mut name: sockaddr_in = unsafe { core::mem::zeroed() };
-    let mut len = size_of::<sockaddr_in>() as socklen_t;
+/// The address a socket is bound to, IPv4-mapped ones as such; none when it is another family's.
+pub(crate) fn local(fd: c_int) -> Option<SocketAddr> {
+    let mut name = [0u8; 28];
+    let mut len = name.len() as socklen_t;
     // SAFETY: room for an address of the length that is said.
-    let result = unsafe { real::getsockname(fd, (&raw mut name).cast(), &raw mut len) };
-    (result == 0 && c_int::from(name.sin_family) == libc::AF_INET).then(|| {
-        let address = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
-        SocketAddrV4::new(address, u16::from_be(name.sin_port))
-    })
+    let result = unsafe { real::getsockname(fd, name.as_mut_ptr().cast(), &raw mut len) };
+    if result == 0 { from_c(name.get(..len as usize)?) } else { None }
 }
 
 /// `getsockopt` into `value`; answers the length.
@@ -176,10 +171,17 @@ pub(crate) fn recv_message(fd: c_int, buffers: &[libc::iovec], flags: c_int) -> 
 }
 
 fn destination(arrival: &Arrival) -> Option<IpAddr> {
-    let mut messages = arrival.messages();
-    let info = messages.find(|(level, kind, _)| (*level, *kind) == (libc::IPPROTO_IP, libc::IP_PKTINFO))?.2;
-    let octets: [u8; 4] = info.get(8..12)?.try_into().ok()?;
-    Some(IpAddr::from(octets))
+    arrival.messages().find_map(|(level, kind, info)| match (level, kind) {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            let octets: [u8; 4] = info.get(8..12)?.try_into().ok()?;
+            Some(IpAddr::from(octets))
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            let octets: [u8; 16] = info.get(..16)?.try_into().ok()?;
+            Some(IpAddr::from(octets).to_canonical())
+        }
+        _ => None,
+    })
 }
 
 /// `setsockopt` with an integer.

@@ -40,8 +40,7 @@ pub(crate) fn setsockopt(
     if held.file.kind() == Kind::Datagram {
         return datagram_options::set(&held, (level, name), value, len);
     }
-    let option = OptName::from_raw(level, name).filter(|option| !option.is_for_datagrams());
-    let Some(option) = option else {
+    let Some(option) = for_stream(&held, level, name) else {
         return Err(if held.socket().is_some() { Reason::Option } else { Reason::Plain }.into());
     };
     let shared = held.file.is(Flag::SharedBacking);
@@ -53,6 +52,9 @@ pub(crate) fn setsockopt(
             set?;
         }
         held.file.touch(index(option));
+        if option == OptName::V6Only {
+            note_v6_only(&held);
+        }
     }
     if let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) {
         let value = read_value(option.kind(), place, len as usize)?;
@@ -66,6 +68,20 @@ pub(crate) fn setsockopt(
         }
     }
     Ok(0)
+}
+
+/// Notes which families a socket of IPv6 speaks now: by what the administrator (net.ipv6.bindv6only) or the
+/// application chose, or because it is bound to an address.
+pub(crate) fn note_v6_only(held: &Held) {
+    if held.file.is(Flag::V6) {
+        held.file.set(Flag::OnlyV6, from_kernel(held.fd, OptName::V6Only) == Some(Value::Int(1)));
+    }
+}
+
+/// The option of that number, if it means something to this stream: IPv6's are not for sockets of IPv4.
+fn for_stream(held: &Held, level: c_int, name: c_int) -> Option<OptName> {
+    let foreign = level == libc::IPPROTO_IPV6 && !held.file.is(Flag::V6);
+    OptName::from_raw(level, name).filter(|option| !option.is_for_datagrams() && !foreign)
 }
 
 /// A control that the kernel does not have, or not for everybody, may be one of the stack's. It is kept for the
@@ -138,8 +154,10 @@ pub(crate) fn getsockopt(
         let answer = datagram_options::get((runtime, id), level, name)?;
         return write_value(value, len, &answer.to_ne_bytes());
     }
-    let option = OptName::from_raw(level, name).filter(|option| !option.is_for_datagrams());
-    let option = option.ok_or(Reason::Option)?;
+    let option = for_stream(&held, level, name).ok_or(Reason::Option)?;
+    if option == OptName::Domain {
+        return write_value(value, len, &held.file.family().to_ne_bytes());
+    }
     let answer = if option == OptName::Error {
         Value::Int(runtime.lock().stack().take_error(id).map_or(0, SocketError::errno))
     } else {
@@ -227,6 +245,11 @@ fn linger(raw: libc::linger) -> Value {
 pub(crate) fn carry_over(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
     let now = turn.now();
     for (at, option) in OptName::ALL.iter().enumerate() {
+        if *option == OptName::V6Only {
+            let only = Value::Int(held.file.is(Flag::OnlyV6).into());
+            let _ = turn.stack().set_option(now, id, *option, only);
+            continue;
+        }
         if !held.file.touched(at) {
             continue;
         }

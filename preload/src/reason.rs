@@ -21,8 +21,6 @@ macro_rules! reasons {
 reasons! {
     /// Not a socket of ours, or one whose life has not come to a choice yet: nothing is lost, not shown.
     Plain = "plain";
-    /// An address family other than IPv4.
-    Family = "family";
     /// A socket type or protocol other than TCP and UDP.
     Protocol = "protocol";
     /// The destination does not leave by an accelerated interface.

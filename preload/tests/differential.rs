@@ -47,9 +47,9 @@ fn run(host: &Namespace, other: &Namespace, programs: &Programs, case: (&str, us
 /// Runs every case in a laboratory of its own; answers what each printed.
 fn run_all(shim: bool) -> Vec<(String, String)> {
     let lab = Lab::new(if shim { "shim" } else { "kernel" });
-    let (server, client) = lab.pair();
+    let (server, client) = lab.dual_pair();
     // Cases follow each other faster than Linux sends errors to one host.
-    client.must(&["sysctl", "-qw", "net.ipv4.icmp_ratelimit=0"]);
+    client.must(&["sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"]);
     let programs = Programs { cases: compile(&lab, "cases"), peer: compile(&lab, "peer") };
     let listed = server.must(&[programs.cases.to_str().unwrap()]);
     let case =

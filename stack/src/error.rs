@@ -65,6 +65,8 @@ socket_errors! {
     NoProtocolOption = 92, "protocol not available";
     /// EOPNOTSUPP.
     NotSupported = 95, "operation not supported";
+    /// EAFNOSUPPORT: the other end is of another family than this one.
+    FamilyNotSupported = 97, "address family not supported";
     /// EADDRINUSE.
     AddressInUse = 98, "address in use";
     /// EADDRNOTAVAIL.

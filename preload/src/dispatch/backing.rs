@@ -1,6 +1,6 @@
 //! Another kernel socket behind a descriptor.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::SocketAddr;
 
 use stack::socket::OptName;
 
@@ -9,14 +9,14 @@ use crate::fdtable::{Flag, Held};
 use crate::kernel;
 use crate::reason::Reason;
 
-/// Gives the descriptor a fresh kernel socket, bound to another port of `address`, with the options of the
+/// Gives the descriptor a fresh kernel socket, bound to another port of the address of `local`, whose port is zero, with the options of the
 /// one before. (A port cannot be taken from a socket that has one.)
-pub(super) fn rebind(held: &Held, address: Ipv4Addr) -> Result<SocketAddrV4, Leave> {
+pub(super) fn rebind(held: &Held, local: SocketAddr) -> Result<SocketAddr, Leave> {
     let nonblocking = if held.file.is(Flag::NonBlocking) { libc::SOCK_NONBLOCK } else { 0 };
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | nonblocking;
-    let fresh = kernel::socket(libc::AF_INET, kind, 0)?;
+    let fresh = kernel::socket(held.file.family(), kind, 0)?;
     // The old socket still holds its port, so this is another one.
-    let bound = kernel::bind(fresh, SocketAddrV4::new(address, 0)).and_then(|_| {
+    let bound = kernel::bind(fresh, local).and_then(|_| {
         copy_options(held, fresh);
         let cloexec = kernel::fcntl(held.fd, libc::F_GETFD, 0)? & libc::FD_CLOEXEC != 0;
         kernel::dup3(fresh, held.fd, if cloexec { libc::O_CLOEXEC } else { 0 })

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use libc::{c_int, sockaddr, socklen_t};
 use ringroad::Runtime;
 use stack::error::SocketError;
-use stack::types::{Readiness, SocketId};
+use stack::types::{IfaceId, Readiness, SocketId, canonical, on_link, scope_id};
 
 use super::wait::Patience;
 use super::{attached, backing, held};
@@ -37,6 +37,7 @@ fn connect_stream(held: &Held, named: Named) -> Outcome {
         return Err(Reason::Plain.into());
     }
     let Named::Inet(remote) = named else { return Err(Reason::Plain.into()) };
+    let remote = held.file.understood(remote).ok_or(Reason::Plain)?;
     if let Ok((runtime, id)) = attached(held) {
         return go_on(held, runtime, id, remote);
     }
@@ -48,17 +49,16 @@ fn connect_stream(held: &Held, named: Named) -> Outcome {
         return Err(Reason::Route.into());
     }
     let runtime = attach::runtime()?;
-    let source = runtime.lock().stack().source_for(SocketAddr::V4(remote));
-    let Some(IpAddr::V4(source)) = source else {
+    let Some(source) = runtime.lock().stack().source_for(remote) else {
         held.file.set(Flag::Kernels, true);
         return Err(Reason::Route.into());
     };
-    let (mut local, ours_to_choose) = local_end(held, source)?;
+    let (mut local, ours_to_choose) = local_end(held, source, remote)?;
     for attempt in 0..PORTS_TRIED {
         let mut turn = runtime.lock();
-        let id = attach::open(&mut turn, held, SocketAddr::V4(local))?;
+        let id = attach::open(&mut turn, held, canonical(local))?;
         let now = turn.now();
-        match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
+        match turn.stack().connect(now, id, remote) {
             Ok(()) | Err(SocketError::InProgress) => {
                 epoll::attached(&mut turn, held);
                 drop(turn);
@@ -74,35 +74,40 @@ fn connect_stream(held: &Held, named: Named) -> Outcome {
         }
         // The kernel's port was free, but the stack still ends a connection that had it.
         drop(turn);
-        local = backing::rebind(held, *local.ip())?;
+        local.set_port(0);
+        local = backing::rebind(held, local)?;
     }
     Err(SocketError::AddressNotAvailable.into())
 }
 
-/// The local end: bound on the kernel's socket, which keeps others from the port.
-/// Answers also whether the port was not the application's choice.
-fn local_end(held: &Held, source: Ipv4Addr) -> Result<(SocketAddrV4, bool), Leave> {
+/// The local end, in the form of the socket's family: bound on the kernel's socket, which keeps others from the
+/// port. Answers also whether the port was not the application's choice.
+fn local_end(held: &Held, source: IpAddr, remote: SocketAddr) -> Result<(SocketAddr, bool), Leave> {
     let bound = || kernel::local(held.fd).ok_or(Leave::Bypass(Reason::Plain));
     let mut local = bound()?;
     let ours_to_choose = local.port() == 0;
+    // A link-local address says nothing without its link, which is that of the other end.
+    let source = on_link(SocketAddr::new(source, 0), IfaceId(scope_id(&remote)));
     if ours_to_choose {
-        let address = if local.ip().is_unspecified() { source } else { *local.ip() };
-        if kernel::bind(held.fd, SocketAddrV4::new(address, 0)).is_err() {
+        let address = if local.ip().to_canonical().is_unspecified() { held.file.told(source) } else { local };
+        if kernel::bind(held.fd, address).is_err() {
             return Err(Reason::NoPort.into());
         }
         local = bound()?;
     }
-    if local.ip().is_unspecified() {
-        local.set_ip(source);
+    if local.ip().to_canonical().is_unspecified() {
+        let port = local.port();
+        local = held.file.told(source);
+        local.set_port(port);
     }
     Ok((local, ours_to_choose))
 }
 
 /// A connect on a socket that has begun one.
-fn go_on(held: &Held, runtime: &'static Runtime, id: SocketId, remote: SocketAddrV4) -> Outcome {
+fn go_on(held: &Held, runtime: &'static Runtime, id: SocketId, remote: SocketAddr) -> Outcome {
     let mut turn = runtime.lock();
     let now = turn.now();
-    match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
+    match turn.stack().connect(now, id, remote) {
         Ok(()) => Ok(0),
         Err(SocketError::AlreadyConnecting) => {
             drop(turn);
@@ -120,7 +125,7 @@ fn go_on(held: &Held, runtime: &'static Runtime, id: SocketId, remote: SocketAdd
 fn finish(
     held: &Held,
     (runtime, id): (&'static Runtime, SocketId),
-    remote: SocketAddrV4,
+    remote: SocketAddr,
     begun_here: bool,
 ) -> Outcome {
     let patience = Patience::of(runtime, held, false, 0);
@@ -137,7 +142,7 @@ fn finish(
     // Asked once more, the stack tells how it ended.
     let mut turn = runtime.lock();
     let now = turn.now();
-    match turn.stack().connect(now, id, SocketAddr::V4(remote)) {
+    match turn.stack().connect(now, id, remote) {
         Ok(()) | Err(SocketError::IsConnected) => Ok(0),
         Err(error) => Err(error.into()),
     }
@@ -147,9 +152,13 @@ fn finish(
 fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, socklen_t)) -> Outcome {
     check(kernel::connect_raw(held.fd, name, len) as isize)?;
     held.file.set(Flag::Bound, true);
-    let source_for = |runtime: &Runtime, to| runtime.lock().stack().source_for(SocketAddr::V4(to));
-    let remote = match named {
-        Named::Inet(remote) if !remote.ip().is_loopback() => {
+    let source_for = |runtime: &Runtime, to| runtime.lock().stack().source_for(to);
+    let understood = match named {
+        Named::Inet(remote) => held.file.understood(remote).map(Named::Inet),
+        _ => None,
+    };
+    let remote = match understood.unwrap_or(named) {
+        Named::Inet(remote) if !is_here(remote.ip()) => {
             let runtime = match attach::runtime() {
                 Ok(runtime) => runtime,
                 Err(reason) => return left_to_kernel(held, reason),
@@ -157,7 +166,7 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
             if !remote.ip().is_multicast() && source_for(runtime, remote).is_none() {
                 return left_to_kernel(held, Reason::Route);
             }
-            SocketAddr::V4(remote)
+            remote
         }
         Named::Unspecified if held.socket().is_some() => UNSPECIFIED,
         Named::Unspecified => return Ok(0),
@@ -184,6 +193,11 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether what is sent there never leaves the host; the unspecified address is taken for the host's own.
+fn is_here(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified()
 }
 
 fn left_to_kernel(held: &Held, reason: Reason) -> Outcome {

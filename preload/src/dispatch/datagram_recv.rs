@@ -10,7 +10,7 @@ use libc::{MSG_PEEK, MSG_TRUNC, c_int};
 use ringroad::Runtime;
 use stack::error::SocketError;
 use stack::socket::RecvFlags;
-use stack::types::{Readiness, SocketId};
+use stack::types::{Readiness, SocketId, canonical};
 use stack::udp::Wants;
 
 use super::recv::Received;
@@ -101,7 +101,7 @@ fn from_stack(
     let bytes = if call.flags & MSG_TRUNC != 0 { told.len } else { told.copied };
     let flags = if cut { MSG_TRUNC } else { 0 };
     // The end, after a shutdown, is from nobody.
-    Ok(Some(Received { bytes, flags, remote: told.iface.map(|_| told.remote) }))
+    Ok(Some(Received { bytes, flags, remote: told.iface.map(|_| call.held.file.told(told.remote)) }))
 }
 
 /// What waits on the kernel's socket and passes the gate; none when nothing does.
@@ -122,6 +122,7 @@ fn from_kernel(
             let now = turn.now();
             let stack = turn.stack();
             let passes = arrival.remote.is_none_or(|remote| {
+                let remote = canonical(remote);
                 let local = local_end(call.held, &arrival, stack.source_for(remote));
                 local.is_none_or(|local| stack.judge_recv(now, local, remote, arrival.bytes))
             });
@@ -153,7 +154,12 @@ fn local_end(held: &Held, arrival: &Arrival, road: Option<IpAddr>) -> Option<Soc
 /// Hands the kernel's control messages on, without the one that only we have asked for.
 fn pass_on(control: &mut Writer, arrival: &Arrival, wants: Wants) -> Result<(), Leave> {
     for (level, kind, data) in arrival.messages() {
-        if (level, kind) != (libc::IPPROTO_IP, libc::IP_PKTINFO) || wants.has(Wants::PACKET_INFO) {
+        let wanted = match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => wants.has(Wants::PACKET_INFO),
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => wants.has(Wants::PACKET_INFO_6),
+            _ => true,
+        };
+        if wanted {
             control.put(level, kind, data)?;
         }
     }
@@ -180,5 +186,9 @@ fn receive_error(
     };
     telling::error(call.control, &report, Clock { now })?;
     let cut = if report.len > report.copied { MSG_TRUNC } else { 0 };
-    Ok(Received { bytes: report.copied, flags: libc::MSG_ERRQUEUE | cut, remote: Some(report.remote) })
+    Ok(Received {
+        bytes: report.copied,
+        flags: libc::MSG_ERRQUEUE | cut,
+        remote: Some(call.held.file.told(report.remote)),
+    })
 }

@@ -5,7 +5,7 @@
 //! control message asks for that the stack does not know. The gate judges these as well, and what the stack has
 //! queued goes first.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libc::{MSG_MORE, MSG_OOB, SOL_SOCKET, c_int};
 use ringroad::Runtime;
@@ -42,7 +42,7 @@ pub(super) struct Call<'a> {
 /// Sends one datagram, or with UDP_SEGMENT many, as long as it takes.
 pub(super) fn transmit(call: &mut Call<'_>) -> Outcome {
     let remote = match call.to {
-        Some(Named::Inet(remote)) => Some(SocketAddr::V4(remote)),
+        Some(Named::Inet(remote)) => Some(call.held.file.understood(remote).ok_or(Reason::Plain)?),
         Some(_) => return Err(Reason::Plain.into()),
         None => None,
     };
@@ -142,7 +142,10 @@ fn reachable(held: &Held, to: SocketAddr) -> Result<(), Leave> {
         return Err(Reason::Route.into());
     }
     if !held.file.is(Flag::Bound) {
-        let any = core::net::SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let any = match held.file.is(Flag::V6) {
+            true => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+            false => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+        };
         if kernel::local(held.fd).is_some_and(|local| local.port() == 0) {
             kernel::bind(held.fd, any)?;
         }
@@ -183,6 +186,25 @@ fn read_one(message: &Sent, out: &mut Outbound) -> Result<bool, Fault> {
             out.source = (!source.is_unspecified()).then_some(source.into());
             out.iface = u32::try_from(info.ipi_ifindex).ok().filter(|i| *i > 0).map(IfaceId);
             Ok(info.ipi_ifindex >= 0)
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, 4) => {
+            let hops = place.read::<i32>()?;
+            out.ttl = u8::try_from(hops).ok();
+            Ok(hops == -1 || out.ttl.is_some())
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, 4) => {
+            let class = place.read::<i32>()?;
+            out.tos = u8::try_from(class).ok();
+            Ok(class == -1 || out.tos.is_some())
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20) => {
+            // struct in6_pktinfo: the address, then the interface.
+            let mut octets = [0; 16];
+            place.read_into(&mut octets)?;
+            let source = Ipv6Addr::from(octets).to_canonical();
+            out.source = (!source.is_unspecified()).then_some(source);
+            out.iface = Some(place.after(16).read::<u32>()?).filter(|i| *i > 0).map(IfaceId);
+            Ok(true)
         }
         (SOL_UDP, UDP_SEGMENT, 2) => {
             out.segment = Some(place.read()?);

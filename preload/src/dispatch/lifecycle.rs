@@ -2,7 +2,7 @@
 
 use core::ffi::c_long;
 
-use libc::{c_int, c_uint};
+use libc::{AF_INET, AF_INET6, c_int, c_uint};
 use ringroad::Runtime;
 use ringroad::runtime::Turn;
 use stack::types::SocketId;
@@ -11,7 +11,7 @@ use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
 use crate::reason::Reason;
 use crate::state::{self, State};
-use crate::{epoll, kernel};
+use crate::{epoll, kernel, options};
 
 /// `socket`: a kernel socket, remembered if it could be accelerated one day.
 pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
@@ -19,7 +19,11 @@ pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
     match classify(domain, kind & 0xf, protocol) {
         Ok(what) => {
             let nonblocking = kind & libc::SOCK_NONBLOCK != 0;
-            remember(fd, what, |held| held.file.set(Flag::NonBlocking, nonblocking));
+            remember(fd, what, |held| {
+                held.file.set(Flag::NonBlocking, nonblocking);
+                held.file.set(Flag::V6, domain == libc::AF_INET6);
+                options::note_v6_only(held);
+            });
         }
         Err(reason) => reason.count(),
     }
@@ -28,10 +32,9 @@ pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
 
 fn classify(domain: c_int, kind: c_int, protocol: c_int) -> Result<Kind, Reason> {
     match (domain, kind, protocol) {
-        (libc::AF_INET, libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Ok(Kind::Stream),
-        (libc::AF_INET, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Ok(Kind::Datagram),
-        (libc::AF_INET, ..) => Err(Reason::Protocol),
-        (libc::AF_INET6, ..) => Err(Reason::Family),
+        (AF_INET | AF_INET6, libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Ok(Kind::Stream),
+        (AF_INET | AF_INET6, libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Ok(Kind::Datagram),
+        (AF_INET | AF_INET6, ..) => Err(Reason::Protocol),
         _ => Err(Reason::Plain),
     }
 }

@@ -1,5 +1,6 @@
 //! Listeners: one in the kernel, and one in the stack from when the process first waits for it.
 
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicI32, Ordering};
 
 use libc::{SOCK_CLOEXEC, SOCK_NONBLOCK, c_int, sockaddr, socklen_t};
@@ -11,13 +12,14 @@ use stack::types::{Readiness, SocketId};
 use super::wait::{News, Patience, readable};
 use super::{held, is_stream, lifecycle};
 use crate::errno::{Leave, Outcome, check};
-use crate::fdtable::{self, Flag, Held, Kind};
+use crate::fdtable::{self, File, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::{Place, write_sockaddr};
 use crate::{attach, kernel};
 
-/// The socket whose dups stand for accepted connections: a descriptor number that costs one cheap call.
-static TEMPLATE: AtomicI32 = AtomicI32::new(-1);
+/// The sockets whose dups stand for accepted connections, IPv4's and IPv6's: a descriptor number that costs one
+/// cheap call.
+static TEMPLATES: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
 /// `listen`: in the kernel now.
 pub(crate) fn listen(fd: c_int, backlog: c_int) -> Outcome {
@@ -55,8 +57,8 @@ pub(crate) fn accept4(fd: c_int, name: *mut sockaddr, len: *mut socklen_t, flags
     let (runtime, id) = attach::attach(&held)?;
     let patience = Patience::of(runtime, &held, true, 0);
     loop {
-        if let Some((new, accepted)) = take(runtime, id, flags)? {
-            return hand_out(new, &accepted, (name.into(), len.into()), flags);
+        if let Some((new, accepted)) = take(&held, runtime, id, flags)? {
+            return hand_out(new, held.file.told(accepted.remote), (name.into(), len.into()));
         }
         // Nothing in the stack: whatever there is or is not in the kernel is the answer, if it answers now.
         if !patience.blocks() {
@@ -79,7 +81,12 @@ fn from_kernel(fd: c_int, name: *mut sockaddr, len: *mut socklen_t, flags: c_int
 }
 
 /// A connection and a descriptor for it, or neither.
-fn take(runtime: &Runtime, id: SocketId, flags: c_int) -> Result<Option<(c_int, Accepted)>, Leave> {
+fn take(
+    listener: &Held,
+    runtime: &Runtime,
+    id: SocketId,
+    flags: c_int,
+) -> Result<Option<(c_int, Accepted)>, Leave> {
     let mut turn = runtime.lock();
     let readiness = turn.stack().readiness(id);
     if readiness.contains(Readiness::HUP) && !readiness.contains(Readiness::IN) {
@@ -88,7 +95,7 @@ fn take(runtime: &Runtime, id: SocketId, flags: c_int) -> Result<Option<(c_int, 
     if !readiness.contains(Readiness::IN) {
         return Ok(None);
     }
-    let new = kernel::dup(template()?, flags & SOCK_CLOEXEC != 0)?;
+    let new = kernel::dup(template(listener.file)?, flags & SOCK_CLOEXEC != 0)?;
     if let Some(stale) = fdtable::get(new) {
         // Closed behind our back; `remember` would want the lock that is held here.
         lifecycle::forget_in(&mut turn, &stale);
@@ -98,6 +105,7 @@ fn take(runtime: &Runtime, id: SocketId, flags: c_int) -> Result<Option<(c_int, 
         Ok(accepted) => {
             let set_up = |held: &Held| {
                 held.file.set(Flag::SharedBacking, true);
+                held.file.set(Flag::V6, listener.file.is(Flag::V6));
                 held.file.set(Flag::NonBlocking, flags & SOCK_NONBLOCK != 0);
                 held.file.set_socket(Some(accepted.id));
             };
@@ -118,8 +126,8 @@ fn take(runtime: &Runtime, id: SocketId, flags: c_int) -> Result<Option<(c_int, 
     }
 }
 
-fn hand_out(new: c_int, accepted: &Accepted, (name, len): (Place, Place), _: c_int) -> Outcome {
-    if let Err(error) = write_sockaddr(name, len, accepted.remote) {
+fn hand_out(new: c_int, remote: SocketAddr, (name, len): (Place, Place)) -> Outcome {
+    if let Err(error) = write_sockaddr(name, len, remote) {
         // As Linux: the connection is lost with the call.
         if let Some(held) = fdtable::get(new) {
             lifecycle::forget(&held);
@@ -130,14 +138,15 @@ fn hand_out(new: c_int, accepted: &Accepted, (name, len): (Place, Place), _: c_i
     Ok(new as isize)
 }
 
-fn template() -> Result<c_int, Leave> {
-    let known = TEMPLATE.load(Ordering::Acquire);
+fn template(like: &File) -> Result<c_int, Leave> {
+    let template = &TEMPLATES[usize::from(like.is(Flag::V6))];
+    let known = template.load(Ordering::Acquire);
     if known >= 0 {
         return Ok(known);
     }
-    let made = kernel::socket(libc::AF_INET, libc::SOCK_STREAM | SOCK_CLOEXEC, 0)?;
+    let made = kernel::socket(like.family(), libc::SOCK_STREAM | SOCK_CLOEXEC, 0)?;
     let made = kernel::move_high(made);
-    match TEMPLATE.compare_exchange(-1, made, Ordering::AcqRel, Ordering::Acquire) {
+    match template.compare_exchange(-1, made, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {
             fdtable::protect(made, true);
             Ok(made)

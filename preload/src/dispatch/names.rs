@@ -8,15 +8,16 @@ use super::{attached, held, is_stream};
 use crate::attach;
 use crate::errno::{Leave, Outcome, check, fail};
 use crate::fdtable::{Flag, Kind};
-use crate::kernel;
 use crate::reason::Reason;
 use crate::user::{Place, write_sockaddr};
+use crate::{kernel, options};
 
 /// `bind`: the kernel's first, so that conflicts and their errno are its own.
 pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome {
     let held = held(fd)?;
     check(kernel::bind_raw(fd, name, len) as isize)?;
     held.file.set(Flag::Bound, true);
+    options::note_v6_only(&held);
     Ok(0)
 }
 
@@ -28,7 +29,7 @@ pub(crate) fn getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -
     }
     let (runtime, id) = attached(&held)?;
     let local = runtime.lock().stack().local(id)?.ok_or(Reason::Plain)?;
-    write_sockaddr(name.into(), len.into(), local)?;
+    write_sockaddr(name.into(), len.into(), held.file.told(local))?;
     Ok(0)
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn getpeername(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -
     if Place::from(name).is_null() {
         return Err(fail(libc::EFAULT));
     }
-    write_sockaddr(name.into(), len.into(), peer)?;
+    write_sockaddr(name.into(), len.into(), held.file.told(peer))?;
     Ok(0)
 }
 

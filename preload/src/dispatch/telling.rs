@@ -19,6 +19,7 @@ const SOF_RX_SOFTWARE: u32 = 1 << 3;
 const SOF_SOFTWARE: u32 = 1 << 4;
 const SOL_UDP: c_int = 17;
 const UDP_GRO: c_int = 104;
+const IPV6_ORIGDSTADDR: c_int = 74;
 
 /// What is the same for every socket: the two clocks.
 #[derive(Clone, Copy)]
@@ -94,6 +95,38 @@ fn time(to: &mut Writer, wants: Wants, wall: impl FnOnce() -> Duration) -> Resul
 }
 
 fn header(to: &mut Writer, wants: Wants, from: &Header) -> Result<(), Fault> {
+    if wants.has(Wants::PACKET_INFO_6) {
+        let mut info = [0; 20];
+        info[..16].copy_from_slice(&sixteen(from.local.ip()));
+        info[16..].copy_from_slice(&from.iface.0.to_ne_bytes());
+        to.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)?;
+    }
+    if from.local.is_ipv4() { header_v4(to, wants, from) } else { header_v6(to, wants, from) }
+}
+
+/// IPv4 as IPv4-mapped.
+fn sixteen(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
+        IpAddr::V6(a) => a.octets(),
+    }
+}
+
+fn header_v6(to: &mut Writer, wants: Wants, from: &Header) -> Result<(), Fault> {
+    if wants.has(Wants::HOP_LIMIT) {
+        to.put(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &c_int::from(from.ttl).to_ne_bytes())?;
+    }
+    if wants.has(Wants::TRAFFIC_CLASS) {
+        to.put(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &c_int::from(from.tos).to_ne_bytes())?;
+    }
+    if wants.has(Wants::ORIGINAL_DESTINATION_6) {
+        let (bytes, len) = address_bytes(from.local);
+        to.put(libc::IPPROTO_IPV6, IPV6_ORIGDSTADDR, &bytes[..len])?;
+    }
+    Ok(())
+}
+
+fn header_v4(to: &mut Writer, wants: Wants, from: &Header) -> Result<(), Fault> {
     if wants.has(Wants::PACKET_INFO)
         && let (IpAddr::V4(answer_from), IpAddr::V4(local)) = (from.answer_from, from.local.ip())
     {

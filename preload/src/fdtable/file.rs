@@ -1,11 +1,13 @@
 //! What the shim knows of an open file description: shared by all fds that are dups of one another.
 
+use core::net::SocketAddr;
 use core::sync::atomic::{
     AtomicI32, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 
-use stack::types::{CongestionControl, SocketId};
+use libc::c_int;
+use stack::types::{CongestionControl, SocketId, canonical};
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,10 @@ pub(crate) enum Flag {
     SharedGroups = 1 << 17,
     /// UDP: connected to a group.
     GroupPeer = 1 << 18,
+    /// AF_INET6.
+    V6 = 1 << 19,
+    /// IPV6_V6ONLY, as far as it is the application's doing: the kernel sets it too when we choose an address.
+    OnlyV6 = 1 << 20,
     /// An epoll set whose waiters in the kernel are being called back.
     Kicked = 256,
 }
@@ -89,6 +95,29 @@ impl File {
         self.congestion.store(0, Relaxed);
         self.waiters.store(0, Relaxed);
         self.owner.store(0, Relaxed);
+    }
+
+    /// Its address family: AF_INET or AF_INET6.
+    pub(crate) fn family(&self) -> c_int {
+        if self.is(Flag::V6) { libc::AF_INET6 } else { libc::AF_INET }
+    }
+
+    /// An address that a call on this socket named, as the stack knows it; none when such a socket does not take
+    /// it: the kernel has the errno. (A UDP socket of IPv6 takes names of IPv4, a TCP socket does not.)
+    pub(crate) fn understood(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let v6 = self.is(Flag::V6);
+        let takes = address.is_ipv6() == v6 || (v6 && self.kind() == Kind::Datagram);
+        takes.then(|| canonical(address))
+    }
+
+    /// An address as a socket of this family tells it: IPv4 is mapped where the family is IPv6 (RFC 3493 §3.7).
+    pub(crate) fn told(&self, address: SocketAddr) -> SocketAddr {
+        match address {
+            SocketAddr::V4(v4) if self.is(Flag::V6) => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            _ => address,
+        }
     }
 
     /// What it is.

@@ -22,7 +22,7 @@ pub(crate) use control::{Reader, Sent, Writer};
 pub(crate) use copy::fix_up;
 pub(crate) use iovec::{Cursor, MAX_RW_COUNT};
 pub(crate) use message::{Message, Reply};
-pub(crate) use sockaddr::{Named, address_bytes, from_c, read_sockaddr, to_c, write_sockaddr};
+pub(crate) use sockaddr::{Named, address_bytes, from_c, read_sockaddr, write_sockaddr};
 pub(crate) use stack::error::Fault;
 
 impl From<Fault> for Errno {

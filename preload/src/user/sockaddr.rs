@@ -1,8 +1,8 @@
 //! Socket addresses, in and out of the application.
 
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::net::{Ipv4Addr, SocketAddr};
 
-use libc::{AF_INET, AF_UNSPEC, sockaddr_in, socklen_t};
+use libc::{AF_INET, AF_INET6, AF_UNSPEC, sockaddr_in, sockaddr_in6, socklen_t};
 
 use super::Place;
 use crate::errno::Errno;
@@ -10,13 +10,16 @@ use crate::errno::Errno;
 /// What a `sockaddr` said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
-    /// An IPv4 address and port.
-    Inet(SocketAddrV4),
+    /// An address and port, in the family that was said.
+    Inet(SocketAddr),
     /// AF_UNSPEC: dissolve the association.
     Unspecified,
     /// Another family, or an address too short to tell: the kernel knows what to say.
     Other,
 }
+
+/// The shortest `sockaddr_in6` that Linux takes: that of RFC 2133, without a scope.
+const SHORT_IN6: usize = 24;
 
 /// Reads a `sockaddr` of `len` bytes.
 ///
@@ -35,30 +38,22 @@ pub(crate) fn read_sockaddr(place: Place, len: socklen_t) -> Result<Named, Errno
         AF_INET if len >= size_of::<sockaddr_in>() => {
             let raw: sockaddr_in = place.read()?;
             let address = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
-            Ok(Named::Inet(SocketAddrV4::new(address, u16::from_be(raw.sin_port))))
+            Ok(Named::Inet(SocketAddr::new(address.into(), u16::from_be(raw.sin_port))))
+        }
+        AF_INET6 if len >= SHORT_IN6 => {
+            let mut bytes = [0; size_of::<sockaddr_in6>()];
+            let len = if len < bytes.len() { SHORT_IN6 } else { bytes.len() };
+            place.read_into(&mut bytes[..len])?;
+            Ok(from_c(&bytes).map_or(Named::Other, Named::Inet))
         }
         _ => Ok(Named::Other),
-    }
-}
-
-/// The C form of an address; none for IPv6, which no socket of ours has.
-pub(crate) fn to_c(address: SocketAddr) -> sockaddr_in {
-    let (ip, port) = match address {
-        SocketAddr::V4(v4) => (*v4.ip(), v4.port()),
-        SocketAddr::V6(v6) => (v6.ip().to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED), v6.port()),
-    };
-    sockaddr_in {
-        sin_family: AF_INET as u16,
-        sin_port: port.to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(ip).to_be() },
-        sin_zero: [0; 8],
     }
 }
 
 /// The bytes of the C form of an address, and how many they are.
 pub(crate) fn address_bytes(address: SocketAddr) -> ([u8; 28], usize) {
     let mut bytes = [0; 28];
-    let family = if address.is_ipv4() { AF_INET } else { libc::AF_INET6 };
+    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
     bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
     bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
     match address {
@@ -84,7 +79,7 @@ pub(crate) fn from_c(bytes: &[u8]) -> Option<SocketAddr> {
             let octets: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
             Some(SocketAddr::from((octets, port)))
         }
-        libc::AF_INET6 => {
+        AF_INET6 => {
             let octets: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
             let scope = u32::from_ne_bytes(bytes.get(24..28)?.try_into().ok()?);
             Some(SocketAddr::V6(core::net::SocketAddrV6::new(octets.into(), port, 0, scope)))
@@ -113,12 +108,7 @@ pub(crate) fn write_sockaddr(place: Place, len: Place, address: SocketAddr) -> R
 /// # Errors
 /// EFAULT.
 pub(super) fn put(place: Place, room: usize, address: SocketAddr) -> Result<usize, Errno> {
-    let raw = to_c(address);
-    let full = size_of::<sockaddr_in>();
-    let mut bytes = [0; size_of::<sockaddr_in>()];
-    bytes[..2].copy_from_slice(&raw.sin_family.to_ne_bytes());
-    bytes[2..4].copy_from_slice(&raw.sin_port.to_ne_bytes());
-    bytes[4..8].copy_from_slice(&raw.sin_addr.s_addr.to_ne_bytes());
+    let (bytes, full) = address_bytes(address);
     place.write_from(&bytes[..room.min(full)])?;
     Ok(full)
 }
@@ -130,11 +120,22 @@ mod tests {
     #[test]
     fn an_address_goes_out_and_comes_back() {
         let address: SocketAddr = "10.77.0.1:8080".parse().unwrap();
-        let raw = to_c(address);
-        let named = read_sockaddr(Place::from(&raw const raw), 16).unwrap();
-        assert_eq!(named, Named::Inet("10.77.0.1:8080".parse().unwrap()));
-        assert_eq!(read_sockaddr(Place::from(&raw const raw), 8).unwrap(), Named::Other);
-        assert_eq!(read_sockaddr(Place::from(&raw const raw), 129).unwrap_err().0, libc::EINVAL);
+        let (bytes, len) = address_bytes(address);
+        let read = |len: usize| read_sockaddr(Place::from(bytes.as_ptr()), len as socklen_t);
+        assert_eq!(read(len), Ok(Named::Inet(address)));
+        assert_eq!(read(8), Ok(Named::Other));
+        assert_eq!(read(129).unwrap_err().0, libc::EINVAL);
+    }
+
+    #[test]
+    fn an_ipv6_address_may_come_without_its_scope() {
+        let address: SocketAddr = "[fe80::1%3]:8080".parse().unwrap();
+        let (bytes, len) = address_bytes(address);
+        let read = |len: usize| read_sockaddr(Place::from(bytes.as_ptr()), len as socklen_t).unwrap();
+        assert_eq!((len, read(28)), (28, Named::Inet(address)));
+        assert_eq!(read(24), Named::Inet("[fe80::1]:8080".parse().unwrap()));
+        assert_eq!(read(27), Named::Inet("[fe80::1]:8080".parse().unwrap()));
+        assert_eq!(read(23), Named::Other);
     }
 
     #[test]

@@ -28,6 +28,15 @@ static struct sockaddr_in name(const char *ip, int port)
     return a;
 }
 
+static const char own_ip6[] = "fd00:77::2", other_ip6[] = "fd00:77::1";
+
+static struct sockaddr_in6 name6(const char *ip, int port)
+{
+    struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+    inet_pton(AF_INET6, ip, &a.sin6_addr);
+    return a;
+}
+
 static void answer(long result)
 {
     if (result < 0)
@@ -37,14 +46,28 @@ static void answer(long result)
     fflush(stdout);
 }
 
-static int tcp(void)
+static int stream(int family)
 {
-    int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    int fd = socket(family, SOCK_STREAM, 0), one = 1;
     struct timeval limit = { .tv_sec = 3 };
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     return fd;
+}
+
+static int tcp(void)
+{
+    return stream(AF_INET);
+}
+
+static int listen6(const char *ip, int port)
+{
+    struct sockaddr_in6 a = name6(ip, port);
+    if (listener >= 0)
+        close(listener);
+    listener = stream(AF_INET6);
+    return bind(listener, (void *)&a, sizeof a) || listen(listener, 128) ? -1 : 0;
 }
 
 /* Receives up to n bytes, as long as they come. */
@@ -109,6 +132,7 @@ int main(int argc, char **argv)
     char line[256], word[32];
     long n, m, k;
     struct sockaddr_in a;
+    struct sockaddr_in6 a6;
     socklen_t len = sizeof a;
     (void)argc;
     while (fgets(line, sizeof line, stdin)) {
@@ -128,6 +152,30 @@ int main(int argc, char **argv)
             conn = tcp();
             a = name(other, n);
             answer(connect(conn, (void *)&a, sizeof a));
+        } else if (!strcmp(word, "listen6")) {
+            answer(listen6(own_ip6, n));
+        } else if (!strcmp(word, "listen6any")) {
+            answer(listen6("::", n));
+        } else if (!strcmp(word, "connect6")) {
+            conn = stream(AF_INET6);
+            a6 = name6(other_ip6, n);
+            answer(connect(conn, (void *)&a6, sizeof a6));
+        } else if (!strcmp(word, "udp6")) {
+            if (udp >= 0)
+                close(udp);
+            udp = socket(AF_INET6, SOCK_DGRAM, 0);
+            a6 = name6(own_ip6, n);
+            struct timeval limit = { .tv_sec = 3 };
+            setsockopt(udp, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+            answer(bind(udp, (void *)&a6, sizeof a6));
+        } else if (!strcmp(word, "usend6")) {
+            a6 = name6(other_ip6, n);
+            answer(sendto(udp, buffer, m, 0, (void *)&a6, sizeof a6));
+        } else if (!strcmp(word, "urecv6")) {
+            socklen_t len6 = sizeof a6;
+            answer(recvfrom(udp, buffer, sizeof buffer, 0, (void *)&a6, &len6));
+        } else if (!strcmp(word, "ureply6")) {
+            answer(sendto(udp, buffer, n, 0, (void *)&a6, sizeof a6));
         } else if (!strcmp(word, "send")) {
             answer(transmit(n));
         } else if (!strcmp(word, "recv")) {

@@ -49,6 +49,10 @@ pub(super) struct Settings {
     pub(super) group_ttl: u8,
     /// IP_MULTICAST_ALL.
     pub(super) group_all: bool,
+    /// IPV6_MULTICAST_HOPS.
+    pub(super) group_hops: u8,
+    /// IPV6_MULTICAST_ALL.
+    pub(super) group_all6: bool,
 }
 
 impl Default for Settings {
@@ -64,6 +68,8 @@ impl Default for Settings {
             recv_error6: false,
             group_ttl: 1,
             group_all: true,
+            group_hops: 1,
+            group_all6: true,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Stack {
                 hop.source.ok_or(SocketError::AddressNotAvailable)?
             }
             (from, to) if from.is_ipv4() == to.is_ipv4() => from,
-            _ => return Err(SocketError::NetworkUnreachable),
+            _ => return Err(SocketError::FamilyNotSupported),
         };
         let local = match from {
             IpAddr::V4(from) => SocketAddr::new(from.into(), local.port()),

@@ -149,9 +149,10 @@ fn hears(entry: &Entry, waiting: &Waiting) -> bool {
     // One that was narrowed to an address by `connect` hears that address only.
     let open = *bound == entry.local && remote.is_none_or(|r| r == waiting.remote);
     let (group, source) = (waiting.local.ip(), waiting.remote.ip());
+    let all = if group.is_ipv4() { settings.group_all } else { settings.group_all6 };
     open && (!group.is_multicast()
         || match extra {
-            Some(extra) => extra.groups.hears(group, waiting.iface, source, settings.group_all),
-            None => settings.group_all,
+            Some(extra) => extra.groups.hears(group, waiting.iface, source, all),
+            None => all,
         })
 }

@@ -41,6 +41,15 @@ impl Datagram {
             OptName::MulticastTtl if value == -1 => settings.group_ttl = 1,
             OptName::MulticastTtl => settings.group_ttl = within(value, 0, 255)? as u8,
             OptName::MulticastAll => settings.group_all = within(value, 0, 1)? == 1,
+            OptName::RecvErrorV6 => {
+                settings.recv_error6 = on;
+                if on {
+                    self.extra().errors.get_or_insert_default();
+                }
+            }
+            OptName::MulticastHops if value == -1 => settings.group_hops = 1,
+            OptName::MulticastHops => settings.group_hops = within(value, 0, 255)? as u8,
+            OptName::MulticastAllV6 => settings.group_all6 = on,
             _ => return Err(SocketError::NoProtocolOption),
         }
         Ok(())
@@ -71,6 +80,9 @@ impl Datagram {
             OptName::RecvError => self.settings.recv_error.into(),
             OptName::MulticastTtl => group_ttl.into(),
             OptName::MulticastAll => self.settings.group_all.into(),
+            OptName::RecvErrorV6 => self.settings.recv_error6.into(),
+            OptName::MulticastHops => self.settings.group_hops.into(),
+            OptName::MulticastAllV6 => self.settings.group_all6.into(),
             _ => 0,
         }
     }
@@ -83,6 +95,10 @@ fn wish(name: OptName) -> Option<u16> {
         OptName::RecvTtl => Wants::TTL,
         OptName::RecvTos => Wants::TOS,
         OptName::RecvOriginalDestination => Wants::ORIGINAL_DESTINATION,
+        OptName::RecvPacketInfoV6 => Wants::PACKET_INFO_6,
+        OptName::RecvHopLimit => Wants::HOP_LIMIT,
+        OptName::RecvTrafficClass => Wants::TRAFFIC_CLASS,
+        OptName::RecvOriginalDestinationV6 => Wants::ORIGINAL_DESTINATION_6,
         OptName::DropCount => Wants::DROPS,
         _ => return None,
     })

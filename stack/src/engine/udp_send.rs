@@ -158,7 +158,8 @@ impl Stack {
         let wanted = out.iface.or(group.filter(|_| to_group));
         let (tos, ttl) = own.header(remote.ip());
         let tos = out.tos.unwrap_or(tos);
-        let ttl = out.ttl.unwrap_or(if to_group { settings.group_ttl } else { ttl });
+        let group_ttl = if remote.is_ipv4() { settings.group_ttl } else { settings.group_hops };
+        let ttl = out.ttl.unwrap_or(if to_group { group_ttl } else { ttl });
         let from = self.from(local, out.source)?;
         let key = match (local, wanted) {
             (Some(local), _) if connected => FlowKey { protocol: Protocol::Udp, local, remote },

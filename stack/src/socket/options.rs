@@ -187,6 +187,13 @@ impl OptName {
                 | RecvOriginalDestination
                 | MulticastTtl
                 | MulticastAll
+                | MulticastHops
+                | RecvErrorV6
+                | MulticastAllV6
+                | RecvPacketInfoV6
+                | RecvHopLimit
+                | RecvTrafficClass
+                | RecvOriginalDestinationV6
         ) || self.raw().0 == 17
     }
 }
@@ -279,6 +286,20 @@ options! {
     Gro = 17, 104, Int;
     /// IPV6_UNICAST_HOPS.
     Hops = 41, 16, Int;
+    /// IPV6_MULTICAST_HOPS.
+    MulticastHops = 41, 18, Int;
+    /// IPV6_RECVERR.
+    RecvErrorV6 = 41, 25, Int;
+    /// IPV6_MULTICAST_ALL.
+    MulticastAllV6 = 41, 29, Int;
+    /// IPV6_RECVPKTINFO.
+    RecvPacketInfoV6 = 41, 49, Int;
+    /// IPV6_RECVHOPLIMIT.
+    RecvHopLimit = 41, 51, Int;
+    /// IPV6_RECVTCLASS.
+    RecvTrafficClass = 41, 66, Int;
+    /// IPV6_RECVORIGDSTADDR.
+    RecvOriginalDestinationV6 = 41, 74, Int;
     /// IPV6_MTU_DISCOVER: stored.
     MtuDiscoverV6 = 41, 23, Int;
     /// IPV6_MTU of a connected socket; read only.

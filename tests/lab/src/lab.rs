@@ -14,6 +14,10 @@ use crate::sys;
 pub const SERVER: &str = "10.77.0.1";
 /// The client's address in [`Lab::pair`].
 pub const CLIENT: &str = "10.77.0.2";
+/// The server's address of IPv6, in [`Lab::dual_pair`].
+pub const SERVER6: &str = "fd00:77::1";
+/// The client's.
+pub const CLIENT6: &str = "fd00:77::2";
 /// The name of the interface on either side of a cable.
 pub const IFACE: &str = "road0";
 
@@ -87,6 +91,27 @@ impl Lab {
         let (server, client) = (self.host("server"), self.host("client"));
         self.cable((&server, IFACE), (&client, IFACE));
         address(&server, &client);
+        (server, client)
+    }
+
+    /// As [`Lab::pair`]; both speak IPv6 too, as [`SERVER6`] and [`CLIENT6`], and fe80::77:1 and fe80::77:2 on the
+    /// cable. Nothing that is sent for IPv6 by itself is on it but neighbour discovery.
+    #[must_use]
+    pub fn dual_pair(&self) -> (Namespace, Namespace) {
+        let (server, client) = self.pair();
+        for (host, global, link) in [(&server, SERVER6, "fe80::77:1"), (&client, CLIENT6, "fe80::77:2")] {
+            let set = |name: &str, value: &str| {
+                host.must(&["sysctl", "-qw", &format!("net.ipv6.conf.{IFACE}.{name}={value}")]);
+            };
+            // No addresses but those given here, and no router asked for.
+            set("addr_gen_mode", "1");
+            set("accept_ra", "0");
+            set("router_solicitations", "0");
+            set("disable_ipv6", "0");
+            for address in [global, link] {
+                host.must(&["ip", "address", "add", &format!("{address}/64"), "dev", IFACE, "nodad"]);
+            }
+        }
         (server, client)
     }
 

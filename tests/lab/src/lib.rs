@@ -33,7 +33,7 @@ mod wait;
 
 pub use bottleneck::{Bottleneck, Shape, mark};
 pub use counters::Counters;
-pub use lab::{CLIENT, IFACE, Lab, SERVER};
+pub use lab::{CLIENT, CLIENT6, IFACE, Lab, SERVER, SERVER6};
 pub use namespace::Namespace;
 pub use pcap::Pcap;
 pub use product::{example, product, stacks};
