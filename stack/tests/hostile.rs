@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use common::{FRAMES, Host, Net, Rng, mac, pattern};
+use common::{FRAMES, Family, Host, Net, Rng, mac, pattern};
 use ringroad_stack::config::Config;
 use ringroad_stack::error::SocketError;
 use ringroad_stack::socket::{OptName, RecvFlags, Value};
@@ -31,7 +31,11 @@ struct Victim {
 
 /// Valid frames towards host 1, gathered from a busy conversation.
 fn victim(seed: u64) -> Victim {
-    let mut net = Net::new(common::Link::default(), seed);
+    victim_over(Family::V4, seed)
+}
+
+fn victim_over(family: Family, seed: u64) -> Victim {
+    let mut net = Net::new(common::Link::default(), seed).over(family);
     net.hosts[0].capture = true;
     let (client, server, listener) = net.connected();
     net.transfer(0, client, server, &pattern(20_000, seed), std::time::Duration::from_secs(60));
@@ -44,17 +48,21 @@ fn victim(seed: u64) -> Victim {
     let refused = net.connecting(0, 4444);
     net.run_ms(5);
     let udp = net.b().udp_socket(3).unwrap();
-    net.b().bind(udp, SocketAddr::from(([0, 0, 0, 0], 53))).unwrap();
+    net.b().bind(udp, SocketAddr::from((family.unspecified(), 53))).unwrap();
     let ask = net.a().udp_socket(3).unwrap();
-    net.a().bind(ask, SocketAddr::from(([0, 0, 0, 0], 5353))).unwrap();
+    net.a().bind(ask, SocketAddr::from((family.unspecified(), 5353))).unwrap();
     for port in [53, 54] {
-        let to = Some(SocketAddr::from(([10, 0, 0, 2], port)));
+        let to = Some(SocketAddr::from((family.of(2), port)));
         net.a().send_to(now, ask, to, 32, &mut |room| Ok(room.len())).unwrap();
     }
     net.run_ms(5);
     let mut corpus = std::mem::take(&mut net.hosts[0].sent);
     net.hosts[0].capture = false;
-    corpus.extend(icmp_errors(&mut net));
+    let errors = match family {
+        Family::V4 => icmp_errors(&mut net),
+        Family::V6 => icmpv6_errors(&mut net, client),
+    };
+    corpus.extend(errors);
     Victim { net, sockets: vec![client, server, half, refused, ask], listener, udp, corpus }
 }
 
@@ -109,9 +117,95 @@ fn packet(protocol: u8, from: [u8; 4], to: [u8; 4], payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+fn packet_v6(next: u8, from: u8, payload: &[u8]) -> Vec<u8> {
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = (Family::V6.of(from), Family::V6.of(2)) else {
+        unreachable!("addresses of IPv6")
+    };
+    let mut frame = mac(2).to_vec();
+    frame.extend(mac(1));
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+    frame.extend((payload.len() as u16).to_be_bytes());
+    frame.extend([next, 64]);
+    frame.extend(source.octets());
+    frame.extend(destination.octets());
+    frame.extend(payload);
+    frame
+}
+
+/// Errors about what host 1 sent to host 0, as if it were in flight.
+fn icmpv6_errors(net: &mut Net, client: SocketId) -> Vec<Vec<u8>> {
+    let port = net.a().local(client).unwrap().unwrap().port();
+    let tcp = [&80u16.to_be_bytes()[..], &port.to_be_bytes(), &[0; 16]].concat();
+    // From host 1 to host 0.
+    let mut quoted = packet_v6(6, 1, &tcp)[14..].to_vec();
+    let (source, destination) = quoted[8..40].split_at_mut(16);
+    source.swap_with_slice(destination);
+    [(1u8, 0u8), (1, 1), (1, 4), (2, 0), (3, 0), (4, 1), (128, 0), (135, 0)]
+        .into_iter()
+        .map(|(kind, code)| {
+            let mut frame = packet_v6(58, 1, &[&[kind, code, 0, 0, 0, 0, 5, 0][..], &quoted].concat());
+            mend(&mut frame);
+            frame
+        })
+        .collect()
+}
+
+/// Puts extension headers, well-formed and not, in front of what an IPv6 frame carries.
+fn extend(rng: &mut Rng, frame: &mut Vec<u8>) {
+    if frame.len() < 54 || frame[12..14] != [0x86, 0xdd] {
+        return;
+    }
+    for _ in 0..rng.below(4) {
+        let len = 8 + 8 * rng.below(3) as usize;
+        let mut header = vec![0; len];
+        header[0] = frame[20];
+        header[1] = (len / 8 - 1) as u8;
+        match rng.below(4) {
+            // Padding that fits, options of all kinds, whatever.
+            0 => header[2..4].copy_from_slice(&[1, (len - 4) as u8]),
+            1 => header[2..].iter_mut().for_each(|b| *b = rng.next() as u8),
+            2 => header[2..6].copy_from_slice(&[rng.next() as u8, 2, 0, 0]),
+            _ => {}
+        }
+        frame[20] = [0, 43, 44, 60, 60, 60][rng.below(6) as usize];
+        frame.splice(54..54, header);
+        let payload = (frame.len() - 54) as u16;
+        frame[18..20].copy_from_slice(&payload.to_be_bytes());
+    }
+}
+
+/// The checksum of what stands at the end of an IPv6 frame, whatever stands between.
+fn mend_v6(frame: &mut [u8]) {
+    let (mut next, mut at) = (frame[20], 54);
+    while matches!(next, 0 | 43 | 44 | 60) && at + 2 <= frame.len() {
+        let len = if next == 44 { 8 } else { 8 + 8 * usize::from(frame[at + 1]) };
+        (next, at) = (frame[at], at + len);
+    }
+    let end = 54 + usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+    let place = match next {
+        6 => at + 16,
+        17 => at + 6,
+        58 => at + 2,
+        _ => return,
+    };
+    if end > frame.len() || place + 2 > end {
+        return;
+    }
+    frame[place..place + 2].fill(0);
+    let mut summed = frame[22..54].to_vec();
+    summed.extend(((end - at) as u32).to_be_bytes());
+    summed.extend([0, 0, 0, next]);
+    summed.extend(&frame[at..end]);
+    let sum = checksum(&summed);
+    frame[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+}
+
 /// Makes the checksums of a frame right again where it still looks like a packet, so that the change gets
 /// past them to the code behind.
 fn mend(frame: &mut [u8]) {
+    if frame.len() >= 54 && frame[14] >> 4 == 6 {
+        return mend_v6(frame);
+    }
     if frame.len() < 34 || frame[14] >> 4 != 4 {
         return;
     }
@@ -260,6 +354,37 @@ fn mutated_frames_with_right_checksums() {
             mend(&mut frame);
             frame
         });
+        victim.end();
+    }
+}
+
+/// RFC 8200 §4: extension headers in front of all that.
+#[test]
+fn mutated_frames_of_ipv6() {
+    for seed in 8..11 {
+        let mut victim = victim_over(Family::V6, seed);
+        let mut rng = Rng::new(seed * 11);
+        victim.storm(200_000, &mut rng, |rng, corpus| {
+            let mut frame = corpus[rng.below(corpus.len() as u64) as usize].clone();
+            if rng.chance(300) {
+                extend(rng, &mut frame);
+            }
+            if rng.chance(800) {
+                mutate(rng, &mut frame);
+            }
+            if rng.chance(700) {
+                mend(&mut frame);
+            }
+            frame.truncate(1514);
+            frame
+        });
+        let stats = victim.net.b().stats();
+        for (name, count) in stats.rows().filter(|(n, _)| {
+            ["drop_unrecognised", "drop_fragment", "drop_bad_header", "icmp_errors_in", "udp_in"].contains(n)
+        }) {
+            assert!(count > 10, "{name}: {count}");
+        }
+        assert!(stats.icmp_errors_out > 0);
         victim.end();
     }
 }

@@ -2,14 +2,15 @@
 //! ephemeral ports are the kernel's.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
 /// A kernel TCP socket bound to `local`, and where it is bound.
-pub(super) fn tcp(local: SocketAddrV4) -> io::Result<(OwnedFd, SocketAddr)> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+pub(super) fn tcp(local: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &local)?;
     let bound = SocketAddr::try_from(getsockname(&socket)?)?;
     Ok((socket, bound))

@@ -32,7 +32,7 @@ impl TcpListener {
         let kernel = std::net::TcpListener::bind(address)?;
         let bound = kernel.local_addr()?;
         let ring = match runtime()? {
-            Some(runtime) if bound.is_ipv4() => {
+            Some(runtime) => {
                 let mut turn = runtime.lock();
                 let (served, now) = (turn.stack().serves(bound.ip()), turn.now());
                 let stack = turn.stack();
@@ -51,7 +51,7 @@ impl TcpListener {
                     None
                 }
             }
-            _ => None,
+            None => None,
         };
         if ring.is_some() {
             kernel.set_nonblocking(true)?;
@@ -78,7 +78,7 @@ impl TcpListener {
             match outcome {
                 Outcome::Done(accepted) => {
                     let ring = Ring::new(ring.runtime, accepted.id, connection, None);
-                    return Ok((TcpStream::ring(Arc::new(ring)), accepted.remote));
+                    return Ok((TcpStream::ring(Arc::new(ring)), self.told(accepted.remote)?));
                 }
                 Outcome::Kernel => match self.kernel.accept() {
                     Ok((stream, address)) => {
@@ -91,6 +91,16 @@ impl TcpListener {
                 },
             }
         }
+    }
+
+    /// An address as the kernel's socket would tell it: a listener of IPv6 maps those of IPv4.
+    fn told(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        Ok(match address {
+            SocketAddr::V4(v4) if self.kernel.local_addr()?.is_ipv6() => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            _ => address,
+        })
     }
 
     /// An endless iterator over connections.

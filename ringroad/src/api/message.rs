@@ -10,7 +10,7 @@ const SOL_UDP: libc::c_int = 17;
 const UDP_SEGMENT: libc::c_int = 103;
 const UDP_GRO: libc::c_int = 104;
 /// Words of control messages; all that are asked for take half of it.
-const WORDS: usize = 32;
+const WORDS: usize = 64;
 
 /// Control messages: words, so that headers are aligned, and how many bytes are used.
 struct Control {
@@ -60,6 +60,10 @@ impl Control {
 pub(super) fn ask_for_meta(fd: BorrowedFd<'_>) -> io::Result<()> {
     for name in [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS] {
         set(fd, libc::IPPROTO_IP, name, 1)?;
+    }
+    // Sockets of IPv4 do not have these, and need not.
+    for name in [libc::IPV6_RECVPKTINFO, libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVTCLASS] {
+        let _ = set(fd, libc::IPPROTO_IPV6, name, 1);
     }
     Ok(())
 }
@@ -114,6 +118,12 @@ pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Me
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 meta.local = Some(IpAddr::from([data[8], data[9], data[10], data[11]]));
             }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let octets: Option<[u8; 16]> = data.get(..16).and_then(|o| o.try_into().ok());
+                meta.local = meta.local.or(octets.map(|o| IpAddr::from(o).to_canonical()));
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => meta.ttl = u8::try_from(int).ok(),
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => meta.tos = u8::try_from(int).ok(),
             (libc::IPPROTO_IP, libc::IP_TTL) => meta.ttl = u8::try_from(int).ok(),
             (libc::IPPROTO_IP, libc::IP_TOS) => meta.tos = Some(data[0]),
             (SOL_UDP, UDP_GRO) => meta.segment = u16::try_from(int).ok(),
@@ -126,16 +136,29 @@ pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Me
 /// Sends one datagram, or with a segment's length many.
 pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8], meta: &Meta) -> io::Result<usize> {
     let mut control = Control::new();
-    if let Some(IpAddr::V4(local)) = meta.local {
-        let mut info = [0; 12];
-        info[4..8].copy_from_slice(&local.octets());
-        control.add(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+    match meta.local {
+        Some(IpAddr::V4(local)) => {
+            let mut info = [0; 12];
+            info[4..8].copy_from_slice(&local.octets());
+            control.add(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+        }
+        Some(IpAddr::V6(local)) => {
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&local.octets());
+            control.add(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+        }
+        None => {}
     }
+    let v6 = meta.remote.is_some_and(|remote| remote.ip().to_canonical().is_ipv6());
+    let (level, ttl_name, tos_name) = match v6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::IPV6_TCLASS),
+        false => (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS),
+    };
     if let Some(ttl) = meta.ttl {
-        control.add(libc::IPPROTO_IP, libc::IP_TTL, &i32::from(ttl).to_ne_bytes());
+        control.add(level, ttl_name, &i32::from(ttl).to_ne_bytes());
     }
     if let Some(tos) = meta.tos {
-        control.add(libc::IPPROTO_IP, libc::IP_TOS, &i32::from(tos).to_ne_bytes());
+        control.add(level, tos_name, &i32::from(tos).to_ne_bytes());
     }
     if let Some(segment) = meta.segment {
         control.add(SOL_UDP, UDP_SEGMENT, &segment.to_ne_bytes());

@@ -1,12 +1,13 @@
 //! A connection.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stack::error::SocketError;
 use stack::socket::{How, OptName, RecvFlags};
+use stack::types::{IfaceId, on_link, scope_id};
 
 use super::ring::{Ring, Side, cookie};
 use super::{backing, each_address, error, runtime};
@@ -50,16 +51,18 @@ impl TcpStream {
     }
 
     fn connect_one(remote: SocketAddr) -> io::Result<Self> {
-        if let (Some(runtime), SocketAddr::V4(_)) = (runtime()?, remote) {
+        if let Some(runtime) = runtime()? {
             let source = runtime.lock().stack().source_for(remote);
-            if let Some(std::net::IpAddr::V4(source)) = source {
-                return Self::connect_ring(runtime, SocketAddrV4::new(source, 0), remote);
+            if let Some(source) = source {
+                // A link-local end is on the link of the other one.
+                let link = IfaceId(scope_id(&remote));
+                return Self::connect_ring(runtime, on_link(SocketAddr::new(source, 0), link), remote);
             }
         }
         std::net::TcpStream::connect(remote).map(Self::kernel)
     }
 
-    fn connect_ring(runtime: &'static Runtime, source: SocketAddrV4, remote: SocketAddr) -> io::Result<Self> {
+    fn connect_ring(runtime: &'static Runtime, source: SocketAddr, remote: SocketAddr) -> io::Result<Self> {
         let (backing, local) = backing::tcp(source)?;
         let cookie = cookie();
         let id = runtime.lock().stack().tcp_socket(cookie).map_err(error)?;

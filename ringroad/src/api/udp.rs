@@ -32,7 +32,7 @@ impl UdpSocket {
         let kernel = std::net::UdpSocket::bind(address)?;
         let bound = kernel.local_addr()?;
         let mut socket = Self { kernel, ring: None };
-        let Some(runtime) = runtime()?.filter(|_| bound.is_ipv4()) else { return Ok(socket) };
+        let Some(runtime) = runtime()? else { return Ok(socket) };
         let mut turn = runtime.lock();
         if !turn.stack().serves(bound.ip()) {
             return Ok(socket);

@@ -35,7 +35,9 @@ impl Stack {
         }
         let (to, from, iface) = (arrived.source, arrived.destination, arrived.iface);
         let mut answer = Answer { to, from, iface, message: [0; icmpv6::HEADER + icmpv6::QUOTE], len: 0 };
-        let packet = &self.core.pool.bytes(pkt)[arrived.packet.clone()];
+        let bytes = self.core.pool.bytes(pkt);
+        // What stands behind the datagram in the packet may be cut off already.
+        let packet = &bytes[arrived.packet.start..arrived.packet.end.min(bytes.len())];
         let most = if to.is_ipv4() { icmp::QUOTE } else { icmpv6::QUOTE };
         let quoted = &packet[..packet.len().min(most)];
         let len = match to {

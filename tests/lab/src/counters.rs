@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::namespace::Namespace;
 
-/// `/proc/net/snmp` and `/proc/net/netstat` of a host at one moment.
+/// `/proc/net/snmp`, `/proc/net/netstat` and `/proc/net/snmp6` of a host at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     values: HashMap<String, u64>,
@@ -15,9 +15,11 @@ impl Counters {
     pub(crate) fn read(host: &Namespace) -> Self {
         let text = host.enter(|| {
             let read = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-            read("snmp") + &read("netstat")
+            (read("snmp") + &read("netstat"), read("snmp6"))
         });
-        Self::parse(&text)
+        let mut counters = Self::parse(&text.0);
+        counters.values.extend(single(&text.1));
+        counters
     }
 
     /// Reads the kernel's pairs of lines: names, then values, each behind the protocol's name.
@@ -51,6 +53,14 @@ impl Counters {
     }
 }
 
+/// Reads lines of a name and a value, which IPv6's are.
+fn single(text: &str) -> impl Iterator<Item = (String, u64)> + '_ {
+    text.lines().filter_map(|line| {
+        let (name, number) = line.split_once(char::is_whitespace)?;
+        Some((name.to_owned(), number.trim().parse().ok()?))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +70,7 @@ mod tests {
         let c = Counters::parse("Tcp: RtoMin InSegs\nTcp: 200 42\nTcpExt: TW\nTcpExt: 7\n");
         assert_eq!((c.get("TcpInSegs"), c.get("TcpTW"), c.get("TcpNone")), (42, 7, 0));
         assert_eq!(c.since(&Counters::default(), "TcpInSegs"), 42);
+        let six: Vec<_> = single("Ip6InReceives    \t7\nIp6InHdrErrors 0\n").collect();
+        assert_eq!(six, [("Ip6InReceives".to_owned(), 7), ("Ip6InHdrErrors".to_owned(), 0)]);
     }
 }

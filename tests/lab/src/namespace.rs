@@ -134,7 +134,10 @@ impl Namespace {
     #[must_use]
     pub fn listens(&self, port: u16) -> bool {
         let suffix = format!(":{port:04X}");
-        let table = self.enter(|| fs::read_to_string("/proc/thread-self/net/tcp").unwrap_or_default());
+        let table = self.enter(|| {
+            let read = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+            read("tcp") + &read("tcp6")
+        });
         table.lines().skip(1).any(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             words.get(1).is_some_and(|local| local.ends_with(&suffix)) && words.get(3) == Some(&"0A")
