@@ -15,6 +15,8 @@ use stack::types::{Readiness, SocketId};
 
 const PORT: u16 = 80;
 const FRAMES: u32 = 2048;
+/// The lives of all tests here, in CI.
+const IN_CI: u64 = 200;
 
 /// One end of a connection: what it has to say, and what it has heard.
 struct End {
@@ -101,7 +103,7 @@ fn life(trouble: Trouble, sizes: [usize; 2]) {
 
 #[track_caller]
 fn lives(count: u64, trouble: impl Fn(&mut SplitMix) -> (Trouble, [usize; 2])) {
-    for seed in 1..=count {
+    for seed in seeds(count) {
         let mut dice = SplitMix(seed);
         let (trouble, sizes) = trouble(&mut dice);
         let trouble = Trouble { seed, ..trouble };
@@ -110,27 +112,36 @@ fn lives(count: u64, trouble: impl Fn(&mut SplitMix) -> (Trouble, [usize; 2])) {
     }
 }
 
+/// The seeds of one test: `count` in CI; in `cargo xtask simulate` its share of as many as were asked for, from the
+/// one that was named.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    let Ok(asked) = std::env::var("RINGROAD_SEEDS") else { return 1..count + 1 };
+    let (from, all) = asked.split_once(':').expect("FROM:COUNT");
+    let (from, all): (u64, u64) = (from.parse().expect("a seed"), all.parse().expect("a number"));
+    from..from + all * count / IN_CI
+}
+
 fn sizes(dice: &mut SplitMix, most: u64) -> [usize; 2] {
     [0, 1].map(|_| if dice.chance(200_000) { 0 } else { (dice.next() % most) as usize })
 }
 
 #[test]
 fn a_good_cable() {
-    lives(20, |dice| {
+    lives(30, |dice| {
         (Trouble { delay: Duration::from_micros(50), ..Trouble::default() }, sizes(dice, 2_000_000))
     });
 }
 
 #[test]
 fn a_long_cable() {
-    lives(10, |dice| {
+    lives(20, |dice| {
         (Trouble { delay: Duration::from_millis(100), ..Trouble::default() }, sizes(dice, 1_000_000))
     });
 }
 
 #[test]
 fn one_frame_in_a_hundred() {
-    lives(40, |dice| {
+    lives(60, |dice| {
         let delay = Duration::from_micros(10 + dice.next() % 2000);
         (Trouble { delay, ..Trouble::one_percent(0) }, sizes(dice, 500_000))
     });
@@ -138,7 +149,7 @@ fn one_frame_in_a_hundred() {
 
 #[test]
 fn a_terrible_cable() {
-    lives(60, |dice| {
+    lives(90, |dice| {
         let mut part = |most: u64| (dice.next() % most) as u32;
         let (loss, duplicate, reorder, corrupt) = (part(150_000), part(100_000), part(300_000), part(50_000));
         let delay = Duration::from_micros(dice.next() % 20_000);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{licences, lwip, packages, rfc, run, tidy};
+use crate::{fuzz, licences, lwip, packages, rfc, run, tidy};
 
 /// The longest that one step may take, in seconds.
 const LIMIT: u32 = 1500;
@@ -49,6 +49,7 @@ pub(crate) fn run() -> bool {
         println!("drills of the kernel: not run, they need root (network namespaces, TUN)");
     }
     steps.push(cargo("tests under loom", LOOM, &[("RUSTFLAGS", "--cfg loom")]));
+    steps.push(check("fuzz", || (fuzz::run(&fuzz::Plan::of_ci()), String::new())));
     if root {
         let lab =
             ["test", "--package=ringroad-tests", "--locked", "--no-fail-fast", "--", "--test-threads=1"];

@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask tidy`, `rfc`, `test`, `demo`, `bench`.
+//! The project's own commands: `cargo xtask tidy`, `rfc`, `test`, `fuzz`, `simulate`, `demo`, `bench`.
 
 mod bench;
 mod ci;
 mod curves;
 mod demo;
+mod fuzz;
 mod licences;
 mod lwip;
 mod measure;
@@ -11,6 +12,7 @@ mod packages;
 mod plot;
 mod rfc;
 mod run;
+mod simulate;
 mod source;
 mod tidy;
 
@@ -63,6 +65,29 @@ enum Task {
     /// Send as much as a connection takes, or take it: for `bench --curves`
     #[command(hide = true, subcommand)]
     Pump(Pump),
+    /// Look for inputs that break parsers, states, calls or the policy file; two targets at a time
+    Fuzz {
+        /// segments, calls, wire, policy; all when none is named
+        targets: Vec<String>,
+        /// How long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Run this input once, to see what it does
+        #[arg(long, requires = "targets")]
+        input: Option<PathBuf>,
+        /// Keep the least inputs that cover as much in fuzz/corpus
+        #[arg(long, conflicts_with = "input")]
+        minimise: bool,
+    },
+    /// Lives of connections over bad cables, many more than CI runs
+    Simulate {
+        /// How many
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// The first seed
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+    },
     /// Fetch lwIP's sources, which tests and benchmarks compile, into target/lwip
     Lwip,
 }
@@ -110,6 +135,10 @@ fn main() -> ExitCode {
         Task::Bench { curves: true, .. } => run_curves(),
         Task::Pump(pump) => pump.run(),
         Task::Bench { system, parts, .. } => run_bench(!parts, !system),
+        Task::Fuzz { targets, seconds, input, minimise } => {
+            fuzz::run(&fuzz::Plan { targets, seconds, input, minimise })
+        }
+        Task::Simulate { seeds, from } => simulate::run(seeds, from),
         Task::Lwip => lwip_is_here(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,16 +1,19 @@
 //! One connection, drilled: the peer's segments go in, ours are expected.
 
 mod calls;
+mod states;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use stack::error::SocketError;
+
 use crate::kernel::OnKernel;
 use crate::notation::{Bases, Text};
 use crate::on_stack::OnStack;
 use crate::packet::{self, Complaint, Ends};
-use crate::segment::{SYN, Segment};
+use crate::segment::{SYN, Segment, TcpOption};
 use crate::subject::{Answer, Fd, Knob, State, Subject};
 
 /// The peer's first sequence number: the stream crosses the wrap early.
@@ -227,7 +230,7 @@ impl Drill {
 
     /// accept(2): the connection that the listener has.
     pub fn take(&mut self) -> Answer<()> {
-        let listener = self.listener.expect("a listener");
+        let listener = self.listener.ok_or(SocketError::BadSocket)?;
         self.note("accept");
         self.socket = Some(self.subject.accept(listener)?);
         Ok(())
@@ -286,6 +289,47 @@ impl Drill {
         let mut packet = packet::wrap(ends, &segment);
         spoil(&mut packet);
         self.subject.inject(&packet);
+    }
+
+    /// A segment from the peer whose numbers are relative to the first of each side, SACK blocks included.
+    pub fn inject_segment(&mut self, mut segment: Segment) {
+        let ends = self.ends().reversed();
+        self.rebase(&mut segment, ends, IRS, self.iss());
+        let text = Text::of(&segment, Bases { seq: IRS, ack: self.iss() });
+        self.note(&format!("< {text}"));
+        let packet = packet::wrap(ends, &segment);
+        self.subject.inject(&packet);
+    }
+
+    fn rebase(&self, segment: &mut Segment, ends: Ends, seq: u32, ack: u32) {
+        (segment.src_port, segment.dst_port) = (ends.from.port(), ends.to.port());
+        segment.seq = segment.seq.wrapping_add(seq);
+        segment.ack = segment.ack.wrapping_add(ack);
+        for option in &mut segment.options {
+            if let TcpOption::Sack(blocks) = option {
+                blocks.iter_mut().for_each(|b| *b = (b.0.wrapping_add(ack), b.1.wrapping_add(ack)));
+            }
+        }
+    }
+
+    /// An ICMP error about a segment that might have been sent, its numbers relative.
+    pub fn complain_about_segment(&mut self, complaint: Complaint, segment: &Segment) {
+        let (ends, mut segment) = (self.ends(), segment.clone());
+        self.rebase(&mut segment, ends, self.iss(), IRS);
+        let quoted = packet::wrap(ends, &segment);
+        self.complain_of(complaint, &quoted);
+    }
+
+    /// What a segment acknowledges, relative to the peer's first number.
+    #[must_use]
+    pub fn acknowledged(&self, segment: &Segment) -> u32 {
+        segment.ack.wrapping_sub(IRS)
+    }
+
+    /// Whether calls have a socket: one that connects, or was accepted.
+    #[must_use]
+    pub fn has_socket(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// An ICMP error from the peer's address about the segment that was sent last.

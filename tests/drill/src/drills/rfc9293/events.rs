@@ -5,8 +5,7 @@
 //! `{s}` and `{a}` are the numbers that are due, `{s+1}` is one too many. Where Linux does otherwise, its outcome
 //! follows a `!`, and the reason is above the table.
 
-use stack::error::SocketError;
-use stack::socket::{How, OptName};
+use stack::socket::How;
 
 use super::drills;
 use crate::{Drill, Knob, On, State};
@@ -31,52 +30,7 @@ const SHORT: [&str; 11] = ["CL", "LI", "SS", "SR", "ES", "F1", "F2", "CW", "CG",
 /// A connection in `state`, the peer's next number and the ACK of all we sent; nothing is unread.
 fn in_state(on: On, state: State) -> (Drill, u32, u32) {
     // Linux lets a reset end TIME-WAIT unless told that RFC 1337 advises against it.
-    let mut d = Drill::with(on, &[Knob::KernelOnly("tcp_rfc1337", "1")]);
-    match state {
-        State::Closed | State::SynSent => {
-            assert_eq!(d.connect(), Err(SocketError::InProgress.into()));
-            d.expect("S 0:0(0)");
-            if state == State::Closed {
-                d.inject("R. 0:0(0) ack 1");
-                assert_eq!(d.state(), state, "{d}");
-                return (d, 1, 1);
-            }
-            return (d, 0, 1);
-        }
-        State::Listen => {
-            d.listen();
-            return (d, 0, 1);
-        }
-        State::SynReceived => {
-            d.inject("S 0:0(0) win 20000");
-            d.expect("S. 0:0(0) ack 1");
-            return (d, 1, 1);
-        }
-        _ => d.accept("<mss 1000>"),
-    }
-    let (mut seq, mut ack) = (1, 1);
-    d.set(OptName::QuickAck, 0);
-    if matches!(state, State::CloseWait | State::LastAck) {
-        d.inject("F. 1:1(0) ack 1");
-        d.expect(". 1:1(0) ack 2");
-        seq = 2;
-    }
-    if !matches!(state, State::Established | State::CloseWait) {
-        d.shutdown();
-        d.expect("F. 1:1(0)");
-        ack = 2;
-    }
-    if matches!(state, State::FinWait2 | State::TimeWait) {
-        d.inject(". 1:1(0) ack 2");
-    }
-    if matches!(state, State::Closing | State::TimeWait) {
-        d.inject("F. 1:1(0) ack 1");
-        d.expect(". 2:2(0) ack 2");
-        seq = 2;
-    }
-    assert_eq!(d.state(), state, "{d}");
-    d.silent();
-    (d, seq, ack)
+    Drill::in_state_with(on, state, "<mss 1000>", &[Knob::KernelOnly("tcp_rfc1337", "1")])
 }
 
 /// Does what every cell of a table says and collects what came of it otherwise.
