@@ -1,5 +1,6 @@
 //! The queues of one interface, seen as one NIC.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use nic::{Burst, Caps, Doorbell, Nic, Pkt, Pool, RxChecksum, RxFrame, RxMeta, Tx
 
 use crate::cut::Cut;
 use crate::interface::Interface;
-use crate::mapped::{Descriptor, Holder, Ledger};
+use crate::ledger::{BATCH, FrameCensus, Holder, Ledger, Slot};
+use crate::mapped::Descriptor;
 use crate::socket::{BindMode, TX_METADATA, UmemMode, XskSocket, XskStatistics};
 use crate::steer::XdpMode;
 use crate::sys;
@@ -17,6 +19,9 @@ const ETH_HEADER: u32 = 14;
 
 /// Kicks in a row; in copy mode each moves 32 frames or, since Linux 6.17, a whole ring.
 const KICKS_MAX: u32 = 16;
+
+/// Frames in a row that the kernel is not seen to have sent before the rest is left for later.
+const LATE: usize = 4;
 
 /// What a NIC counts; the kernel's own counters are in [`XskNic::statistics`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,16 +58,30 @@ pub struct XskNic {
     mode: UmemMode,
     caps: Caps,
     pub(crate) queues: Vec<Queue>,
-    pub(crate) shared: Shared,
+    shared: Shared,
     /// The queue to receive from first, in turn.
     turn: usize,
     fds: Vec<RawFd>,
 }
 
-/// One queue: its socket, and the superframe that it is in the middle of.
+/// What all interfaces of a stack have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) ledger: Arc<Ledger>,
+    /// The stack's number.
+    pub(crate) slot: Slot,
+    /// Frames in the arena.
+    pub(crate) frames: u32,
+    /// Bytes in a frame.
+    pub(crate) frame_size: u32,
+}
+
+/// One queue: this stack's socket there, and the superframe that it is in the middle of.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) socket: XskSocket,
+    /// Its number in the ledger, which counts the queues of all interfaces.
+    pub(crate) number: usize,
     chain: Chain,
 }
 
@@ -78,23 +97,37 @@ enum Chain {
 
 /// What all queues of a NIC need.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) ledger: Arc<Ledger>,
+struct Shared {
+    ledger: Arc<Ledger>,
+    /// The stack's number.
+    slot: Slot,
+    /// Frames in the tx ring or beyond, in the order in which they went.
+    sending: VecDeque<u32>,
+    /// Frames sent for stacks that are gone.
+    orphans: Vec<u32>,
     counters: XskCounters,
     checksum: RxChecksum,
     frames: u32,
     frame_shift: u32,
+    shares: Shares,
+}
+
+/// How many frames are kept where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shares {
     /// Frames that each queue may hold to receive into, those that wait to be read included.
-    fill_target: u32,
+    pub(crate) fill: u32,
     /// Frames that stay out of the fill rings, for sending.
-    reserve: usize,
+    pub(crate) reserve: usize,
+    /// Free frames that the pool is kept at, between half and twice as many.
+    pub(crate) stock: usize,
 }
 
 impl Shared {
     /// The frame and the offset in it of a UMEM address, if the kernel has that frame for `holder`.
     fn locate(&mut self, address: u64, holder: Holder) -> Option<(u32, usize)> {
         let frame = u32::try_from(address >> self.frame_shift).ok().filter(|f| *f < self.frames);
-        match frame.filter(|f| self.ledger.get(*f) == holder) {
+        match frame.filter(|f| self.ledger.get(*f).holder() == holder) {
             Some(frame) => Some((frame, (address & ((1 << self.frame_shift) - 1)) as usize)),
             None => {
                 self.counters.bad_entries += 1;
@@ -103,6 +136,7 @@ impl Shared {
         }
     }
 
+    /// The UMEM address of a byte of a frame.
     fn address(&self, frame: u32, offset: usize) -> u64 {
         (u64::from(frame) << self.frame_shift) + offset as u64
     }
@@ -110,33 +144,79 @@ impl Shared {
     fn frame_size(&self) -> usize {
         1 << self.frame_shift
     }
+
+    /// Takes frames that have been sent back into the pool.
+    #[inline]
+    fn collect(&mut self, pool: &mut Pool) {
+        let mut late = 0;
+        while late < LATE
+            && let Some(frame) = self.sending.pop_front()
+        {
+            if self.ledger.collect(frame, self.slot) {
+                pool.returned(frame);
+            } else {
+                // Those behind it may be back all the same.
+                self.sending.push_back(frame);
+                late += 1;
+                if late == self.sending.len() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Keeps the pool at its stock: from the depot when it runs low, to it when other stacks may need more.
+    fn stock(&mut self, pool: &mut Pool) {
+        let (here, stock) = (pool.in_stock(), self.shares.stock);
+        if here < stock / 2 {
+            self.draw(pool, stock - here);
+        } else if here > stock * 2 {
+            let mut surplus = here - stock;
+            self.ledger.put(self.slot, || {
+                surplus = surplus.checked_sub(1)?;
+                pool.to_nic()
+            });
+        }
+        pool.set_depot(self.ledger.depot());
+    }
+
+    /// Takes up to `want` frames from the depot.
+    fn draw(&self, pool: &mut Pool, want: usize) {
+        if self.ledger.depot() > 0 {
+            self.ledger.draw(self.slot, want, |frame| pool.unfilled(frame));
+        }
+    }
 }
 
 impl XskNic {
+    /// `first_queue`: the number of the interface's first queue in the ledger.
     pub(crate) fn new(
-        interface: Interface,
+        (interface, first_queue): (Interface, usize),
         xdp: XdpMode,
         mode: UmemMode,
         sockets: Vec<XskSocket>,
-        ledger: Arc<Ledger>,
-        frames: (u32, u32),
+        common: &Common,
     ) -> Self {
         let checksum = if interface.is_virtual() { RxChecksum::MayBeUnfinished } else { RxChecksum::Unknown };
         let caps = Caps {
             tx_checksum: mode.tx_metadata && mode.bind == BindMode::Copy,
-            max_frame: (interface.mtu + ETH_HEADER).min(frames.1) as usize,
+            max_frame: (interface.mtu + ETH_HEADER).min(common.frame_size) as usize,
         };
+        let numbers = first_queue..;
+        let queue = |(socket, number)| Queue { socket, number, chain: Chain::Between };
         Self {
             fds: sockets.iter().map(|s| s.as_fd().as_raw_fd()).collect(),
-            queues: sockets.into_iter().map(|socket| Queue { socket, chain: Chain::Between }).collect(),
+            queues: sockets.into_iter().zip(numbers).map(queue).collect(),
             shared: Shared {
-                ledger,
+                ledger: Arc::clone(&common.ledger),
+                slot: common.slot,
+                sending: VecDeque::with_capacity(common.frames as usize),
+                orphans: Vec::with_capacity(common.frames as usize),
                 counters: XskCounters::default(),
                 checksum,
-                frames: frames.0,
-                frame_shift: frames.1.trailing_zeros(),
-                fill_target: 0,
-                reserve: 0,
+                frames: common.frames,
+                frame_shift: common.frame_size.trailing_zeros(),
+                shares: Shares::default(),
             },
             interface,
             xdp,
@@ -144,6 +224,11 @@ impl XskNic {
             caps,
             turn: 0,
         }
+    }
+
+    /// The interface and the sockets: nothing is driven any more.
+    pub(crate) fn into_parts(self) -> (Interface, Vec<XskSocket>) {
+        (self.interface, self.queues.into_iter().map(|q| q.socket).collect())
     }
 
     /// The interface.
@@ -159,6 +244,11 @@ impl XskNic {
     /// How the UMEM is bound.
     pub fn umem_mode(&self) -> UmemMode {
         self.mode
+    }
+
+    /// Who has the frames of the port, all its stacks and interfaces together. Looks at every frame: for reports.
+    pub fn frames(&self) -> FrameCensus {
+        self.shared.ledger.census()
     }
 
     /// What was counted since the NIC was made.
@@ -183,13 +273,26 @@ impl XskNic {
         Ok(sum)
     }
 
-    /// Says how many frames each queue may hold to receive into and how many are to be left for sending, and
-    /// fills the rings.
-    pub(crate) fn start(&mut self, pool: &mut Pool, fill_target: u32, reserve: usize) {
-        self.shared.reserve = reserve;
+    /// Says how many frames are to be kept where; fills pool and rings.
+    pub(crate) fn start(&mut self, pool: &mut Pool, shares: Shares) {
+        self.shared.shares = shares;
         for queue in &mut self.queues {
-            self.shared.fill_target = fill_target.min(queue.socket.rings.fill.len());
+            self.shared.shares.fill = shares.fill.min(queue.socket.rings.fill.len());
             queue.refill(&mut self.shared, pool);
+        }
+        self.shared.stock(pool);
+    }
+
+    /// The frame of a UMEM address.
+    pub(crate) fn frame_of(&self) -> impl Fn(u64) -> u32 + Copy + use<> {
+        let shift = self.shared.frame_shift;
+        move |address| u32::try_from(address >> shift).unwrap_or(u32::MAX)
+    }
+
+    /// Books what the kernel has sent, whoever's it is.
+    pub(crate) fn book_completions(&mut self) {
+        for queue in &mut self.queues {
+            queue.complete(&mut self.shared);
         }
     }
 
@@ -231,6 +334,7 @@ impl Nic for XskNic {
             queue.receive(&mut self.shared, pool, burst, left);
         }
         self.turn = (self.turn + 1) % count;
+        self.shared.stock(pool);
         let got = burst.len() - before;
         self.shared.counters.rx_frames += got as u64;
         got
@@ -242,29 +346,33 @@ impl Nic for XskNic {
             pool.take_back(frame);
             return Ok(());
         }
-        let ring = &mut self.queues[0].socket.rings.tx;
+        let Queue { socket, number, .. } = &mut self.queues[0];
+        let ring = &mut socket.rings.tx;
         if !ring.has_room() {
             return Err(frame);
         }
         let options = Self::describe(pool, &mut frame);
         let (address, len) = (self.shared.address(frame.frame(), frame.offset()), frame.len() as u32);
-        self.shared.ledger.set(frame.into_frame(), Holder::Sending);
         ring.push(Descriptor { address, len, options });
+        // In this order: a successor must find either none of it or all.
+        self.shared.ledger.wrote(*number, self.shared.slot, ring.written());
+        let frame = frame.into_frame();
+        self.shared.ledger.lend(frame, self.shared.slot);
+        self.shared.sending.push_back(frame);
         self.shared.counters.tx_frames += 1;
         Ok(())
     }
 
     fn kick(&mut self, pool: &mut Pool) -> Doorbell {
         let copy = self.mode.bind == BindMode::Copy;
-        let doorbell = self.queues[0].send(&mut self.shared, pool, copy);
+        let doorbell = self.queues[0].send(&mut self.shared, copy);
         self.reap(pool);
         doorbell
     }
 
     fn reap(&mut self, pool: &mut Pool) {
-        for queue in &mut self.queues {
-            queue.complete(&mut self.shared, pool);
-        }
+        self.book_completions();
+        self.shared.collect(pool);
     }
 
     fn wait_fds(&self) -> &[RawFd] {
@@ -301,7 +409,7 @@ impl Queue {
     /// The frame of an entry of the rx ring.
     fn take(&mut self, shared: &mut Shared, pool: &mut Pool, entry: Descriptor) -> Option<Pkt> {
         let (frame, offset) = shared.locate(entry.address, Holder::Receiving)?;
-        shared.ledger.set(frame, Holder::Process);
+        shared.ledger.set(frame, Holder::Stack, shared.slot);
         let len = entry.len as usize;
         let fits = offset + len <= shared.frame_size();
         let more = entry.options & libc::XDP_PKT_CONTD != 0;
@@ -366,27 +474,43 @@ impl Queue {
         }
     }
 
+    /// Tops the fill ring up, unless another stack is at it.
     fn refill(&mut self, shared: &mut Shared, pool: &mut Pool) {
         let rings = &mut self.socket.rings;
-        // Frames that wait to be read are the NIC's too: a backlog must not draw further frames after it.
-        let held = rings.fill.refresh() + rings.rx.available();
+        let waiting = rings.rx.available();
+        if rings.fill.waiting() + waiting >= shared.shares.fill {
+            return;
+        }
+        let Some(filling) = shared.ledger.fill(self.number, shared.slot) else { return };
         let fill = &mut rings.fill;
-        let wanted = shared.fill_target.saturating_sub(held);
-        for _ in 0..wanted {
-            let frame = if pool.available() > shared.reserve { pool.to_nic() } else { None };
-            let Some(frame) = frame else {
+        fill.resume();
+        // Frames that wait to be read are the NIC's too: a backlog must not draw further frames after it.
+        let mut wanted = shared.shares.fill.saturating_sub(fill.in_use() + waiting) as usize;
+        if pool.in_stock() < wanted + shared.shares.reserve {
+            shared.draw(pool, wanted + shared.shares.reserve - pool.in_stock());
+        }
+        while wanted > 0 {
+            let mut frames = [0; BATCH];
+            let mut n = 0;
+            while n < wanted.min(BATCH) && pool.in_stock() > shared.shares.reserve {
+                let Some(frame) = pool.to_nic() else { break };
+                fill.push(shared.address(frame, 0));
+                frames[n] = frame;
+                n += 1;
+            }
+            if n == 0 {
                 shared.counters.fill_starved += 1;
                 break;
-            };
-            // Before the kernel can see it: a successor must not take it for free.
-            shared.ledger.set(frame, Holder::Receiving);
-            fill.push(shared.address(frame, 0));
+            }
+            filling.promise(fill.index(), &frames[..n]);
+            fill.publish();
+            filling.kept();
+            wanted -= n;
         }
-        fill.publish();
     }
 
     /// Has the kernel send what is in the tx ring; a bounded number of calls.
-    fn send(&mut self, shared: &mut Shared, pool: &mut Pool, copy: bool) -> Doorbell {
+    fn send(&mut self, shared: &mut Shared, copy: bool) -> Doorbell {
         self.socket.rings.tx.publish();
         let mut left = self.socket.rings.tx.refresh();
         if left == 0 || (!copy && !self.socket.rings.tx.needs_wakeup()) {
@@ -397,7 +521,7 @@ impl Queue {
             shared.counters.kicks += 1;
             let kicked = sys::kick_tx(self.socket.as_fd().as_raw_fd());
             // Copy mode stops when the completion ring is full: empty it between kicks.
-            self.complete(shared, pool);
+            self.complete(shared);
             let now = self.socket.rings.tx.refresh();
             match kicked.map_err(|e| e.raw_os_error().unwrap_or(0)) {
                 // In zero-copy mode the driver is awake and goes on by itself.
@@ -420,14 +544,39 @@ impl Queue {
         Doorbell::Needed
     }
 
-    fn complete(&mut self, shared: &mut Shared, pool: &mut Pool) {
+    /// Books what the kernel has sent, whoever's it is, unless another stack is at it.
+    #[inline]
+    fn complete(&mut self, shared: &mut Shared) {
+        if self.socket.rings.completion.has_unconsumed() {
+            self.book_completions(shared);
+        }
+    }
+
+    fn book_completions(&mut self, shared: &mut Shared) {
+        let ledger = Arc::clone(&shared.ledger);
+        let Some(mut completing) = ledger.complete(self.number, shared.slot) else { return };
         let completion = &mut self.socket.rings.completion;
-        while let Some(address) = completion.pop() {
-            if let Some((frame, _)) = shared.locate(address, Holder::Sending) {
-                shared.ledger.set(frame, Holder::Process);
-                pool.returned(frame);
+        completion.resume();
+        loop {
+            while !completing.is_full()
+                && let Some(address) = completion.pop()
+            {
+                let known = shared.locate(address, Holder::Sending);
+                if let Some((frame, _)) = known {
+                    completing.tally(frame);
+                }
+            }
+            let full = completing.is_full();
+            completing.promise();
+            completion.release();
+            completing.book(|frame| shared.orphans.push(frame));
+            if !full {
+                break;
             }
         }
-        completion.release();
+        drop(completing);
+        if !shared.orphans.is_empty() {
+            ledger.put_orphans(shared.slot, &mut shared.orphans);
+        }
     }
 }

@@ -44,8 +44,6 @@
 //! first kick after it is up again sends them.
 
 #[cfg(not(loom))]
-mod adopt;
-#[cfg(not(loom))]
 mod cut;
 #[cfg(not(loom))]
 mod driver;
@@ -53,6 +51,8 @@ mod driver;
 mod error;
 #[cfg(not(loom))]
 mod interface;
+#[cfg(not(loom))]
+mod ledger;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(not(loom))]
@@ -64,6 +64,8 @@ mod probe;
 #[cfg_attr(loom, allow(dead_code))]
 mod ring;
 #[cfg(not(loom))]
+mod settle;
+#[cfg(not(loom))]
 mod socket;
 #[cfg(not(loom))]
 mod steer;
@@ -73,12 +75,13 @@ mod sys;
 
 #[cfg(not(loom))]
 pub use self::{
-    adopt::TakeOver,
     driver::{XskCounters, XskNic},
     error::{SetupError, Step},
     interface::Interface,
+    ledger::{FrameCensus, Slot},
     parts::{InterfaceParts, ParseError, PortParts},
     port::{Options, Port, RX_HEADROOM, Road},
+    settle::TakeOver,
     socket::{BindMode, RingSizes, UmemMode, XskParts, XskSocket, XskStatistics},
     steer::{QUEUES, SLOTS, Steering, SteeringCounters, SteeringFds, XdpMode},
 };

@@ -1,15 +1,14 @@
-//! Memory shared with the kernel and with other processes: the four rings, and the ledger of frames.
+//! Memory shared with the kernel and with other processes: the four rings, and words for the ledger.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::ring::RingMemory;
-use crate::sys;
 
 /// What the slots of a ring hold. The kernel's layout.
 ///
@@ -132,42 +131,21 @@ impl<T: Slot> RingMemory for Mapped<T> {
     }
 }
 
-/// Who holds a frame, as the successor of a dead process needs to know it.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
-    /// The process (free, owned, whatever its pool says).
-    Process = 0,
-    /// The kernel, to receive into.
-    Receiving = 1,
-    /// The kernel, to send.
-    Sending = 2,
-}
-
-/// One byte a frame in a memfd that outlives the process: which frames the kernel holds.
-///
-/// A frame's byte is written before the ring index that hands the frame over is published, and after an
-/// entry was read, before its slot is released. So it may say "kernel" of a frame that never reached the
-/// kernel, never the reverse.
+/// Words in a memfd that several processes map: every access to them is atomic.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Words {
     map: MmapRaw,
     file: File,
 }
 
-impl Ledger {
-    /// A ledger for `frames` frames, all with the process.
-    pub(crate) fn new(frames: u32) -> io::Result<Self> {
-        Self::from_fd(sys::memfd(c"ringroad-ledger", u64::from(frames))?, frames)
-    }
-
-    /// Maps a ledger that exists.
-    pub(crate) fn from_fd(fd: OwnedFd, frames: u32) -> io::Result<Self> {
+impl Words {
+    /// Maps the first `bytes` bytes of a memfd, a multiple of eight.
+    pub(crate) fn map(fd: OwnedFd, bytes: usize) -> io::Result<Self> {
         let file = File::from(fd);
-        if file.metadata()?.len() < u64::from(frames) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the ledger is shorter than the arena"));
+        if file.metadata()?.len() < bytes as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is too short"));
         }
-        let map = MmapOptions::new().len(frames as usize).map_raw(&file)?;
+        let map = MmapOptions::new().len(bytes).map_raw(&file)?;
         Ok(Self { map, file })
     }
 
@@ -176,31 +154,32 @@ impl Ledger {
         self.file.as_fd()
     }
 
-    fn bytes(&self) -> &[AtomicU8] {
-        // SAFETY: the mapping is `len` bytes long and lives as long as `self`; all access is atomic.
-        unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().cast(), self.map.len()) }
-    }
-
-    /// Books frame `frame`; a frame that is not in the arena is nobody's.
+    /// Word `at` of 64 bits.
+    ///
+    /// # Panics
+    /// When it lies outside.
     #[inline]
-    pub(crate) fn set(&self, frame: u32, holder: Holder) {
-        if let Some(byte) = self.bytes().get(frame as usize) {
-            byte.store(holder as u8, Ordering::Relaxed);
-        }
+    pub(crate) fn long(&self, at: usize) -> &AtomicU64 {
+        let offset = at * size_of::<u64>();
+        assert!(offset + size_of::<u64>() <= self.map.len(), "word {at} is outside");
+        // SAFETY: the place was just found to lie inside the mapping.
+        let place = unsafe { self.map.as_mut_ptr().add(offset) };
+        // SAFETY: a mapping is page-aligned and the offset a multiple of eight; it lives as long as `self`, and
+        // every process touches it with atomic operations only.
+        unsafe { AtomicU64::from_ptr(place.cast()) }
     }
 
-    /// Who holds frame `frame`.
+    /// Word `at` of 32 bits.
+    ///
+    /// # Panics
+    /// When it lies outside.
     #[inline]
-    pub(crate) fn get(&self, frame: u32) -> Holder {
-        match self.bytes().get(frame as usize).map(|b| b.load(Ordering::Relaxed)) {
-            Some(1) => Holder::Receiving,
-            Some(2) => Holder::Sending,
-            _ => Holder::Process,
-        }
-    }
-
-    /// Frames that `holder` has.
-    pub(crate) fn count(&self, holder: Holder) -> u32 {
-        self.bytes().iter().filter(|b| b.load(Ordering::Relaxed) == holder as u8).count() as u32
+    pub(crate) fn word(&self, at: usize) -> &AtomicU32 {
+        let offset = at * size_of::<u32>();
+        assert!(offset + size_of::<u32>() <= self.map.len(), "word {at} is outside");
+        // SAFETY: the place was just found to lie inside the mapping.
+        let place = unsafe { self.map.as_mut_ptr().add(offset) };
+        // SAFETY: as in `long`, with an offset that is a multiple of four.
+        unsafe { AtomicU32::from_ptr(place.cast()) }
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::str::FromStr;
 
 use crate::interface::Interface;
+use crate::ledger::Slot;
 use crate::socket::{BindMode, RingSizes, UmemMode, XskParts};
 use crate::steer::{SteeringFds, XdpMode};
 
@@ -24,6 +25,23 @@ pub struct PortParts {
     pub interfaces: Vec<InterfaceParts>,
 }
 
+impl PortParts {
+    /// Stacks that may share the port.
+    pub fn stacks(&self) -> Slot {
+        let slots = self.interfaces.iter().flat_map(|part| &part.sockets).map(|socket| socket.slot);
+        slots.max().map_or(0, |last| last.saturating_add(1))
+    }
+
+    /// Queues of all interfaces together.
+    pub(crate) fn queues(&self) -> usize {
+        let of = |part: &InterfaceParts| {
+            let first = part.sockets.first().map(|s| s.slot);
+            part.sockets.iter().filter(|s| Some(s.slot) == first).count()
+        };
+        self.interfaces.iter().map(of).sum()
+    }
+}
+
 /// One interface of a [`PortParts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceParts {
@@ -33,7 +51,7 @@ pub struct InterfaceParts {
     pub xdp: XdpMode,
     /// The steering program's descriptors.
     pub steering: SteeringFds,
-    /// Its sockets, at least one.
+    /// Its sockets, at least one: for each stack one on every queue.
     pub sockets: Vec<XskParts>,
 }
 
@@ -49,7 +67,7 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-const VERSION: &str = "xdp1";
+const VERSION: &str = "xdp2";
 
 impl fmt::Display for PortParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,7 +83,11 @@ impl fmt::Display for PortParts {
             write!(f, ":{}:{}:{}:{}:{}", s.link, s.xsks, s.flows, s.ports, s.counters)?;
             for x in &part.sockets {
                 let r = &x.rings;
-                write!(f, " xsk:{}:{}:{}:{}:{}:{}", x.fd, x.queue, r.fill, r.completion, r.rx, r.tx)?;
+                write!(
+                    f,
+                    " xsk:{}:{}:{}:{}:{}:{}:{}",
+                    x.fd, x.slot, x.queue, r.fill, r.completion, r.rx, r.tx
+                )?;
             }
         }
         Ok(())
@@ -151,6 +173,7 @@ fn interface(fields: &mut Fields<'_>) -> Option<InterfaceParts> {
 fn socket(fields: &mut Fields<'_>) -> Option<XskParts> {
     Some(XskParts {
         fd: number(fields)?,
+        slot: number(fields)?,
         queue: number(fields)?,
         rings: RingSizes {
             fill: number(fields)?,
@@ -177,8 +200,13 @@ mod tests {
             },
             xdp: XdpMode::Generic,
             steering: SteeringFds { link: 900, xsks: 901, flows: 902, ports: 903, counters: 904 },
-            sockets: (0..queues)
-                .map(|queue| XskParts { fd: 910 + queue as RawFd, queue, rings: RingSizes::default() })
+            sockets: (0..2 * queues)
+                .map(|n| XskParts {
+                    fd: 910 + n as RawFd,
+                    slot: (n / queues) as u8,
+                    queue: n % queues,
+                    rings: RingSizes::default(),
+                })
                 .collect(),
         };
         PortParts {
@@ -194,7 +222,8 @@ mod tests {
     fn what_is_written_reads_back() {
         let text = parts().to_string();
         assert_eq!(text.parse(), Ok(parts()), "{text}");
-        assert!(text.starts_with("xdp1 800:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:veth:generic:"));
+        assert_eq!((parts().queues(), parts().stacks()), (3, 2));
+        assert!(text.starts_with("xdp2 800:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:veth:generic:"));
     }
 
     #[test]
@@ -205,7 +234,7 @@ mod tests {
             // A cut may fall behind a whole socket, or inside a number of the last one.
             assert!(read.is_err() || read != Ok(parts()), "cut at {cut}");
         }
-        for bad in ["", "xdp1", "xdp0 1:2:3:copy:0:0", "xdp1 800:4096:2048:copy:1:0", "xdp1 x"] {
+        for bad in ["", "xdp2", "xdp1 1:2:3:copy:0:0", "xdp2 800:4096:2048:copy:1:0", "xdp2 x"] {
             assert_eq!(bad.parse::<PortParts>(), Err(ParseError), "{bad}");
         }
     }

@@ -1,19 +1,19 @@
 //! Opening interfaces: one UMEM, a socket for every queue, the steering program on each interface.
 
 use std::io;
-use std::os::fd::{AsFd, IntoRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
 use std::sync::Arc;
 
 use nic::Pool;
 
-use crate::adopt::{TakeOver, shares, take_over};
-use crate::driver::XskNic;
+use crate::driver::{Common, XskNic};
 use crate::error::{At, SetupError, Step};
 use crate::interface::Interface;
-use crate::mapped::Ledger;
+use crate::ledger::{Ledger, NOBODY, Slot};
 use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
-use crate::socket::{BindMode, RingSizes, UmemMode, XskSocket};
+use crate::settle::{TakeOver, settle, shares};
+use crate::socket::{BindMode, Place, RingSizes, UmemMode, XskSocket};
 use crate::steer::{QUEUES, Steering, XdpMode};
 use crate::sys;
 
@@ -34,11 +34,19 @@ pub struct Options {
     pub bind: Option<BindMode>,
     /// Take frames longer than a chunk in several descriptors where the kernel can (Linux 6.6).
     pub multi_buffer: bool,
+    /// Stacks that may share the port: a socket for each on every queue. At least one, [`Options::STACKS`] at the
+    /// most.
+    pub stacks: Slot,
+}
+
+impl Options {
+    /// The most stacks that can share a port.
+    pub const STACKS: Slot = NOBODY;
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rings: RingSizes::default(), xdp: None, bind: None, multi_buffer: true }
+        Self { rings: RingSizes::default(), xdp: None, bind: None, multi_buffer: true, stacks: 1 }
     }
 }
 
@@ -51,21 +59,32 @@ pub struct Road {
     pub steering: Steering,
 }
 
-/// All interfaces of a stack on one UMEM. See the [crate's documentation](crate) for how it travels.
+/// One interface, opened: the sockets of all stacks, or of one.
+#[derive(Debug)]
+struct Opened {
+    interface: Interface,
+    xdp: XdpMode,
+    sockets: Vec<(Slot, XskSocket)>,
+    steering: Steering,
+}
+
+/// All interfaces of a port on one UMEM. See the [crate's documentation](crate) for how it travels.
 #[derive(Debug)]
 pub struct Port {
-    pub(crate) roads: Vec<Road>,
+    opened: Vec<Opened>,
     ledger: Arc<Ledger>,
     frames: (u32, u32),
+    /// Stacks that may share it.
+    stacks: Slot,
     mode: UmemMode,
 }
 
 impl Port {
     /// Opens the interfaces named, in the network namespace of the calling thread: looks for the best modes by
-    /// trying them, down to sending a frame, and puts every queue's socket into slot 0 of the steering map.
-    /// Nothing is steered yet. Needs privilege, and may take some tenths of a second.
+    /// trying them, down to sending a frame, and puts every socket into its slot of the steering map. Nothing
+    /// is steered yet. Needs privilege, and may take some tenths of a second.
     ///
-    /// `pool` lends a frame for the attempts and is whole again afterwards.
+    /// `pool` lends a frame for the attempts; afterwards its frames are the port's, and it has none.
     ///
     /// # Errors
     /// The step that failed, the system's error, and what to do.
@@ -80,40 +99,51 @@ impl Port {
             drop(steerings);
             steerings = attach(&interfaces, options.xdp, false)?;
         }
-        let roads: Vec<Road> =
-            nics.into_iter().zip(steerings).map(|(nic, (steering, _))| Road { nic, steering }).collect();
-        let port = Self { roads, ledger, frames: (pool.frames(), pool.arena().frame_size()), mode };
-        port.enter_slot(0)?;
+        let mut opened = Vec::new();
+        for (nic, (steering, xdp)) in nics.into_iter().zip(steerings) {
+            let (interface, firsts) = nic.into_parts();
+            let sockets =
+                beside(&interface, firsts, options.stacks, mode).map_err(|e| e.on(&interface.name))?;
+            opened.push(Opened { interface, xdp, sockets, steering });
+        }
+        let mut free = vec![false; pool.frames() as usize];
+        while let Some(frame) = pool.to_nic() {
+            free[frame as usize] = true;
+        }
+        ledger.begin(|frame| free[frame as usize]);
+        let (frames, stacks) = ((pool.frames(), pool.arena().frame_size()), options.stacks);
+        let port = Self { opened, ledger, frames, stacks, mode };
+        port.enter_slots()?;
         Ok(port)
     }
 
-    /// Goes on with what this process inherited: maps the rings again. The descriptors in `parts` stay open
-    /// beside the copies taken here, so that children can inherit them in turn. Needs no privilege.
+    /// Goes on, as stack `slot`, with what this process inherited: maps the rings again. The descriptors in
+    /// `parts` stay open beside the copies taken here, so that children can inherit them in turn. Needs no
+    /// privilege.
     ///
     /// # Errors
-    /// [`Step::Inherit`] or [`Step::Rings`] when descriptors are closed or are not what `parts` says.
-    pub fn from_parts(parts: &PortParts) -> Result<Self, SetupError> {
-        let frames = (parts.frames, parts.frame_size);
+    /// [`Step::Inherit`] or [`Step::Rings`] when descriptors are closed or are not what `parts` says, or there is
+    /// no such slot.
+    pub fn from_parts(parts: &PortParts, slot: Slot) -> Result<Self, SetupError> {
         let ledger = sys::dup_inherited(parts.ledger).at(Step::Inherit)?;
-        let ledger = Arc::new(Ledger::from_fd(ledger, parts.frames).at(Step::Inherit)?);
-        let mut roads = Vec::new();
+        let ledger = Ledger::from_fd(ledger, parts.frames, parts.queues()).at(Step::Inherit)?;
+        let mut opened = Vec::new();
         for part in &parts.interfaces {
-            let sockets: Result<Vec<_>, _> = part.sockets.iter().map(XskSocket::from_parts).collect();
+            let ours = part.sockets.iter().filter(|s| s.slot == slot);
+            let sockets: Result<Vec<_>, _> =
+                ours.map(|s| XskSocket::from_parts(s).map(|socket| (slot, socket))).collect();
             let steering = Steering::from_fds(&part.steering);
             let (sockets, steering) = sockets
                 .and_then(|sockets| Ok((sockets, steering?)))
                 .map_err(|e| e.on(&part.interface.name))?;
-            let nic = XskNic::new(
-                part.interface.clone(),
-                part.xdp,
-                parts.mode,
-                sockets,
-                Arc::clone(&ledger),
-                frames,
-            );
-            roads.push(Road { nic, steering });
+            if sockets.is_empty() {
+                let advice = format!("there is no slot {slot}");
+                return Err(SetupError::found(Step::Inherit, libc::EINVAL, advice).on(&part.interface.name));
+            }
+            opened.push(Opened { interface: part.interface.clone(), xdp: part.xdp, sockets, steering });
         }
-        Ok(Self { roads, ledger, frames, mode: parts.mode })
+        let frames = (parts.frames, parts.frame_size);
+        Ok(Self { opened, ledger: Arc::new(ledger), frames, stacks: parts.stacks(), mode: parts.mode })
     }
 
     /// Copies of all descriptors under numbers from `min` on that an `exec` leaves open, and their
@@ -122,16 +152,15 @@ impl Port {
     /// # Errors
     /// The operating system's, `EMFILE` above all; `EINVAL` when `min` is above the limit of open files.
     pub fn inheritable(&self, min: RawFd) -> io::Result<PortParts> {
-        let keep = |fd| sys::dup(fd, min, false).map(IntoRawFd::into_raw_fd);
+        let keep = |fd: BorrowedFd<'_>| sys::dup(fd, min, false).map(IntoRawFd::into_raw_fd);
         let mut interfaces = Vec::new();
-        for road in &self.roads {
-            let sockets: io::Result<Vec<_>> =
-                road.nic.queues.iter().map(|q| Ok(q.socket.parts(keep(q.socket.as_fd())?))).collect();
+        for o in &self.opened {
+            let part = |(slot, socket): &(Slot, XskSocket)| Ok(socket.parts(keep(socket.as_fd())?, *slot));
             interfaces.push(InterfaceParts {
-                interface: road.nic.interface().clone(),
-                xdp: road.nic.xdp_mode(),
-                steering: road.steering.inheritable(min)?,
-                sockets: sockets?,
+                interface: o.interface.clone(),
+                xdp: o.xdp,
+                steering: o.steering.inheritable(min)?,
+                sockets: o.sockets.iter().map(part).collect::<io::Result<_>>()?,
             });
         }
         Ok(PortParts {
@@ -143,46 +172,89 @@ impl Port {
         })
     }
 
-    /// The interfaces, to look at their modes before driving them.
-    pub fn roads(&self) -> &[Road] {
-        &self.roads
-    }
-
-    /// Takes the rings over, whoever held them before, and fills them. `pool` must lie over the very arena that
-    /// the port was opened with, and all its frames must be free. Frames that the kernel still holds from
-    /// an earlier process are booked as such; received frames that nobody read are dropped; frames being sent
-    /// are waited for, 100 ms at most.
+    /// Drives the rings of stack `slot` from here on, whoever did before; the caller sees to it that nobody
+    /// else does. What is left in them is settled first ([`TakeOver`]). `pool` must lie over the very arena that the
+    /// port was opened with, and none of its frames may be in use: it gets them from the port's depot.
     ///
     /// # Errors
-    /// [`Step::Inherit`] when the pool has another shape than the port.
-    pub fn adopt(self, pool: &mut Pool) -> Result<(Vec<Road>, TakeOver), SetupError> {
+    /// [`Step::Inherit`] when the pool has another shape than the port, or there is no such slot.
+    pub fn adopt(self, slot: Slot, pool: &mut Pool) -> Result<(Vec<Road>, TakeOver), SetupError> {
         if (pool.frames(), pool.arena().frame_size()) != self.frames {
             let advice = "the pool is not over the arena that the port was opened with";
             return Err(SetupError::found(Step::Inherit, libc::EINVAL, advice));
         }
-        let (mut nics, steerings): (Vec<_>, Vec<_>) =
-            self.roads.into_iter().map(|r| (r.nic, r.steering)).unzip();
-        let found = take_over(&mut nics, &self.ledger, pool);
+        while pool.to_nic().is_some() {}
+        let (ledger, frames, stacks) = (Arc::clone(&self.ledger), self.frames.0, self.stacks);
+        let (mut nics, steerings) = self.nics_of(slot)?;
+        let found = settle(&mut nics, &ledger, slot, slot);
         let queues = nics.iter().map(|n| n.queues.len() as u32).sum();
-        let (fill, reserve) = shares(pool.frames(), queues);
+        let shares = shares(frames, queues, stacks);
         for nic in &mut nics {
-            nic.start(pool, fill, reserve);
+            nic.start(pool, shares);
         }
         let roads = nics.into_iter().zip(steerings).map(|(nic, steering)| Road { nic, steering });
         Ok((roads.collect(), found))
     }
 
-    fn enter_slot(&self, slot: u32) -> Result<(), SetupError> {
-        for road in &self.roads {
-            for queue in &road.nic.queues {
-                road.steering
-                    .set_xsk(slot, queue.socket.queue(), queue.socket.as_fd())
+    /// Settles what the dead stack of slot `slot`, which this port was opened for, left in its rings, on behalf of
+    /// stack `me`.
+    ///
+    /// # Errors
+    /// [`Step::Inherit`] when there is no such slot.
+    pub fn settle(self, slot: Slot, me: Slot) -> Result<TakeOver, SetupError> {
+        let ledger = Arc::clone(&self.ledger);
+        let (mut nics, _) = self.nics_of(slot)?;
+        Ok(settle(&mut nics, &ledger, slot, me))
+    }
+
+    fn nics_of(self, slot: Slot) -> Result<(Vec<XskNic>, Vec<Steering>), SetupError> {
+        let Self { opened, ledger, frames, mode, .. } = self;
+        let common = Common { ledger, slot, frames: frames.0, frame_size: frames.1 };
+        let mut number = 0;
+        let (mut nics, mut steerings) = (Vec::new(), Vec::new());
+        for o in opened {
+            let sockets: Vec<_> =
+                o.sockets.into_iter().filter(|(s, _)| *s == slot).map(|(_, socket)| socket).collect();
+            if sockets.is_empty() {
+                let advice = format!("there is no slot {slot}");
+                return Err(SetupError::found(Step::Inherit, libc::EINVAL, advice).on(&o.interface.name));
+            }
+            let queues = sockets.len();
+            nics.push(XskNic::new((o.interface, number), o.xdp, mode, sockets, &common));
+            steerings.push(o.steering);
+            number += queues;
+        }
+        Ok((nics, steerings))
+    }
+
+    fn enter_slots(&self) -> Result<(), SetupError> {
+        for o in &self.opened {
+            for (slot, socket) in &o.sockets {
+                o.steering
+                    .set_xsk(u32::from(*slot), socket.queue(), socket.as_fd())
                     .at(Step::Steer)
-                    .map_err(|e| e.on(&road.nic.interface().name))?;
+                    .map_err(|e| e.on(&o.interface.name))?;
             }
         }
         Ok(())
     }
+}
+
+/// The sockets of all stacks on an interface, given those of the first.
+fn beside(
+    interface: &Interface,
+    firsts: Vec<XskSocket>,
+    stacks: Slot,
+    mode: UmemMode,
+) -> Result<Vec<(Slot, XskSocket)>, SetupError> {
+    let mut more = Vec::new();
+    for slot in 1..stacks.clamp(1, Options::STACKS) {
+        for first in &firsts {
+            let place = Place { interface: interface.index, queue: first.queue() };
+            more.push((slot, XskSocket::beside(first, place, mode)?));
+        }
+    }
+    Ok(firsts.into_iter().map(|socket| (0, socket)).chain(more).collect())
 }
 
 fn find(pool: &Pool, names: &[&str]) -> Result<Vec<Interface>, SetupError> {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use nic::{Doorbell, Nic, Pool, TxChecksum};
 
-use crate::driver::XskNic;
+use crate::driver::{Common, XskNic};
 use crate::error::{At, SetupError, Step};
 use crate::interface::Interface;
-use crate::mapped::{Holder, Ledger};
+use crate::ledger::{Holder, Ledger};
 use crate::port::Options;
 use crate::socket::{BindMode, Place, UmemMode, XskSocket};
 use crate::steer::XdpMode;
@@ -77,8 +77,11 @@ fn attempt(
     options: &Options,
     mode: UmemMode,
 ) -> Result<(Vec<XskNic>, Arc<Ledger>), SetupError> {
-    let frames = (pool.frames(), pool.arena().frame_size());
-    let ledger = Arc::new(Ledger::new(frames.0).at(Step::Umem)?);
+    let queues = interfaces.iter().map(|i| i.queues as usize).sum();
+    let ledger = Arc::new(Ledger::new(pool.frames(), queues).at(Step::Umem)?);
+    let (frames, frame_size) = (pool.frames(), pool.arena().frame_size());
+    let common = Common { ledger: Arc::clone(&ledger), slot: 0, frames, frame_size };
+    let mut number = 0;
     let mut nics: Vec<XskNic> = Vec::new();
     for (interface, xdp) in interfaces.iter().zip(xdp) {
         let mut sockets: Vec<XskSocket> = Vec::new();
@@ -96,7 +99,8 @@ fn attempt(
             let advice = "the driver bound another mode than was asked for";
             return Err(SetupError::found(Step::Bind, libc::EOPNOTSUPP, advice).on(&interface.name));
         }
-        nics.push(XskNic::new(interface.clone(), *xdp, mode, sockets, Arc::clone(&ledger), frames));
+        nics.push(XskNic::new((interface.clone(), number), *xdp, mode, sockets, &common));
+        number += interface.queues as usize;
     }
     for nic in &mut nics {
         send_one(pool, nic, &ledger).map_err(|e| e.on(&nic.interface().name))?;
@@ -128,7 +132,7 @@ fn send_one(pool: &mut Pool, nic: &mut XskNic, ledger: &Ledger) -> Result<(), Se
         return Err(failed(libc::ENOBUFS));
     }
     let until = Instant::now() + FIRST_FRAME;
-    while ledger.get(frame) == Holder::Sending {
+    while ledger.get(frame).holder() == Holder::Sending {
         if Instant::now() >= until {
             // In copy mode nothing but the ring, which goes with its socket, knows of the frame. A NIC may
             // read it yet: then it stays given away.
@@ -141,7 +145,7 @@ fn send_one(pool: &mut Pool, nic: &mut XskNic, ledger: &Ledger) -> Result<(), Se
             pool.returned(frame);
             return Err(SetupError::new(Step::Probe, std::io::Error::from_raw_os_error(libc::ENETDOWN)));
         }
-        if ledger.get(frame) == Holder::Sending {
+        if ledger.get(frame).holder() == Holder::Sending {
             thread::sleep(PAUSE);
         }
     }

@@ -47,6 +47,32 @@ impl<M: RingMemory> Producer<M> {
         Self { memory, next, published: next, consumed }
     }
 
+    /// Goes on where the producing side was left meanwhile by others; what was pushed and not published is
+    /// forgotten.
+    #[inline]
+    pub(crate) fn resume(&mut self) {
+        self.next = self.memory.producer().load(Ordering::Acquire);
+        self.published = self.next;
+        self.refresh();
+    }
+
+    /// Entries that the consumer has still to consume, on a side that others fill too.
+    #[inline]
+    pub(crate) fn waiting(&self) -> u32 {
+        let produced = self.memory.producer().load(Ordering::Relaxed);
+        produced.wrapping_sub(self.memory.consumer().load(Ordering::Relaxed))
+    }
+
+    /// The entry in the slot of `index`, whoever wrote it.
+    pub(crate) fn peek(&self, index: u32) -> M::Entry {
+        self.memory.read(index)
+    }
+
+    /// Takes `count` entries that were written from the published index on as pushed.
+    pub(crate) fn take_as_pushed(&mut self, count: u32) {
+        self.next = self.next.wrapping_add(count);
+    }
+
     /// Entries pushed and not known to be consumed. Only as fresh as the last look.
     #[inline]
     pub(crate) fn in_use(&self) -> u32 {
@@ -99,19 +125,15 @@ impl<M: RingMemory> Producer<M> {
         self.memory.needs_wakeup()
     }
 
-    /// The index that was published last, for accounts between rings.
+    /// The index that was published last.
     pub(crate) fn index(&self) -> u32 {
         self.published
     }
 
-    /// The entries the consumer has not consumed, and its index: what a dead producer left behind.
-    /// The consumer may run on meanwhile, so an entry may be reported that it has just consumed.
-    pub(crate) fn outstanding(&mut self, mut entry: impl FnMut(M::Entry)) -> u32 {
-        let waiting = self.refresh().min(self.memory.len());
-        for i in 0..waiting {
-            entry(self.memory.read(self.consumed.wrapping_add(i)));
-        }
-        self.consumed
+    /// The index that is written next.
+    #[inline]
+    pub(crate) fn written(&self) -> u32 {
+        self.next
     }
 }
 
@@ -134,6 +156,14 @@ impl<M: RingMemory> Consumer<M> {
         Self { memory, next, released: next, produced: next }
     }
 
+    /// Goes on where the consuming side was left meanwhile by others.
+    #[inline]
+    pub(crate) fn resume(&mut self) {
+        self.next = self.memory.consumer().load(Ordering::Acquire);
+        self.released = self.next;
+        self.available();
+    }
+
     /// Entries that wait, looking at the producer's index.
     #[inline]
     pub(crate) fn available(&mut self) -> u32 {
@@ -145,6 +175,13 @@ impl<M: RingMemory> Consumer<M> {
     #[inline]
     pub(crate) fn has_entries(&self) -> bool {
         self.memory.producer().load(Ordering::Acquire) != self.next
+    }
+
+    /// Whether entries wait that nobody has consumed, on a side that others consume too.
+    #[inline]
+    pub(crate) fn has_unconsumed(&self) -> bool {
+        let produced = self.memory.producer().load(Ordering::Acquire);
+        produced != self.memory.consumer().load(Ordering::Relaxed)
     }
 
     /// The next entry; the slot is the producer's again after [`Consumer::release`].
@@ -165,16 +202,6 @@ impl<M: RingMemory> Consumer<M> {
             self.memory.consumer().store(self.next, Ordering::Release);
             self.released = self.next;
         }
-    }
-
-    /// The index that is popped next, for accounts between rings.
-    pub(crate) fn index(&self) -> u32 {
-        self.next
-    }
-
-    /// The producer's index, for accounts between rings.
-    pub(crate) fn produced(&self) -> u32 {
-        self.memory.producer().load(Ordering::Acquire)
     }
 }
 

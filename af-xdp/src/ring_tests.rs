@@ -213,15 +213,41 @@ mod sequence {
     }
 
     #[test]
-    fn a_dead_producers_entries_can_be_listed() {
-        let (mut tx, mut rx) = ring(8, u32::MAX);
-        assert!((10..15).all(|i| tx.push(i)));
-        tx.publish();
-        assert_eq!(rx.pop(), Some(10));
-        rx.release();
-        let mut left = Vec::new();
-        let mut successor = Producer::new(tx.memory.clone());
-        assert_eq!(successor.outstanding(|e| left.push(e)), 0);
-        assert_eq!(left, [11, 12, 13, 14]);
+    fn several_producers_and_consumers_take_turns() {
+        let (mut a, mut x) = ring(8, u32::MAX - 2);
+        let (mut b, mut y) = (Producer::new(a.memory.clone()), Consumer::new(x.memory.clone()));
+        assert!(b.push(90), "not published: forgotten");
+        assert!((0..3).all(|i| a.push(i)));
+        a.publish();
+        assert_eq!(b.waiting(), 3);
+        b.resume();
+        assert!((3..5).all(|i| b.push(i)));
+        b.publish();
+        assert!(x.has_unconsumed());
+        x.resume();
+        assert_eq!((x.pop(), x.pop()), (Some(0), Some(1)));
+        x.release();
+        y.resume();
+        assert_eq!(std::iter::from_fn(|| y.pop()).collect::<Vec<_>>(), [2, 3, 4]);
+        y.release();
+        assert!(!x.has_unconsumed());
+        x.resume();
+        assert_eq!(x.pop(), None);
+    }
+
+    /// Entries that a dead producer had written and not published can be published for it.
+    #[test]
+    fn what_a_dead_producer_wrote_is_still_there() {
+        let (mut dead, mut rx) = ring(8, u32::MAX);
+        assert!((10..13).all(|i| dead.push(i)));
+        let mut successor = Producer::new(dead.memory.clone());
+        assert_eq!(dead.written().wrapping_sub(successor.index()), 3);
+        assert_eq!(
+            (0..3).map(|i| successor.peek(successor.index().wrapping_add(i))).collect::<Vec<_>>(),
+            [10, 11, 12]
+        );
+        successor.take_as_pushed(2);
+        successor.publish();
+        assert_eq!(std::iter::from_fn(|| rx.pop()).collect::<Vec<_>>(), [10, 11]);
     }
 }

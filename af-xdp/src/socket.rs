@@ -8,6 +8,7 @@ use std::time::Duration;
 use nic::Arena;
 
 use crate::error::{At, SetupError, Step};
+use crate::ledger::Slot;
 use crate::mapped::{Descriptor, Mapped};
 use crate::ring::{Consumer, Producer};
 use crate::sys;
@@ -70,13 +71,16 @@ pub(crate) const TX_METADATA: usize = 24;
 pub struct XskParts {
     /// The socket.
     pub fd: RawFd,
+    /// The stack it is for.
+    pub slot: Slot,
     /// The queue it is bound to.
     pub queue: u32,
     /// Its rings.
     pub rings: RingSizes,
 }
 
-/// An AF_XDP socket, bound to one queue, and its rings.
+/// An AF_XDP socket, bound to one queue, its own two rings, and the two of the queue, which it shares with the
+/// other sockets there: those only under the [ledger's](crate::ledger) locks.
 #[derive(Debug)]
 pub struct XskSocket {
     fd: OwnedFd,
@@ -111,22 +115,40 @@ impl XskSocket {
     ) -> Result<Self, SetupError> {
         let fd = new_socket()?;
         register_umem(fd.as_fd(), arena, mode.tx_metadata)?;
-        let rings = make_rings(fd.as_fd(), sizes)?;
+        make_queue_rings(fd.as_fd(), sizes)?;
+        make_rings(fd.as_fd(), sizes)?;
         let mut flags = libc::XDP_USE_NEED_WAKEUP;
         flags |= if mode.bind == BindMode::ZeroCopy { libc::XDP_ZEROCOPY } else { libc::XDP_COPY };
         if mode.multi_buffer {
             flags |= libc::XDP_USE_SG;
         }
         bind(fd.as_fd(), place, flags, 0).at(Step::Bind)?;
-        Ok(Self { fd, queue: place.queue, sizes, rings }.tuned(mode))
+        Self::mapped(fd, place.queue, sizes).map(|socket| socket.tuned(mode))
     }
 
-    /// Binds a further socket, for another queue, that shares the UMEM of `first`.
+    /// Binds a further socket that shares the UMEM of `first`: the first on another queue, whose rings are made
+    /// with it.
     pub(crate) fn sharing(first: &Self, place: Place, mode: UmemMode) -> Result<Self, SetupError> {
         let fd = new_socket()?;
-        let rings = make_rings(fd.as_fd(), first.sizes)?;
+        make_queue_rings(fd.as_fd(), first.sizes)?;
+        Self::bind_sharing(fd, first, place, mode)
+    }
+
+    /// Binds a further socket to the queue of `first`, whose rings it shares.
+    pub(crate) fn beside(first: &Self, place: Place, mode: UmemMode) -> Result<Self, SetupError> {
+        Self::bind_sharing(new_socket()?, first, place, mode)
+    }
+
+    fn bind_sharing(fd: OwnedFd, first: &Self, place: Place, mode: UmemMode) -> Result<Self, SetupError> {
+        make_rings(fd.as_fd(), first.sizes)?;
         bind(fd.as_fd(), place, libc::XDP_SHARED_UMEM, first.fd.as_raw_fd() as u32).at(Step::Bind)?;
-        Ok(Self { fd, queue: place.queue, sizes: first.sizes, rings }.tuned(mode))
+        Self::mapped(fd, place.queue, first.sizes).map(|socket| socket.tuned(mode))
+    }
+
+    /// Maps the rings of a bound socket.
+    fn mapped(fd: OwnedFd, queue: u32, sizes: RingSizes) -> Result<Self, SetupError> {
+        let rings = map_rings(fd.as_fd(), sizes).at(Step::Rings)?;
+        Ok(Self { fd, queue, sizes, rings })
     }
 
     /// Maps the rings of a socket that this process inherited as descriptor `parts.fd`, which stays open
@@ -135,14 +157,12 @@ impl XskSocket {
     /// # Errors
     /// [`Step::Inherit`] when the descriptor is not open, [`Step::Rings`] when it is not such a socket.
     pub fn from_parts(parts: &XskParts) -> Result<Self, SetupError> {
-        let fd = sys::dup_inherited(parts.fd).at(Step::Inherit)?;
-        let rings = map_rings(fd.as_fd(), parts.rings).at(Step::Rings)?;
-        Ok(Self { fd, queue: parts.queue, sizes: parts.rings, rings })
+        Self::mapped(sys::dup_inherited(parts.fd).at(Step::Inherit)?, parts.queue, parts.rings)
     }
 
     /// What another process image needs to go on with this socket when it inherits the descriptor `fd`.
-    pub fn parts(&self, fd: RawFd) -> XskParts {
-        XskParts { fd, queue: self.queue, rings: self.sizes }
+    pub fn parts(&self, fd: RawFd, slot: Slot) -> XskParts {
+        XskParts { fd, slot, queue: self.queue, rings: self.sizes }
     }
 
     /// The queue it is bound to.
@@ -251,19 +271,24 @@ fn with_memlock_raised(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
     result
 }
 
-fn make_rings(fd: BorrowedFd<'_>, sizes: RingSizes) -> Result<Rings, SetupError> {
-    let wanted = [
-        (libc::XDP_UMEM_FILL_RING, sizes.fill),
-        (libc::XDP_UMEM_COMPLETION_RING, sizes.completion),
-        (libc::XDP_RX_RING, sizes.rx),
-        (libc::XDP_TX_RING, sizes.tx),
-    ];
-    for (option, size) in wanted {
-        sys::set_xdp_option(fd.as_raw_fd(), option, &size).at(Step::Rings)?;
-    }
-    map_rings(fd, sizes).at(Step::Rings)
+/// Makes the rings of a queue, with its first socket.
+fn make_queue_rings(fd: BorrowedFd<'_>, sizes: RingSizes) -> Result<(), SetupError> {
+    make(fd, [(libc::XDP_UMEM_FILL_RING, sizes.fill), (libc::XDP_UMEM_COMPLETION_RING, sizes.completion)])
 }
 
+/// Makes the rings that every socket has for itself.
+fn make_rings(fd: BorrowedFd<'_>, sizes: RingSizes) -> Result<(), SetupError> {
+    make(fd, [(libc::XDP_RX_RING, sizes.rx), (libc::XDP_TX_RING, sizes.tx)])
+}
+
+fn make(fd: BorrowedFd<'_>, rings: [(libc::c_int, u32); 2]) -> Result<(), SetupError> {
+    rings
+        .iter()
+        .try_for_each(|(option, size)| sys::set_xdp_option(fd.as_raw_fd(), *option, size))
+        .at(Step::Rings)
+}
+
+/// Maps the four rings that a bound socket has or shares.
 fn map_rings(fd: BorrowedFd<'_>, sizes: RingSizes) -> io::Result<Rings> {
     let (offsets, len) = sys::xdp_option::<libc::xdp_mmap_offsets>(fd.as_raw_fd(), libc::XDP_MMAP_OFFSETS)?;
     // Before Linux 5.4 the offsets had no flags word, and there was no need_wakeup either.

@@ -18,5 +18,5 @@ mod tests;
 pub use arena::Arena;
 pub use driver::{Burst, Caps, Doorbell, Nic, RxChecksum, RxFrame, RxMeta};
 pub use pkt::{FrameIndex, Pkt, TxChecksum, TxPkt, leaked};
-pub use pool::{Census, Claim, HEADROOM, Pool};
+pub use pool::{Census, HEADROOM, Pool};
 pub use prefetch::{LINE, prefetch};

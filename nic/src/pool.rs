@@ -14,7 +14,7 @@ pub const HEADROOM: usize = 192;
 enum State {
     /// On the free list.
     Free,
-    /// In a NIC's fill ring, to receive into.
+    /// Not here: in a NIC's fill ring to receive into, in a depot that several pools share, in another pool.
     Nic,
     /// A `Pkt` exists.
     Owned,
@@ -24,23 +24,12 @@ enum State {
     Given,
 }
 
-/// What a NIC has a frame for that no one in this process gave it; see [`Pool::claim`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It does not have it.
-    Free,
-    /// To receive into.
-    Filling,
-    /// To send.
-    Sending,
-}
-
 /// How many frames are in which hands. The sum is the arena's size, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// On the free list.
     pub free: u32,
-    /// In fill rings.
+    /// Not here: in fill rings, in a depot, in other pools.
     pub nic: u32,
     /// Held by the stack, not being sent.
     pub owned: u32,
@@ -57,6 +46,7 @@ pub struct Pool {
     free: Vec<FrameIndex>,
     state: Box<[State]>,
     census: Census,
+    depot: usize,
 }
 
 impl Pool {
@@ -67,6 +57,7 @@ impl Pool {
             free: (0..frames).rev().collect(),
             state: vec![State::Free; frames as usize].into(),
             census: Census { free: frames, ..Census::default() },
+            depot: 0,
             arena,
         }
     }
@@ -91,9 +82,23 @@ impl Pool {
         self.frame_size() - HEADROOM
     }
 
-    /// Frames on the free list.
+    /// Frames that can be had: those on the free list and those that a depot would give.
+    #[inline]
     pub fn available(&self) -> usize {
+        self.free.len() + self.depot
+    }
+
+    /// Frames on the free list.
+    #[inline]
+    pub fn in_stock(&self) -> usize {
         self.free.len()
+    }
+
+    /// Says how many frames a depot would give that this pool shares with others. Whoever does takes them from
+    /// there in time, with [`Pool::unfilled`].
+    #[inline]
+    pub fn set_depot(&mut self, frames: usize) {
+        self.depot = frames;
     }
 
     /// Who has how many frames.
@@ -256,7 +261,7 @@ impl Pool {
         self.returned(tx.into_frame());
     }
 
-    /// A free frame for a NIC's fill ring. `None` when there is none.
+    /// A free frame for a NIC's fill ring or a depot. `None` when there is none.
     #[inline]
     pub fn to_nic(&mut self) -> Option<FrameIndex> {
         let frame = self.free.pop()?;
@@ -277,25 +282,10 @@ impl Pool {
         Pkt::new(frame, offset as u16, len as u16)
     }
 
-    /// A NIC gave frame `frame` back unfilled.
+    /// A NIC gave frame `frame` back unfilled, or a depot gave it.
     pub fn unfilled(&mut self, frame: FrameIndex) {
         self.turn(frame, State::Nic, State::Free);
         self.free.push(frame);
-    }
-
-    /// Takes frames off the free list that a NIC still holds from the time of an earlier process: `of` says
-    /// of each free frame what the NIC has it for. What it sends comes back with [`Pool::returned`], what it
-    /// fills with [`Pool::from_nic`] or [`Pool::unfilled`]. For set-up: one pass over the free frames.
-    pub fn claim(&mut self, mut of: impl FnMut(FrameIndex) -> Claim) {
-        let free = std::mem::take(&mut self.free);
-        self.free.reserve_exact(free.capacity());
-        for frame in free {
-            match of(frame) {
-                Claim::Free => self.free.push(frame),
-                Claim::Filling => self.turn(frame, State::Free, State::Nic),
-                Claim::Sending => self.turn(frame, State::Free, State::Given),
-            }
-        }
     }
 
     #[inline]

@@ -76,18 +76,19 @@ fn a_frame_goes_to_the_nic_and_comes_back_filled() {
 }
 
 #[test]
-fn frames_that_a_nic_holds_from_before_are_claimed_and_come_back() {
+fn a_pool_lives_from_a_depot_that_it_shares() {
     let mut p = pool(4);
-    p.claim(|f| [Claim::Free, Claim::Filling, Claim::Sending, Claim::Filling][f as usize]);
-    let census = p.census();
-    assert_eq!((census.free, census.nic, census.given, p.available()), (1, 2, 1, 1));
-    p.claim(|_| Claim::Free);
-    assert_eq!(p.census(), census, "what is claimed is not asked about again");
-    let k = p.from_nic(1, 0, 60);
-    p.free(k);
-    p.unfilled(3);
-    p.returned(2);
-    assert!(whole(&p));
+    let gone: Vec<_> = std::iter::from_fn(|| p.to_nic()).collect();
+    assert_eq!((gone.len(), p.available(), p.census().nic), (4, 0, 4));
+    p.set_depot(4);
+    assert_eq!((p.available(), p.in_stock()), (4, 0));
+    assert!(p.alloc().is_none(), "they are to be fetched first");
+    p.unfilled(gone[2]);
+    p.set_depot(3);
+    assert_eq!((p.available(), p.in_stock()), (4, 1));
+    let pkt = p.alloc().unwrap();
+    assert_eq!(pkt.frame(), gone[2]);
+    p.free(pkt);
 }
 
 #[test]

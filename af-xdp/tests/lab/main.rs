@@ -4,4 +4,5 @@ mod checksum;
 mod frames;
 mod net;
 mod processes;
+mod stacks;
 mod steering;

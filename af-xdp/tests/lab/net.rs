@@ -130,12 +130,16 @@ impl Open {
     fn new(interface: &str, frames: u32, options: &Options) -> Result<Self, SetupError> {
         let mut pool = Pool::new(Arena::new(frames, 2048).unwrap());
         let port = Port::open(&mut pool, &[interface], options)?;
-        assert_eq!(pool.census().free, frames, "probing gives its frame back");
+        assert_eq!(pool.census().nic, frames, "the port has them all, the one that was tried with too");
         Ok(Self::adopt(port, pool))
     }
 
-    pub(crate) fn adopt(port: Port, mut pool: Pool) -> Self {
-        let (mut roads, found) = port.adopt(&mut pool).unwrap();
+    pub(crate) fn adopt(port: Port, pool: Pool) -> Self {
+        Self::adopt_slot(port, 0, pool)
+    }
+
+    pub(crate) fn adopt_slot(port: Port, slot: ringroad_af_xdp::Slot, mut pool: Pool) -> Self {
+        let (mut roads, found) = port.adopt(slot, &mut pool).unwrap();
         Self { pool, road: roads.pop().unwrap(), burst: Burst::with_capacity(512), found }
     }
 
@@ -183,10 +187,13 @@ impl Open {
         bytes
     }
 
-    /// Nothing is lost: every frame is free or with the kernel, to receive into.
+    /// Nothing is lost: every frame is free, in the depot, or with the kernel to receive into.
     pub(crate) fn assert_whole(&self) {
         let c = self.pool.census();
         assert_eq!((c.free + c.nic, c.owned, c.lent, c.given), (self.pool.frames(), 0, 0, 0), "{c:?}");
+        let all = self.road.nic.frames();
+        assert_eq!((all.stacks, all.sending), (c.free, 0), "{all:?}");
+        assert_eq!(all.depot + all.stacks + all.receiving, self.pool.frames(), "{all:?}");
         let counters = self.road.nic.counters();
         assert_eq!((counters.bad_entries, counters.tx_rejected), (0, 0));
     }
