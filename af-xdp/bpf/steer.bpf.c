@@ -11,6 +11,8 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
+/* A flow, a word at a time. */
+typedef u64 __attribute__((may_alias)) word;
 
 #define SEC(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
@@ -23,8 +25,8 @@ typedef unsigned long long u64;
 /* Helper numbers, map types and actions are kernel ABI (uapi/linux/bpf.h). */
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
-enum { MAP_HASH = 1, MAP_PERCPU_ARRAY = 6, MAP_XSK = 17 };
-enum { MAP_NO_PREALLOC = 1 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_XSK = 17 };
+enum { MAP_NO_PREALLOC = 1, MAP_MMAPABLE = 1 << 10 };
 enum { XDP_PASS = 2 };
 
 struct xdp_md {
@@ -106,9 +108,34 @@ struct {
 	UINT(type, MAP_HASH);
 	UINT(max_entries, STEER_FLOWS_MAX);
 	UINT(map_flags, MAP_NO_PREALLOC);
-	TYPE(key, struct steer_flow_key);
+	TYPE(key, struct steer_flow);
 	TYPE(value, u32);
 } flows SEC(".maps");
+
+/* Written by the stacks without a system call. */
+struct {
+	UINT(type, MAP_ARRAY);
+	UINT(max_entries, STEER_DIRECTORY);
+	UINT(map_flags, MAP_MMAPABLE);
+	TYPE(key, u32);
+	TYPE(value, struct steer_flow);
+} directory SEC(".maps");
+
+struct {
+	UINT(type, MAP_ARRAY);
+	UINT(max_entries, STEER_GROUPS);
+	UINT(map_flags, MAP_MMAPABLE);
+	TYPE(key, u32);
+	TYPE(value, struct steer_group);
+} groups SEC(".maps");
+
+struct {
+	UINT(type, MAP_ARRAY);
+	UINT(max_entries, 1);
+	UINT(map_flags, MAP_MMAPABLE);
+	TYPE(key, u32);
+	TYPE(value, struct steer_config);
+} config SEC(".maps");
 
 struct {
 	UINT(type, MAP_HASH);
@@ -150,30 +177,85 @@ INLINE void mapped(u8 to[16], u32 v4)
 	word[3] = v4;
 }
 
-/* Both ends in one key; that of the port is cut from it. */
-INLINE u32 *slot_of_port(const struct steer_flow_key *flow)
+/* As `hash` in src/steer/directory.rs. */
+INLINE u64 hash(const struct steer_flow *flow, u64 seed)
 {
-	struct steer_port_key key = { .port = flow->local_port, .protocol = flow->protocol };
+	const word *words = (const word *)flow;
+	u64 h = seed;
 
-	__builtin_memcpy(key.local, flow->local, 16);
-	return map_lookup(&ports, &key);
+#pragma unroll
+	for (int i = 0; i < 5; i++) {
+		h = (h ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+		h ^= h >> 32;
+	}
+	return h;
 }
 
-INLINE int redirect(struct xdp_md *ctx, const struct steer_flow_key *key, int icmp)
+/* The slot that the directory gives a flow, or STEER_NOBODY. */
+INLINE u32 slot_in_directory(const struct steer_flow *flow, u64 h, u32 mask)
+{
+	const word *key = (const word *)flow;
+
+#pragma unroll
+	for (u32 way = 0; way < STEER_WAYS; way++) {
+		u32 at = ((u32)h & mask & ~(STEER_WAYS - 1)) + way;
+		const volatile word *words = map_lookup(&directory, &at);
+		u64 last;
+
+		if (!words)
+			return STEER_NOBODY;
+		last = words[4];
+		if ((last & 0xffffffffffULL) == key[4] && (last >> 48 & 0xff) == STEER_LIVE && words[0] == key[0] &&
+		    words[1] == key[1] && words[2] == key[2] && words[3] == key[3])
+			return last >> 40 & 0xff;
+	}
+	return STEER_NOBODY;
+}
+
+/* The slot of who hears the flow's local endpoint, or STEER_NOBODY. */
+INLINE u32 slot_in_group(const struct steer_flow *flow, u64 h)
+{
+	struct steer_port_key key = { .port = flow->local_port, .protocol = flow->protocol };
+	struct steer_group *group;
+	u32 *at;
+
+	__builtin_memcpy(key.local, flow->local, 16);
+	at = map_lookup(&ports, &key);
+	if (!at)
+		return STEER_NOBODY;
+	group = map_lookup(&groups, at);
+	if (!group)
+		return STEER_NOBODY;
+	return ((volatile u8 *)group->bucket)[h >> 40 & (STEER_BUCKETS - 1)];
+}
+
+INLINE int redirect(struct xdp_md *ctx, const struct steer_flow *key, int icmp)
 {
 	enum steer_counter how = icmp ? STEER_ICMP : STEER_FLOW;
-	u32 *slot = map_lookup(&flows, key);
+	u32 zero = 0, slot;
+	struct steer_config *c = map_lookup(&config, &zero);
 	int action;
+	u64 h;
 
-	if (!slot) {
-		slot = slot_of_port(key);
+	if (!c)
+		return pass(STEER_PASS_OTHER);
+	h = hash(key, c->seed);
+	slot = slot_in_directory(key, h, c->mask);
+	if (slot == STEER_NOBODY && c->overflow) {
+		u32 *found = map_lookup(&flows, key);
+
+		if (found)
+			slot = *found;
+	}
+	if (slot == STEER_NOBODY) {
+		slot = slot_in_group(key, h);
 		how = icmp ? STEER_ICMP : STEER_PORT;
 	}
-	if (!slot)
+	if (slot >= STEER_SLOTS)
 		return pass(icmp ? STEER_PASS_OTHER : STEER_PASS_MISS);
 	if (ctx->rx_queue_index >= STEER_QUEUES)
 		return pass(STEER_PASS_NO_XSK);
-	action = redirect_map(&xsks, (u64)*slot * STEER_QUEUES + ctx->rx_queue_index, XDP_PASS);
+	action = redirect_map(&xsks, (u64)slot * STEER_QUEUES + ctx->rx_queue_index, XDP_PASS);
 	count(action == XDP_PASS ? STEER_PASS_NO_XSK : how);
 	return action;
 }
@@ -184,7 +266,7 @@ INLINE int icmp(struct xdp_md *ctx, const struct ipv4_header *outer, void *l4, v
 	struct icmp_header *icmp = l4;
 	struct ipv4_header *ip = (void *)(icmp + 1);
 	struct ports *quoted;
-	struct steer_flow_key key = {};
+	struct steer_flow key = {};
 
 	if ((void *)(ip + 1) > end)
 		return pass(STEER_PASS_OTHER);
@@ -265,7 +347,7 @@ INLINE int icmp6(struct xdp_md *ctx, const struct ipv6_header *outer, u32 at)
 	struct icmp_header *icmp = data + (at & FAR);
 	struct ipv6_header *ip = (void *)(icmp + 1);
 	struct ports *quoted;
-	struct steer_flow_key key = {};
+	struct steer_flow key = {};
 	struct found f;
 
 	if ((void *)(ip + 1) > end)
@@ -298,7 +380,7 @@ INLINE int steer6(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ipv6_header *ip = data + sizeof(struct eth_header);
-	struct steer_flow_key key = {};
+	struct steer_flow key = {};
 	struct ports *l4;
 	struct found f;
 
@@ -330,7 +412,7 @@ INLINE int steer(struct xdp_md *ctx)
 	struct eth_header *eth = (void *)(long)ctx->data;
 	struct ipv4_header *ip = (void *)(eth + 1);
 	struct ports *l4;
-	struct steer_flow_key key = {};
+	struct steer_flow key = {};
 
 	if ((void *)(eth + 1) > end)
 		return pass(STEER_PASS_SHORT);

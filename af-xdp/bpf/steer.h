@@ -9,22 +9,53 @@
 
 #define STEER_FLOWS_MAX 262144
 #define STEER_PORTS_MAX 65536
+/* Groups of stacks that share local endpoints. */
+#define STEER_GROUPS 4096
+/* A group's flows by hash. */
+#define STEER_BUCKETS 64
+#define STEER_NOBODY 0xff
+/* Flows in the directory: the default, a power of two. */
+#define STEER_DIRECTORY 65536
+/* Places that a flow may have in the directory, one behind the other. */
+#define STEER_WAYS 4
 
 /* Addresses take 16 bytes; IPv4 is v4-mapped (::ffff:a.b.c.d). Ports are in network order. */
-struct steer_flow_key {
+struct steer_flow {
 	unsigned char local[16];
 	unsigned char remote[16];
 	unsigned short local_port;
 	unsigned short remote_port;
 	unsigned char protocol;
-	unsigned char zero[3];
-};
+	/* In the directory: whose it is, and STEER_LIVE once all of it is written. In a key: zero. */
+	unsigned char slot;
+	unsigned char live;
+	unsigned char zero;
+} __attribute__((aligned(8)));
+
+#define STEER_LIVE 1
 
 struct steer_port_key {
 	unsigned char local[16];
 	unsigned short port;
 	unsigned char protocol;
 	unsigned char zero;
+};
+
+/* The stacks that hear a local endpoint, a bit each, and whose the flows of each bucket are. */
+struct steer_group {
+	unsigned long long members;
+	unsigned char bucket[STEER_BUCKETS];
+};
+
+struct steer_config {
+	/* Nobody outside shall choose places in the directory. */
+	unsigned long long seed;
+	/* Zero, or one more than the slot of who changes groups. */
+	unsigned long long lock;
+	/* Flows in the directory, less one. */
+	unsigned int mask;
+	/* Flows that found no place in it, ever: they are in the map of flows. */
+	unsigned int overflow;
 };
 
 enum steer_counter {

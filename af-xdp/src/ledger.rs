@@ -5,7 +5,7 @@
 //! here depends on the next one: a lock is a word that names its holder, what a holder is about to do is
 //! written down before it is done, and whoever finds the holder dead finishes it ([`Ledger::bury`]).
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::{hint, io};
 
@@ -146,7 +146,7 @@ impl Ledger {
 
     /// The memfd.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.words.fd()
+        self.words.fd().as_fd()
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {

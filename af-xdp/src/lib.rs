@@ -83,5 +83,5 @@ pub use self::{
     port::{Options, Port, RX_HEADROOM, Road},
     settle::TakeOver,
     socket::{BindMode, RingSizes, UmemMode, XskParts, XskSocket, XskStatistics},
-    steer::{QUEUES, SLOTS, Steering, SteeringCounters, SteeringFds, XdpMode},
+    steer::{QUEUES, SLOTS, SteeredFlow, Steering, SteeringCounters, SteeringFds, XdpMode},
 };

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -131,11 +131,11 @@ impl<T: Slot> RingMemory for Mapped<T> {
     }
 }
 
-/// Words in a memfd that several processes map: every access to them is atomic.
+/// Words that several processes, and perhaps the kernel, map: every access to them is atomic.
 #[derive(Debug)]
 pub(crate) struct Words {
     map: MmapRaw,
-    file: File,
+    fd: OwnedFd,
 }
 
 impl Words {
@@ -145,13 +145,18 @@ impl Words {
         if file.metadata()?.len() < bytes as u64 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is too short"));
         }
-        let map = MmapOptions::new().len(bytes).map_raw(&file)?;
-        Ok(Self { map, file })
+        Self::of_map(file.into(), bytes)
     }
 
-    /// The memfd.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// Maps the values of a bpf map that allows it: `bytes` bytes, which the kernel finds to be there or refuses.
+    pub(crate) fn of_map(fd: OwnedFd, bytes: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(bytes).map_raw(&fd)?;
+        Ok(Self { map, fd })
+    }
+
+    /// What is mapped.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 
     /// Word `at` of 64 bits.

@@ -80,7 +80,7 @@ impl fmt::Display for PortParts {
             write!(f, " if:{}:{}:{mac:x}:{}:{}:{}", i.name, i.index, i.mtu, i.queues, i.driver)?;
             let s = &part.steering;
             write!(f, ":{}", part.xdp.name())?;
-            write!(f, ":{}:{}:{}:{}:{}", s.link, s.xsks, s.flows, s.ports, s.counters)?;
+            s.all().iter().try_for_each(|fd| write!(f, ":{fd}"))?;
             for x in &part.sockets {
                 let r = &x.rings;
                 write!(
@@ -165,6 +165,9 @@ fn interface(fields: &mut Fields<'_>) -> Option<InterfaceParts> {
             flows: number(fields)?,
             ports: number(fields)?,
             counters: number(fields)?,
+            directory: number(fields)?,
+            groups: number(fields)?,
+            config: number(fields)?,
         },
         sockets: Vec::new(),
     })
@@ -199,7 +202,16 @@ mod tests {
                 driver: "veth".into(),
             },
             xdp: XdpMode::Generic,
-            steering: SteeringFds { link: 900, xsks: 901, flows: 902, ports: 903, counters: 904 },
+            steering: SteeringFds {
+                link: 900,
+                xsks: 901,
+                flows: 902,
+                ports: 903,
+                counters: 904,
+                directory: 905,
+                groups: 906,
+                config: 907,
+            },
             sockets: (0..2 * queues)
                 .map(|n| XskParts {
                     fd: 910 + n as RawFd,

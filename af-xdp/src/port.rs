@@ -231,7 +231,7 @@ impl Port {
         for o in &self.opened {
             for (slot, socket) in &o.sockets {
                 o.steering
-                    .set_xsk(u32::from(*slot), socket.queue(), socket.as_fd())
+                    .set_xsk(*slot, socket.queue(), socket.as_fd())
                     .at(Step::Steer)
                     .map_err(|e| e.on(&o.interface.name))?;
             }

@@ -4,21 +4,30 @@
 //! attached as long as some process holds the link's descriptor. Everything here works on descriptors, so a
 //! process that inherited them goes on without any privilege.
 
+mod directory;
+mod groups;
 mod keys;
 
-use std::io;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use aya::programs::{Xdp, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 
 use crate::error::{At, SetupError, Step};
 use crate::interface::{Interface, xdp_program};
+use crate::ledger::Slot;
+use crate::mapped::Words;
 use crate::sys::{self, BpfMap};
-use keys::{COUNTS, FlowKey, PortKey, SLOT};
+use directory::Directory;
+use groups::Groups;
+use keys::{CONFIG_WORDS, COUNTS, DIRECTORY, FLOW_WORDS, FlowKey, GROUP_WORDS, PortKey, SLOT};
 
-pub use keys::{QUEUES, SLOTS, SteeringCounters};
+pub use keys::{QUEUES, SLOTS, SteeredFlow, SteeringCounters};
 
 /// The compiled steering program, as it is checked in.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/steer.bpf.o");
@@ -64,6 +73,20 @@ pub struct SteeringFds {
     pub ports: RawFd,
     /// The counters.
     pub counters: RawFd,
+    /// The directory of flows.
+    pub directory: RawFd,
+    /// The groups of stacks that share endpoints.
+    pub groups: RawFd,
+    /// What the program is told besides.
+    pub config: RawFd,
+}
+
+impl SteeringFds {
+    /// All of them.
+    pub fn all(&self) -> [RawFd; 8] {
+        let Self { link, xsks, flows, ports, counters, directory, groups, config } = *self;
+        [link, xsks, flows, ports, counters, directory, groups, config]
+    }
 }
 
 /// The steering program on one interface. It is detached when the last process that holds its descriptors
@@ -75,13 +98,29 @@ pub struct Steering {
     flows: BpfMap,
     ports: BpfMap,
     counters: BpfMap,
+    directory: Directory,
+    groups: Groups,
+    config: Words,
 }
 
-/// Bytes in keys and values of the four maps.
+/// The words of `struct steer_config`.
+const SEED: usize = 0;
+const LOCK: usize = 1;
+/// The directory's mask, and in the upper half the flows that found no place in it.
+const MASK_AND_OVERFLOW: usize = 2;
+const ONE_MORE: u64 = 1 << 32;
+
+/// How long a lock of another stack is waited for: it is held for a few system calls.
+const LOCK_WAIT: Duration = Duration::from_millis(200);
+
+/// Bytes in keys and values of the maps.
 const XSKS_SHAPE: (usize, usize) = (4, SLOT);
 const FLOWS_SHAPE: (usize, usize) = (FlowKey::SIZE, SLOT);
 const PORTS_SHAPE: (usize, usize) = (PortKey::SIZE, SLOT);
 const COUNTERS_SHAPE: (usize, usize) = (4, COUNTS);
+const DIRECTORY_SHAPE: (usize, usize) = (4, FLOW_WORDS * 8);
+const GROUPS_SHAPE: (usize, usize) = (4, GROUP_WORDS * 8);
+const CONFIG_SHAPE: (usize, usize) = (4, CONFIG_WORDS * 8);
 
 impl Steering {
     /// Loads the program and attaches it: natively where the driver can, else generic, unless `mode` asks for
@@ -104,16 +143,10 @@ impl Steering {
                 Some(mode) => (attach(program.as_fd(), interface, mode)?, mode),
                 None => attach_any(program.as_fd(), interface)?,
             };
-            Ok((
-                Self {
-                    link,
-                    xsks: map(&object, "xsks", XSKS_SHAPE)?,
-                    flows: map(&object, "flows", FLOWS_SHAPE)?,
-                    ports: map(&object, "ports", PORTS_SHAPE)?,
-                    counters: map(&object, "counts", COUNTERS_SHAPE)?,
-                },
-                mode,
-            ))
+            let steering = Self::over(link, |name, shape| map(&object, name, shape))?;
+            steering.config.long(SEED).store(RandomState::new().hash_one(0), Ordering::Relaxed);
+            steering.config.long(MASK_AND_OVERFLOW).store(u64::from(DIRECTORY - 1), Ordering::Relaxed);
+            Ok((steering, mode))
         };
         attempt().map_err(|e| e.on(&interface.name))
     }
@@ -124,13 +157,36 @@ impl Steering {
     /// # Errors
     /// [`Step::Inherit`] when one of them is not open or not such a map.
     pub fn from_fds(fds: &SteeringFds) -> Result<Self, SetupError> {
-        let inherited = |fd, shape| shaped(sys::dup_inherited(fd).at(Step::Inherit)?, shape, Step::Inherit);
+        let fd_of = |name: &str| match name {
+            "xsks" => fds.xsks,
+            "flows" => fds.flows,
+            "ports" => fds.ports,
+            "counts" => fds.counters,
+            "directory" => fds.directory,
+            "groups" => fds.groups,
+            _ => fds.config,
+        };
+        Self::over(sys::dup_inherited(fds.link).at(Step::Inherit)?, |name, shape| {
+            shaped(sys::dup_inherited(fd_of(name)).at(Step::Inherit)?, shape, Step::Inherit)
+        })
+    }
+
+    /// The program behind `link`, with the maps that `map` finds by name and shape.
+    fn over(
+        link: OwnedFd,
+        map: impl Fn(&str, (usize, usize)) -> Result<BpfMap, SetupError>,
+    ) -> Result<Self, SetupError> {
+        let mapped = |name, shape| map(name, shape).map(BpfMap::into_fd);
+        let config = mapped("config", CONFIG_SHAPE)?;
         Ok(Self {
-            link: sys::dup_inherited(fds.link).at(Step::Inherit)?,
-            xsks: inherited(fds.xsks, XSKS_SHAPE)?,
-            flows: inherited(fds.flows, FLOWS_SHAPE)?,
-            ports: inherited(fds.ports, PORTS_SHAPE)?,
-            counters: inherited(fds.counters, COUNTERS_SHAPE)?,
+            link,
+            xsks: map("xsks", XSKS_SHAPE)?,
+            flows: map("flows", FLOWS_SHAPE)?,
+            ports: map("ports", PORTS_SHAPE)?,
+            counters: map("counts", COUNTERS_SHAPE)?,
+            directory: Directory::map(mapped("directory", DIRECTORY_SHAPE)?).at(Step::Load)?,
+            groups: Groups::map(mapped("groups", GROUPS_SHAPE)?).at(Step::Load)?,
+            config: Words::of_map(config, CONFIG_SHAPE.1).at(Step::Load)?,
         })
     }
 
@@ -142,6 +198,9 @@ impl Steering {
             flows: self.flows.fd().as_raw_fd(),
             ports: self.ports.fd().as_raw_fd(),
             counters: self.counters.fd().as_raw_fd(),
+            directory: self.directory.fd().as_raw_fd(),
+            groups: self.groups.fd().as_raw_fd(),
+            config: self.config.fd().as_raw_fd(),
         }
     }
 
@@ -151,16 +210,16 @@ impl Steering {
     /// # Errors
     /// The operating system's, `EMFILE` above all.
     pub fn inheritable(&self, min: RawFd) -> io::Result<SteeringFds> {
-        let copy = |fd: &OwnedFd| sys::dup(fd.as_fd(), min, false);
-        let (link, xsks, flows) = (copy(&self.link)?, copy(self.xsks.fd())?, copy(self.flows.fd())?);
-        let (ports, counters) = (copy(self.ports.fd())?, copy(self.counters.fd())?);
-        let keep = std::os::fd::IntoRawFd::into_raw_fd;
+        let copy = |fd: &OwnedFd| sys::dup(fd.as_fd(), min, false).map(std::os::fd::IntoRawFd::into_raw_fd);
         Ok(SteeringFds {
-            link: keep(link),
-            xsks: keep(xsks),
-            flows: keep(flows),
-            ports: keep(ports),
-            counters: keep(counters),
+            link: copy(&self.link)?,
+            xsks: copy(self.xsks.fd())?,
+            flows: copy(self.flows.fd())?,
+            ports: copy(self.ports.fd())?,
+            counters: copy(self.counters.fd())?,
+            directory: copy(self.directory.fd())?,
+            groups: copy(self.groups.fd())?,
+            config: copy(self.config.fd())?,
         })
     }
 
@@ -169,7 +228,8 @@ impl Steering {
     ///
     /// # Errors
     /// `EINVAL` when slot or queue are out of range, else the operating system's.
-    pub fn set_xsk(&self, slot: u32, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn set_xsk(&self, slot: Slot, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let slot = u32::from(slot);
         if slot >= SLOTS || queue >= QUEUES {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
@@ -177,46 +237,136 @@ impl Steering {
         self.xsks.update(&index.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())
     }
 
-    /// Steers what is sent to `local` to slot `slot`. `protocol` is the IP protocol number, TCP or UDP. The
-    /// address must be one address: the program knows no wildcard.
+    /// Stack `slot` hears what is sent to `local` and is no flow of another stack's; several stacks share it, flow
+    /// by flow. `protocol` is the IP protocol number, TCP or UDP. The address must be one address: the program
+    /// knows no wildcard.
     ///
     /// # Errors
-    /// The operating system's; `E2BIG` when the map is full.
-    pub fn add_port(&self, protocol: u8, local: SocketAddr, slot: u32) -> io::Result<()> {
-        self.ports.update(&PortKey::new(protocol, local).0, &slot.to_ne_bytes())
+    /// The operating system's; `E2BIG` when the map is full, `EBUSY` when another stack does not get done.
+    pub fn add_port(&self, protocol: u8, local: SocketAddr, slot: Slot) -> io::Result<()> {
+        let key = PortKey::new(protocol, local).0;
+        let _lock = self.lock(slot)?;
+        let group = match self.group(&key)? {
+            Some(group) => group,
+            None => {
+                let vacant = self.groups.vacant().ok_or_else(|| io::Error::from_raw_os_error(libc::E2BIG))?;
+                self.groups.change(vacant, slot, true);
+                self.ports.update(&key, &vacant.to_ne_bytes()).inspect_err(|_| {
+                    self.groups.change(vacant, slot, false);
+                })?;
+                vacant
+            }
+        };
+        self.groups.change(group, slot, true);
+        Ok(())
     }
 
     /// Ends [`Steering::add_port`]; an endpoint that is not there is no error.
     ///
     /// # Errors
-    /// The operating system's.
-    pub fn remove_port(&self, protocol: u8, local: SocketAddr) -> io::Result<()> {
-        self.ports.delete(&PortKey::new(protocol, local).0)
+    /// As [`Steering::add_port`].
+    pub fn remove_port(&self, protocol: u8, local: SocketAddr, slot: Slot) -> io::Result<()> {
+        let key = PortKey::new(protocol, local).0;
+        let _lock = self.lock(slot)?;
+        match self.group(&key)? {
+            Some(group) if !self.groups.change(group, slot, false) => self.ports.delete(&key),
+            _ => Ok(()),
+        }
     }
 
-    /// Steers one flow to slot `slot`; it goes before [`Steering::add_port`].
+    fn group(&self, key: &[u8]) -> io::Result<Option<u32>> {
+        let mut group = [0; SLOT];
+        Ok(self.ports.lookup(key, &mut group)?.then(|| u32::from_ne_bytes(group)))
+    }
+
+    /// One flow is stack `slot`'s; that goes before [`Steering::add_port`].
     ///
     /// # Errors
-    /// The operating system's; `E2BIG` when the map is full.
-    pub fn add_flow(&self, protocol: u8, local: SocketAddr, remote: SocketAddr, slot: u32) -> io::Result<()> {
-        self.flows.update(&FlowKey::new(protocol, local, remote).0, &slot.to_ne_bytes())
+    /// The operating system's; `E2BIG` when the directory and the map behind it are full.
+    pub fn add_flow(
+        &self,
+        protocol: u8,
+        local: SocketAddr,
+        remote: SocketAddr,
+        slot: Slot,
+    ) -> io::Result<()> {
+        let key = FlowKey::new(protocol, local, remote);
+        if self.directory.insert(&key, self.seed(), slot) {
+            return Ok(());
+        }
+        self.flows.update(&key.0, &u32::from(slot).to_ne_bytes())?;
+        self.config.long(MASK_AND_OVERFLOW).fetch_add(ONE_MORE, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends [`Steering::add_flow`]; a flow that is not there is no error.
     ///
     /// # Errors
     /// The operating system's.
-    pub fn remove_flow(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
-        self.flows.delete(&FlowKey::new(protocol, local, remote).0)
+    pub fn remove_flow(
+        &self,
+        protocol: u8,
+        local: SocketAddr,
+        remote: SocketAddr,
+        slot: Slot,
+    ) -> io::Result<()> {
+        let key = FlowKey::new(protocol, local, remote);
+        let overflown = self.config.long(MASK_AND_OVERFLOW).load(Ordering::Relaxed) >= ONE_MORE;
+        if self.directory.remove(&key, self.seed(), slot) || !overflown {
+            return Ok(());
+        }
+        self.flows.delete(&key.0)
     }
 
-    /// Steers nothing any more: a successor begins with this, since what a dead process had steered stays.
+    /// The stack that has a flow, as the directory knows it.
+    pub fn slot_of(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> Option<Slot> {
+        self.directory.get(&FlowKey::new(protocol, local, remote), self.seed())
+    }
+
+    /// Nothing is steered to stack `slot` any more, which is gone or begins anew. Its flows go to `heir`, if there
+    /// is one, and are named to `flow`. Looks at everything.
     ///
     /// # Errors
-    /// The operating system's.
-    pub fn clear(&self) -> io::Result<()> {
-        self.flows.clear()?;
-        self.ports.clear()
+    /// As [`Steering::add_port`].
+    pub fn release(
+        &self,
+        slot: Slot,
+        heir: Option<Slot>,
+        mut flow: impl FnMut(SteeredFlow),
+    ) -> io::Result<()> {
+        let word = self.config.long(LOCK);
+        if word.load(Ordering::Acquire) == u64::from(slot) + 1 {
+            // It was killed in the middle of a change.
+            self.groups.mend();
+            word.store(0, Ordering::Release);
+        }
+        let lock = self.lock(heir.unwrap_or(slot))?;
+        let mut empty = Vec::new();
+        self.groups.release(slot, |group| empty.push(group));
+        let stale = self.ports.keys_with(|group| empty.contains(&group))?;
+        stale.iter().try_for_each(|key| self.ports.delete(key))?;
+        drop(lock);
+        self.directory.release(slot, heir, &mut flow);
+        for key in self.flows.keys_with(|of| of == u32::from(slot))? {
+            self.flows.delete(&key)?;
+        }
+        Ok(())
+    }
+
+    fn seed(&self) -> u64 {
+        self.config.long(SEED).load(Ordering::Relaxed)
+    }
+
+    fn lock(&self, slot: Slot) -> io::Result<Lock<'_>> {
+        let word = self.config.long(LOCK);
+        let until = Instant::now() + LOCK_WAIT;
+        while word.compare_exchange(0, u64::from(slot) + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            if Instant::now() >= until {
+                return Err(io::Error::from_raw_os_error(libc::EBUSY));
+            }
+            thread::yield_now();
+        }
+        Ok(Lock(word))
     }
 
     /// What the program has done since it was loaded, all CPUs together.
@@ -227,6 +377,15 @@ impl Steering {
         let mut values = SteeringCounters::buffer();
         self.counters.lookup_per_cpu(&0u32.to_ne_bytes(), &mut values)?;
         Ok(SteeringCounters::sum(&values))
+    }
+}
+
+/// The right to change groups.
+struct Lock<'a>(&'a std::sync::atomic::AtomicU64);
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
     }
 }
 
@@ -250,7 +409,7 @@ fn map(object: &Ebpf, name: &str, shape: (usize, usize)) -> Result<BpfMap, Setup
     use aya::maps::Map;
     let lacks = || SetupError::found(Step::Load, libc::ENOENT, format!("the object lacks the map {name}"));
     let data = match object.map(name).ok_or_else(lacks)? {
-        Map::HashMap(m) | Map::PerCpuArray(m) | Map::XskMap(m) => m,
+        Map::HashMap(m) | Map::Array(m) | Map::PerCpuArray(m) | Map::XskMap(m) => m,
         _ => return Err(lacks()),
     };
     shaped(data.fd().as_fd().try_clone_to_owned().at(Step::Load)?, shape, Step::Load)

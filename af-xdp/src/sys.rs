@@ -250,6 +250,11 @@ impl BpfMap {
         Ok(Self { fd, key: head[2] as usize, value: head[3] as usize })
     }
 
+    /// The descriptor alone.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// The descriptor.
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
@@ -287,20 +292,45 @@ impl BpfMap {
         }
     }
 
-    /// Takes every entry out.
-    pub(crate) fn clear(&self) -> io::Result<()> {
-        let mut key = vec![0u8; self.key];
+    /// Reads the value at `key`. False when there is none; `EINVAL` when `value` is not as long as the map's.
+    pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+        if value.len() != self.value {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut attr = self.element(key, value.as_mut_ptr() as u64)?;
+        // SAFETY: the key is as long as the kernel reads, the value as long as it writes.
+        match unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attr) } {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            result => result.map(|_| true),
+        }
+    }
+
+    /// The keys whose value, a number of 32 bits, is one that is `wanted`. An entry that others add or remove
+    /// meanwhile may be missed.
+    pub(crate) fn keys_with(&self, wanted: impl Fn(u32) -> bool) -> io::Result<Vec<Vec<u8>>> {
+        let mut found = Vec::new();
+        let mut key: Option<Vec<u8>> = None;
         loop {
+            let mut next = vec![0u8; self.key];
             // No key to begin after (a null pointer): the first there is.
-            let next = key.as_mut_ptr() as u64;
-            let mut attr =
-                MapElement { map: self.fd.as_raw_fd() as u32, pad: 0, key: 0, value: next, flags: 0 };
-            // SAFETY: `next` leads to as many bytes as the map's keys have.
+            let after = key.as_ref().map_or(0, |k| k.as_ptr() as u64);
+            let mut attr = MapElement {
+                map: self.fd.as_raw_fd() as u32,
+                pad: 0,
+                key: after,
+                value: next.as_mut_ptr() as u64,
+                flags: 0,
+            };
+            // SAFETY: both lead to as many bytes as the map's keys have.
             match unsafe { bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) } {
-                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(found),
                 result => result?,
             };
-            self.delete(&key)?;
+            let mut value = [0; 4];
+            if self.lookup(&next, &mut value)? && wanted(u32::from_ne_bytes(value)) {
+                found.push(next.clone());
+            }
+            key = Some(next);
         }
     }
 

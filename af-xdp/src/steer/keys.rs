@@ -9,10 +9,27 @@ pub const SLOTS: u32 = 64;
 /// Receive queues of an interface that can be steered from.
 pub const QUEUES: u32 = 64;
 
-/// Bytes in the values of maps that name a slot or a socket.
+/// Bytes in the values of maps that name a slot, a group or a socket.
 pub(super) const SLOT: usize = 4;
+/// Groups of stacks that share local endpoints.
+pub(super) const GROUPS: u32 = 4096;
+/// Words in `struct steer_group`.
+pub(super) const GROUP_WORDS: usize = 9;
+/// A group's flows by hash.
+pub(super) const BUCKETS: usize = 64;
+/// In the place of a slot.
+pub(super) const NOBODY: u8 = 0xff;
+/// Words in `struct steer_flow`.
+pub(super) const FLOW_WORDS: usize = 5;
+/// Places that a flow may have in the directory.
+pub(super) const WAYS: usize = 4;
+/// Flows in the directory.
+pub(super) const DIRECTORY: u32 = 65536;
+/// Words in `struct steer_config`.
+pub(super) const CONFIG_WORDS: usize = 3;
 
-/// `struct steer_flow_key`.
+/// `struct steer_flow`, as a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct FlowKey(pub(super) [u8; FlowKey::SIZE]);
 
 /// `struct steer_port_key`.
@@ -38,6 +55,41 @@ impl FlowKey {
         key[36] = protocol;
         Self(key)
     }
+
+    /// The key as the program reads it, a word at a time.
+    pub(super) fn words(&self) -> [u64; 5] {
+        let mut words = [0; 5];
+        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks::<8>().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        words
+    }
+
+    /// Back from [`FlowKey::words`]: protocol, local and remote end.
+    pub(super) fn flow(words: [u64; 5]) -> SteeredFlow {
+        let mut key = [0; Self::SIZE];
+        for (bytes, word) in key.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *bytes = word.to_ne_bytes();
+        }
+        let end = |at: usize, port: usize| {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(&key[at..at + 16]);
+            let address = IpAddr::from(octets).to_canonical();
+            SocketAddr::new(address, u16::from_be_bytes([key[port], key[port + 1]]))
+        };
+        SteeredFlow { protocol: key[36], local: end(0, 32), remote: end(16, 34) }
+    }
+}
+
+/// A flow that the directory knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteeredFlow {
+    /// The IP protocol number.
+    pub protocol: u8,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
 }
 
 impl PortKey {
@@ -115,6 +167,8 @@ mod tests {
         let key = FlowKey::new(17, local, "[::1]:258".parse().unwrap()).0;
         assert_eq!(key[..16], PortKey::new(6, local).0[..16]);
         assert_eq!(key[16..], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80, 1, 2, 17, 0, 0, 0]);
+        let flow = SteeredFlow { protocol: 17, local, remote: "[::1]:258".parse().unwrap() };
+        assert_eq!(FlowKey::flow(FlowKey(key).words()), flow);
     }
 
     #[test]

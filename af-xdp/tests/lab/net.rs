@@ -344,8 +344,7 @@ pub(crate) fn inherited_file(fd: RawFd) -> File {
 pub(crate) fn close_all(parts: &PortParts) {
     let mut fds = vec![parts.ledger];
     for part in &parts.interfaces {
-        let s = &part.steering;
-        fds.extend([s.link, s.xsks, s.flows, s.ports, s.counters]);
+        fds.extend(part.steering.all());
         fds.extend(part.sockets.iter().map(|x| x.fd));
     }
     fds.into_iter().for_each(|fd| drop(inherited_file(fd)));

@@ -82,7 +82,7 @@ fn own() {
     open.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
     say("ready");
     while !echo(&mut open) {}
-    open.road.steering.remove_port(UDP, SocketAddr::from((NEAR, 5000))).unwrap();
+    open.road.steering.remove_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
     open.flush();
     open.drain(|_| {});
     open.assert_whole();

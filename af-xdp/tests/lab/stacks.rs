@@ -45,7 +45,7 @@ impl Shared {
             Pool::new(Arena::from_file(file, 0, FRAMES, 2048).unwrap()),
         );
         let port = SocketAddr::from((NEAR, 5000 + u16::from(slot)));
-        open.road.steering.add_port(UDP, port, slot.into()).unwrap();
+        open.road.steering.add_port(UDP, port, slot).unwrap();
         open
     }
 
@@ -115,6 +115,61 @@ fn each_stack_gets_its_own_and_frames_wander_without_loss() {
     drop(stacks);
     (0..STACKS).for_each(|slot| shared.settle(slot));
     shared.stack(0).assert_whole();
+    close_all(&shared.parts);
+}
+
+/// Stacks that hear one endpoint share its flows; a flow that the directory names stays where it is, whoever joins
+/// or leaves.
+#[test]
+fn members_of_a_group_share_an_endpoint() {
+    let lab = Lab::new(1);
+    let shared = Shared::open(&lab);
+    let mut stacks: Vec<Open> = (0..3).map(|slot| shared.stack(slot)).collect();
+    let local = SocketAddr::from((NEAR, 6000));
+    let peers: Vec<UdpSocket> = (0..64).map(|_| lab.far(|| UdpSocket::bind((FAR, 0)).unwrap())).collect();
+    let ask = |stacks: &mut Vec<Open>| -> Vec<usize> {
+        peers.iter().for_each(|peer| assert_eq!(peer.send_to(b"who?", local).unwrap(), 4));
+        let mut heard = vec![usize::MAX; peers.len()];
+        within_deadline("datagrams", || {
+            for (slot, open) in stacks.iter_mut().enumerate() {
+                open.drain(|f| {
+                    let port = u16::from_be_bytes([f[34], f[35]]);
+                    let at = peers.iter().position(|p| p.local_addr().unwrap().port() == port).unwrap();
+                    heard[at] = slot;
+                });
+            }
+            heard.iter().all(|slot| *slot != usize::MAX)
+        });
+        heard
+    };
+    let shares = |heard: &[usize]| [0, 1, 2].map(|slot| heard.iter().filter(|h| **h == slot).count());
+    stacks[0].road.steering.add_port(UDP, local, 0).unwrap();
+    assert_eq!(shares(&ask(&mut stacks)), [64, 0, 0]);
+    stacks[1].road.steering.add_port(UDP, local, 1).unwrap();
+    stacks[2].road.steering.add_port(UDP, local, 2).unwrap();
+    let spread = ask(&mut stacks);
+    assert!(shares(&spread).iter().all(|n| *n >= 8), "{:?}", shares(&spread));
+    assert_eq!(ask(&mut stacks), spread, "a flow stays with its stack");
+    for (peer, slot) in peers.iter().zip(&spread) {
+        let remote = SocketAddr::from((FAR, peer.local_addr().unwrap().port()));
+        let slot = *slot as Slot;
+        stacks[usize::from(slot)].road.steering.add_flow(UDP, local, remote, slot).unwrap();
+    }
+    stacks[1].road.steering.remove_port(UDP, local, 1).unwrap();
+    assert_eq!(ask(&mut stacks), spread, "also when its stack hears no new ones");
+    let mut named = 0;
+    stacks[0]
+        .road
+        .steering
+        .release(2, Some(0), |flow| {
+            assert_eq!((flow.protocol, flow.local), (UDP, local));
+            named += 1;
+        })
+        .unwrap();
+    assert_eq!(named, shares(&spread)[2]);
+    let heard = ask(&mut stacks);
+    assert!(heard.iter().zip(&spread).all(|(now, then)| *now == [0, 1, 0][*then]), "the heir has its flows");
+    drop(stacks);
     close_all(&shared.parts);
 }
 

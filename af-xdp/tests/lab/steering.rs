@@ -75,9 +75,9 @@ fn only_what_was_asked_for_leaves_the_kernel() {
     open.road.steering.add_flow(UDP, local, remote, 0).unwrap();
     far.send_to(b"flow", local).unwrap();
     steering_settles(&open, 4);
-    open.road.steering.remove_flow(UDP, local, remote).unwrap();
-    open.road.steering.remove_port(UDP, local).unwrap();
-    open.road.steering.remove_port(UDP, local).unwrap();
+    open.road.steering.remove_flow(UDP, local, remote, 0).unwrap();
+    open.road.steering.remove_port(UDP, local, 0).unwrap();
+    open.road.steering.remove_port(UDP, local, 0).unwrap();
     far.send_to(b"kernel again", local).unwrap();
     assert_eq!(kernel.recv(&mut buffer).unwrap(), 12);
     let mut seen = Vec::new();
@@ -106,8 +106,8 @@ fn cleared_maps_steer_nothing() {
         open.road.steering.add_port(UDP, (NEAR, port).into(), 0).unwrap();
     }
     open.road.steering.add_flow(UDP, local, remote, 0).unwrap();
-    open.road.steering.clear().unwrap();
-    open.road.steering.clear().unwrap();
+    open.road.steering.release(0, None, |_| {}).unwrap();
+    open.road.steering.release(0, None, |_| {}).unwrap();
     far.send_to(b"all yours", local).unwrap();
     assert_eq!(kernel.recv(&mut [0; 16]).unwrap(), 9);
 }

@@ -1,0 +1,120 @@
+//! Stacks that share a local endpoint: its flows are spread over them by hash, a bucket at a time.
+//!
+//! A group's members are bits of one word, and what the program reads, the slot of each bucket, is made from
+//! them. Groups change under a lock that names its holder; should that be killed in the middle, the members say
+//! what was meant.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::keys::{BUCKETS, GROUP_WORDS, GROUPS, NOBODY};
+use crate::ledger::Slot;
+use crate::mapped::Words;
+
+/// All groups of an interface, mapped.
+#[derive(Debug)]
+pub(super) struct Groups {
+    words: Words,
+}
+
+impl Groups {
+    pub(super) fn map(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { words: Words::of_map(fd, GROUPS as usize * GROUP_WORDS * size_of::<u64>())? })
+    }
+
+    pub(super) fn fd(&self) -> &OwnedFd {
+        self.words.fd()
+    }
+
+    fn members(&self, group: u32) -> &AtomicU64 {
+        self.words.long(group as usize * GROUP_WORDS)
+    }
+
+    /// A group without members; none when there is none.
+    pub(super) fn vacant(&self) -> Option<u32> {
+        (0..GROUPS).find(|group| self.members(*group).load(Ordering::Relaxed) == 0)
+    }
+
+    /// Stack `slot` hears what the group hears, or no longer. True when it has members.
+    pub(super) fn change(&self, group: u32, slot: Slot, joins: bool) -> bool {
+        let (word, bit) = (self.members(group), 1u64 << slot);
+        let before = word.load(Ordering::Relaxed);
+        let members = if joins { before | bit } else { before & !bit };
+        word.store(members, Ordering::Relaxed);
+        self.spread(group, members);
+        members != 0
+    }
+
+    /// Gives each bucket to a member, in turn.
+    fn spread(&self, group: u32, members: u64) {
+        let slots: Vec<u8> = (0..64).filter(|slot| members & 1 << slot != 0).collect();
+        for at in 0..BUCKETS / 8 {
+            let bytes = std::array::from_fn(|n| {
+                let turn = (at * 8 + n) % slots.len().max(1);
+                slots.get(turn).copied().unwrap_or(NOBODY)
+            });
+            let word = self.words.long(group as usize * GROUP_WORDS + 1 + at);
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes stack `slot` out of every group; `empty` is told of those that have no member now.
+    pub(super) fn release(&self, slot: Slot, mut empty: impl FnMut(u32)) {
+        for group in 0..GROUPS {
+            let members = self.members(group).load(Ordering::Relaxed);
+            if members & 1 << slot != 0 && !self.change(group, slot, false) {
+                empty(group);
+            }
+        }
+    }
+
+    /// Makes what the program reads anew, after a change that was not finished.
+    pub(super) fn mend(&self) {
+        for group in 0..GROUPS {
+            let members = self.members(group).load(Ordering::Relaxed);
+            if members != 0 {
+                self.spread(group, members);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys;
+
+    fn groups() -> Groups {
+        let bytes = GROUPS as usize * GROUP_WORDS * size_of::<u64>();
+        Groups::map(sys::memfd(c"groups", bytes as u64).unwrap()).unwrap()
+    }
+
+    fn buckets(groups: &Groups, group: u32) -> Vec<u8> {
+        let word = |at| groups.words.long(group as usize * GROUP_WORDS + 1 + at).load(Ordering::Relaxed);
+        (0..BUCKETS / 8).flat_map(|at| word(at).to_ne_bytes()).collect()
+    }
+
+    #[test]
+    fn members_share_the_buckets_evenly() {
+        let g = groups();
+        assert_eq!(g.vacant(), Some(0));
+        for (n, slot) in [(1, 5), (2, 0), (3, 62)] {
+            assert!(g.change(0, slot, true));
+            let b = buckets(&g, 0);
+            for member in [5, 0, 62].into_iter().take(n) {
+                let share = b.iter().filter(|s| **s == member).count();
+                assert!((BUCKETS / n..=BUCKETS / n + 1).contains(&share), "{member} has {share}");
+            }
+        }
+        assert_eq!(g.vacant(), Some(1));
+        let mut empty = Vec::new();
+        for slot in [0, 5] {
+            g.release(slot, |group| empty.push(group));
+        }
+        assert!(empty.is_empty() && buckets(&g, 0).iter().all(|s| *s == 62));
+        g.release(62, |group| empty.push(group));
+        assert_eq!(empty, [0]);
+        assert!(buckets(&g, 0).iter().all(|s| *s == NOBODY));
+    }
+}
