@@ -14,7 +14,7 @@ use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
 use crate::settle::{TakeOver, settle, shares};
 use crate::socket::{BindMode, Place, RingSizes, UmemMode, XskSocket};
-use crate::steer::{QUEUES, Steering, XdpMode};
+use crate::steer::{QUEUES, SteeredFlow, Steering, XdpMode};
 use crate::sys;
 
 /// What the kernel keeps free in front of a received frame (`XDP_PACKET_HEADROOM`).
@@ -185,6 +185,9 @@ impl Port {
         }
         while pool.to_nic().is_some() {}
         let (ledger, frames, stacks) = (Arc::clone(&self.ledger), self.frames.0, self.stacks);
+        for o in &self.opened {
+            o.steering.release(slot, None, |_| {}).at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
+        }
         let (mut nics, steerings) = self.nics_of(slot)?;
         let found = settle(&mut nics, &ledger, slot, slot);
         let queues = nics.iter().map(|n| n.queues.len() as u32).sum();
@@ -196,13 +199,23 @@ impl Port {
         Ok((roads.collect(), found))
     }
 
-    /// Settles what the dead stack of slot `slot`, which this port was opened for, left in its rings, on behalf of
-    /// stack `me`.
+    /// Settles what the dead stack of slot `slot`, which this port was opened for, left behind, on behalf of stack
+    /// `me`: its endpoints are those of the others, its flows become `me`'s and are named to `flow`, once for each
+    /// interface, its frames return.
     ///
     /// # Errors
-    /// [`Step::Inherit`] when there is no such slot.
-    pub fn settle(self, slot: Slot, me: Slot) -> Result<TakeOver, SetupError> {
+    /// [`Step::Inherit`] when there is no such slot, [`Step::Steer`].
+    pub fn settle(
+        self,
+        slot: Slot,
+        me: Slot,
+        mut flow: impl FnMut(SteeredFlow),
+    ) -> Result<TakeOver, SetupError> {
         let ledger = Arc::clone(&self.ledger);
+        for o in &self.opened {
+            let released = o.steering.release(slot, (me != slot).then_some(me), &mut flow);
+            released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
+        }
         let (mut nics, _) = self.nics_of(slot)?;
         Ok(settle(&mut nics, &ledger, slot, me))
     }

@@ -11,6 +11,8 @@ pub struct Config {
     pub max_sockets: u32,
     /// Flow entries for UDP verdicts at the most; the longest idle is evicted first.
     pub max_udp_flows: u32,
+    /// Connections that come by a listener are steered one by one: other stacks may hear the same endpoint.
+    pub steer_each: bool,
     /// TCP.
     pub tcp: TcpConfig,
 }
@@ -78,7 +80,7 @@ pub struct TcpConfig {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_sockets: 1 << 20, max_udp_flows: 1 << 16, tcp: TcpConfig::default() }
+        Self { max_sockets: 1 << 20, max_udp_flows: 1 << 16, steer_each: false, tcp: TcpConfig::default() }
     }
 }
 

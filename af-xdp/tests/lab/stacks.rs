@@ -51,7 +51,7 @@ impl Shared {
 
     /// Settles a slot whose stack is gone.
     fn settle(&self, slot: Slot) {
-        Port::from_parts(&self.parts, slot).unwrap().settle(slot, slot).unwrap();
+        Port::from_parts(&self.parts, slot).unwrap().settle(slot, slot, |_| {}).unwrap();
     }
 }
 

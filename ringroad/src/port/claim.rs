@@ -1,4 +1,4 @@
-//! Who drives a port: one process at a time, named by pid and start time, so that a dead one is known.
+//! Who drives a slot of a port: one process at a time, named by pid and start time, so that a dead one is known.
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ impl Owner {
     }
 
     /// Whether the process still runs. Without /proc (a chroot) the pid alone must do.
-    fn lives(self) -> bool {
+    pub(super) fn lives(self) -> bool {
         let Some(pid) = rustix::process::Pid::from_raw(self.pid as i32) else { return false };
         if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
             return false;
@@ -47,6 +47,11 @@ pub(super) fn claim(word: &AtomicU64) -> Result<(), Owner> {
     claim_for(word, Owner::this(), Owner::lives)
 }
 
+/// The process that the word names, dead or alive.
+pub(super) fn owner(word: &AtomicU64) -> Option<Owner> {
+    Owner::from_word(word.load(Ordering::Acquire))
+}
+
 fn claim_for(word: &AtomicU64, this: Owner, lives: impl Fn(Owner) -> bool) -> Result<(), Owner> {
     let mut seen = word.load(Ordering::Acquire);
     loop {
@@ -63,7 +68,7 @@ fn claim_for(word: &AtomicU64, this: Owner, lives: impl Fn(Owner) -> bool) -> Re
     }
 }
 
-/// Gives the port up, if this process has it.
+/// Gives the slot up, if this process has it.
 pub(super) fn release(word: &AtomicU64) {
     let this = Owner::this().word();
     // Somebody else's claim stays.

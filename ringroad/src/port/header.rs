@@ -1,4 +1,4 @@
-//! The first page of a port's file: what it is, and which process drives it.
+//! The first page of a port's file: what it is, and which processes drive it.
 
 use std::fs::File;
 use std::io;
@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use af_xdp::Slot;
+
 use super::secret::Key;
 
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 4096;
@@ -21,7 +23,6 @@ pub(super) const HEADER: usize = 4096;
 enum Word {
     Magic,
     Version,
-    Owner,
     PartsLen,
     PolicyLen,
     ArenaBase,
@@ -30,6 +31,9 @@ enum Word {
     KeyLow,
     KeyHigh,
 }
+
+/// The word of the first slot's process; those of the others follow.
+const OWNERS: usize = 64;
 
 /// How the file is laid out: header, description of the descriptors, policy text, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +98,18 @@ impl Header {
         })
     }
 
-    /// The word that names the process that drives the port.
-    pub(super) fn owner(&self) -> &AtomicU64 {
-        self.word(Word::Owner)
+    /// The word that names the process that drives slot `slot`.
+    pub(super) fn owner(&self, slot: Slot) -> &AtomicU64 {
+        self.at(OWNERS + usize::from(slot))
     }
 
     fn word(&self, word: Word) -> &AtomicU64 {
-        let at = word as usize * size_of::<u64>();
-        debug_assert!(at + size_of::<u64>() <= HEADER);
+        self.at(word as usize)
+    }
+
+    fn at(&self, word: usize) -> &AtomicU64 {
+        let at = word * size_of::<u64>();
+        assert!(at + size_of::<u64>() <= HEADER);
         // SAFETY: `at` lies inside the mapping, which is `HEADER` bytes long.
         let place = unsafe { self.map.as_mut_ptr().add(at) };
         // SAFETY: the mapping is page-aligned and `at` a multiple of eight, so the place is aligned; it lives
@@ -137,8 +145,8 @@ mod tests {
         writer.write(&LAYOUT);
         let reader = Header::map(&file).unwrap();
         assert_eq!(reader.read().unwrap(), LAYOUT);
-        writer.owner().store(42, Ordering::Relaxed);
-        assert_eq!(reader.owner().load(Ordering::Relaxed), 42);
+        writer.owner(7).store(42, Ordering::Relaxed);
+        assert_eq!([6, 7, 8].map(|slot| reader.owner(slot).load(Ordering::Relaxed)), [0, 42, 0]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A memfd holds a header, the description of the other descriptors, the policy's text and the frames; the
 //! AF_XDP sockets, the steering program's link and its maps are plain descriptors beside it. All of them
-//! survive `fork`, and `exec` when handed over. One process at a time drives it.
+//! survive `fork`, and `exec` when handed over. Several processes drive it, each a slot: a socket of its own on
+//! every queue, on frames that all share.
 
 mod claim;
 mod fds;
@@ -15,7 +16,7 @@ use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use af_xdp::{Options, PortParts, Road};
+use af_xdp::{Interface, Options, PortParts, RingSizes, Road, SetupError, Slot};
 use nic::{Arena, Pool};
 
 use crate::config::Config;
@@ -30,12 +31,19 @@ const FRAME_SIZE: u32 = 4096;
 const PARTS_ROOM: u64 = 60 * 1024;
 const PAGE: u64 = 4096;
 /// Descriptors kept away from those that the application gets: so many below its limit.
-const BELOW_LIMIT: u64 = 160;
+const BELOW_LIMIT: u64 = 200;
 /// A higher limit changes nothing: tables of descriptors are as large as the highest one.
 const HIGHEST: u64 = 4096;
 
 /// The port that this process opened itself, as the number of its file.
 static OWN: AtomicI32 = AtomicI32::new(-1);
+
+/// Processes that may drive a port side by side, where there are descriptors for so many.
+const STACKS: Slot = 16;
+/// Descriptors for their sockets: those below [`BELOW_LIMIT`] less what else a port needs.
+const SOCKETS: u32 = 128;
+/// Slots in the rx ring of each, when there are several: one that does not read holds so many frames at the most.
+const RX_RING: u32 = 1024;
 
 /// A port, opened here or inherited; not yet driven.
 #[derive(Debug)]
@@ -45,9 +53,12 @@ pub(crate) struct Port {
     layout: Layout,
 }
 
-/// A port that this process drives.
+/// A slot of a port, which this process drives.
 pub(crate) struct Claimed {
     port: Port,
+    slot: Slot,
+    /// Processes that may drive the port.
+    stacks: Slot,
 }
 
 /// What a claimed port is made of.
@@ -76,7 +87,8 @@ impl Port {
             ))
         })?;
         let names: Vec<&str> = config.interfaces.iter().map(String::as_str).collect();
-        let opened = af_xdp::Port::open(&mut pool, &names, &Options::default())
+        let opened = options(&names)
+            .and_then(|options| af_xdp::Port::open(&mut pool, &names, &options))
             .map_err(|e| StartError::new(step(), e))?;
         let parts = opened.inheritable(high_numbers()).map_err(|e| StartError::new(step(), e))?;
         Self::write(file, layout, &parts.to_string(), policy).map_err(|e| StartError::new(step(), e))
@@ -146,17 +158,34 @@ impl Port {
         String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
     }
 
-    /// Makes this process the one that drives the port.
+    /// Makes this process the one that drives a slot of the port, the first that is free.
     ///
     /// # Errors
-    /// The pid of the live process that does.
-    pub(crate) fn claim(self) -> Result<Claimed, u32> {
-        claim::claim(self.header.owner()).map_err(|owner| owner.pid)?;
-        Ok(Claimed { port: self })
+    /// The pid of a live process that has one, when all are taken.
+    pub(crate) fn claim(self) -> Result<Claimed, StartError> {
+        let stacks = self.parts().map_err(|e| StartError::new("taking over the port", e))?.stacks();
+        let mut other = None;
+        for slot in 0..stacks {
+            match claim::claim(self.header.owner(slot)) {
+                Ok(()) => return Ok(Claimed { port: self, slot, stacks }),
+                Err(owner) => other = Some(owner.pid),
+            }
+        }
+        Err(StartError::busy(other.unwrap_or_default()))
     }
 }
 
 impl Claimed {
+    /// The slot.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Whether other processes may drive the port beside this one.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.stacks > 1
+    }
+
     /// The host's key of initial sequence numbers, as bytes.
     pub(crate) fn isn_key(&self) -> [u8; 16] {
         let [low, high] = self.port.layout.key.map(u64::to_ne_bytes);
@@ -179,18 +208,28 @@ impl Claimed {
             Arena::from_file(file, layout.arena_base, layout.frames, layout.frame_size).map_err(failed)?;
         let mut pool = Pool::new(arena);
         let parts = self.port.parts().map_err(failed)?;
-        let (roads, found) = af_xdp::Port::from_parts(&parts)
-            .and_then(|port| port.adopt(&mut pool))
+        let slot = self.slot;
+        let (roads, found) = af_xdp::Port::from_parts(&parts, slot)
+            .and_then(|port| port.adopt(slot, &mut pool))
             .map_err(|e| StartError::new(step, e))?;
-        tracing::debug!(?found, "took the rings over");
+        tracing::debug!(slot, ?found, "took the rings over");
         Ok(Driving { pool, roads })
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        claim::release(self.port.header.owner());
+        claim::release(self.port.header.owner(self.slot));
     }
+}
+
+/// As many stacks as there are descriptors for.
+fn options(names: &[&str]) -> Result<Options, SetupError> {
+    let queues =
+        names.iter().map(|name| Ok(Interface::find(name)?.queues)).sum::<Result<u32, SetupError>>()?;
+    let stacks = Slot::try_from(SOCKETS / queues.max(1)).unwrap_or(STACKS).clamp(1, STACKS);
+    let rx = if stacks > 1 { RX_RING } else { RingSizes::default().rx };
+    Ok(Options { stacks, rings: RingSizes { rx, ..RingSizes::default() }, ..Options::default() })
 }
 
 /// The file of a port, and a pool over its arena.
@@ -211,8 +250,7 @@ fn high_numbers() -> RawFd {
 fn descriptors(parts: &PortParts) -> Vec<RawFd> {
     let mut all = vec![parts.ledger];
     for part in &parts.interfaces {
-        let s = &part.steering;
-        all.extend([s.link, s.xsks, s.flows, s.ports, s.counters]);
+        all.extend(part.steering.all());
         all.extend(part.sockets.iter().map(|x| x.fd));
     }
     all

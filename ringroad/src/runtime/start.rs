@@ -103,7 +103,7 @@ impl Runtime {
         }
         prepare(config)?;
         let port = Port::inherited(config).unwrap_or_else(|| Err(no_interface()))?;
-        let claimed = port.claim().map_err(StartError::busy)?;
+        let claimed = port.claim()?;
         let Driving { pool, roads } = claimed.drive()?;
         let interfaces = roads.iter().flat_map(report::interfaces).collect();
         let mut links = Vec::new();
@@ -113,11 +113,11 @@ impl Runtime {
             links.push(Link { iface, nic: Box::new(road.nic) });
             programs.push((iface, road.steering));
         }
-        let mut steer = Programs::new(programs);
-        steer.clear();
+        let steer = Programs::new(programs, claimed.slot());
         let mut stack_config = StackConfig::default();
         stack_config.tcp.congestion = config.congestion;
         stack_config.tcp.ecn = config.ecn;
+        stack_config.steer_each = claimed.is_shared();
         let mut stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
         if let Some(policy) = policy_of(&claimed)? {
             stack.set_policy(policy);

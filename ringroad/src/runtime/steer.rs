@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use af_xdp::Steering;
+use af_xdp::{Slot, Steering};
 use stack::control::{ControlEvent, Request};
 use stack::types::{IfaceId, LocalKey};
-
-/// The process's slot in the steering maps: one process drives a port.
-const SLOT: u32 = 0;
 
 /// Tells the steering programs what the stack wants.
 pub(crate) trait Steer: Send {
@@ -26,6 +23,8 @@ pub(crate) trait Steer: Send {
 /// The steering programs of all driven interfaces.
 pub(crate) struct Programs {
     programs: Vec<(IfaceId, Steering)>,
+    /// This process's slot.
+    slot: Slot,
     /// The addresses of those interfaces.
     addresses: BTreeSet<IpAddr>,
     /// What is steered for every address.
@@ -33,8 +32,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    pub(crate) fn new(programs: Vec<(IfaceId, Steering)>) -> Self {
-        Self { programs, addresses: BTreeSet::new(), wildcards: Vec::new() }
+    pub(crate) fn new(programs: Vec<(IfaceId, Steering)>, slot: Slot) -> Self {
+        Self { programs, slot, addresses: BTreeSet::new(), wildcards: Vec::new() }
     }
 
     /// Applies a change to every interface; the first error counts, the others are tried all the same.
@@ -47,7 +46,11 @@ impl Programs {
     }
 
     fn port(&self, protocol: u8, local: SocketAddr, on: bool) -> io::Result<()> {
-        self.each(|p| if on { p.add_port(protocol, local, SLOT) } else { p.remove_port(protocol, local) })
+        let slot = self.slot;
+        self.each(|p| match on {
+            true => p.add_port(protocol, local, slot),
+            false => p.remove_port(protocol, local, slot),
+        })
     }
 
     fn local(&mut self, key: &LocalKey, on: bool) -> io::Result<()> {
@@ -86,8 +89,12 @@ impl Steer for Programs {
         match request {
             Request::SteerPort(key) => self.local(key, true),
             Request::UnsteerPort(key) => self.local(key, false),
-            Request::SteerFlow(f) => self.each(|p| p.add_flow(f.protocol as u8, f.local, f.remote, SLOT)),
-            Request::UnsteerFlow(f) => self.each(|p| p.remove_flow(f.protocol as u8, f.local, f.remote)),
+            Request::SteerFlow(f) => {
+                self.each(|p| p.add_flow(f.protocol as u8, f.local, f.remote, self.slot))
+            }
+            Request::UnsteerFlow(f) => {
+                self.each(|p| p.remove_flow(f.protocol as u8, f.local, f.remote, self.slot))
+            }
             Request::Neighbour { .. } => Ok(()),
         }
     }
@@ -106,7 +113,7 @@ impl Steer for Programs {
 
     fn clear(&mut self) {
         for (_, program) in &self.programs {
-            if let Err(error) = program.clear() {
+            if let Err(error) = program.release(self.slot, None, |_| {}) {
                 tracing::warn!(%error, "clearing the steering maps");
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Stack;
 use super::entry::{Body, Connection, Entry, Listener, Stage};
 use super::tcp_rx::Incoming;
+use crate::control::Request as ControlRequest;
 use crate::demux::Keyed;
 use crate::hash::HashKey;
 use crate::ip::Flow;
@@ -117,10 +118,11 @@ impl Stack {
         }
         self.core.pool.free(pkt);
         let pending = Pending { request: Request::of(&seg, &tcb), listener: parent };
-        if self.requests.insert(&key, pending)
-            && let Some((_, listener)) = self.listener(parent)
-        {
-            listener.requests += 1;
+        if self.requests.insert(&key, pending) {
+            self.steer_accepted(key);
+            if let Some((_, listener)) = self.listener(parent) {
+                listener.requests += 1;
+            }
         }
     }
 
@@ -130,7 +132,7 @@ impl Stack {
             return self.core.pool.free(incoming.pkt);
         };
         let Some((options, listener)) = self.listener(parent) else {
-            self.requests.remove(at);
+            self.forget_request(at);
             return self.segment_for_nobody(now, incoming, None);
         };
         let crowded = listener.is_full();
@@ -161,8 +163,7 @@ impl Stack {
         let Some(&Pending { request, listener: parent }) = self.requests.pending.get(at) else { return };
         let key = self.requests.pending.flow(at);
         let (Some((options, _)), Some(key)) = (self.listener(parent), key) else {
-            self.requests.remove(at);
-            return;
+            return self.forget_request(at);
         };
         let mut env = self.core.env(now, false);
         let mut tcb = request.revive(flow_of(key, &options), options.tcp, &mut env);
@@ -209,11 +210,12 @@ impl Stack {
     /// The handshake is done, or needs not be: a connection waits for `accept`.
     fn establish(&mut self, parent: SocketId, options: Arc<Stored>, tcb: Tcb, burst: bool) {
         let (key, opening) = (tcb.flow.key, tcb.state == State::SynReceived);
+        let steered = self.steer_accepted(key);
         let connection = Connection {
             tcb,
             stage: Stage::Queued(parent),
             attached: true,
-            steered: false,
+            steered,
             connecting: false,
             urgent: false,
             opening,
@@ -237,15 +239,26 @@ impl Stack {
                 if let Some(connection) = entry.connection_mut() {
                     connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
                 }
+                self.unsteer_flow(steered, key);
             }
         }
     }
 
+    /// Where others may hear the endpoint that a connection came by, it is to be steered by itself.
+    fn steer_accepted(&mut self, key: FlowKey) -> bool {
+        let each = self.core.config.steer_each;
+        if each {
+            self.core.out.requests.push_back(ControlRequest::SteerFlow(key));
+        }
+        each
+    }
+
     /// A handshake is over, one way or the other.
     pub(super) fn forget_request(&mut self, at: u32) {
-        if let Some(pending) = self.requests.remove(at)
-            && let Some(listener) = self.table.get_mut(pending.listener).and_then(Entry::listener_mut)
-        {
+        let Some(key) = self.requests.pending.flow(at) else { return };
+        let Some(pending) = self.requests.remove(at) else { return };
+        self.unsteer_flow(self.core.config.steer_each, key);
+        if let Some(listener) = self.table.get_mut(pending.listener).and_then(Entry::listener_mut) {
             listener.requests -= 1;
         }
     }
