@@ -289,6 +289,7 @@ fn what_a_predecessor_left_half_done_is_settled() {
     assert_eq!(second.found, TakeOver { dropped: 3, unsent: 5, sending: 0 });
     second.assert_whole();
     assert_eq!(second.road.nic.frames().receiving, 64);
+    second.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
     far.send_to(b"after", (NEAR, 5000)).unwrap();
     assert_eq!(second.next()[42..], *b"after");
     second.send(&udp_frame(near, to, b"three", true), TxChecksum::Complete);

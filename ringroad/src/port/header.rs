@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -30,6 +31,7 @@ enum Word {
     FrameSize,
     KeyLow,
     KeyHigh,
+    Roster,
 }
 
 /// The word of the first slot's process; those of the others follow.
@@ -96,6 +98,16 @@ impl Header {
             frame_size: small(Word::FrameSize)?,
             key: [get(Word::KeyLow), get(Word::KeyHigh)],
         })
+    }
+
+    /// The number of the eventfd that is rung when a process takes a slot.
+    pub(super) fn roster(&self) -> RawFd {
+        self.word(Word::Roster).load(Ordering::Acquire) as RawFd
+    }
+
+    /// Notes that number.
+    pub(super) fn set_roster(&self, fd: RawFd) {
+        self.word(Word::Roster).store(fd as u64, Ordering::Release);
     }
 
     /// The word that names the process that drives slot `slot`.

@@ -8,6 +8,7 @@
 mod claim;
 mod fds;
 mod header;
+mod roster;
 mod secret;
 
 use std::fs::File;
@@ -15,6 +16,8 @@ use std::io;
 use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use af_xdp::{Interface, Options, PortParts, RingSizes, Road, SetupError, Slot};
 use nic::{Arena, Pool};
@@ -24,6 +27,7 @@ use crate::error::StartError;
 use fds::borrow;
 pub(crate) use fds::{aside, socket_aside};
 use header::{HEADER, Header, Layout};
+pub(crate) use roster::Roster;
 
 /// Bytes in a frame: an MTU of 1500 with headroom, two to a page would leave too little.
 const FRAME_SIZE: u32 = 4096;
@@ -100,6 +104,10 @@ impl Port {
         file.write_all_at(policy.as_bytes(), HEADER as u64 + layout.parts_len)?;
         let header = Header::map(&file)?;
         header.write(&layout);
+        let roster = eventfd(0, EventfdFlags::NONBLOCK)?;
+        let roster = rustix::io::fcntl_dupfd_cloexec(&roster, high_numbers())?;
+        rustix::io::fcntl_setfd(&roster, rustix::io::FdFlags::empty())?;
+        header.set_roster(roster.into_raw_fd());
         Ok(Self { file, header, layout })
     }
 
@@ -113,7 +121,7 @@ impl Port {
     /// Keeps the port for this process and its children, but for no program they execute.
     pub(crate) fn keep(self) -> io::Result<()> {
         let parts = self.parts()?;
-        for fd in descriptors(&parts) {
+        for fd in descriptors(&parts).into_iter().chain([self.header.roster()]) {
             let fd = borrow(fd)?;
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
         }
@@ -136,8 +144,10 @@ impl Port {
     pub(crate) fn held(config: &Config) -> Vec<RawFd> {
         let own = OWN.load(Ordering::Acquire);
         let file = if own >= 0 { Some(own) } else { config.port.as_ref().and_then(|p| p.parse().ok()) };
-        let parts = Self::inherited(config).and_then(Result::ok).and_then(|port| port.parts().ok());
-        parts.iter().flat_map(descriptors).chain(file).collect()
+        let port = Self::inherited(config).and_then(Result::ok);
+        let parts = port.as_ref().and_then(|port| port.parts().ok());
+        let roster = port.as_ref().map(|port| port.header.roster());
+        parts.iter().flat_map(descriptors).chain(roster).chain(file).collect()
     }
 
     fn import(fd: RawFd) -> io::Result<Self> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use stack::control::{ControlEvent, Request};
 use stack::time::Instant;
+use stack::types::FlowKey;
 
 use super::bell::Bell;
 use super::block::{input, ppoll};
@@ -18,6 +19,7 @@ use super::sleepers::SleeperId;
 use super::{Runtime, now};
 use crate::control::server::Server;
 use crate::netlink::Netlink;
+use crate::port::Roster;
 
 /// How often to look whether the application polls, while it may not.
 const TICK: Duration = Duration::from_millis(2);
@@ -29,6 +31,10 @@ const OVERDUE: Duration = Duration::from_millis(1);
 const CALM: u32 = 8;
 /// How often neighbours in use are confirmed; the kernel takes them for stale after about 30 s.
 const REFRESH: Duration = Duration::from_secs(20);
+/// Peers of dead connections that are told under one lock.
+const AT_A_TIME: usize = 128;
+/// How long what such peers still send is answered here.
+const TELLING: Duration = Duration::from_secs(3);
 /// Its stack: it calls nothing deep.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -36,6 +42,8 @@ const STACK_BYTES: usize = 256 * 1024;
 pub(super) struct Duties {
     pub(super) netlink: Netlink,
     pub(super) server: Option<Server>,
+    /// The other processes of the port.
+    pub(super) roster: Option<Roster>,
 }
 
 /// Starts the helper of a runtime; `bell` wakes it.
@@ -45,7 +53,18 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
     let pulse = Arc::clone(&core.pulse);
     let interfaces = core.links.iter().flat_map(|l| l.nic.wait_fds()).copied().collect();
     drop(turn);
-    let helper = Helper { runtime, bell, pulse, interfaces, duties, guest: None, calm: 0, refreshed: now() };
+    let helper = Helper {
+        runtime,
+        bell,
+        pulse,
+        interfaces,
+        duties,
+        guest: None,
+        calm: 0,
+        refreshed: now(),
+        bereaved: Vec::new(),
+        told: Instant::NEVER,
+    };
     // The application's signals are for its own threads; a new thread inherits the mask of its maker.
     without_signals(|| {
         thread::Builder::new()
@@ -68,6 +87,10 @@ struct Helper {
     /// Ticks in a row that found the application waiting.
     calm: u32,
     refreshed: Instant,
+    /// Connections that died with another process, while they lead here.
+    bereaved: Vec<FlowKey>,
+    /// When their peers count as told.
+    told: Instant,
 }
 
 /// What comes next.
@@ -92,7 +115,8 @@ impl Helper {
             fds.clear();
             fds.push(input(self.bell.raw()));
             fds.push(input(self.duties.netlink.fd()));
-            fds.extend(self.duties.server.iter().map(|s| input(s.fd())));
+            fds.push(input(self.duties.server.as_ref().map_or(-1, Server::fd)));
+            fds.push(input(self.duties.roster.as_ref().map_or(-1, Roster::fd)));
             let refresh = self.refreshed + REFRESH;
             let timeout = match next {
                 Next::Tick => Some(TICK),
@@ -101,6 +125,10 @@ impl Helper {
                     fds.extend(self.interfaces.iter().copied().map(input));
                     Some(until.min(refresh).since(now()))
                 }
+            };
+            let timeout = match self.told {
+                Instant::NEVER => timeout,
+                told => Some(timeout.unwrap_or(Duration::MAX).min(told.since(now()))),
             };
             // An error is as good as a time-out: everything is looked at below.
             let _ = ppoll(&mut fds, timeout, None);
@@ -115,7 +143,41 @@ impl Helper {
             {
                 server.serve(self.runtime);
             }
+            if fds[3].revents != 0 {
+                self.attend();
+            }
+            self.forget_bereaved();
             self.neighbours();
+        }
+    }
+
+    /// Another process came or died.
+    fn attend(&mut self) {
+        let Some(roster) = &mut self.duties.roster else { return };
+        let flows = roster.attend();
+        for some in flows.chunks(AT_A_TIME) {
+            let mut turn = self.runtime.lock_quietly();
+            let now = turn.now();
+            some.iter().for_each(|key| turn.stack().provoke(now, *key));
+            turn.flush();
+        }
+        if !flows.is_empty() {
+            self.bereaved.extend(flows);
+            self.told = now() + TELLING;
+        }
+    }
+
+    /// The peers of dead connections have had their time to hear of it.
+    fn forget_bereaved(&mut self) {
+        if now() < self.told {
+            return;
+        }
+        self.told = Instant::NEVER;
+        let mut turn = self.runtime.lock_quietly();
+        for key in self.bereaved.drain(..) {
+            if let Err(error) = turn.core().steer.steer(&Request::UnsteerFlow(key)) {
+                tracing::warn!(?key, %error, "steering");
+            }
         }
     }
 

@@ -16,14 +16,14 @@ use stack::types::IfaceId;
 use super::bell::Bell;
 use super::core::{Core, Link};
 use super::helper::{self, Duties};
-use super::steer::{Programs, Steer};
+use super::steer::Programs;
 use super::{CURRENT, Runtime, atexit, now, report};
 use crate::config::{Candidate, Config, Profile};
 use crate::control::server::Server;
 use crate::error::StartError;
 use crate::netlink::{self, Driven, Netlink};
 use crate::policy_file::PolicyFile;
-use crate::port::{Claimed, Driving, Port};
+use crate::port::{Claimed, Driving, Port, Roster};
 
 /// One start at a time.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -133,6 +133,16 @@ impl Runtime {
         runtime.launch(config)
     }
 
+    /// The other processes of the port, where there may be some.
+    fn roster(&self, config: &Config) -> Option<Roster> {
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let claimed = claimed.as_ref().filter(|claimed| claimed.is_shared())?;
+        let port = Port::inherited(config)?.ok()?;
+        Roster::new(port, claimed)
+            .inspect_err(|error| tracing::warn!(%error, "nobody will notice when another process dies"))
+            .ok()
+    }
+
     /// Tells the stack of the host, and starts the helper.
     fn launch(self, config: &Config) -> Result<&'static Runtime, StartError> {
         let mut events = Vec::new();
@@ -150,8 +160,9 @@ impl Runtime {
             .ok();
         let path = server.as_ref().map(|s| s.path().to_path_buf());
         *self.control_socket.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        let roster = self.roster(config);
         let runtime: &'static Runtime = Box::leak(Box::new(self));
-        helper::spawn(runtime, bell, Duties { netlink, server })
+        helper::spawn(runtime, bell, Duties { netlink, server, roster })
             .map_err(|e| StartError::new("starting the helper thread", e))?;
         atexit::register();
         CURRENT.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);

@@ -165,6 +165,14 @@ impl Stack {
         matches!(self.table.get(id)?.body, Body::Listener(_)).then_some(id)
     }
 
+    /// The stack of another process died with connections: has their peer show itself, so that it is told.
+    /// Flows that are no TCP connection, or are one here, are left alone.
+    pub fn provoke(&mut self, now: Instant, key: FlowKey) {
+        if key.protocol == Protocol::Tcp && self.flows.get(&key).is_none() {
+            reset::provoke(&mut Flow::new(key, Direction::In), &mut self.core.env(now, false));
+        }
+    }
+
     fn refuse(&mut self, now: Instant, seg: &Segment, flow: &mut Flow) {
         if seg.flags.has(Flags::RST) {
             return;

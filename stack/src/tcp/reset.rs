@@ -19,8 +19,24 @@ pub fn answer<E: Egress>(seg: &Segment, flow: &mut Flow, env: &mut Env<'_, E>) {
     send(flow, seq, ack, flags, env);
 }
 
+/// Draws an answer from a peer whose connection died with another stack: a segment that no window holds, which
+/// must be answered with an ACK (RFC 9293 §3.10.7.4); that belongs to no connection here and gets a reset which
+/// the peer believes (RFC 5961 §3.2).
+pub fn provoke<E: Egress>(flow: &mut Flow, env: &mut Env<'_, E>) {
+    let seq = Seq(env.shared.isn.sequence(&flow.key, env.now));
+    emit(flow, seq, Seq(0), Flags::ACK, env);
+}
+
 /// Sends a bare reset.
 pub(super) fn send<E: Egress>(flow: &mut Flow, seq: Seq, ack: Seq, flags: Flags, env: &mut Env<'_, E>) {
+    if emit(flow, seq, ack, flags, env) {
+        env.stats.tcp_resets_out += 1;
+    }
+}
+
+/// A segment without text. False when it cannot be sent: it is not waited for, the peer's next segment earns
+/// another.
+fn emit<E: Egress>(flow: &mut Flow, seq: Seq, ack: Seq, flags: Flags, env: &mut Env<'_, E>) -> bool {
     let header = Header {
         src_port: flow.key.local.port(),
         dst_port: flow.key.remote.port(),
@@ -37,9 +53,7 @@ pub(super) fn send<E: Egress>(flow: &mut Flow, seq: Seq, ack: Seq, flags: Flags,
         ecn: Ecn::NotEct,
         payload: Payload::None,
     };
-    // A reset that cannot be sent is not waited for: the peer's next segment earns another.
-    if env.egress.send(env.pool, flow, out, env.now).is_ok() {
-        env.stats.tcp_segs_out += 1;
-        env.stats.tcp_resets_out += 1;
-    }
+    let sent = env.egress.send(env.pool, flow, out, env.now).is_ok();
+    env.stats.tcp_segs_out += u64::from(sent);
+    sent
 }
