@@ -47,6 +47,11 @@ pub(super) fn claim(word: &AtomicU64) -> Result<(), Owner> {
     claim_for(word, Owner::this(), Owner::lives)
 }
 
+/// Makes this process the owner, if there is none, not even a dead one.
+pub(super) fn claim_free(word: &AtomicU64) -> bool {
+    word.compare_exchange(0, Owner::this().word(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
 /// The process that the word names, dead or alive.
 pub(super) fn owner(word: &AtomicU64) -> Option<Owner> {
     Owner::from_word(word.load(Ordering::Acquire))

@@ -175,6 +175,10 @@ impl Port {
     pub(crate) fn claim(self) -> Result<Claimed, StartError> {
         let stacks = self.parts().map_err(|e| StartError::new("taking over the port", e))?.stacks();
         let mut other = None;
+        // A dead one's slot is left to those who bury it while there are others.
+        if let Some(slot) = (0..stacks).find(|slot| claim::claim_free(self.header.owner(*slot))) {
+            return Ok(Claimed { port: self, slot, stacks });
+        }
         for slot in 0..stacks {
             match claim::claim(self.header.owner(slot)) {
                 Ok(()) => return Ok(Claimed { port: self, slot, stacks }),

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use crate::lab::Lab;
 
-/// A folder of files with known content, and a configuration of nginx for it: one worker, which drops its
-/// privileges, in the foreground.
+/// A folder of files with known content, and a configuration of nginx for it: in the foreground, its workers drop
+/// their privileges.
 #[derive(Debug)]
 pub struct Site {
     conf: String,
@@ -31,6 +31,19 @@ impl Site {
     /// When the files cannot be written.
     #[must_use]
     pub fn with(lab: &Lab, port: u16, files: &[(&str, usize)], http: &str) -> Self {
+        Self::served_by(lab, port, files, http, 1)
+    }
+
+    /// As [`Site::new`], served by so many workers; `/pid` says which one answers.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    #[must_use]
+    pub fn with_workers(lab: &Lab, port: u16, files: &[(&str, usize)], workers: usize) -> Self {
+        Self::served_by(lab, port, files, "", workers)
+    }
+
+    fn served_by(lab: &Lab, port: u16, files: &[(&str, usize)], http: &str, workers: usize) -> Self {
         let folder = lab.folder().join(format!("site-{port}"));
         let root = folder.join("www");
         fs::create_dir_all(&root).expect("a folder for the site");
@@ -40,7 +53,7 @@ impl Site {
         for path in [&folder, &root] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a folder all can read");
         }
-        let conf = configuration(&folder, port, http);
+        let conf = configuration(&folder, port, http, workers);
         let path: PathBuf = folder.join("nginx.conf");
         fs::write(&path, conf).expect("the configuration");
         Self { conf: path.to_string_lossy().into_owned(), root }
@@ -74,15 +87,19 @@ fn content(name: &str, size: usize) -> Vec<u8> {
     bytes
 }
 
-fn configuration(folder: &std::path::Path, port: u16, http: &str) -> String {
+fn configuration(folder: &std::path::Path, port: u16, http: &str, workers: usize) -> String {
     let at = folder.display();
     let mut conf = String::new();
-    let _ = writeln!(conf, "daemon off;\nworker_processes 1;\npid {at}/nginx.pid;\nerror_log stderr notice;");
+    let _ = writeln!(conf, "daemon off;\nworker_processes {workers};\npid {at}/nginx.pid;");
+    let _ = writeln!(conf, "error_log stderr notice;");
     let _ = writeln!(conf, "user nobody nogroup;\nevents {{ worker_connections 4096; }}\nhttp {{");
     let _ = writeln!(conf, "  access_log off;\n  sendfile on;\n  keepalive_requests 1000000000;\n{http}");
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(conf, "  {kind}_temp_path {at}/{kind};");
     }
-    let _ = writeln!(conf, "  server {{ listen {port}; root {at}/www; }}\n}}");
+    let _ = writeln!(
+        conf,
+        "  server {{ listen {port}; root {at}/www; location = /pid {{ return 200 $pid; }} }}\n}}"
+    );
     conf
 }

@@ -1,0 +1,118 @@
+//! A server of several processes on one interface: all serve, and one that dies takes nothing but its own with it.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use lab::{Lab, Namespace, Running, SERVER, Site, eventually, stacks};
+use ringroad_tests::{assert_bypassed, fetched_sha256, on_road, sha256};
+
+const WORKERS: usize = 4;
+const FILES: &[(&str, usize)] = &[("big.bin", 1 << 20)];
+
+/// A connection to a worker that says who it is.
+struct Call {
+    stream: TcpStream,
+    pid: u32,
+}
+
+impl Call {
+    fn open() -> Self {
+        let stream = TcpStream::connect((SERVER, 80)).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+        let mut call = Self { stream, pid: 0 };
+        call.pid = call.ask();
+        call
+    }
+
+    fn ask(&mut self) -> u32 {
+        self.stream.write_all(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request sent");
+        let mut answer = Vec::new();
+        loop {
+            let mut bytes = [0; 1024];
+            let n = self.stream.read(&mut bytes).expect("an answer");
+            assert_ne!(n, 0, "the connection ended before its answer");
+            answer.extend_from_slice(&bytes[..n]);
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|l| l.strip_prefix("Content-Length: ")).expect("a length");
+            if body.len() == length.parse::<usize>().expect("a number") {
+                return body.parse().expect("a process");
+            }
+        }
+    }
+}
+
+/// Connections by the worker that has them, enough that every worker has some.
+fn calls(client: &Namespace) -> BTreeMap<u32, Vec<Call>> {
+    client.enter(|| {
+        let mut by_pid = BTreeMap::<u32, Vec<Call>>::new();
+        for _ in 0..16 * WORKERS {
+            let call = Call::open();
+            by_pid.entry(call.pid).or_default().push(call);
+        }
+        by_pid
+    })
+}
+
+/// Waits until all workers have joined: each joins when it first waits for a connection.
+fn all_serve(server: &Namespace, nginx: &Running) {
+    eventually("a stack in every worker", 10, || {
+        let children = nginx.children();
+        let with = stacks(server).iter().filter(|s| is_one_of(s, &children)).count();
+        children.len() == WORKERS && with == WORKERS
+    });
+}
+
+fn is_one_of(stack: &serde_json::Value, pids: &[u32]) -> bool {
+    stack["pid"].as_u64().is_some_and(|pid| pids.contains(&(pid as u32)))
+}
+
+#[test]
+fn every_worker_serves_and_the_kernel_sees_none_of_it() {
+    let lab = Lab::new("workers");
+    let (server, client) = lab.pair();
+    let site = Site::with_workers(&lab, 80, FILES, WORKERS);
+    let nginx = on_road(&server, &[], &site.nginx(), 80);
+    all_serve(&server, &nginx);
+    let before = server.counters();
+    let mut by_pid = calls(&client);
+    assert_eq!(by_pid.len(), WORKERS, "{:?}", by_pid.keys());
+    for (pid, calls) in &mut by_pid {
+        assert!(calls.iter_mut().all(|call| call.ask() == *pid), "a connection stays with its worker");
+    }
+    let expected = sha256(&server, &site.path("big.bin"));
+    for _ in 0..8 {
+        assert_eq!(fetched_sha256(&client, &format!("http://{SERVER}/big.bin")), expected);
+    }
+    assert_bypassed(&server, &before);
+}
+
+/// The peers of a killed worker are reset at once, those of the others notice nothing, new connections are served,
+/// and the next worker takes the place; again and again.
+#[test]
+fn a_killed_worker_takes_only_its_own_connections_with_it() {
+    const DEATHS: usize = 12;
+    let lab = Lab::new("killed-worker");
+    let (server, client) = lab.pair();
+    let site = Site::with_workers(&lab, 80, FILES, WORKERS);
+    let nginx = on_road(&server, &[], &site.nginx(), 80);
+    for _ in 0..DEATHS {
+        all_serve(&server, &nginx);
+        let before = server.counters();
+        let mut by_pid = calls(&client);
+        let (victim, lost) = by_pid.pop_first().expect("a worker");
+        server.must(&["kill", "-9", &victim.to_string()]);
+        for mut call in lost {
+            let end = call.stream.read(&mut [0; 64]).expect_err("no answer from the dead");
+            assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+        }
+        for (pid, calls) in &mut by_pid {
+            assert!(calls.iter_mut().all(|call| call.ask() == *pid), "the others go on");
+        }
+        client.enter(|| (0..50).for_each(|_| assert_ne!(Call::open().pid, victim)));
+        assert_bypassed(&server, &before);
+    }
+    all_serve(&server, &nginx);
+}
