@@ -9,6 +9,7 @@ use super::parking::{Parking, Vehicle};
 use crate::control::table::{Control, NextHop, Resolved};
 use crate::control::{ControlEvent, Request};
 use crate::hash::{FlowWords, HashKey};
+use crate::ip::ids::Ids;
 use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload, RouteMemo, Unsent};
 use crate::policy::Gate;
 use crate::stats::Stats;
@@ -90,6 +91,7 @@ pub(super) struct Output {
     frames: usize,
     counts: Counts,
     labels: HashKey,
+    ids: Ids,
 }
 
 /// The transport's pieces, as they lie before the frame is closed.
@@ -104,6 +106,7 @@ impl Output {
     /// A way out for a pool of `frames` frames. Flow labels come from `labels`.
     pub(super) fn new(frames: u32, labels: HashKey) -> Self {
         Self {
+            ids: Ids::new(labels.derive(1)),
             control: Control::default(),
             gate: Gate::open(),
             requests: VecDeque::with_capacity(256),
@@ -289,7 +292,7 @@ impl Output {
 
     /// Writes link, IP and transport header into the headroom of `pkt`, and the checksum.
     fn close_frame(
-        &self,
+        &mut self,
         pool: &mut Pool,
         pkt: &mut Pkt,
         flow: &Flow,
@@ -324,6 +327,9 @@ impl Output {
         let head = pool.headroom_mut(pkt, before + parts.header.len()).ok_or(Unsent::TooBig)?;
         head[..ethernet::HEADER].copy_from_slice(&flow.route.link);
         ip.write(&mut head[ethernet::HEADER..before]);
+        if flow.may_fragment && remote.is_ipv4() {
+            ipv4::allow_fragments(&mut head[ethernet::HEADER..before], self.ids.take());
+        }
         head[before..].copy_from_slice(parts.header);
         if parts.checksum_at != NO_CHECKSUM {
             let at = before + parts.checksum_at;

@@ -23,6 +23,7 @@ use crate::wire::udp;
 const MOST: usize = 65_507;
 /// IP_MTU_DISCOVER: IP_PMTUDISC_DO, _PROBE, _INTERFACE and _OMIT. From DO to INTERFACE nothing is fragmented here,
 /// from PROBE on the path's own MTU is not asked.
+const WANT: i32 = 1;
 const DO: i32 = 2;
 const PROBE: i32 = 3;
 const INTERFACE: i32 = 4;
@@ -215,6 +216,8 @@ impl Stack {
         let is_new = known.is_none();
         let flow = known.unwrap_or(&mut new);
         (flow.tos, flow.ttl) = (plan.tos, plan.ttl);
+        // Linux: DF is on from WANT to PROBE.
+        flow.may_fragment = !(WANT..=PROBE).contains(&plan.discover);
         let core = &mut self.core;
         if let Some(via) = plan.via {
             flow.route = core.out.route_to_group(via, flow).ok_or(SocketError::NetworkUnreachable)?;

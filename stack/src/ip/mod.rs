@@ -4,6 +4,7 @@
 //! finishes the headers and queues the frame on its interface.
 
 pub mod fragments;
+pub mod ids;
 pub mod input;
 
 use core::net::IpAddr;
@@ -33,6 +34,8 @@ pub struct Flow {
     pub memo: VerdictMemo,
     /// Whether IPv6 packets carry a flow label (IPV6_AUTOFLOWLABEL).
     pub auto_label: bool,
+    /// Whether routers may cut IPv4 packets: no DF (IP_MTU_DISCOVER).
+    pub may_fragment: bool,
 }
 
 /// A route looked up once: valid while its generation is the control plane's.
@@ -54,7 +57,7 @@ impl Flow {
     /// A flow of which nothing is known yet. TTL 64, TOS 0.
     pub fn new(key: FlowKey, direction: Direction) -> Self {
         let (route, memo) = (RouteMemo::default(), VerdictMemo::default());
-        Self { key, direction, tos: 0, ttl: 64, route, memo, auto_label: true }
+        Self { key, direction, tos: 0, ttl: 64, route, memo, auto_label: true, may_fragment: false }
     }
 
     /// The other end's address.

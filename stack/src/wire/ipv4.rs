@@ -122,6 +122,17 @@ impl Emit {
     }
 }
 
+/// Makes the header at the front of `packet`, as [`Emit`] writes it, that of a packet which routers may cut: DF is
+/// off, and so the identification counts (RFC 6864 §4.2).
+pub fn allow_fragments(packet: &mut [u8], id: u16) {
+    let Some(header) = packet.first_chunk_mut::<HEADER>() else { return };
+    header[4..6].copy_from_slice(&id.to_be_bytes());
+    header[6..8].fill(0);
+    header[10..12].fill(0);
+    let sum = checksum::finish(checksum::sum(header));
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

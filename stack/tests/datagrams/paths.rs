@@ -9,7 +9,7 @@ use ringroad_stack::socket::{OptName, Value};
 use ringroad_stack::time::Instant;
 
 use crate::common::{self, Host, Net};
-use crate::{address, recv_from, send_to, udp};
+use crate::{address, recv_from, send_to, set, udp};
 
 #[test]
 fn the_first_datagram_waits_for_the_neighbour() {
@@ -189,4 +189,27 @@ fn what_does_not_fit_is_told() {
     net.run_ms(1);
     assert_eq!(recv_from(&mut net, 1, b, 2000).unwrap().0.len(), 1472);
     assert_eq!(recv_from(&mut net, 1, b, 2000).unwrap().1.local, SocketAddr::from(([10, 0, 0, 255], 53)));
+}
+
+/// RFC 791 §3.1: DF says that a packet must not be cut. RFC 6864 §4.2: without it, the identification counts.
+#[test]
+fn routers_may_cut_what_the_socket_lets_them() {
+    let mut net = Net::ideal();
+    let (a, b) = (udp(&mut net, 0, 1000), udp(&mut net, 1, 53));
+    net.hosts[0].capture = true;
+    let mut ids = Vec::new();
+    for (discover, df) in [(0, false), (0, false), (1, true), (2, true), (3, true), (4, false), (5, false)] {
+        set(&mut net, 0, a, OptName::MtuDiscover, discover);
+        send_to(&mut net, 0, a, Some(address(1, 53)), b"x").unwrap();
+        net.run_ms(1);
+        assert_eq!(recv_from(&mut net, 1, b, 9).unwrap().0, b"x");
+        let frame = net.hosts[0].sent.last().unwrap();
+        assert_eq!(frame[20] & 0x40 != 0, df, "{discover}");
+        let id = u16::from_be_bytes([frame[18], frame[19]]);
+        assert!(!df || id == 0);
+        ids.extend((!df).then_some(id));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
 }
