@@ -163,16 +163,16 @@ impl Drill {
         d
     }
 
-    /// As [`Drill::accepted`], by a peer that is 50 ms away.
+    /// As [`Drill::accepted`], by a peer that is so many milliseconds away.
     ///
     /// # Panics
     /// When the handshake goes otherwise.
     #[must_use]
-    pub fn accepted_far(on: On, options: &str) -> Self {
+    pub fn accepted_far(on: On, options: &str, ms: u64) -> Self {
         let mut d = Self::listening(on);
         d.inject(&format!("S 0:0(0) win 20000 {options}"));
         d.expect("S. 0:0(0) ack 1");
-        d.wait(50);
+        d.wait(ms);
         let ts = if options.contains("TS") { "<TS 2 last>" } else { "" };
         d.inject(&format!(". 1:1(0) ack 1 win 20000 {ts}"));
         assert_eq!(d.take(), Ok(()), "{d}");

@@ -1,13 +1,17 @@
 //! The drills, one file an RFC; RFC 9293 has one file a section.
 
 mod rfc2018;
+mod rfc3168;
 mod rfc5681;
+mod rfc5682;
 mod rfc5961;
 mod rfc6298;
+mod rfc6582;
 mod rfc7323;
+mod rfc8985;
 mod rfc9293;
 
-use crate::drill::On;
+use crate::drill::{Drill, On};
 
 /// A drill by name.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +31,20 @@ macro_rules! drills {
 }
 use drills;
 
-const FILES: &[&[&[Row]]] =
-    &[&[rfc2018::DRILLS, rfc5681::DRILLS, rfc5961::DRILLS, rfc6298::DRILLS, rfc7323::DRILLS], rfc9293::FILES];
+const FILES: &[&[&[Row]]] = &[
+    &[
+        rfc2018::DRILLS,
+        rfc5681::DRILLS,
+        rfc5961::DRILLS,
+        rfc6298::DRILLS,
+        rfc7323::DRILLS,
+        rfc3168::DRILLS,
+        rfc5682::DRILLS,
+        rfc6582::DRILLS,
+        rfc8985::DRILLS,
+    ],
+    rfc9293::FILES,
+];
 
 /// Every drill there is.
 pub fn all() -> impl Iterator<Item = Row> {
@@ -37,4 +53,18 @@ pub fn all() -> impl Iterator<Item = Row> {
         .flat_map(|folder| folder.iter())
         .flat_map(|file| file.iter())
         .map(|row| Row { name: row.name.strip_prefix("drill::drills::").unwrap_or(row.name), run: row.run })
+}
+
+/// So many segments in flight, or as many as may be, over a path of 100 ms; they were just sent.
+fn in_flight(on: On, options: &str, segments: u32) -> Drill {
+    let mut d = Drill::accepted_far(on, options, 100);
+    d.write(1, segments * 1000).expect("room for them");
+    assert_eq!(d.sent().len() as u32, segments.min(10), "{d}");
+    d
+}
+
+/// What was sent by now: the places of its octets in the stream.
+fn ranges(d: &mut Drill) -> Vec<(u32, u32)> {
+    let sent = d.sent();
+    sent.iter().map(|segment| d.range(segment)).collect()
 }
