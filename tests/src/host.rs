@@ -31,6 +31,9 @@ pub struct Host {
 }
 
 impl Host {
+    /// Its one interface.
+    pub const IFACE: IfaceId = IFACE;
+
     /// Host `n`, with so many frames, up and with a route to its network.
     ///
     /// # Panics
@@ -70,6 +73,11 @@ impl Host {
             host.stack.control(Instant::ZERO, event);
         }
         hosts
+    }
+
+    /// The control plane has news.
+    pub fn control(&mut self, event: ControlEvent) {
+        self.stack.control(Instant::ZERO, event);
     }
 
     /// Its link address.

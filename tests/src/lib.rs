@@ -4,6 +4,8 @@
 //! The tests themselves are in `tests/`, one file a theme. They run as root, against the release build.
 
 pub mod host;
+pub mod interop;
+pub mod peers;
 pub mod world;
 
 use lab::{Namespace, Running, Where, start};

@@ -54,6 +54,23 @@ pub(crate) fn parts() -> bool {
     run::cargo().args(["bench", "--package=ringroad-benches"]).args(parts).status().is_ok_and(|s| s.success())
 }
 
+/// 100 MiB each way with every peer; whether all arrived.
+pub(crate) fn interop() -> bool {
+    let build = run::cargo().args(["build", "--release", "--locked"]).status();
+    let test = [
+        "test",
+        "--release",
+        "--package=ringroad-tests",
+        "--test=interop",
+        "--test=interop_kernel",
+        "--",
+        "--test-threads=1",
+    ];
+    let mut command = run::cargo();
+    command.env("RINGROAD_INTEROP_BYTES", (100 << 20).to_string()).args(test);
+    build.is_ok_and(|s| s.success()) && command.status().is_ok_and(|s| s.success())
+}
+
 /// The engine beside its peers, in one table; whether it ran.
 pub(crate) fn engine(quick: bool) -> bool {
     let how = if quick { "--quick" } else { "--instructions" };

@@ -88,6 +88,8 @@ enum Task {
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
+    /// Exchange 100 MiB each way with smoltcp and lwIP, as client and as server, at 0 to 5 % loss
+    Interop,
     /// Fetch lwIP's sources, which tests and benchmarks compile, into target/lwip
     Lwip,
 }
@@ -139,6 +141,7 @@ fn main() -> ExitCode {
             fuzz::run(&fuzz::Plan { targets, seconds, input, minimise })
         }
         Task::Simulate { seeds, from } => simulate::run(seeds, from),
+        Task::Interop => lwip_is_here() && bench::interop(),
         Task::Lwip => lwip_is_here(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
