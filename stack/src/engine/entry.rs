@@ -156,6 +156,6 @@ mod tests {
     fn a_connection_is_a_quarter_of_linux_s() {
         // Linux: 3.96 KB of slab for an idle connection. Here it is 1 KiB all told, of which the flow table, the
         // wheel and the slab take up to 150 bytes: what few connections need belongs elsewhere.
-        assert!(size_of::<Entry>() <= 872, "{} bytes", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 880, "{} bytes", size_of::<Entry>());
     }
 }

@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use nic::{Pkt, Pool};
 
-use super::segs::{List, SegTable};
+use super::crumbs;
+use super::segs::{List, NONE, SegTable};
 use super::sent::copy;
 use crate::error::Fault;
 use crate::seq::Seq;
@@ -17,11 +18,19 @@ const FULL: u32 = 1024;
 const SCARCE: usize = 2;
 
 /// The receive queue of a connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Inbox {
     list: List,
     /// Octets queued.
     pub(super) octets: u32,
+    /// The cell that holds the first of them, when they came while frames were scarce.
+    crumb: u32,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { list: List::default(), octets: 0, crumb: NONE }
+    }
 }
 
 impl Inbox {
@@ -31,8 +40,12 @@ impl Inbox {
     #[inline]
     pub(super) fn push(&mut self, segs: &mut SegTable, pool: &mut Pool, pkt: Pkt, seq: Seq) {
         self.octets += pkt.len() as u32;
-        if !self.list.is_empty() && (self.is_wasteful() || pool.available() < pool.frames() as usize / SCARCE)
-        {
+        let scarce = pool.available() < pool.frames() as usize / SCARCE;
+        if self.list.is_empty() {
+            if scarce && pkt.len() <= crumbs::SIZE && self.push_crumb(segs, pool.bytes(&pkt)) {
+                return pool.free(pkt);
+            }
+        } else if scarce || self.is_wasteful() {
             let tail = segs.slot_mut(self.list.tail).pkt_mut();
             if pool.tailroom(tail) >= pkt.len() && !pool.is_lent(tail) {
                 copy(pool, &pkt, 0, tail);
@@ -41,6 +54,19 @@ impl Inbox {
             }
         }
         self.list.push(segs, pkt, seq);
+    }
+
+    /// Keeps a little outside of frames. False when there is no place for it.
+    #[inline(never)]
+    fn push_crumb(&mut self, segs: &mut SegTable, bytes: &[u8]) -> bool {
+        if self.crumb != NONE {
+            return segs.crumbs.append(self.crumb, bytes);
+        }
+        match segs.crumbs.keep(bytes) {
+            Some(at) => self.crumb = at,
+            None => return false,
+        }
+        true
     }
 
     /// Whether the frames hold so little that it is worth a copy to save one.
@@ -61,6 +87,16 @@ impl Inbox {
         mut sink: impl FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<usize, Fault> {
         let mut done = 0;
+        if self.crumb != NONE && want > 0 {
+            let bytes = segs.crumbs.bytes(self.crumb);
+            let len = bytes.len().min(want);
+            sink(&bytes[..len])?;
+            done = len;
+            self.octets -= len as u32;
+            if segs.crumbs.read(self.crumb, len) {
+                self.crumb = NONE;
+            }
+        }
         while done < want && !self.list.is_empty() {
             let slot = segs.slot_mut(self.list.head);
             let len = slot.pkt().len().min(want - done);
@@ -91,10 +127,18 @@ impl Inbox {
     ) -> Result<usize, Fault> {
         let (want, mut skip) = (range.len(), range.start);
         let (mut done, mut at) = (0, self.list.head);
-        while done < want && at != super::segs::NONE {
-            let bytes = pool.bytes(segs.slot(at).pkt());
-            let bytes = &bytes[skip.min(bytes.len())..];
-            skip -= skip.min(segs.slot(at).pkt().len());
+        let mut crumb = self.crumb;
+        while done < want && (crumb != NONE || at != NONE) {
+            let whole = match core::mem::replace(&mut crumb, NONE) {
+                NONE => {
+                    let slot = segs.slot(at);
+                    at = slot.next;
+                    pool.bytes(slot.pkt())
+                }
+                cell => segs.crumbs.bytes(cell),
+            };
+            let bytes = &whole[skip.min(whole.len())..];
+            skip -= skip.min(whole.len());
             let len = bytes.len().min(want - done);
             if len > 0
                 && let Err(fault) = sink(&bytes[..len])
@@ -102,7 +146,6 @@ impl Inbox {
                 return if done > 0 { Ok(done) } else { Err(fault) };
             }
             done += len;
-            at = segs.slot(at).next;
         }
         Ok(done)
     }
@@ -112,6 +155,10 @@ impl Inbox {
         while !self.list.is_empty() {
             let pkt = self.list.remove(segs, self.list.head);
             pool.free(pkt);
+        }
+        if self.crumb != NONE {
+            segs.crumbs.release(self.crumb);
+            self.crumb = NONE;
         }
         self.octets = 0;
     }
@@ -169,11 +216,36 @@ mod tests {
         let mut segs = SegTable::new(8);
         let held: Vec<Pkt> = (0..5).map(|_| pool.alloc().unwrap()).collect();
         let mut inbox = Inbox::default();
+        let say = |inbox: &mut Inbox, pool: &mut Pool, segs: &mut SegTable, bytes: &[u8]| {
+            let k = pkt(pool, bytes);
+            inbox.push(segs, pool, k, Seq(0));
+        };
         for byte in b"one by one" {
-            let k = pkt(&mut pool, &[*byte]);
-            inbox.push(&mut segs, &mut pool, k, Seq(0));
+            say(&mut inbox, &mut pool, &mut segs, &[*byte]);
         }
-        assert_eq!((inbox.octets, pool.available()), (10, 2));
+        // A little needs no frame at all.
+        assert_eq!((inbox.octets, pool.available()), (10, 3));
+        say(&mut inbox, &mut pool, &mut segs, &[b'.'; 1000]);
+        say(&mut inbox, &mut pool, &mut segs, b"!");
+        assert_eq!((inbox.octets, pool.available()), (1011, 2));
+        let mut seen = Vec::new();
+        let peeked = inbox.peek(&segs, &pool, 4..1011, |piece| {
+            seen.extend_from_slice(piece);
+            Ok(())
+        });
+        assert_eq!((peeked, &seen[..8], seen.last()), (Ok(1007), &b"by one.."[..], Some(&b'!')));
+        let read = inbox.read(&mut segs, &mut pool, 4, |piece| {
+            assert_eq!(piece, b"one ");
+            Ok(())
+        });
+        assert_eq!((read, inbox.octets), (Ok(4), 1007));
+        seen.clear();
+        let read = inbox.read(&mut segs, &mut pool, 2000, |piece| {
+            seen.extend_from_slice(piece);
+            Ok(())
+        });
+        assert_eq!((read, &seen[..8], pool.available()), (Ok(1007), &b"by one.."[..], 3));
+        say(&mut inbox, &mut pool, &mut segs, b"again");
         inbox.clear(&mut segs, &mut pool);
         held.into_iter().for_each(|pkt| pool.free(pkt));
     }

@@ -11,6 +11,7 @@ pub mod call;
 pub mod cc;
 pub mod challenge;
 pub mod connect;
+mod crumbs;
 mod detect;
 mod doubt;
 mod ecn;

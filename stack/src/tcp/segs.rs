@@ -2,6 +2,7 @@
 
 use nic::{FrameIndex, Pkt};
 
+use super::crumbs::Crumbs;
 use super::rack::Xmit;
 use super::rate::Stamp;
 use crate::seq::Seq;
@@ -76,6 +77,8 @@ impl Slot {
 #[derive(Debug)]
 pub struct SegTable {
     slots: Box<[Slot]>,
+    /// What small receive queues hold without a frame.
+    pub(super) crumbs: Crumbs,
     /// For rate samples; empty until a connection takes some.
     stamps: Box<[Stamp]>,
 }
@@ -93,7 +96,8 @@ impl SegTable {
             newer: NONE,
             mark: Mark::default(),
         };
-        Self { slots: (0..frames).map(empty).collect(), stamps: Box::default() }
+        let slots = (0..frames).map(empty).collect();
+        Self { slots, crumbs: Crumbs::new(frames), stamps: Box::default() }
     }
 
     /// Makes room for stamps, if there is none. Not to be called for a packet: it allocates.
