@@ -60,6 +60,7 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const NOW: Instant = Instant::from_millis(1000);
 
+    /// RFC 1191 §6.3; RFC 8201 §5.3
     #[test]
     fn a_narrow_path_widens_after_ten_minutes() {
         let mut paths = PathMtus::default();
@@ -73,6 +74,7 @@ mod tests {
         assert_eq!(paths.limit(PEER, 1500, NOW), 552);
     }
 
+    /// RFC 8201 §4; RFC 8200 §5
     #[test]
     fn a_path_of_ipv6_is_never_narrower_than_every_link() {
         // RFC 8201 §4.

@@ -119,6 +119,7 @@ mod tests {
         assert_eq!((r.srtt(), r.rttvar(), r.rto()), (Some(ms(400)), ms(200), ms(1200)));
     }
 
+    /// RFC 6298 §4
     #[test]
     fn later_samples_are_smoothed() {
         let mut r = rto();

@@ -72,6 +72,7 @@ pub fn seal(message: &mut [u8], pseudo: u16) {
 mod tests {
     use super::*;
 
+    /// RFC 4443 §3.1, §3.2, §3.3
     #[test]
     fn errors_are_told_from_the_rest() {
         let message = |kind, code| [kind, code, 0, 0, 0, 0, 5, 0xdc];
@@ -89,6 +90,7 @@ mod tests {
         assert_eq!(parse_error(&message(2, 0)[..7]), None);
     }
 
+    /// RFC 4443 §2.3
     #[test]
     fn what_is_written_is_read_and_sums() {
         let mut b = [0u8; 64];

@@ -101,6 +101,7 @@ impl Emit {
 mod tests {
     use super::*;
 
+    /// RFC 8200 §3, §6
     #[test]
     fn what_is_written_is_read() {
         let (source, destination) = ("2001:db8::1".parse().unwrap(), "fe80::2".parse().unwrap());

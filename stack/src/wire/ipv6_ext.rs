@@ -213,6 +213,7 @@ mod tests {
         }
     }
 
+    /// RFC 8200 §4.4
     #[test]
     fn a_routing_header_that_asks_for_more_is_refused() {
         for kind in [0, 2, 4, 253] {
@@ -221,6 +222,7 @@ mod tests {
         }
     }
 
+    /// RFC 8200 §4.2
     #[test]
     fn unknown_options_get_what_their_type_asks_for() {
         let with = |kind| walk(&packet(&[&[6, 0, 0, kind, 2, 9, 9, 0]]), DESTINATION);

@@ -22,14 +22,16 @@ pub(super) fn of(tables: &[Table]) -> String {
     page.push_str("| RFC | | requirements | tested | code only | otherwise, with a reason | open |\n");
     page.push_str("|---|---|--:|--:|--:|--:|--:|\n");
     for table in tables {
-        let count = |what: &dyn Fn(&Row) -> bool| table.rows.iter().filter(|row| what(row)).count();
+        // What an RFC tells without asking for it is there for tags, and no requirement.
+        let asks: Vec<&Row> = table.rows.iter().filter(|row| row.level != "TEXT").collect();
+        let count = |what: &dyn Fn(&Row) -> bool| asks.iter().filter(|row| what(row)).count();
         let tested = |row: &Row| row.exception.is_none() && !row.tests.is_empty();
         let code = |row: &Row| row.exception.is_none() && row.tests.is_empty() && !row.code.is_empty();
         let _ = writeln!(
             page,
             "| [{n}](https://www.rfc-editor.org/rfc/rfc{n}) | {} | {} | {} | {} | {} | {} |",
             table.title,
-            table.rows.len(),
+            asks.len(),
             count(&tested),
             count(&code),
             count(&|row| row.exception.is_some()),
@@ -40,7 +42,8 @@ pub(super) fn of(tables: &[Table]) -> String {
     for table in tables {
         let _ = write!(page, "\n## RFC {}: {}\n\n", table.number, table.title);
         page.push_str("| | | what | code | tests |\n|---|---|---|---|---|\n");
-        for row in &table.rows {
+        let bare = |row: &&Row| row.level == "TEXT" && row.code.is_empty() && row.tests.is_empty();
+        for row in table.rows.iter().filter(|row| !bare(row)) {
             write_row(&mut page, row);
         }
     }
@@ -48,7 +51,7 @@ pub(super) fn of(tables: &[Table]) -> String {
 }
 
 fn write_row(page: &mut String, row: &Row) {
-    let level = if row.id.starts_with(&row.level) { "" } else { &row.level };
+    let level = if row.id.starts_with(&row.level) || row.level == "TEXT" { "" } else { &row.level };
     let words = match &row.exception {
         Some(reason) => format!("{} **Otherwise:** {reason}", row.words),
         None => row.words.clone(),

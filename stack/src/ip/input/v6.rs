@@ -156,6 +156,7 @@ mod tests {
         assert_eq!(reason(&frame(PEER, OWN, 60, &[6, 0, 1, 4, 0, 0, 0, 1])), Reason::BadHeader);
     }
 
+    /// RFC 4443 §2.2, §2.4, §3.4; RFC 8200 §4.2
     #[test]
     fn what_is_not_understood_is_told_as_asked() {
         let told = |destination: &str, kind| {

@@ -156,6 +156,7 @@ mod tests {
     }
 
     /// RFC 9406 §4.2: five rounds, that in which it began included; then congestion avoidance.
+    /// RFC 9438 §4.10
     #[test]
     fn five_conservative_rounds_end_slow_start() {
         let (mut h, mut at) = (HyStart::default(), 1000);

@@ -374,6 +374,7 @@ mod tests {
         assert_eq!(cc.cwnd(), 2_000);
     }
 
+    /// RFC 9293 MAY-18
     #[test]
     fn a_change_of_control_keeps_the_window() {
         let mut cc = Congestion::new(Algorithm::Cubic, MSS);
@@ -391,6 +392,7 @@ mod tests {
         assert!(size_of::<Congestion>() <= 128, "{} bytes", size_of::<Congestion>());
     }
 
+    /// RFC 9293 MAY-18
     #[test]
     fn names() {
         for &algorithm in Algorithm::ALL {

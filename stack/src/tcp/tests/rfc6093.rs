@@ -29,6 +29,7 @@ fn inline() -> Drill {
 }
 
 /// RFC 9293 MUST-62, RFC 6093 §3.1.
+/// RFC 6093 §4
 #[test]
 fn the_pointer_names_the_octet_behind_the_urgent_one() {
     let mut d = Drill::established();
@@ -111,6 +112,7 @@ fn an_urgent_octet_that_nobody_reads_is_gone_with_the_mark() {
     d.host.wire.sent.clear();
 }
 
+/// RFC 6093 §6
 #[test]
 fn in_line_it_is_read_in_its_place_and_only_the_mark_stops_a_read() {
     let mut d = inline();

@@ -41,6 +41,7 @@ fn a_timestamp_tells_which_copy_arrived() {
 }
 
 /// RFC 9293 §3.8.3 MUST-20: R2.
+/// RFC 9293 SHLD-10, SHLD-11
 #[test]
 fn everything_is_given_up_after_fifteen_time_outs() {
     let mut d = Drill::established();

@@ -26,6 +26,7 @@ fn three_duplicate_acks_without_sack() {
 }
 
 /// RFC 6582 §3.2, step 3: each partial ACK names the next hole; the full one ends the recovery at ssthresh.
+/// RFC 6582 §4
 #[test]
 fn one_hole_a_round_trip() {
     let mut d = Drill::in_flight("<mss 1000>", 10);
@@ -44,6 +45,7 @@ fn one_hole_a_round_trip() {
 }
 
 /// RFC 6582 §3.2, step 1: duplicates that a time-out's retransmissions cause begin no recovery.
+/// RFC 6582 §4.1
 #[test]
 fn echoes_of_a_time_out_begin_nothing() {
     let mut d = Drill::in_flight("<mss 1000>", 10);

@@ -38,6 +38,7 @@ fn the_fast_retransmission_is_not_held_back() {
 }
 
 /// RFC 9937 §6.2: after heavy losses packets are conserved until an ACK is safe; then the flight grows again.
+/// RFC 9937 §7
 #[test]
 fn after_heavy_losses_the_flight_grows_with_safe_acks_only() {
     let mut d = Drill::in_flight(SACK, 30);

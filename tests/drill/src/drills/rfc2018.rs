@@ -68,7 +68,7 @@ fn a_duplicate_out_of_order_is_reported_with_its_block(on: On) {
     d.expect_all(&[". 1:1(0) ack 1 <sack 601:701 501:1001>"]);
 }
 
-/// RFC 2018 §5; RFC 6675 §3, §4, §5
+/// RFC 5681 §4.3; RFC 2018 §5; RFC 6675 §3, §4, §5
 fn what_was_reported_is_not_sent_again(on: On) {
     let mut d = Drill::accepted_far(on, "<mss 1000,sackOK>", 50);
     d.write(1, 10_000).unwrap();

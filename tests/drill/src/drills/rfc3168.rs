@@ -23,7 +23,7 @@ fn agreed(on: On) -> Drill {
     d
 }
 
-/// RFC 3168 §6.1, §6.1.1
+/// RFC 9293 SHLD-8; RFC 3168 §6.1, §6.1.1
 fn who_is_asked_agrees(on: On) {
     let mut d = agreed(on);
     d.write(1, 10).unwrap();

@@ -41,7 +41,7 @@ fn a_syn_is_challenged_wherever_it_hits(on: On) {
     assert_eq!(d.state(), State::Established);
 }
 
-/// RFC 5961 §5.2
+/// RFC 9293 MAY-12; RFC 5961 §5.2
 fn data_with_an_ack_from_nowhere_is_not_taken(on: On) {
     let mut d = Drill::established(on);
     d.write(1, 500).unwrap();

@@ -22,6 +22,7 @@ drills![
     an_orphan_does_not_wait_for_ever,
     an_abort_resets_where_the_peer_must_hear_of_it,
     a_reset_from_the_peer_is_an_error_after_what_can_be_read,
+    a_reset_may_carry_text,
     closing_before_the_handshake_is_over_ends_it,
     time_wait_ends_after_a_minute,
     shutting_the_reading_side_answers_the_end,
@@ -319,7 +320,7 @@ fn an_older_syn_does_not_take_the_place_of_time_wait(on: On) {
     assert_eq!(d.state(), State::TimeWait);
 }
 
-/// RFC 6191 §2
+/// RFC 9293 SHLD-4; RFC 6191 §2
 fn a_later_timestamp_lets_a_syn_take_the_place(on: On) {
     let mut d = waiting(on, "<mss 1000,TS 1 0>", "<TS 3 last>");
     d.inject("S -100:-100(0) win 20000 <mss 1000,TS 2 0>");
@@ -328,4 +329,13 @@ fn a_later_timestamp_lets_a_syn_take_the_place(on: On) {
     let seg = d.sent().pop().expect("an answer");
     assert!(seg.has(crate::segment::SYN), "{seg:?}");
     assert_eq!(d.state(), State::SynReceived);
+}
+
+/// RFC 9293 SHLD-2
+fn a_reset_may_carry_text(on: On) {
+    let mut d = Drill::established(on);
+    d.inject("R. 1:21(20) ack 1");
+    assert_eq!(d.state(), State::Closed);
+    assert_eq!(d.recv(1), Err(SocketError::ConnectionReset.into()));
+    d.silent();
 }

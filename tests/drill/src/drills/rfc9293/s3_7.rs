@@ -44,7 +44,7 @@ fn a_maximum_of_the_application_is_kept(on: On) {
     d.sent();
 }
 
-/// RFC 9293 SHLD-7, MUST-17; RFC 1122 §4.2.3.4
+/// RFC 9293 MAY-16, SHLD-27; RFC 9293 SHLD-7, MUST-17; RFC 1122 §4.2.3.4
 fn nagle_joins_small_writes_while_one_is_unacknowledged(on: On) {
     let mut d = Drill::established(on);
     d.write(1, 10).unwrap();

@@ -24,7 +24,7 @@ fn kept_alive(on: On) -> Drill {
     d
 }
 
-/// RFC 9293 MUST-26, SHLD-12
+/// RFC 9293 MAY-5; RFC 9293 MUST-26, SHLD-12
 fn a_silent_peer_is_asked_and_an_answer_is_enough(on: On) {
     let mut d = kept_alive(on);
     d.at(1_000);

@@ -73,7 +73,7 @@ fn fill(d: &mut Drill) -> u32 {
     panic!("a window without an end\n{d}");
 }
 
-/// RFC 9293 MUST-39, §3.8.6.2.2
+/// RFC 9293 MAY-8, SHLD-14; RFC 9293 MUST-39, §3.8.6.2.2
 fn an_unread_buffer_shuts_the_window_and_reading_opens_it(on: On) {
     let mut d = small_buffer(on, 4000);
     let held = fill(&mut d);
@@ -174,7 +174,7 @@ fn the_window_ends_what_is_sent(on: On) {
     assert!(ends.starts_with(&[3001, 4001]) && ends.iter().all(|&end| end <= 4501), "{ends:?}");
 }
 
-/// RFC 9293 MUST-34, SHLD-15 … SHLD-17; RFC 7323 §2.4
+/// RFC 9293 MAY-7; RFC 9293 MUST-34, SHLD-15 … SHLD-17; RFC 7323 §2.4
 fn a_window_that_shrinks_takes_nothing_back(on: On) {
     let mut d = Drill::established(on);
     d.write(1, 4000).unwrap();
