@@ -18,6 +18,11 @@ use crate::{datagram_options, kernel};
 const RECV_TIMEOUTS: [c_int; 2] = [20, 66];
 const SEND_TIMEOUTS: [c_int; 2] = [21, 67];
 
+/// Options that the kernel does not let everybody set.
+const PRIVILEGED: [OptName; 3] = [OptName::Mark, OptName::Priority, OptName::BusyPoll];
+/// TCP_REPAIR and its relatives: nobody may rebuild a connection of the stack.
+const REPAIR: [c_int; 5] = [19, 20, 21, 22, 29];
+
 /// An option's number in the table.
 pub(crate) fn index(name: OptName) -> usize {
     OptName::ALL.iter().position(|n| *n == name).unwrap_or(0)
@@ -40,10 +45,16 @@ pub(crate) fn setsockopt(
     if held.file.kind() == Kind::Datagram {
         return datagram_options::set(&held, (level, name), value, len);
     }
+    if level == libc::IPPROTO_TCP && REPAIR.contains(&name) && held.socket().is_some() {
+        return Err(fail(libc::EPERM));
+    }
     let Some(option) = for_stream(&held, level, name) else {
         return Err(if held.socket().is_some() { Reason::Option } else { Reason::Plain }.into());
     };
     let shared = held.file.is(Flag::SharedBacking);
+    if shared && PRIVILEGED.contains(&option) {
+        allowed((level, name), place, len)?;
+    }
     if !shared {
         let set = check(kernel::set_option_raw(fd, level, name, value, len) as isize);
         if option == OptName::Congestion {
@@ -62,8 +73,9 @@ pub(crate) fn setsockopt(
         let now = turn.now();
         match turn.stack().set_option(now, id, option, value) {
             Ok(()) => {}
-            // The kernel took it already: what it did is what counts.
-            Err(_) if !shared => {}
+            // The kernel took it already: what it did is what counts, unless the connection it does not know of
+            // forbids it.
+            Err(error) if !shared && error != SocketError::Invalid => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -82,6 +94,16 @@ pub(crate) fn note_v6_only(held: &Held) {
 fn for_stream(held: &Held, level: c_int, name: c_int) -> Option<OptName> {
     let foreign = level == libc::IPPROTO_IPV6 && !held.file.is(Flag::V6);
     OptName::from_raw(level, name).filter(|option| !option.is_for_datagrams() && !foreign)
+}
+
+/// Whether the kernel would let this process set an option: asked of a socket made for the question.
+fn allowed((level, name): (c_int, c_int), value: Place, len: socklen_t) -> Result<(), Leave> {
+    let witness = kernel::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
+    let set =
+        check(kernel::set_option_raw(witness, level, name, value.as_mut_ptr::<c_void>().cast_const(), len)
+            as isize);
+    kernel::close(witness)?;
+    set.map(|_| ()).map_err(Into::into)
 }
 
 /// A control that the kernel does not have, or not for everybody, may be one of the stack's. It is kept for the
@@ -172,7 +194,7 @@ pub(crate) fn getsockopt(
         Value::Linger(seconds) => {
             let mut bytes = [0; 8];
             bytes[..4].copy_from_slice(&i32::from(seconds.is_some()).to_ne_bytes());
-            bytes[4..].copy_from_slice(&i32::from(seconds.unwrap_or(0)).to_ne_bytes());
+            bytes[4..].copy_from_slice(&(seconds.unwrap_or(0) as i32).to_ne_bytes());
             write_value(value, len, &bytes)
         }
         Value::Name(name) => write_value(value, len, &name),
@@ -238,7 +260,7 @@ fn read_value(shape: Shape, place: Place, len: usize) -> Result<Value, Leave> {
 }
 
 fn linger(raw: libc::linger) -> Value {
-    Value::Linger((raw.l_onoff != 0).then(|| raw.l_linger.clamp(0, i32::from(u16::MAX)) as u16))
+    Value::Linger((raw.l_onoff != 0).then_some(raw.l_linger as u32))
 }
 
 /// Sets on the stack's socket what was set on the kernel's.
@@ -286,20 +308,55 @@ pub(crate) fn from_kernel(fd: c_int, option: OptName) -> Option<Value> {
     }
 }
 
-/// `struct tcp_info` as Linux lays it out, as far as it is told.
-fn tcp_info(info: &TcpInfo) -> [u8; 192] {
-    let mut out = [0; 192];
+/// `struct tcp_info` as Linux lays it out, as far as it is known; what is not is zero.
+fn tcp_info(info: &TcpInfo) -> [u8; 248] {
+    let mut out = [0; 248];
     let head = [
         info.state,
-        0,
+        info.ca_state,
         info.retransmits,
         info.probes,
         info.backoff,
         info.options,
         info.wscale.0 | info.wscale.1 << 4,
+        u8::from(info.delivery_rate_app_limited),
     ];
-    out[..7].copy_from_slice(&head);
-    let words = [
+    out[..8].copy_from_slice(&head);
+    let mut at = 8;
+    let mut put = |bytes: &[u8]| {
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    for word in words(info) {
+        put(&word.to_ne_bytes());
+    }
+    for long in [info.pacing_rate, info.max_pacing_rate, info.bytes_acked, info.bytes_received] {
+        put(&long.to_ne_bytes());
+    }
+    for word in
+        [info.segs_out, info.segs_in, info.notsent_bytes, info.min_rtt, info.data_segs_in, info.data_segs_out]
+    {
+        put(&word.to_ne_bytes());
+    }
+    for long in [info.delivery_rate, info.busy_time, info.rwnd_limited, info.sndbuf_limited] {
+        put(&long.to_ne_bytes());
+    }
+    // Of the second, segments with a congestion mark, nothing is known.
+    put(&info.delivered.to_ne_bytes());
+    put(&[0; 4]);
+    for long in [info.bytes_sent, info.bytes_retrans] {
+        put(&long.to_ne_bytes());
+    }
+    for word in [info.dsack_dups, info.reord_seen, info.rcv_ooopack, info.snd_wnd, info.rcv_wnd] {
+        put(&word.to_ne_bytes());
+    }
+    // Rehashes and time-outs in a row are not counted.
+    out
+}
+
+/// The words in front, up to `tcpi_total_retrans`.
+fn words(info: &TcpInfo) -> [u32; 24] {
+    [
         info.rto,
         info.ato,
         info.snd_mss,
@@ -309,10 +366,10 @@ fn tcp_info(info: &TcpInfo) -> [u8; 192] {
         info.lost,
         info.retrans,
         0, // fackets, which Linux no longer counts
-        0,
-        0,
-        0,
-        0, // times since the last packets, not kept
+        info.last_data_sent,
+        0, // the last ACK sent, which Linux does not remember either
+        info.last_data_recv,
+        info.last_ack_recv,
         info.pmtu,
         info.rcv_ssthresh,
         info.rtt,
@@ -321,23 +378,10 @@ fn tcp_info(info: &TcpInfo) -> [u8; 192] {
         info.snd_cwnd,
         info.advmss,
         info.reordering,
-        0, // rcv_rtt
+        info.rcv_rtt,
         info.rcv_space,
         info.total_retrans,
-    ];
-    for (word, place) in words.iter().zip(out[8..].chunks_exact_mut(4)) {
-        place.copy_from_slice(&word.to_ne_bytes());
-    }
-    out[7] = u8::from(info.delivery_rate_app_limited);
-    out[104..112].copy_from_slice(&info.pacing_rate.to_ne_bytes());
-    out[112..120].copy_from_slice(&info.max_pacing_rate.to_ne_bytes());
-    out[160..168].copy_from_slice(&info.delivery_rate.to_ne_bytes());
-    out[120..128].copy_from_slice(&info.bytes_acked.to_ne_bytes());
-    out[128..136].copy_from_slice(&info.bytes_received.to_ne_bytes());
-    out[136..140].copy_from_slice(&info.segs_out.to_ne_bytes());
-    out[140..144].copy_from_slice(&info.segs_in.to_ne_bytes());
-    out[144..148].copy_from_slice(&info.notsent_bytes.to_ne_bytes());
-    out
+    ]
 }
 
 #[cfg(test)]
@@ -358,6 +402,7 @@ mod tests {
             max_pacing_rate: u64::MAX,
             delivery_rate: 10,
             delivery_rate_app_limited: true,
+            rcv_wnd: 11,
             ..TcpInfo::default()
         };
         let bytes = tcp_info(&info);
@@ -367,6 +412,7 @@ mod tests {
         assert_eq!(word(core::mem::offset_of!(libc::tcp_info, tcpi_total_retrans)), 24);
         assert_eq!(word(120), 5);
         assert_eq!((word(140), word(144)), (6, 8));
+        assert_eq!(word(bytes.len() - 16), 11, "rcv_wnd, and 16 bytes of what is not known behind it");
         assert_eq!((bytes[7], word(104), word(112), word(160)), (1, 9, u32::MAX, 10));
     }
 

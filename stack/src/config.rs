@@ -42,10 +42,14 @@ impl core::fmt::Debug for Secrets {
 /// Limits and defaults of TCP.
 #[derive(Clone, Debug)]
 pub struct TcpConfig {
-    /// Default send buffer, in bytes (SO_SNDBUF).
+    /// The send buffer at first, in bytes of data (Linux: half of what it becomes with the handshake).
     pub send_buffer: usize,
-    /// Default receive buffer, in bytes (SO_RCVBUF): what the window may grow to.
+    /// The most it grows to with the congestion window (Linux: half of tcp_wmem\[2\]).
+    pub send_buffer_max: usize,
+    /// The receive buffer at first, in bytes of data (Linux: half of tcp_rmem\[1\]): the window.
     pub recv_buffer: usize,
+    /// The most it grows to with what is read in a round trip (Linux: half of tcp_rmem\[2\]).
+    pub recv_buffer_max: usize,
     /// Congestion control of sockets that do not choose (TCP_CONGESTION).
     pub congestion: CongestionControl,
     /// How long a closed connection waits for stray segments (Linux: 60 s).
@@ -87,8 +91,10 @@ impl Default for Config {
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
-            send_buffer: 256 * 1024,
-            recv_buffer: 256 * 1024,
+            send_buffer: 43_520,
+            send_buffer_max: 2 << 20,
+            recv_buffer: 64 << 10,
+            recv_buffer_max: 16 << 20,
             congestion: CongestionControl::default(),
             time_wait: Duration::from_secs(60),
             rto_min: Duration::from_millis(200),

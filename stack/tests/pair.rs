@@ -172,7 +172,7 @@ fn linger_zero_resets() {
 fn data_goes_on_after_close() {
     let mut net = Net::ideal();
     let (client, server, _) = net.connected();
-    let data = pattern(100_000, 7);
+    let data = pattern(40_000, 7);
     assert_eq!(net.send(0, client, &data), Ok(data.len()));
     net.close(0, client);
     let now = net.now;

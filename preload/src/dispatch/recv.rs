@@ -6,6 +6,7 @@ use libc::{
     MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t,
 };
 use ringroad::Runtime;
+use stack::engine::Stack;
 use stack::error::SocketError;
 use stack::socket::RecvFlags;
 use stack::types::{Readiness, SocketId};
@@ -143,32 +144,38 @@ fn receive_stream(
         (true, 0) => MSG_OOB | MSG_TRUNC,
         (true, _) => MSG_OOB,
     };
+    let answer = |bytes| Ok(Received { bytes, flags: told, remote: None });
+    let whole = cursor.left();
     let mut patience = None;
     let mut done = 0;
-    let mut want = cursor.left();
     loop {
-        let received = {
+        let want = if recv_flags.trunc { whole - done } else { cursor.left() };
+        let (received, low_water) = {
             let mut turn = runtime.lock();
             let now = turn.now();
+            let stack = turn.stack();
             let mut sink = |bytes: &[u8]| cursor.put(bytes);
-            if want == 0 && !recv_flags.oob && !turn.stack().readiness(id).intersects(WAITED_FOR) {
+            let received = if done > 0 && !recv_flags.peek && has_failed(stack, id) {
+                // What was read is the answer; the error is the next call's.
+                return answer(done);
+            } else if want == 0 && !recv_flags.oob && !stack.readiness(id).intersects(WAITED_FOR) {
                 // Linux waits for data even to read none of it.
                 Err(SocketError::WouldBlock)
             } else {
-                turn.stack().recv(now, id, want, recv_flags, &mut sink)
-            }
+                stack.recv(now, id, want, recv_flags, &mut sink)
+            };
+            (received, stack.recv_low_water(id))
         };
         match received {
             Ok(n) => {
-                done += n;
-                want -= n.min(want);
-                let all = flags & MSG_WAITALL != 0 && !recv_flags.peek;
-                if !all || want == 0 || n == 0 {
-                    return Ok(Received { bytes: done, flags: told, remote: None });
+                done = if recv_flags.peek { n } else { done + n };
+                let least = if flags & MSG_WAITALL != 0 { whole } else { whole.min(low_water) };
+                if n == 0 || done >= least {
+                    return answer(done);
                 }
             }
             Err(SocketError::WouldBlock) => {}
-            Err(_) if done > 0 => return Ok(Received { bytes: done, flags: 0, remote: None }),
+            Err(_) if done > 0 => return answer(done),
             Err(error) => return Err(error.into()),
         }
         if recv_flags.oob {
@@ -176,12 +183,29 @@ fn receive_stream(
             return Err(SocketError::WouldBlock.into());
         }
         let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, true, flags));
-        match wait_for_data(patience, held, (runtime, id)) {
+        let waited = match recv_flags.peek && done > 0 && patience.blocks() {
+            true => wait_for_more(patience, held, id, done),
+            false => wait_for_data(patience, held, (runtime, id)),
+        };
+        match waited {
+            Ok(()) if recv_flags.peek => cursor.rewind(whole),
             Ok(()) => {}
-            Err(_) if done > 0 => return Ok(Received { bytes: done, flags: 0, remote: None }),
+            Err(_) if done > 0 => return answer(done),
             Err(leave) => return Err(leave),
         }
     }
+}
+
+/// Whether nothing is left to read but an error.
+fn has_failed(stack: &Stack, id: SocketId) -> bool {
+    stack.readiness(id).contains(Readiness::ERR) && stack.recv_queue(id) == Ok(0)
+}
+
+/// Waits until there is more than the `seen` bytes that stay in the queue, or will never be.
+fn wait_for_more(patience: &Patience, held: &Held, id: SocketId, seen: usize) -> Result<(), Leave> {
+    let over = Readiness::RDHUP | Readiness::ERR | Readiness::HUP;
+    let more = |stack: &Stack| stack.recv_queue(id) != Ok(seen) || stack.readiness(id).intersects(over);
+    patience.wait_until(held, more, &mut []).map(|_| ())
 }
 
 /// Waits for data. A call that must not block looks at the interfaces once before it gives up, so that a

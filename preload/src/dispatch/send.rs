@@ -97,6 +97,10 @@ pub(super) fn send_stream(
         let sent = {
             let mut turn = runtime.lock();
             let now = turn.now();
+            if done > 0 && turn.stack().readiness(id).contains(Readiness::ERR) {
+                // What was sent is the answer; the error is the next call's.
+                return Ok(done as isize);
+            }
             turn.stack().send(now, id, left, send_flags, &mut |room| source.fill(room))
         };
         match sent {

@@ -5,6 +5,7 @@ use core::time::Duration;
 use libc::{c_int, pollfd};
 use ringroad::Runtime;
 use ringroad::runtime::{Wait, Waited};
+use stack::engine::Stack;
 use stack::time::Instant;
 use stack::types::{Readiness, SocketId};
 
@@ -53,10 +54,23 @@ impl Patience {
         wanted: Readiness,
         kernel: &mut [pollfd],
     ) -> Result<News, Leave> {
+        let wanted = wanted | Readiness::ERR | Readiness::HUP;
+        self.wait_until(held, |stack| stack.readiness(id).intersects(wanted), kernel)
+    }
+
+    /// As [`Patience::wait`], until `ready` says so.
+    ///
+    /// # Errors
+    /// As [`Patience::wait`].
+    pub(super) fn wait_until(
+        &self,
+        held: &Held,
+        mut ready: impl FnMut(&Stack) -> bool,
+        kernel: &mut [pollfd],
+    ) -> Result<News, Leave> {
         if !self.blocks {
             return Err(fail(libc::EAGAIN));
         }
-        let wanted = wanted | Readiness::ERR | Readiness::HUP;
         let keys = [held.word.cookie()];
         loop {
             let waited = signals::with_count(|count| {
@@ -68,7 +82,7 @@ impl Patience {
                     ..Wait::default()
                 };
                 self.runtime.wait(wait, |turn| {
-                    let ready = turn.stack().readiness(id).intersects(wanted);
+                    let ready = ready(turn.stack());
                     (ready || signals::waiting()).then_some(ready)
                 })
             });

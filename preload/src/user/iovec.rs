@@ -75,6 +75,11 @@ impl Cursor {
         all.iter().skip(self.index).enumerate().map(buffer).collect()
     }
 
+    /// Back to the first byte, from which there are `whole`.
+    pub(crate) fn rewind(&mut self, whole: usize) {
+        (self.index, self.within, self.left) = (0, 0, whole);
+    }
+
     /// Moves on by `n` bytes.
     fn skip(&mut self, n: usize) {
         self.within += n;

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,9 +37,14 @@ static struct sockaddr_in6 name6(const char *ip, int port)
     inet_pton(AF_INET6, ip, &a.sin6_addr);
     return a;
 }
+static int quiet;
 
 static void answer(long result)
 {
+    if (quiet) {
+        quiet = 0;
+        return;
+    }
     if (result < 0)
         printf("-%s\n", strerrorname_np(errno));
     else
@@ -138,7 +144,17 @@ int main(int argc, char **argv)
     while (fgets(line, sizeof line, stdin)) {
         n = m = 0;
         k = 0;
+        int rest = 0;
         sscanf(line, "%31s %ld %ld %ld", word, &n, &m, &k);
+        if (!strcmp(word, "later") && sscanf(line, "%*s %*s %n", &rest) == 0) {
+            /* later MS COMMAND: answered now, done then. */
+            answer(0);
+            usleep(n * 1000);
+            memmove(line, line + rest, strlen(line + rest) + 1);
+            n = m = k = 0;
+            sscanf(line, "%31s %ld %ld %ld", word, &n, &m, &k);
+            quiet = 1;
+        }
         if (!strcmp(word, "listen")) {
             listener = tcp();
             a = name(own, n);
@@ -203,6 +219,10 @@ int main(int argc, char **argv)
             answer(poll(&p, 1, 3000));
         } else if (!strcmp(word, "orecv")) {
             answer(recv(conn, buffer, 1, MSG_OOB) == 1 ? buffer[0] : -1);
+        } else if (!strcmp(word, "maxseg")) {
+            int mss = 0;
+            len = sizeof mss;
+            answer(getsockopt(conn, IPPROTO_TCP, TCP_MAXSEG, &mss, &len) ? -1 : mss);
         } else if (!strcmp(word, "mark")) {
             answer(sockatmark(conn));
         } else if (!strcmp(word, "udp")) {

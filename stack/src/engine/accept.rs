@@ -33,7 +33,7 @@ impl Stack {
                 Ok(())
             }
             Body::Fresh => {
-                let local = entry.local.ok_or(SocketError::Invalid)?;
+                let local = entry.local().ok_or(SocketError::Invalid)?;
                 let options = entry.options.clone();
                 let key = LocalKey { protocol: Protocol::Tcp, address: local.ip(), port: local.port() };
                 if self.locals.get(&key).is_some() {

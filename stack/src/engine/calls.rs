@@ -56,7 +56,7 @@ impl Stack {
         let own = address.is_unspecified() || self.core.out.control.is_own(address, link);
         let entry = self.owned_mut(id)?;
         let ours = own || (address.is_multicast() && entry.protocol() == Protocol::Udp);
-        if entry.local.is_some() || local.port() == 0 || matches!(entry.body, Body::Listener(_)) {
+        if entry.local().is_some() || local.port() == 0 || matches!(entry.body, Body::Listener(_)) {
             return Err(SocketError::Invalid);
         }
         if !ours {
@@ -64,7 +64,7 @@ impl Stack {
         }
         match entry.protocol() {
             Protocol::Tcp => {
-                entry.local = Some(local);
+                entry.set_local(Some(local));
                 Ok(())
             }
             Protocol::Udp => self.bind_udp(id, local),
@@ -189,7 +189,7 @@ impl Stack {
     /// # Errors
     /// `BadSocket`.
     pub fn local(&self, id: SocketId) -> Result<Option<SocketAddr>> {
-        Ok(self.owned(id)?.local)
+        Ok(self.owned(id)?.local())
     }
 
     /// The other end (`getpeername`).
@@ -226,6 +226,11 @@ impl Stack {
             Body::Connection(connection) => Ok(connection.tcb.recv_ahead() as usize),
             Body::Datagram(d) => Ok(d.queue.front(&self.datagrams).map_or(0, |w| w.pkt.len())),
         }
+    }
+
+    /// SO_RCVLOWAT: bytes that a receive which may wait waits for; at least one.
+    pub fn recv_low_water(&self, id: SocketId) -> usize {
+        self.owned(id).map_or(1, |entry| entry.options.recv_low_water as usize)
     }
 
     /// Whether the next byte to be read is the urgent one (SIOCATMARK).

@@ -64,7 +64,7 @@ impl Stack {
         }
         let entry = self.owned(id)?;
         entry.speaks(remote)?;
-        let key = self.flow_to(Protocol::Tcp, entry.local, remote)?;
+        let key = self.flow_to(Protocol::Tcp, entry.local(), remote)?;
         let old = self.take_tuple(now, &key)?;
         let entry = self.owned_mut(id)?;
         let mut flow = Flow::new(key, Direction::Out);
@@ -91,7 +91,7 @@ impl Stack {
             urgent: false,
         };
         let entry = self.owned_mut(id)?;
-        entry.local = Some(key.local);
+        entry.set_local(Some(key.local));
         entry.body = Body::Connection(connection);
         self.flows.insert(&key, id);
         self.settle(id);

@@ -18,6 +18,8 @@ pub(super) struct Core {
     pub(super) stats: Stats,
     pub(super) config: Config,
     shared: Shared,
+    /// The time of the last step of a connection.
+    pub(super) seen: Instant,
 }
 
 impl Core {
@@ -27,6 +29,7 @@ impl Core {
             out: Output::new(pool.frames(), HashKey::new(secrets.hash_key()).derive(3)),
             stats: Stats::default(),
             shared: Shared::new(&HashKey::new(secrets.isn_key())),
+            seen: Instant::ZERO,
             pool,
             config,
         }
@@ -35,6 +38,7 @@ impl Core {
     /// The surroundings of a connection. `burst`: more frames follow, see [`Env::burst`].
     #[inline]
     pub(super) fn env(&mut self, now: Instant, burst: bool) -> Env<'_, Output> {
+        self.seen = now;
         Env {
             now,
             pool: &mut self.pool,

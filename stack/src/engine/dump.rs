@@ -24,7 +24,7 @@ impl Stack {
 fn describe(entry: &Entry) -> SocketInfo {
     let mut info = SocketInfo {
         protocol: entry.protocol(),
-        local: entry.local,
+        local: entry.local(),
         remote: None,
         state: "CLOSED",
         recv_queue: 0,

@@ -25,6 +25,7 @@ mod rx;
 mod settle;
 mod steering;
 mod stream;
+mod tcp_info;
 mod tcp_rx;
 mod time_wait;
 mod udp_calls;

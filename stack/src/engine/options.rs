@@ -1,15 +1,15 @@
 //! setsockopt and getsockopt: what each option does, one arm each.
 
-use core::time::Duration;
-
-use super::Stack;
 use super::entry::{Body, Entry};
+use super::{Stack, tcp_info};
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
-use crate::socket::stored::{Stored, V6Options, buffer, within};
+use crate::socket::stored::{
+    LEAST_RECV_BUFFER, LEAST_SEND_BUFFER, Stored, V6Options, buffer, retransmissions, seconds, within,
+};
 use crate::socket::{BbrInfo, OptName, Result, TcpInfo, Value};
 use crate::tcp::cc::Algorithm;
-use crate::tcp::{Info, output};
+use crate::tcp::{Info, State, Tcb, TcpOptions, call, output};
 use crate::time::Instant;
 use crate::types::{Protocol, SocketId};
 
@@ -18,6 +18,8 @@ const MOST_SECONDS: i32 = 32_767;
 const MOST_PROBES: i32 = 127;
 /// TCP_MAXSEG: TCP_MIN_MSS and MAX_TCP_WINDOW.
 const SEGMENT: (i32, i32) = (88, 32_767);
+/// TCP_LINGER2: TCP_FIN_TIMEOUT_MAX.
+const MOST_LINGER2: i32 = 120;
 
 impl Stack {
     /// Sets an option; checked and clamped as Linux does.
@@ -27,7 +29,7 @@ impl Stack {
     pub fn set_option(&mut self, now: Instant, id: SocketId, name: OptName, value: Value) -> Result<()> {
         let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
         let (level, _) = name.raw();
-        if name == OptName::V6Only && entry.local.is_some() {
+        if name == OptName::V6Only && entry.local().is_some() {
             return Err(SocketError::Invalid);
         }
         if level == 6 && entry.protocol() == Protocol::Udp {
@@ -45,6 +47,17 @@ impl Stack {
             }
             return Ok(());
         }
+        let udp = entry.protocol() == Protocol::Udp;
+        let connected = matches!(entry.body, Body::Connection(_));
+        if connected && name == OptName::WindowClamp && value == Value::Int(0) {
+            return Err(SocketError::Invalid);
+        }
+        if let (Body::Connection(connection), OptName::QuickAck) = (&mut entry.body, name) {
+            call::quick_ack(&mut connection.tcb, value.int()?, &mut self.core.env(now, false));
+            self.settle(id);
+            return Ok(());
+        }
+        let most = self.core.config.tcp.recv_buffer_max;
         self.option_sets.change(&mut entry.options, |options| {
             match (name, value) {
                 (OptName::Linger, Value::Linger(linger)) => options.linger = linger,
@@ -52,12 +65,19 @@ impl Stack {
                 (OptName::MaxPacingRate, Value::Rate(rate)) => options.tcp.max_pacing_rate = rate,
                 (_, Value::Int(value)) if level == 6 => set_tcp(options, name, value)?,
                 (_, Value::Int(value)) if level == 41 => set_v6(options, name, value)?,
+                (OptName::RecvLowWater, Value::Int(value)) if !udp => {
+                    options.recv_low_water = low_water(&options.tcp, value, most);
+                }
                 (_, Value::Int(value)) => set_common(options, name, value)?,
                 _ => return Err(SocketError::Invalid),
             }
             Ok(())
         })?;
         self.apply_options(now, id);
+        if matches!(name, OptName::RecvLowWater | OptName::NotSentLowWater) {
+            // What was too little may be enough now.
+            self.wake(id);
+        }
         Ok(())
     }
 
@@ -100,11 +120,18 @@ impl Stack {
                 _ => self.link_mtu(id),
             },
             OptName::Info => {
-                if let Body::Connection(connection) = &mut entry.body {
-                    // Who asks once may ask again: then there is a rate to tell.
-                    connection.tcb.measure(&mut self.core.segs);
-                }
-                Ok(Value::Info(info(entry).map_or_else(TcpInfo::default, |i| tcp_info(&i))))
+                let told = match &mut entry.body {
+                    Body::Connection(connection) => {
+                        let tcb = &mut connection.tcb;
+                        // Who asks once may ask again: then there is a rate to tell.
+                        tcb.measure(&mut self.core.segs);
+                        tcb.keep_account();
+                        tcp_info::of(tcb, &mut self.core.out, self.core.seen)
+                    }
+                    Body::Listener(listener) => tcp_info::of_listener(listener),
+                    _ => TcpInfo { state: State::Closed.number(), ..TcpInfo::default() },
+                };
+                Ok(Value::Info(told))
             }
             OptName::ControlInfo => {
                 Ok(Value::ControlInfo(info(entry).and_then(|i| i.bbr).map(|told| BbrInfo {
@@ -121,9 +148,15 @@ impl Stack {
             OptName::AcceptConn => Ok(Value::Int(i32::from(matches!(entry.body, Body::Listener(_))))),
             OptName::Type => Ok(Value::Int(if udp { 2 } else { 1 })),
             OptName::Protocol => Ok(Value::Int(entry.protocol() as i32)),
+            OptName::Linger2 if entry.options.tcp.linger2 == 0 => {
+                Ok(Value::Int(self.core.config.tcp.fin_timeout.as_secs() as i32))
+            }
             OptName::SendBuffer if udp => Ok(Value::Int(entry.options.udp_send_buffer as i32)),
             OptName::RecvBuffer if udp => Ok(Value::Int(entry.options.udp_recv_buffer as i32)),
-            _ => Ok(stored(&entry.options, name)),
+            _ => match entry.connection().and_then(|c| current(&c.tcb, name)) {
+                Some(value) => Ok(Value::Int(value)),
+                None => Ok(stored(&entry.options, name)),
+            },
         }
     }
 
@@ -131,9 +164,20 @@ impl Stack {
         let entry = self.owned(id)?;
         let Body::Datagram(datagram) = &entry.body else { return Err(SocketError::NotConnected) };
         let remote = datagram.remote.ok_or(SocketError::NotConnected)?;
-        let key = self.flow_to(Protocol::Udp, entry.local, remote)?;
+        let key = self.flow_to(Protocol::Udp, entry.local(), remote)?;
         let mut flow = Flow::new(key, crate::types::Direction::Out);
         Ok(Value::Int(i32::from(self.core.out.mtu(&mut flow))))
+    }
+}
+
+/// What a connection has made of an option.
+fn current(tcb: &Tcb, name: OptName) -> Option<i32> {
+    match name {
+        OptName::SendBuffer => Some(doubled(tcb.send_buffer())),
+        OptName::RecvBuffer => Some(doubled(tcb.recv_buffer())),
+        OptName::QuickAck => Some(tcb.is_quick().into()),
+        OptName::WindowClamp => Some(i32::try_from(tcb.window_clamp()).unwrap_or(i32::MAX)),
+        _ => None,
     }
 }
 
@@ -148,15 +192,18 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::OobInline => options.tcp.urgent_inline = flag,
         OptName::KeepAlive => options.tcp.keepalive = flag,
         OptName::SendBuffer => {
-            options.udp_send_buffer = buffer(value);
-            options.tcp.send_buffer = buffer(value);
+            options.udp_send_buffer = buffer(value, LEAST_SEND_BUFFER);
+            (options.tcp.send_buffer, options.tcp.send_locked) = (options.udp_send_buffer / 2, true);
         }
         OptName::RecvBuffer => {
-            options.udp_recv_buffer = buffer(value);
-            options.tcp.recv_buffer = buffer(value);
+            options.udp_recv_buffer = buffer(value, LEAST_RECV_BUFFER);
+            (options.tcp.recv_buffer, options.tcp.recv_locked) = (options.udp_recv_buffer / 2, true);
         }
         OptName::RecvLowWater => options.recv_low_water = value.max(1) as u32,
         OptName::Priority => options.priority = value,
+        OptName::Mark => options.mark = value,
+        OptName::IncomingCpu => options.incoming_cpu = value,
+        OptName::ZeroCopy => options.zero_copy = within(value, 0, 1)? != 0,
         OptName::BusyPoll => options.busy_poll = within(value, 0, i32::MAX)?,
         // Linux keeps the two ECN bits of a stream to itself.
         OptName::Tos => options.tos = (value & 0xfc) as u8,
@@ -200,13 +247,14 @@ fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::MaxSeg if value == 0 => tcp.max_segment = None,
         OptName::MaxSeg => tcp.max_segment = Some(within(value, SEGMENT.0, SEGMENT.1)? as u16),
         OptName::UserTimeout => tcp.user_timeout = within(value, 0, i32::MAX)? as u32,
-        OptName::DeferAccept => options.kept.defer_accept = value.max(0),
-        OptName::Linger2 => options.kept.linger2 = value.max(-1),
-        OptName::WindowClamp => options.kept.window_clamp = within(value, 0, i32::MAX)?,
+        OptName::DeferAccept => options.defer_accept = retransmissions(value),
+        OptName::Linger2 => tcp.linger2 = value.clamp(-1, MOST_LINGER2) as i16,
+        OptName::WindowClamp if value == 0 => tcp.window_clamp = 0,
+        OptName::WindowClamp => tcp.window_clamp = value.max(LEAST_RECV_BUFFER as i32 / 2) as u32,
         OptName::FastOpen => options.kept.fast_open = within(value, 0, i32::MAX)?,
         OptName::FastOpenConnect => options.kept.fast_open_connect = within(value, 0, 1)? != 0,
         OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie = within(value, 0, 1)? != 0,
-        OptName::NotSentLowWater => options.kept.not_sent_low_water = value,
+        OptName::NotSentLowWater => tcp.not_sent_low_water = value as u32,
         _ => return Err(SocketError::NoProtocolOption),
     }
     Ok(())
@@ -233,13 +281,13 @@ fn stored_tcp(options: &Stored, name: OptName) -> i32 {
         OptName::KeepCount => tcp.keepalive_count.into(),
         OptName::SynCount => tcp.syn_retries.map_or(6, i32::from),
         OptName::UserTimeout => tcp.user_timeout as i32,
-        OptName::DeferAccept => options.kept.defer_accept,
-        OptName::Linger2 => options.kept.linger2,
-        OptName::WindowClamp => options.kept.window_clamp,
+        OptName::DeferAccept => seconds(options.defer_accept),
+        OptName::Linger2 => tcp.linger2.into(),
+        OptName::WindowClamp => tcp.window_clamp as i32,
         OptName::FastOpen => options.kept.fast_open,
         OptName::FastOpenConnect => options.kept.fast_open_connect.into(),
         OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie.into(),
-        OptName::NotSentLowWater => options.kept.not_sent_low_water,
+        OptName::NotSentLowWater => tcp.not_sent_low_water as i32,
         // Answered before: facts of the socket, or datagrams' own.
         _ => 0,
     }
@@ -257,14 +305,17 @@ fn stored(options: &Stored, name: OptName) -> Value {
         OptName::DontRoute => options.dont_route.into(),
         OptName::OobInline => options.tcp.urgent_inline.into(),
         OptName::KeepAlive => tcp.keepalive.into(),
-        OptName::SendBuffer => tcp.send_buffer as i32,
-        OptName::RecvBuffer => tcp.recv_buffer as i32,
+        OptName::SendBuffer => doubled(tcp.send_buffer),
+        OptName::RecvBuffer => doubled(tcp.recv_buffer),
+        OptName::SendLowWater => 1,
+        OptName::Mark => options.mark,
+        OptName::ZeroCopy => options.zero_copy.into(),
         OptName::RecvLowWater => options.recv_low_water as i32,
         OptName::Priority => options.priority,
         OptName::BusyPoll => options.busy_poll,
         // AF_INET.
         OptName::Domain => 2,
-        OptName::IncomingCpu => -1,
+        OptName::IncomingCpu => options.incoming_cpu,
         OptName::Tos => options.tos.into(),
         OptName::Ttl => options.ttl.into(),
         OptName::MtuDiscover => options.mtu_discover,
@@ -275,6 +326,17 @@ fn stored(options: &Stored, name: OptName) -> Value {
         | OptName::MtuDiscoverV6 => stored_v6(&options.v6, name),
         _ => stored_tcp(options, name),
     })
+}
+
+/// SO_RCVLOWAT of a stream: at most what its buffer may hold; negative is as much as that (tcp_set_rcvlowat).
+fn low_water(tcp: &TcpOptions, value: i32, most: usize) -> u32 {
+    let wanted = if value < 0 { u32::MAX } else { value.max(1) as u32 };
+    wanted.min(if tcp.recv_locked { tcp.recv_buffer } else { most as u32 })
+}
+
+/// A buffer as Linux tells it: data and what it takes to keep them.
+fn doubled(octets: u32) -> i32 {
+    i32::try_from(octets.saturating_mul(2)).unwrap_or(i32::MAX)
 }
 
 fn congestion(name: &[u8; 16]) -> Result<Algorithm> {
@@ -288,43 +350,4 @@ fn padded(name: &str) -> [u8; 16] {
 
 fn info(entry: &Entry) -> Option<Info> {
     entry.connection().map(|c| c.tcb.info())
-}
-
-fn tcp_info(info: &Info) -> TcpInfo {
-    let micros = |d: Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
-    let segments = |octets: u32| octets / info.snd_mss.max(1);
-    let (send_scale, recv_scale) = info.window_scale.unwrap_or((0, 0));
-    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_ECN, TCPI_OPT_ECN_SEEN, TCPI_OPT_SYN_DATA.
-    let options = u8::from(info.timestamps)
-        | u8::from(info.sack) << 1
-        | u8::from(info.window_scale.is_some()) << 2
-        | u8::from(info.ecn) << 3
-        | u8::from(info.ecn_seen) << 4
-        | u8::from(info.syn_data) << 5;
-    TcpInfo {
-        state: info.state.number(),
-        retransmits: info.backoff,
-        backoff: info.backoff,
-        options,
-        wscale: (send_scale, recv_scale),
-        rto: micros(info.rto),
-        snd_mss: info.snd_mss,
-        rcv_mss: info.rcv_mss,
-        unacked: info.segments_in_flight,
-        sacked: info.segments_sacked,
-        lost: info.segments_lost,
-        retrans: info.segments_resent,
-        rtt: info.srtt.map_or(0, micros),
-        rttvar: micros(info.rttvar),
-        snd_ssthresh: segments(info.ssthresh),
-        snd_cwnd: segments(info.cwnd),
-        rcv_space: info.rcv_wnd,
-        total_retrans: info.retransmits,
-        notsent_bytes: info.send_queue.saturating_sub(info.in_flight),
-        pacing_rate: info.pacing_rate,
-        max_pacing_rate: info.max_pacing_rate,
-        delivery_rate: info.delivery_rate,
-        delivery_rate_app_limited: info.app_limited,
-        ..TcpInfo::default()
-    }
 }

@@ -220,8 +220,7 @@ impl Stack {
             urgent: false,
             opening,
         };
-        let mut entry = Entry::new(0, options, Body::Connection(connection));
-        entry.local = Some(key.local);
+        let entry = Entry::new(0, options, Body::Connection(connection));
         match self.table.insert(entry) {
             Ok(id) => {
                 self.flows.insert(&key, id);

@@ -98,8 +98,8 @@ impl Stack {
         let low_water = entry.options.recv_low_water;
         if low_water > 1
             && ready.contains(Readiness::IN)
-            && !ready.intersects(Readiness::RDHUP | Readiness::ERR | Readiness::HUP)
-            && connection.tcb.recv_queue() < low_water.min(entry.options.tcp.recv_buffer / 2)
+            && !ready.intersects(Readiness::RDHUP | Readiness::HUP)
+            && !connection.tcb.has_enough(low_water)
         {
             ready = ready.without(Readiness::IN);
         }

@@ -37,7 +37,7 @@ impl Stack {
         let entry = self.owned_mut(id)?;
         let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::Invalid) };
         datagram.bound = Some(local);
-        entry.local = Some(local);
+        entry.set_local(Some(local));
         self.crowds.join(key, id);
         self.refront(&key);
         if !key.address.is_multicast() {
@@ -88,7 +88,7 @@ impl Stack {
     /// Sets the peer. From then on datagrams of others are not for this socket.
     pub(super) fn connect_udp(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<()> {
         let entry = self.owned(id)?;
-        let bound = entry.local.ok_or(SocketError::Invalid)?;
+        let bound = entry.local().ok_or(SocketError::Invalid)?;
         let broadcast = entry.options.broadcast;
         entry.speaks(remote)?;
         if remote.ip().is_unspecified() {
@@ -111,8 +111,8 @@ impl Stack {
         let entry = self.owned_mut(id)?;
         let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::Invalid) };
         datagram.remote = Some(remote);
-        entry.local = Some(key.local);
         let bound = local_key(datagram.bound.unwrap_or(bound));
+        entry.set_local(Some(key.local));
         self.crowds.set_open(&bound, id, false);
         self.refront(&bound);
         self.flows.insert(&key, id);
@@ -136,10 +136,11 @@ impl Stack {
     /// Clears the peer; the socket hears everybody again, unless another took its place meanwhile.
     fn disconnect_udp(&mut self, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
+        let local = entry.local();
         let Body::Datagram(datagram) = &mut entry.body else { return };
         let Some(remote) = datagram.remote.take() else { return };
-        let (local, bound) = (entry.local, datagram.bound);
-        entry.local = bound;
+        let bound = datagram.bound;
+        entry.set_local(bound);
         if let Some(local) = local {
             let key = FlowKey { protocol: Protocol::Udp, local, remote };
             if self.flows.get(&key) == Some(id) {

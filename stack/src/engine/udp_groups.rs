@@ -147,7 +147,7 @@ fn hears(entry: &Entry, waiting: &Waiting) -> bool {
     let Body::Datagram(datagram) = &entry.body else { return false };
     let Datagram { bound, remote, settings, extra, .. } = datagram;
     // One that was narrowed to an address by `connect` hears that address only.
-    let open = *bound == entry.local && remote.is_none_or(|r| r == waiting.remote);
+    let open = *bound == entry.local() && remote.is_none_or(|r| r == waiting.remote);
     let (group, source) = (waiting.local.ip(), waiting.remote.ip());
     let all = if group.is_ipv4() { settings.group_all } else { settings.group_all6 };
     open && (!group.is_multicast()

@@ -132,7 +132,7 @@ impl Stack {
     /// Looks at everything but the bytes.
     fn plan(&mut self, id: SocketId, out: &Outbound) -> Result<Plan> {
         let entry = self.owned_mut(id)?;
-        let (local, options) = (entry.local, &entry.options);
+        let (local, options) = (entry.local(), &entry.options);
         let (broadcast, own) = (options.broadcast, Arc::clone(options));
         let asked = out.remote.map(canonical);
         let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::Invalid) };

@@ -27,7 +27,7 @@ pub enum Value {
     /// A C `int`; flags are 0 and 1.
     Int(i32),
     /// SO_LINGER: none when off, else seconds.
-    Linger(Option<u16>),
+    Linger(Option<u32>),
     /// A name of at most 16 bytes, padded with zeros (`TCP_CA_NAME_MAX`).
     Name([u8; 16]),
     /// TCP_INFO.
@@ -69,6 +69,8 @@ pub struct BbrInfo {
 pub struct TcpInfo {
     /// `TCP_ESTABLISHED` … in Linux's numbers.
     pub state: u8,
+    /// The state of congestion control (`tcp_ca_state`).
+    pub ca_state: u8,
     /// Retransmissions of the oldest segment.
     pub retransmits: u8,
     /// Probes outstanding.
@@ -95,6 +97,12 @@ pub struct TcpInfo {
     pub lost: u32,
     /// Segments sent again and in flight.
     pub retrans: u32,
+    /// Milliseconds since data was sent last.
+    pub last_data_sent: u32,
+    /// Milliseconds since something arrived last.
+    pub last_data_recv: u32,
+    /// Likewise.
+    pub last_ack_recv: u32,
     /// Path MTU.
     pub pmtu: u32,
     /// Slow-start threshold of the receive window.
@@ -111,7 +119,9 @@ pub struct TcpInfo {
     pub advmss: u32,
     /// Reordering that is tolerated, in segments.
     pub reordering: u32,
-    /// Receive buffer.
+    /// Round-trip time as the receive buffer measures it.
+    pub rcv_rtt: u32,
+    /// Bytes that the application reads in a round trip.
     pub rcv_space: u32,
     /// Segments sent again, ever.
     pub total_retrans: u32,
@@ -133,6 +143,34 @@ pub struct TcpInfo {
     pub delivery_rate: u64,
     /// That rate was the application's doing.
     pub delivery_rate_app_limited: bool,
+    /// The shortest round trip of late; `u32::MAX` before one was measured.
+    pub min_rtt: u32,
+    /// Segments in and out with data.
+    pub data_segs_in: u32,
+    /// See `data_segs_in`.
+    pub data_segs_out: u32,
+    /// Time with something to send.
+    pub busy_time: u64,
+    /// Of this, held by the peer's window.
+    pub rwnd_limited: u64,
+    /// Of this, held by our send buffer.
+    pub sndbuf_limited: u64,
+    /// Segments known to have arrived.
+    pub delivered: u32,
+    /// Bytes sent, copies included.
+    pub bytes_sent: u64,
+    /// Bytes sent again.
+    pub bytes_retrans: u64,
+    /// Duplicates that the peer reported.
+    pub dsack_dups: u32,
+    /// Times when segments overtook others.
+    pub reord_seen: u32,
+    /// Segments that arrived out of order.
+    pub rcv_ooopack: u32,
+    /// The peer's window.
+    pub snd_wnd: u32,
+    /// Ours.
+    pub rcv_wnd: u32,
 }
 
 macro_rules! options {
@@ -248,11 +286,17 @@ options! {
     TimestampNsNew = 1, 64, Int;
     /// SO_TIMESTAMPING_NEW.
     TimestampingNew = 1, 65, Int;
+    /// SO_SNDLOWAT: one; read only.
+    SendLowWater = 1, 19, Int;
+    /// SO_MARK: stored.
+    Mark = 1, 36, Int;
+    /// SO_ZEROCOPY: MSG_ZEROCOPY is answered with a completion (of a copy).
+    ZeroCopy = 1, 60, Int;
     /// SO_BUSY_POLL: stored.
     BusyPoll = 1, 46, Int;
     /// SO_MAX_PACING_RATE, bytes a second.
     MaxPacingRate = 1, 47, Rate;
-    /// SO_INCOMING_CPU; read only.
+    /// SO_INCOMING_CPU.
     IncomingCpu = 1, 49, Int;
     /// IP_TOS.
     Tos = 0, 1, Int;
@@ -324,15 +368,15 @@ options! {
     KeepCount = 6, 6, Int;
     /// TCP_SYNCNT: stored.
     SynCount = 6, 7, Int;
-    /// TCP_LINGER2, seconds: stored.
+    /// TCP_LINGER2, seconds.
     Linger2 = 6, 8, Int;
-    /// TCP_DEFER_ACCEPT, seconds: stored.
+    /// TCP_DEFER_ACCEPT, seconds.
     DeferAccept = 6, 9, Int;
-    /// TCP_WINDOW_CLAMP: stored.
+    /// TCP_WINDOW_CLAMP.
     WindowClamp = 6, 10, Int;
     /// TCP_INFO; read only.
     Info = 6, 11, Info;
-    /// TCP_QUICKACK.
+    /// TCP_QUICKACK: not a setting but an act; what is said of it may change with the next segment.
     QuickAck = 6, 12, Int;
     /// TCP_CONGESTION: `cubic`, `reno` or `bbr`.
     Congestion = 6, 13, Name;

@@ -11,9 +11,14 @@ use super::Result;
 
 /// Linux's default buffer of a UDP socket, in bytes (net.core.rmem_default).
 const UDP_BUFFER: u32 = 212_992;
-/// The least SO_RCVBUF, in bytes (SOCK_MIN_RCVBUF), and the most (twice net.core.rmem_max's usual value is not
-/// enough for long paths; memory is bounded by the pool anyway).
-pub const BUFFER_BOUNDS: (u32, u32) = (2304, 64 << 20);
+/// The least SO_RCVBUF and SO_SNDBUF, in bytes (SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF).
+pub const LEAST_RECV_BUFFER: u32 = 2304;
+/// See [`LEAST_RECV_BUFFER`].
+pub const LEAST_SEND_BUFFER: u32 = 4608;
+/// The most that can be asked for, in bytes (Linux: net.core.rmem_max, wmem_max).
+const MOST_BUFFER: u32 = 4 << 20;
+/// TCP's retransmission time-out at first and at most, in seconds: how Linux counts TCP_DEFER_ACCEPT.
+const TIMEOUTS: (u32, u32) = (1, 120);
 
 /// What an application set, in the units of the call that sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,11 +32,17 @@ pub struct Stored {
     /// SO_DONTROUTE.
     pub dont_route: bool,
     /// SO_LINGER, seconds.
-    pub linger: Option<u16>,
+    pub linger: Option<u32>,
     /// SO_RCVLOWAT.
     pub recv_low_water: u32,
     /// SO_PRIORITY.
     pub priority: i32,
+    /// SO_MARK.
+    pub mark: i32,
+    /// SO_INCOMING_CPU; -1: none was asked for.
+    pub incoming_cpu: i32,
+    /// SO_ZEROCOPY.
+    pub zero_copy: bool,
     /// SO_BUSY_POLL.
     pub busy_poll: i32,
     /// IP_TOS.
@@ -42,7 +53,9 @@ pub struct Stored {
     pub v6: V6Options,
     /// IP_MTU_DISCOVER; 1 is IP_PMTUDISC_WANT, Linux's default.
     pub mtu_discover: i32,
-    /// TCP_DEFER_ACCEPT, TCP_LINGER2, TCP_WINDOW_CLAMP, TCP_FASTOPEN, TCP_NOTSENT_LOWAT: kept and told.
+    /// TCP_DEFER_ACCEPT, in retransmissions of a SYN-ACK, as Linux keeps it.
+    pub defer_accept: u8,
+    /// TCP_FASTOPEN and its relatives.
     pub kept: Kept,
     /// SO_SNDBUF of a UDP socket.
     pub udp_send_buffer: u32,
@@ -76,20 +89,12 @@ impl Default for V6Options {
 /// Options that change nothing here yet but must read back as they were set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// TCP_DEFER_ACCEPT.
-    pub defer_accept: i32,
-    /// TCP_LINGER2.
-    pub linger2: i32,
-    /// TCP_WINDOW_CLAMP.
-    pub window_clamp: i32,
     /// TCP_FASTOPEN.
     pub fast_open: i32,
     /// TCP_FASTOPEN_CONNECT.
     pub fast_open_connect: bool,
     /// TCP_FASTOPEN_NO_COOKIE.
     pub fast_open_no_cookie: bool,
-    /// TCP_NOTSENT_LOWAT.
-    pub not_sent_low_water: i32,
 }
 
 impl Stored {
@@ -103,12 +108,16 @@ impl Stored {
             linger: None,
             recv_low_water: 1,
             priority: 0,
+            mark: 0,
+            incoming_cpu: -1,
+            zero_copy: false,
             busy_poll: 0,
             tos: 0,
             ttl: 64,
             v6: V6Options::default(),
             mtu_discover: 1,
-            kept: Kept { linger2: config.tcp.fin_timeout.as_secs() as i32, ..Kept::default() },
+            defer_accept: 0,
+            kept: Kept::default(),
             udp_send_buffer: UDP_BUFFER,
             udp_recv_buffer: UDP_BUFFER,
             tcp: TcpOptions::new(&config.tcp),
@@ -136,10 +145,34 @@ impl Stored {
     }
 }
 
-/// A buffer's size as Linux takes it: doubled, within bounds.
-pub fn buffer(value: i32) -> u32 {
-    let (least, most) = BUFFER_BOUNDS;
-    u32::try_from(value).unwrap_or(0).saturating_mul(2).clamp(least, most)
+/// A buffer's size as Linux takes it: cut to the limit (a negative size counts as a huge one), doubled, and at
+/// least `least`.
+pub fn buffer(value: i32, least: u32) -> u32 {
+    ((value as u32).min(MOST_BUFFER) * 2).max(least)
+}
+
+/// Seconds as retransmissions of a SYN-ACK that take as long (Linux: secs_to_retrans).
+pub fn retransmissions(seconds: i32) -> u8 {
+    let (mut timeout, most) = TIMEOUTS;
+    let Some(seconds) = u32::try_from(seconds).ok().filter(|s| *s > 0) else { return 0 };
+    let (mut count, mut period) = (1, timeout);
+    while seconds > period && count < u8::MAX {
+        count += 1;
+        timeout = (timeout * 2).min(most);
+        period += timeout;
+    }
+    count
+}
+
+/// Back from [`retransmissions`] (Linux: retrans_to_secs).
+pub fn seconds(retransmissions: u8) -> i32 {
+    let (mut timeout, most) = TIMEOUTS;
+    let mut period = 0;
+    for _ in 0..retransmissions {
+        period += timeout;
+        timeout = (timeout * 2).min(most);
+    }
+    period as i32
 }
 
 /// A value within the bounds that Linux checks.
@@ -156,9 +189,16 @@ mod tests {
 
     #[test]
     fn buffers_are_doubled_within_bounds() {
+        let receive = |value| buffer(value, LEAST_RECV_BUFFER);
+        assert_eq!([0, 65_536, i32::MAX, -1].map(receive), [2304, 131_072, 8 << 20, 8 << 20]);
+        assert_eq!(buffer(1, LEAST_SEND_BUFFER), 4608);
+    }
+
+    #[test]
+    fn seconds_become_retransmissions_and_back() {
         assert_eq!(
-            [buffer(-1), buffer(0), buffer(65_536), buffer(i32::MAX)],
-            [2304, 2304, 131_072, 64 << 20]
+            [-1, 0, 1, 2, 5, 30, 1000].map(|s| seconds(retransmissions(s))),
+            [0, 0, 1, 3, 7, 31, 1087]
         );
     }
 }

@@ -15,6 +15,10 @@ pub(super) struct Owed {
     pub(super) now: bool,
     /// It must not even wait for the end of a burst: the peer counts it.
     urgent: bool,
+    /// Requests and answers go to and fro: an answer will carry the ACK (Linux: pingpong).
+    interactive: bool,
+    /// The application asked for ACKs at once (TCP_QUICKACK).
+    eager: bool,
 }
 
 /// When an ACK goes out.
@@ -28,26 +32,49 @@ pub(super) enum When {
 
 impl Default for Owed {
     fn default() -> Self {
-        Self { octets: 0, quick: QUICK, now: false, urgent: false }
+        Self { octets: 0, quick: QUICK, now: false, urgent: false, interactive: false, eager: false }
     }
 }
 
 impl Owed {
-    /// `len` octets arrived in order; a full segment has `mss`. `eager`: TCP_QUICKACK.
+    /// `len` octets arrived in order; a full segment has `mss`.
     ///
     /// At least every second full segment is acknowledged at once. A short segment that begins a conversation
     /// is not: its answer will carry the ACK.
     #[inline]
-    pub(super) fn on_data(&mut self, len: u32, mss: u16, eager: bool) -> When {
+    pub(super) fn on_data(&mut self, len: u32, mss: u16) -> When {
         self.octets += len;
         let mss = u32::from(mss);
-        if self.octets > mss || eager {
+        let full = len >= mss && len >= u32::from(super::snd::MSS_DEFAULT);
+        if self.octets > mss {
             self.now = true;
-        } else if len >= mss && len >= u32::from(super::snd::MSS_DEFAULT) && self.quick > 0 {
+        } else if (full || self.eager) && self.quick > 0 {
             self.quick -= 1;
             self.now = true;
         }
         if self.now { When::Now } else { When::Later }
+    }
+
+    /// Whether an ACK waits for company.
+    pub(super) fn is_owed(&self) -> bool {
+        self.octets > 0
+    }
+
+    /// Whether answers are expected to carry the ACKs.
+    #[inline]
+    pub(super) fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// Answers carry the ACKs from now on, or not any more.
+    pub(super) fn set_interactive(&mut self, on: bool) {
+        self.interactive = on;
+        self.eager &= !on;
+    }
+
+    /// TCP_QUICKACK: the next ACKs do not wait. It does not last: an answer ends it, or that many segments.
+    pub(super) fn hurry(&mut self) {
+        (self.interactive, self.eager, self.quick) = (false, true, QUICK);
     }
 
     /// The peer has to hear from us at once: a duplicate, a hole, a challenge, a FIN.
@@ -79,8 +106,8 @@ mod tests {
     fn every_second_full_segment_is_acknowledged_at_once() {
         let mut owed = Owed { quick: 0, ..Owed::default() };
         for _ in 0..3 {
-            assert_eq!(owed.on_data(1000, 1000, false), When::Later);
-            assert_eq!(owed.on_data(1000, 1000, false), When::Now);
+            assert_eq!(owed.on_data(1000, 1000), When::Later);
+            assert_eq!(owed.on_data(1000, 1000), When::Now);
             owed.sent();
         }
     }
@@ -88,17 +115,27 @@ mod tests {
     #[test]
     fn a_stream_that_begins_is_acknowledged_eagerly_and_a_short_request_is_not() {
         let mut owed = Owed::default();
-        assert_eq!(owed.on_data(80, 80, false), When::Later);
+        assert_eq!(owed.on_data(80, 80), When::Later);
         owed.sent();
         for _ in 0..QUICK {
-            assert_eq!(owed.on_data(1448, 1448, false), When::Now);
+            assert_eq!(owed.on_data(1448, 1448), When::Now);
             owed.sent();
         }
-        assert_eq!(owed.on_data(1448, 1448, false), When::Later);
+        assert_eq!(owed.on_data(1448, 1448), When::Later);
     }
 
     #[test]
-    fn quickack_waits_for_nothing() {
-        assert_eq!(Owed::default().on_data(1, 1448, true), When::Now);
+    fn quickack_waits_for_nothing_until_an_answer_or_so_many_segments() {
+        let mut owed = Owed::default();
+        owed.hurry();
+        for _ in 0..QUICK {
+            assert_eq!(owed.on_data(1, 1448), When::Now);
+            owed.sent();
+        }
+        assert_eq!(owed.on_data(1, 1448), When::Later);
+        owed.sent();
+        owed.hurry();
+        owed.set_interactive(true);
+        assert_eq!(owed.on_data(1, 1448), When::Later);
     }
 }

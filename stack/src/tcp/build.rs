@@ -52,6 +52,8 @@ pub(super) fn transmit<E: Egress>(
         return Err(unsent);
     }
     env.stats.tcp_segs_out += 1;
+    tcb.tally.segs_out = tcb.tally.segs_out.wrapping_add(1);
+    tcb.tally.data_segs_out = tcb.tally.data_segs_out.wrapping_add(u32::from(len > 0));
     tcb.counts.blocked = 0;
     tcb.ecn.on_sent(flags);
     if flags.has(Flags::ACK) {
@@ -115,7 +117,7 @@ fn header<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, seq: Seq, flags: Flags
     // A SYN can have none: no octet was sent before it.
     let pointer = tcb.urgent.pointer(seq);
     let urg = if pointer.is_some() { Flags::URG } else { Flags::default() };
-    let wnd = tcb.rcv.offer(room, tcb.options.recv_buffer, flags);
+    let wnd = tcb.rcv.offer(room, tcb.recv_buffer(), flags);
     Header {
         src_port: tcb.flow.key.local.port(),
         dst_port: tcb.flow.key.remote.port(),

@@ -15,6 +15,10 @@ use crate::wire::tcp::{Flags, HEADER_LEN, HEADER_MAX};
 const FRAMES_ASSURED: u32 = 2;
 /// A share of the pool that sending leaves to receiving and to ACKs.
 const RESERVE: usize = 16;
+/// A share of the pool that must be free for a receive buffer to grow.
+const AMPLE: usize = 4;
+/// Octets that were read when a connection's receive buffer is first looked at.
+const MUCH: u32 = 16 << 10;
 
 /// Queues up to `want` octets that `source` copies, and sends what may be sent. `source` is given room and
 /// says how many octets of it it filled; fewer than the room ends the call. `more`: the application
@@ -61,7 +65,7 @@ fn write<E: Egress>(
     env: &mut Env<'_, E>,
     want: usize,
     manner: Manner,
-    source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+    mut source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
 ) -> Result<usize, SocketError> {
     if let Some(error) = tcb.error.take() {
         return Err(error);
@@ -76,13 +80,33 @@ fn write<E: Egress>(
     if tcb.meter.is_some() {
         output::check_app_limited(tcb);
     }
-    let taken = queue(tcb, env, want, source)?;
-    tcb.role.starved |= taken < want;
-    tcb.role.held = manner.more;
-    if manner.urgent && taken > 0 {
-        tcb.urgent.mark(tcb.sent.end);
+    let heard = tcb.rcv.nxt != tcb.rcv.irs + 1 && env.now.since(tcb.rcv.heard_at) < env.config.delayed_ack;
+    if heard && !tcb.owed.is_interactive() {
+        // An answer: the next ones will carry the ACKs.
+        tcb.owed.set_interactive(true);
     }
-    output::push(tcb, env);
+    tcb.role.held = manner.more;
+    let mut taken = 0;
+    loop {
+        let some = match queue(tcb, env, want - taken, &mut source) {
+            Err(error) if taken == 0 => return Err(error),
+            some => some.unwrap_or(0),
+        };
+        taken += some;
+        if manner.urgent && taken > 0 {
+            tcb.urgent.mark(tcb.sent.end);
+        }
+        output::push(tcb, env);
+        // With TCP_NOTSENT_LOWAT what was sent just now makes room for more of the same call.
+        if tcb.options.not_sent_low_water == 0 || some == 0 || taken == want {
+            break;
+        }
+    }
+    tcb.role.starved |= taken < want;
+    if tcb.buffers.is_none() && !tcb.options.send_locked && !(taken == want && tcb.is_writable()) {
+        tcb.buffers = Some(Box::default());
+    }
+    tcb.book(env.now);
     if taken == 0 && want > 0 {
         tcb.role.starved = true;
         if tcb.sent.octets == 0 {
@@ -118,7 +142,14 @@ fn queue<E: Egress>(
 ) -> Result<usize, SocketError> {
     let mut taken = 0;
     loop {
-        let free = tcb.options.send_buffer.saturating_sub(tcb.sent.octets) as usize;
+        let free = tcb.send_buffer().saturating_sub(tcb.sent.octets) as usize;
+        let mark = tcb.options.not_sent_low_water;
+        // TCP_NOTSENT_LOWAT: enough waits; else a segment may, and it is looked at again.
+        let free = match tcb.unsent() {
+            _ if mark == 0 => free,
+            unsent if unsent >= mark => 0,
+            _ => free.min(usize::from(tcb.snd.mss)),
+        };
         let len = free.min(want - taken);
         if len == 0 {
             return Ok(taken);
@@ -223,10 +254,25 @@ pub fn recv<E: Egress>(
     }
     let read = tcb.inbox.read(env.segs, env.pool, want, sink)?;
     tcb.urgent.passed(tcb.copied());
-    if tcb.state.may_receive() && tcb.rcv.update_is_due(tcb.room(env.pool), tcb.options.recv_buffer) {
+    fit_recv_buffer(tcb, env);
+    if tcb.state.may_receive() && tcb.rcv.update_is_due(tcb.room(env.pool), tcb.recv_buffer()) {
         output::ack_now(tcb, env);
     }
     Ok(read)
+}
+
+/// The receive buffer follows what is read, once that is much, and as long as frames are no question.
+fn fit_recv_buffer<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
+    let (copied, queued, most) = (tcb.copied(), tcb.inbox.octets, env.config.recv_buffer_max);
+    let locked = tcb.options.recv_locked || tcb.options.recv_buffer as usize >= most;
+    match &mut tcb.buffers {
+        _ if locked => {}
+        Some(buffers) if env.pool.available() > env.pool.frames() as usize / AMPLE => {
+            buffers.on_read(env.now, copied, queued, most);
+        }
+        None if copied - tcb.rcv.irs >= MUCH => tcb.buffers = Some(Box::default()),
+        _ => {}
+    }
 }
 
 /// Reading stops at the mark of urgent data. From there it goes on behind the urgent octet, or with it when it
@@ -315,9 +361,25 @@ pub fn close<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     match tcb.state {
         State::Closed | State::SynSent => tcb.end(None, env.pool, env.segs),
         _ if tcb.inbox.octets > 0 => abort(tcb, env),
-        State::FinWait2 => tcb.timers.state = env.now + env.config.fin_timeout,
+        State::FinWait2 => match tcb.fin_wait(env.config.fin_timeout) {
+            Some(patience) => tcb.timers.state = env.now + patience,
+            None => abort(tcb, env),
+        },
         _ if !tcb.snd.shut => finish(tcb, env),
         _ => {}
+    }
+}
+
+/// TCP_QUICKACK: an act that does not last. Zero: answers will carry the ACKs. Else an ACK that waits goes out now,
+/// and so do the next; with an even value only this one.
+pub fn quick_ack<E: Egress>(tcb: &mut Tcb, value: i32, env: &mut Env<'_, E>) {
+    if value == 0 {
+        return tcb.owed.set_interactive(true);
+    }
+    tcb.owed.hurry();
+    if matches!(tcb.state, State::Established | State::CloseWait) && tcb.owed.is_owed() {
+        output::ack_now(tcb, env);
+        tcb.owed.set_interactive(value & 1 == 0);
     }
 }
 

@@ -3,7 +3,11 @@
 use core::time::Duration;
 
 use super::cc::Told;
+use super::recovery::Phase;
 use super::state::State;
+use super::tally::Limit;
+use super::tcb::Tcb;
+use crate::time::Instant;
 
 /// A snapshot of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,4 +77,142 @@ pub struct Info {
     pub app_limited: bool,
     /// What BBR tells of itself, if it is in charge.
     pub bbr: Option<Told>,
+}
+
+/// What only TCP_INFO tells: counts since the connection began, and those of [`Ledger`](super::tally::Ledger) since
+/// it was kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Linux's `tcp_ca_state`: open, disorder, (CWR), recovery, loss.
+    pub ca_state: u8,
+    /// Window or keepalive probes without an answer.
+    pub probes: u8,
+    /// Segments in flight that the peer has, above a hole.
+    pub sacked: u32,
+    /// Segments held to be lost.
+    pub lost: u32,
+    /// Copies in flight.
+    pub retrans: u32,
+    /// Segments that were sent and not acknowledged.
+    pub unacked: u32,
+    /// Time since data was sent last.
+    pub since_sent: Duration,
+    /// Time since something was received last.
+    pub since_heard: Duration,
+    /// The round trip as the receive buffer measures it.
+    pub rcv_rtt: Duration,
+    /// Octets that the application read in the busiest round trip.
+    pub rcv_space: u32,
+    /// The widest window to be offered.
+    pub window_clamp: u32,
+    /// The shortest round trip of late.
+    pub min_rtt: Option<Duration>,
+    /// Sequence numbers of ours that were acknowledged.
+    pub bytes_acked: u64,
+    /// Sequence numbers of the peer's that arrived in order.
+    pub bytes_received: u64,
+    /// Octets sent, copies included.
+    pub bytes_sent: u64,
+    /// Octets sent again.
+    pub bytes_retrans: u64,
+    /// Octets not sent yet.
+    pub unsent: u32,
+    /// Segments sent and received, and those with data.
+    pub segs_out: u32,
+    /// See `segs_out`.
+    pub segs_in: u32,
+    /// See `segs_out`.
+    pub data_segs_out: u32,
+    /// See `segs_out`.
+    pub data_segs_in: u32,
+    /// Segments that are known to have arrived.
+    pub delivered: u32,
+    /// Microseconds with something to send: in all, held by the peer's window, held by our buffer.
+    pub times: [u64; 3],
+    /// Segments that arrived out of order.
+    pub out_of_order: u32,
+    /// Duplicates that the peer reported.
+    pub duplicates: u32,
+    /// Times when segments overtook others.
+    pub reorderings: u32,
+}
+
+impl Tcb {
+    /// What TCP_INFO tells besides [`info`](Tcb::info).
+    pub fn account(&self, now: Instant) -> Account {
+        let (sent, tally) = (&self.sent, &self.tally);
+        let first = self.snd.iss.0.wrapping_add(u32::from(self.role.passive));
+        let bytes_acked = tally.bytes_acked(first, self.snd.una.0);
+        let retrans = u64::from(tally.retrans);
+        let ledger = self.buffers.as_ref().map(|b| b.ledger).unwrap_or_default();
+        let copies = self.counts.retransmits;
+        let synchronized = u32::from(self.state.is_synchronized());
+        Account {
+            ca_state: match self.recovery.phase {
+                Phase::Open => u8::from(sent.sacked.segments > 0),
+                Phase::Cwr => 2,
+                Phase::Fast => 3,
+                Phase::Loss => 4,
+            },
+            probes: self.counts.probes.max(self.counts.keepalives),
+            sacked: sent.sacked.segments,
+            lost: sent.lost.segments,
+            retrans: sent.resent.segments,
+            unacked: sent.segments + u32::from(self.snd.fin_sent && !self.fin_acked()),
+            since_sent: now.since(self.snd.sent_at),
+            since_heard: now.since(self.rcv.heard_at),
+            rcv_rtt: self.buffers.as_ref().map_or(Duration::ZERO, |b| b.round_trip()),
+            rcv_space: self.buffers.as_ref().map_or(0, |b| b.recv / 2),
+            window_clamp: self.window_clamp(),
+            min_rtt: self.rto.srtt().map(|_| self.rack.min_rtt.get()),
+            bytes_acked,
+            bytes_received: match synchronized {
+                0 => 0,
+                _ => tally.bytes_received((self.rcv.irs + 1).0, self.rcv.nxt.0),
+            },
+            bytes_sent: bytes_acked + u64::from(self.snd.outstanding()) + retrans,
+            bytes_retrans: retrans,
+            unsent: self.unsent(),
+            segs_out: tally.segs_out,
+            segs_in: tally.segs_in,
+            data_segs_out: tally.data_segs_out,
+            data_segs_in: tally.data_segs_in,
+            delivered: (tally.data_segs_out + synchronized + sent.sacked.segments)
+                .saturating_sub(copies + sent.segments),
+            times: ledger.times(now),
+            out_of_order: ledger.out_of_order,
+            duplicates: ledger.duplicates,
+            reorderings: ledger.reorderings,
+        }
+    }
+
+    /// Keeps account of what few ask for from now on, if it is not kept yet.
+    pub fn keep_account(&mut self) {
+        self.buffers.get_or_insert_default();
+    }
+
+    /// Books the time since the last step on what held the connection.
+    #[inline]
+    pub(super) fn book(&mut self, now: Instant) {
+        if self.buffers.is_some() {
+            let limit = self.limit();
+            if let Some(buffers) = &mut self.buffers {
+                buffers.ledger.turn(limit, now);
+            }
+        }
+    }
+
+    fn limit(&self) -> Limit {
+        let unsent = self.unsent();
+        let usable = self.snd.wnd_end().since(self.snd.nxt);
+        if unsent > 0 && usable < unsent.min(u32::from(self.snd.mss)) {
+            Limit::Window
+        } else if unsent == 0 && self.role.starved && self.snd.outstanding() > 0 {
+            Limit::Buffer
+        } else if unsent > 0 || self.snd.outstanding() > 0 {
+            Limit::Busy
+        } else {
+            Limit::Idle
+        }
+    }
 }

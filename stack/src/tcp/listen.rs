@@ -166,6 +166,6 @@ pub fn redeem_cookie<E: Egress>(
     // When the SYN-ACK was sent is not known, and its timestamp was no time: there is nothing to measure.
     tcb.role.syn_again = true;
     let room = tcb.room(env.pool);
-    let _ = tcb.rcv.offer(room, tcb.options.recv_buffer, Flags::SYN);
+    let _ = tcb.rcv.offer(room, tcb.recv_buffer(), Flags::SYN);
     Some(tcb)
 }

@@ -6,6 +6,7 @@
 //! [`next_deadline`](Tcb::next_deadline), and calls [`Tcb::release`] before dropping it.
 
 mod ack;
+mod buffers;
 mod build;
 pub mod call;
 pub mod cc;
@@ -43,6 +44,7 @@ mod sent;
 mod snd;
 pub mod state;
 mod syn_cookies;
+mod tally;
 pub mod tcb;
 #[cfg(test)]
 mod tests;
@@ -53,7 +55,7 @@ mod tlp;
 mod urgent;
 
 pub use env::{Env, Shared};
-pub use info::Info;
+pub use info::{Account, Info};
 pub use options::TcpOptions;
 pub use request::Request;
 pub use segs::SegTable;

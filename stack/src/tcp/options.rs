@@ -13,7 +13,7 @@ pub struct TcpOptions {
     pub nodelay: bool,
     /// TCP_CORK: only full segments are sent, for 200 ms at the longest.
     pub cork: bool,
-    /// TCP_QUICKACK: nothing is gained by waiting with an ACK.
+    /// TCP_QUICKACK as it was set before there was a connection; afterwards it is the connection's state.
     pub quickack: bool,
     /// SO_OOBINLINE: urgent data is read in its place in the stream.
     pub urgent_inline: bool,
@@ -35,10 +35,21 @@ pub struct TcpOptions {
     pub keepalive_interval: u16,
     /// TCP_USER_TIMEOUT (RFC 5482), in milliseconds: how long data may stay unacknowledged; zero: by the retries.
     pub user_timeout: u32,
-    /// SO_SNDBUF, in octets of data.
+    /// TCP_LINGER2, in seconds: how long an orphan may wait for the peer's FIN; zero: as long as the stack says,
+    /// negative: not at all.
+    pub linger2: i16,
+    /// TCP_WINDOW_CLAMP: the widest window to offer, in octets; zero: by the buffer.
+    pub window_clamp: u32,
+    /// TCP_NOTSENT_LOWAT: so many octets not sent are enough; zero: no such limit.
+    pub not_sent_low_water: u32,
+    /// The send buffer at first, or as SO_SNDBUF says, in octets of data: half of what the option tells.
     pub send_buffer: u32,
-    /// SO_RCVBUF, in octets of data.
+    /// The receive buffer likewise.
     pub recv_buffer: u32,
+    /// SO_SNDBUF was set: the buffer stays as it is.
+    pub send_locked: bool,
+    /// SO_RCVBUF was set: the buffer stays as it is.
+    pub recv_locked: bool,
 }
 
 impl TcpOptions {
@@ -47,7 +58,7 @@ impl TcpOptions {
         Self {
             nodelay: false,
             cork: false,
-            quickack: false,
+            quickack: true,
             urgent_inline: false,
             keepalive: false,
             congestion: config.congestion,
@@ -58,8 +69,13 @@ impl TcpOptions {
             keepalive_idle: 7200,
             keepalive_interval: 75,
             user_timeout: 0,
+            linger2: 0,
+            window_clamp: 0,
+            not_sent_low_water: 0,
             send_buffer: config.send_buffer as u32,
             recv_buffer: config.recv_buffer as u32,
+            send_locked: false,
+            recv_locked: false,
         }
     }
 

@@ -163,6 +163,7 @@ fn copy<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> Optio
                 tcb.sent.sent_again(env.segs, at, env.now);
                 took_fin(tcb, flags);
                 tcb.counts.retransmits += 1;
+                tcb.tally.retrans = tcb.tally.retrans.saturating_add(len);
                 env.stats.tcp_retransmits += 1;
                 return Some(len);
             }

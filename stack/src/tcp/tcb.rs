@@ -1,8 +1,11 @@
 //! The transmission control block: all that is known of a connection.
 
+use core::time::Duration;
+
 use nic::Pool;
 
 use super::ack::Owed;
+use super::buffers::Buffers;
 use super::cc::Congestion;
 use super::ecn::Ecn;
 use super::env::Env;
@@ -20,6 +23,7 @@ use super::segs::SegTable;
 use super::sent::Sent;
 use super::snd::Snd;
 use super::state::State;
+use super::tally::Tally;
 use super::timers::{Await, Timers};
 use super::timestamps::Timestamps;
 use super::tlp::Tlp;
@@ -69,6 +73,9 @@ pub struct Tcb {
     /// What `timers.retransmit` is set for.
     pub(super) awaits: Await,
     pub(super) urgent: Urgent,
+    /// The growth of buffers, of connections that have come to need it.
+    pub(super) buffers: Option<Box<Buffers>>,
+    pub(super) tally: Tally,
     pub(super) counts: Counts,
 }
 
@@ -149,10 +156,14 @@ impl Tcb {
             timers: Timers::default(),
             awaits: Await::Rto,
             urgent: Urgent::default(),
+            buffers: None,
+            tally: Tally::default(),
             counts: Counts::default(),
             flow,
         };
-        tcb.rcv.shift = shift_for(tcb.options.recv_buffer);
+        // By what the buffer may become (RFC 7323 §2.3: it cannot be told later).
+        tcb.rcv.shift = shift_for(tcb.options.recv_buffer.max(env.config.recv_buffer_max as u32));
+        tcb.owed.set_interactive(!options.quickack);
         tcb.rcv.heard_at = env.now;
         tcb
     }
@@ -282,6 +293,15 @@ impl Tcb {
         (self.awaits, self.timers.retransmit) = (what, at);
     }
 
+    /// TCP_LINGER2: how long an orphan waits for the peer's FIN, `usual` unless it was said; none: not at all.
+    pub(super) fn fin_wait(&self, usual: Duration) -> Option<Duration> {
+        match self.options.linger2 {
+            ..0 => None,
+            0 => Some(usual),
+            seconds => Some(Duration::from_secs(seconds.unsigned_abs().into())),
+        }
+    }
+
     /// Whether our FIN was sent and acknowledged.
     pub(super) fn fin_acked(&self) -> bool {
         self.snd.fin_sent && self.snd.una == self.snd.nxt
@@ -290,7 +310,8 @@ impl Tcb {
     /// Octets of free receive buffer. When frames are scarce there is less to promise, for everybody.
     #[inline]
     pub(super) fn room(&self, pool: &Pool) -> u32 {
-        let free = self.options.recv_buffer.saturating_sub(self.inbox.octets);
+        let free = self.recv_buffer().saturating_sub(self.inbox.octets);
+        let free = if self.options.window_clamp == 0 { free } else { free.min(self.options.window_clamp) };
         let affordable = pool.available().saturating_mul(OCTETS_A_FREE_FRAME);
         free.min(u32::try_from(affordable).unwrap_or(u32::MAX))
     }
@@ -298,7 +319,52 @@ impl Tcb {
     /// Whether `send` has room worth waking for: a third of the buffer (as Linux's sk_stream_is_writeable).
     #[inline]
     pub(super) fn is_writable(&self) -> bool {
-        u64::from(self.sent.octets) * 3 <= u64::from(self.options.send_buffer) * 2
+        u64::from(self.sent.octets) * 3 <= u64::from(self.send_buffer()) * 2 && self.is_little_unsent()
+    }
+
+    /// TCP_NOTSENT_LOWAT: half of it, that there be something to wake for (tcp_stream_memory_free).
+    #[inline]
+    fn is_little_unsent(&self) -> bool {
+        let mark = self.options.not_sent_low_water;
+        mark == 0 || u64::from(self.unsent()) * 2 < u64::from(mark)
+    }
+
+    /// The send buffer as it is now, in octets.
+    #[inline]
+    pub fn send_buffer(&self) -> u32 {
+        match &self.buffers {
+            Some(buffers) if !self.options.send_locked => buffers.send.max(self.options.send_buffer),
+            _ => self.options.send_buffer,
+        }
+    }
+
+    /// The receive buffer as it is now, in octets.
+    #[inline]
+    pub fn recv_buffer(&self) -> u32 {
+        match &self.buffers {
+            Some(buffers) if !self.options.recv_locked => buffers.recv.max(self.options.recv_buffer),
+            _ => self.options.recv_buffer,
+        }
+    }
+
+    /// The widest window that would be offered, in octets.
+    pub fn window_clamp(&self) -> u32 {
+        match self.options.window_clamp {
+            0 => self.recv_buffer(),
+            clamp => clamp,
+        }
+    }
+
+    /// Whether so much has arrived that a reader who wants `low_water` octets should look: that much, or as much
+    /// as the peer may send before something is read (tcp_epollin_ready).
+    pub fn has_enough(&self, low_water: u32) -> bool {
+        let hole = u32::from(self.at_mark() && !self.options.urgent_inline);
+        self.inbox.octets >= low_water.saturating_add(hole) || self.rcv.wnd() <= u32::from(self.rcv.mss)
+    }
+
+    /// TCP_QUICKACK: whether ACKs of small segments do not wait for an answer to carry them.
+    pub fn is_quick(&self) -> bool {
+        !self.owed.is_interactive()
     }
 
     /// The connection is over: nothing is sent or expected any more. What was received can still be read.

@@ -6,6 +6,7 @@ use super::checks::challenge;
 use super::recover::{self, News};
 use super::{DONE, GO_ON, Step, enter_time_wait, reset_for_ack};
 use crate::ip::Egress;
+use crate::tcp::call;
 use crate::tcp::cc::{Ack as Acked, Delivery};
 use crate::tcp::detect;
 use crate::tcp::env::Env;
@@ -57,6 +58,7 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     } else if tcb.snd.retries > 0 {
         tcb.rto.syn_was_lost();
     }
+    tcb.tally.acked(tcb.snd.una.0, (tcb.snd.iss + 1).0);
     tcb.snd.una = tcb.snd.iss + 1;
     tcb.snd.retries = 0;
     tcb.snd.sent_at = env.now;
@@ -109,6 +111,11 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
     let ece = tcb.ecn.is_echo(seg.flags);
     // PRR has the say in these.
     let was_quiet = !matches!(tcb.recovery.phase, Phase::Fast | Phase::Cwr);
+    if dsack.is_some()
+        && let Some(buffers) = &mut tcb.buffers
+    {
+        buffers.ledger.duplicates += 1;
+    }
     let missing = tcb.sent.missing_octets();
     recover::on_ack(tcb, &News { advance, duplicate, empty, delivered, dsack, echo, ece, recover_fs }, env);
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
@@ -175,10 +182,17 @@ fn acknowledged<E: Egress>(
 ) -> Option<Duration> {
     let was_writable = tcb.is_writable();
     tcb.sent.acknowledge(env.segs, env.pool, seg.ack, delivered);
+    tcb.tally.acked(tcb.snd.una.0, seg.ack.0);
     tcb.snd.una = seg.ack;
     tcb.urgent.acknowledged(seg.ack);
     tcb.snd.retries = 0;
     let rtt = measure(tcb, seg, delivered, env);
+    if (!was_writable || tcb.role.starved)
+        && let Some(buffers) = &mut tcb.buffers
+    {
+        let segments = tcb.cc.cwnd() / u32::from(tcb.snd.mss);
+        buffers.grow_send(segments, tcb.snd.mss, env.config.send_buffer_max);
+    }
     if tcb.is_writable() && (!was_writable || tcb.role.starved) {
         tcb.role.starved = false;
         tcb.wakes |= Readiness::OUT;
@@ -240,8 +254,13 @@ fn states<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Step {
     match tcb.state {
         State::FinWait1 => {
             tcb.state = State::FinWait2;
-            if tcb.role.orphan {
-                tcb.timers.state = env.now + env.config.fin_timeout;
+            match tcb.fin_wait(env.config.fin_timeout) {
+                Some(patience) if tcb.role.orphan => tcb.timers.state = env.now + patience,
+                None if tcb.role.orphan => {
+                    call::abort(tcb, env);
+                    return DONE;
+                }
+                _ => {}
             }
             GO_ON
         }

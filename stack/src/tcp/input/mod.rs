@@ -23,6 +23,7 @@ use super::tcb::Tcb;
 use super::time_wait::{Outcome, TimeWait};
 use crate::ip::Egress;
 use crate::seq::Seq;
+use crate::types::Readiness;
 use crate::wire::tcp::{Flags, Segment};
 
 pub use icmp::{PathError, unreachable};
@@ -36,7 +37,10 @@ const DONE: Step = Step::Break(());
 /// ACKs, resets and whatever may now be sent have been sent on return.
 pub fn segment<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
     env.stats.tcp_segs_in += 1;
+    tcb.tally.segs_in = tcb.tally.segs_in.wrapping_add(1);
+    tcb.tally.data_segs_in = tcb.tally.data_segs_in.wrapping_add(u32::from(seg.len > 0));
     tcb.rcv.heard_at = env.now;
+    let was_writable = tcb.options.not_sent_low_water == 0 || tcb.is_writable();
     if is_predicted(tcb, seg, env) {
         env.stats.tcp_fast_path += 1;
         predicted(tcb, seg, payload, env);
@@ -44,6 +48,12 @@ pub fn segment<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut 
         arrives(tcb, seg, payload, env);
     }
     flush(tcb, env);
+    tcb.book(env.now);
+    if !was_writable && tcb.is_writable() {
+        // What was unsent is under way (TCP_NOTSENT_LOWAT).
+        tcb.role.starved = false;
+        tcb.wakes |= Readiness::OUT;
+    }
 }
 
 /// As [`segment`], without the fast path: what a test compares it with.
@@ -98,6 +108,7 @@ fn predicted<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut En
     let _ = ack::established(tcb, seg, env);
     if seg.len > 0 {
         text::take_ecn(tcb, seg, env);
+        text::measure(tcb, seg, env);
         text::in_order(tcb, payload, env);
     } else {
         env.pool.free(payload);

@@ -6,6 +6,7 @@ use super::enter_time_wait;
 use crate::ip::Egress;
 use crate::seq::Seq;
 use crate::tcp::ack::When;
+use crate::tcp::buffers::Arrival;
 use crate::tcp::env::Env;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
@@ -65,6 +66,7 @@ pub(super) fn seventh<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
     }
     find_urgent(tcb, seg.seq, &payload, env);
     take_ecn(tcb, seg, env);
+    measure(tcb, seg, env);
     if seg.seq == tcb.rcv.nxt {
         in_order(tcb, payload, env);
     } else {
@@ -79,6 +81,25 @@ pub(super) fn take_ecn<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_
         tcb.owed.demand();
     }
     env.stats.tcp_ce_in += u64::from(tcb.ecn.is_on() && seg.ecn == Ecn::Ce);
+}
+
+/// The receive buffer learns the path's round trip from data as it comes.
+#[inline]
+pub(super) fn measure<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &Env<'_, E>) {
+    let (nxt, wnd) = (tcb.rcv.nxt, tcb.rcv.wnd());
+    let Some(buffers) = &mut tcb.buffers else { return };
+    // Less than a full segment may have waited at the sender.
+    let full = seg.len >= u32::from(tcb.rcv.mss);
+    let stamped = seg.options.timestamps.filter(|_| tcb.ts.on);
+    let echo = match stamped {
+        Some(ts) if full => tcb.ts.rtt(ts.ecr, env.now).map(|age| (ts.ecr, age)),
+        Some(_) => return,
+        None => None,
+    };
+    if stamped.is_some() && echo.is_none() {
+        return;
+    }
+    buffers.on_data(Arrival { now: env.now, nxt, wnd, echo });
 }
 
 /// The next octets, and whatever they connect to.
@@ -96,8 +117,7 @@ pub(super) fn in_order<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_,
         tcb.owed.demand();
     }
     tcb.wakes |= Readiness::IN;
-    let eager = tcb.options.quickack;
-    if tcb.owed.on_data(len, tcb.rcv.mss, eager) == When::Later {
+    if tcb.owed.on_data(len, tcb.rcv.mss) == When::Later {
         tcb.timers.ack = tcb.timers.ack.min(env.now + env.config.delayed_ack);
     }
 }
@@ -106,6 +126,7 @@ pub(super) fn in_order<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_,
 fn queue<E: Egress>(tcb: &mut Tcb, pkt: Pkt, env: &mut Env<'_, E>) {
     let seq = tcb.rcv.nxt;
     tcb.rcv.nxt += pkt.len() as u32;
+    tcb.tally.received(seq.0, tcb.rcv.nxt.0);
     tcb.inbox.push(env.segs, env.pool, pkt, seq);
 }
 
@@ -114,12 +135,15 @@ fn out_of_order<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut
     tcb.owed.demand();
     let scarce = env.pool.available() < env.pool.frames() as usize / SCARCE;
     // A frame for each kibibyte of buffer, and some: enough for segments of any sane size.
-    let limit = tcb.options.recv_buffer / 1024 + 16;
+    let limit = tcb.recv_buffer() / 1024 + 16;
     if scarce || tcb.reassembly.frames() >= limit {
         env.stats.drop_buffer_full += 1;
         return env.pool.free(payload);
     }
     env.stats.tcp_out_of_order += 1;
+    if let Some(buffers) = &mut tcb.buffers {
+        buffers.ledger.out_of_order += 1;
+    }
     tcb.reassembly.insert(env.segs, env.pool, payload, seg.seq);
 }
 
@@ -129,6 +153,7 @@ pub(super) fn eighth_fin<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     if tcb.rcv.fin != Some(tcb.rcv.nxt) || tcb.rcv.finished || !tcb.state.may_receive() {
         return;
     }
+    tcb.tally.received(tcb.rcv.nxt.0, (tcb.rcv.nxt + 1).0);
     tcb.rcv.nxt += 1;
     tcb.rcv.finished = true;
     tcb.rcv.edge = tcb.rcv.edge.max(tcb.rcv.nxt);

@@ -186,7 +186,7 @@ fn more_and_cork_hold_what_is_not_full_for_a_while() {
 #[test]
 fn a_full_buffer_blocks_and_wakes_when_a_third_is_free() {
     let mut d = Drill::new();
-    d.host.options.send_buffer = 6000;
+    (d.host.options.send_buffer, d.host.options.send_locked) = (6000, true);
     d.accept("<mss 1000>");
     assert_eq!(d.write(1, 10_000), Ok(6000));
     assert_eq!(d.write(6001, 1), Err(SocketError::WouldBlock));

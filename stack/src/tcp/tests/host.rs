@@ -99,7 +99,9 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(frames: u32, local: u16, remote: u16) -> Self {
-        let config = TcpConfig::default();
+        // Buffers that stay as they are, so that windows can be told in advance.
+        let buffers = TcpConfig { recv_buffer_max: 256 << 10, ..TcpConfig::default() };
+        let config = TcpConfig { send_buffer: 256 << 10, recv_buffer: 256 << 10, ..buffers };
         Self {
             now: Instant::from_millis(1_000_000),
             pool: Pool::new(Arena::new(frames, 2048).unwrap()),

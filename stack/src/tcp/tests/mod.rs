@@ -1,5 +1,6 @@
 //! TCP against scripts, against itself over a bad link, and against a slower self.
 
+mod buffers;
 mod close;
 mod data;
 mod drill;
@@ -9,6 +10,7 @@ mod host;
 mod hostile;
 mod loss;
 mod options;
+mod rfc1122;
 mod rfc2018;
 mod rfc2883;
 mod rfc3042;

@@ -6,7 +6,7 @@ use crate::tcp::State;
 
 fn small_buffer(octets: u32) -> Drill {
     let mut d = Drill::new();
-    d.host.options.recv_buffer = octets;
+    (d.host.options.recv_buffer, d.host.options.recv_locked) = (octets, true);
     d.accept("<mss 1000>");
     d
 }

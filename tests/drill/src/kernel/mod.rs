@@ -196,7 +196,7 @@ impl OnKernel {
         let ints = |ints: &[i32]| ints.iter().flat_map(|i| i.to_ne_bytes()).collect();
         match value {
             Value::Int(value) => ints(&[value]),
-            Value::Linger(linger) => ints(&[linger.is_some().into(), linger.unwrap_or(0).into()]),
+            Value::Linger(linger) => ints(&[linger.is_some().into(), linger.unwrap_or(0) as i32]),
             Value::Name(name) => name.iter().copied().take_while(|&b| b != 0).collect(),
             other => panic!("{name:?} cannot be set to {other:?}"),
         }
