@@ -25,6 +25,12 @@ pub struct StackOnly {
 /// Every difference.
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
+        drill: "rfc3465::after_a_time_out_an_ack_opens_by_one_segment",
+        reason: "Linux opens the window by all that an ACK covers, after a time-out too, when much of it left the \
+                 network long before",
+        rfc: "RFC 3465 §2.3",
+    },
+    Difference {
         drill: "rfc5961::data_with_an_ack_from_nowhere_is_not_taken",
         reason: "Linux's header prediction takes the text of a segment in order before it looks at how old its ACK \
                  is; only its slow path refuses it. Ours does so on both paths",
@@ -50,6 +56,12 @@ pub const DIFFERENCES: &[Difference] = &[
 
 /// What needs more time than a test may take, or a TCP whose memory can be used up.
 pub const STACK_ONLY: &[StackOnly] = &[
+    StackOnly {
+        drill: "bbr::the_first_window_is_paced",
+        reason: "version 3, in a module that few kernels have",
+    },
+    StackOnly { drill: "bbr::a_loss_does_not_take_the_window", reason: "as above" },
+    StackOnly { drill: "bbr::a_pace_may_be_set", reason: "as above" },
     StackOnly { drill: "rfc9293::events::an_hour_passes", reason: "an hour" },
     StackOnly {
         drill: "rfc9293::s3_6::time_wait_ends_after_a_minute",

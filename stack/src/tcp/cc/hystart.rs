@@ -59,17 +59,22 @@ impl Default for HyStart {
 impl HyStart {
     /// An ACK of new data in slow start: SND.UNA and SND.NXT as they are now, and the round trip it measured.
     pub(super) fn on_ack(&mut self, una: Seq, nxt: Seq, rtt: Option<Duration>) -> Pace {
-        if self.window_end.is_none_or(|end| una.at_or_after(end)) {
-            self.next_round(nxt);
-            if self.css_rounds > CSS_ROUNDS {
-                return Pace::Enough;
-            }
-        }
         if let Some(rtt) = rtt {
             let rtt = u32::try_from(rtt.as_micros()).unwrap_or(NONE - 1);
             self.current_round_min = self.current_round_min.min(rtt);
             self.samples = self.samples.saturating_add(1);
             self.judge();
+        }
+        match self.window_end {
+            None => self.window_end = Some(nxt),
+            // What this ACK measured was sent in the round that it ends.
+            Some(end) if una.at_or_after(end) => {
+                self.next_round(nxt);
+                if self.css_rounds > CSS_ROUNDS {
+                    return Pace::Enough;
+                }
+            }
+            Some(_) => {}
         }
         if self.css_baseline == NONE { Pace::Fast } else { Pace::Conservative }
     }
@@ -151,7 +156,11 @@ mod tests {
     fn the_least_of_a_round_counts() {
         let (mut h, mut at) = (HyStart::default(), 1000);
         round(&mut h, &mut at, 10, 50);
-        h.on_ack(Seq(at), Seq(at + 20), Some(Duration::from_millis(50)));
+        for _ in 0..2 {
+            // The first of the two ends the round before.
+            h.on_ack(Seq(at), Seq(at + 30), Some(Duration::from_millis(50)));
+            at += 1;
+        }
         assert_eq!(round(&mut h, &mut at, 20, 100), Pace::Fast);
     }
 

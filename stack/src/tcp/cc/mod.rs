@@ -98,6 +98,14 @@ impl Congestion {
         }
     }
 
+    /// The handshake took more than one try: the network takes little (RFC 5681 §3.1).
+    pub fn syn_was_lost(&mut self) {
+        match &mut self.law {
+            Law::Bbr(bbr) => bbr.syn_was_lost(),
+            _ => self.window.bytes = self.window.mss.into(),
+        }
+    }
+
     /// Goes on by other rules from the window as it is (as Linux's tcp_reinit_congestion_control). BBR is told the
     /// smoothed round trip and a number that differs from connection to connection. It may allocate: for calls only.
     pub fn change(&mut self, algorithm: Algorithm, srtt: Option<Duration>, seed: u32, now: Instant) {

@@ -60,6 +60,10 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     }
     tcb.tally.acked(tcb.snd.una.0, (tcb.snd.iss + 1).0);
     tcb.snd.una = tcb.snd.iss + 1;
+    if tcb.snd.retries > 1 {
+        // RFC 5681 §3.1. One may have been sent for nothing, after RFC 6298's short first time-out; Linux waits for two.
+        tcb.cc.syn_was_lost();
+    }
     tcb.snd.retries = 0;
     tcb.snd.sent_at = env.now;
     // Data may be under way since before (RFC 7413).

@@ -1,15 +1,20 @@
 //! The drills, one file an RFC; RFC 9293 has one file a section.
 
+mod bbr;
 mod rfc2018;
 mod rfc3168;
+mod rfc3465;
 mod rfc5681;
 mod rfc5682;
 mod rfc5961;
 mod rfc6298;
 mod rfc6582;
+mod rfc6928;
 mod rfc7323;
 mod rfc8985;
 mod rfc9293;
+mod rfc9406;
+mod rfc9438;
 
 use crate::drill::{Drill, On};
 
@@ -32,6 +37,7 @@ macro_rules! drills {
 use drills;
 
 const FILES: &[&[&[Row]]] = &[
+    &[bbr::DRILLS, rfc3465::DRILLS, rfc6928::DRILLS, rfc9406::DRILLS, rfc9438::DRILLS],
     &[
         rfc2018::DRILLS,
         rfc5681::DRILLS,

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno as Os;
 use rustix::net::{self, AddressFamily, Shutdown, SocketFlags, SocketType};
-use stack::socket::{How, OptName, RecvFlags, SendFlags, TcpInfo, Value};
+use stack::socket::{How, Kind, OptName, RecvFlags, SendFlags, TcpInfo, Value};
 use stack::types::Readiness;
 
 use crate::drill::Family;
@@ -350,6 +350,9 @@ impl Subject for OnKernel {
     fn get(&mut self, fd: Fd, name: OptName) -> Answer<Value> {
         let (level, number) = name.raw();
         let bytes = of_io(sys::option(self.fd(fd)?.as_fd(), level, number))?;
+        if name.kind() == Kind::Name {
+            return Ok(Value::Name(std::array::from_fn(|i| bytes.get(i).copied().unwrap_or(0))));
+        }
         let int = bytes.first_chunk().map(|b| i32::from_ne_bytes(*b));
         Ok(Value::Int(int.unwrap_or_else(|| panic!("{name:?} is no integer: {bytes:?}"))))
     }

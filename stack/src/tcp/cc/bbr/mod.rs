@@ -153,6 +153,10 @@ impl Bbr {
         self.init_pacing_rate(self.min_rtt.get());
     }
 
+    pub(super) fn syn_was_lost(&mut self) {
+        self.cwnd = self.mss;
+    }
+
     pub(super) fn min_rtt(&self) -> Duration {
         self.min_rtt.get().unwrap_or(Duration::ZERO)
     }
