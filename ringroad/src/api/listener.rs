@@ -5,6 +5,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use rustix::net::sockopt;
+
 use super::ring::{Outcome, Ring, Side, cookie};
 use super::stream::TcpStream;
 use super::{each_address, error, runtime};
@@ -57,6 +59,19 @@ impl TcpListener {
             kernel.set_nonblocking(true)?;
         }
         Ok(Self { kernel, ring })
+    }
+
+    /// Chooses the congestion control of the connections that will be accepted (TCP_CONGESTION).
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that name; the socket's.
+    pub fn set_congestion(&self, name: &str) -> io::Result<()> {
+        let in_kernel = sockopt::set_tcp_congestion(&self.kernel, name);
+        match &self.ring {
+            // The kernel may lack one of ours: then its own default serves the interfaces that are its.
+            Some(ring) => ring.set_congestion(name),
+            None => Ok(in_kernel?),
+        }
     }
 
     /// Waits for a connection.

@@ -156,6 +156,18 @@ impl Ring {
         self.call(|stack, now| stack.set_option(now, self.id, name, Value::Int(value)))
     }
 
+    pub(super) fn congestion(&self) -> io::Result<String> {
+        let Value::Name(name) = self.call(|stack, _| stack.option(self.id, OptName::Congestion))? else {
+            return Err(error(SocketError::Invalid));
+        };
+        Ok(name.iter().take_while(|&&b| b != 0).map(|&b| char::from(b)).collect())
+    }
+
+    pub(super) fn set_congestion(&self, name: &str) -> io::Result<()> {
+        let name = Value::Name(std::array::from_fn(|i| name.as_bytes().get(i).copied().unwrap_or(0)));
+        self.call(|stack, now| stack.set_option(now, self.id, OptName::Congestion, name))
+    }
+
     pub(super) fn set_nonblocking(&self, on: bool) {
         self.nonblocking.store(on, Ordering::Relaxed);
     }

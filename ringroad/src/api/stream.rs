@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use stack::error::SocketError;
 use stack::socket::{How, OptName, RecvFlags};
 use stack::types::{IfaceId, on_link, scope_id};
@@ -134,6 +135,23 @@ impl TcpStream {
     /// The socket's.
     pub fn nodelay(&self) -> io::Result<bool> {
         either!(self, k => k.nodelay(), r => r.option(OptName::NoDelay).map(|v| v != 0))
+    }
+
+    /// Chooses the congestion control (TCP_CONGESTION): `cubic`, `reno` or `bbr`, or what else the kernel has where it
+    /// carries the connection.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that name; the socket's.
+    pub fn set_congestion(&self, name: &str) -> io::Result<()> {
+        either!(self, k => Ok(sockopt::set_tcp_congestion(k, name)?), r => r.set_congestion(name))
+    }
+
+    /// The name of the congestion control (TCP_CONGESTION).
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn congestion(&self) -> io::Result<String> {
+        either!(self, k => Ok(sockopt::tcp_congestion(k)?), r => r.congestion())
     }
 
     /// The time to live of what is sent (IP_TTL).

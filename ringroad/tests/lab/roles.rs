@@ -29,6 +29,8 @@ fn echo(address: &str) {
     let listener = TcpListener::bind(address).unwrap();
     let datagrams = UdpSocket::bind(address).unwrap();
     assert!(listener.is_accelerated() && datagrams.is_accelerated());
+    assert_eq!(listener.set_congestion("nosuch").unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    listener.set_congestion("bbr").unwrap();
     println!("ready");
     thread::spawn(move || {
         let mut buffer = [0; 65536];
@@ -39,6 +41,9 @@ fn echo(address: &str) {
     });
     for connection in listener.incoming() {
         let mut connection = connection.unwrap();
+        assert_eq!(connection.congestion().unwrap(), "bbr");
+        connection.set_congestion("reno").unwrap();
+        assert_eq!(connection.congestion().unwrap(), "reno");
         thread::spawn(move || {
             let mut buffer = vec![0; 65536];
             while let Ok(n @ 1..) = connection.read(&mut buffer) {
