@@ -37,12 +37,6 @@ impl Pacer {
         self.rate = rate.max(1);
     }
 
-    /// Octets that leave together.
-    pub(super) fn quantum(&self, mss: u32) -> u32 {
-        let most = u64::from(mss).saturating_mul(2).max(QUANTUM_MAX);
-        (self.rate / (1_000_000_000 / QUANTUM.as_nanos() as u64)).clamp(2 * u64::from(mss), most) as u32
-    }
-
     /// Whether a segment may leave now. If not, the timer is set.
     pub(super) fn allows(&mut self, mss: u32, now: Instant) -> bool {
         if self.rate == UNLIMITED {
@@ -53,7 +47,7 @@ impl Pacer {
                 self.timer = self.release;
                 return false;
             }
-            self.budget = self.quantum(mss);
+            self.budget = quantum(self.rate, mss);
         }
         true
     }
@@ -69,6 +63,12 @@ impl Pacer {
         // A timer that comes a little late is made up for, within a quantum; idleness earns nothing.
         self.release = self.release.max(now - QUANTUM) + lasts;
     }
+}
+
+/// Octets that leave together at this rate.
+pub(super) fn quantum(rate: u64, mss: u32) -> u32 {
+    let least = 2 * u64::from(mss);
+    (rate / (1_000_000_000 / QUANTUM.as_nanos() as u64)).clamp(least, least.max(QUANTUM_MAX)) as u32
 }
 
 /// The rate at which a window-based control is paced (Linux: tcp_update_pacing_rate): twice what the window makes
@@ -116,11 +116,10 @@ mod tests {
 
     #[test]
     fn a_quantum_is_a_millisecond_within_bounds() {
-        let mut pacer = Pacer::default();
-        for (rate, quantum) in [(1, 2000), (5_000_000, 5000), (1 << 40, 65_536)] {
-            pacer.set_rate(rate);
-            assert_eq!(pacer.quantum(1000), quantum);
+        for (rate, octets) in [(1, 2000), (5_000_000, 5000), (1 << 40, 65_536)] {
+            assert_eq!(quantum(rate, 1000), octets);
         }
+        assert_eq!(quantum(u64::MAX, 40_000), 80_000);
     }
 
     #[test]

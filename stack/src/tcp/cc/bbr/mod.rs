@@ -17,6 +17,7 @@ mod tests;
 use core::time::Duration;
 
 use super::{MAX_WINDOW, initial_window};
+use crate::tcp::pacing::quantum;
 use crate::tcp::rate::Sample;
 use crate::time::Instant;
 use bounds::Bounds;
@@ -244,8 +245,8 @@ impl Bbr {
 
     /// BBRInflight: with room for quanta, and for what keeps it going.
     fn inflight(&self, bw: u64, gain: f64) -> u32 {
-        let quantum = (self.pacing_rate / 1000).clamp(2 * u64::from(self.mss), 65_536) as u32;
-        let mut inflight = self.bdp(bw, gain).max(3 * quantum).max(MIN_PIPE * self.mss);
+        let burst = 3 * quantum(self.pacing_rate, self.mss);
+        let mut inflight = self.bdp(bw, gain).max(burst).max(MIN_PIPE * self.mss);
         if self.state == State::Up {
             inflight += 2 * self.mss;
         }

@@ -222,3 +222,97 @@ fn a_recovery_conserves_packets_and_gives_the_window_back() {
     path.bbr.undo();
     assert_eq!(path.bbr.cwnd(), before);
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Ack { acked: u32, lost: u32, since: u32, tx_in_flight: u32, rate: u64, us: u64, facts: u8 },
+        Congestion,
+        Timeout,
+        Exit,
+        Undo,
+        Restart,
+        Mss(u32),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let number = || prop_oneof![3 => 0..200_000u32, 1 => any::<u32>()];
+        let ack = (number(), number(), number(), number(), any::<u64>(), 0..20_000_000u64, any::<u8>())
+            .prop_map(|(acked, lost, since, tx_in_flight, rate, us, facts)| Event::Ack {
+                acked,
+                lost: if facts & 8 == 0 { 0 } else { lost },
+                since,
+                tx_in_flight,
+                rate: if facts & 16 == 0 { rate % 10_000_000 } else { rate },
+                us,
+                facts,
+            });
+        prop_oneof![
+            12 => ack,
+            1 => Just(Event::Congestion),
+            1 => Just(Event::Timeout),
+            1 => Just(Event::Exit),
+            1 => Just(Event::Undo),
+            1 => Just(Event::Restart),
+            1 => (1..65_000u32).prop_map(Event::Mss),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the network makes an ACK say, the window keeps its floor (RFC 5681 §3.1: a segment, after a
+        /// time-out) and its bound, there is a pace, and nothing overflows.
+        #[test]
+        fn no_delivery_breaks_the_window(events in proptest::collection::vec(event(), 1..400)) {
+            let mut now = Instant::from_millis(1000);
+            let mut bbr = Bbr::new(MSS, initial_window(MSS), None, 3, now);
+            let (mut delivered, mut mss) = (0u32, MSS);
+            for event in events {
+                match event {
+                    Event::Ack { acked, lost, since, tx_in_flight, rate, us, facts } => {
+                        now += Duration::from_micros(us);
+                        let prior_delivered = delivered;
+                        delivered = delivered.wrapping_add(acked);
+                        let sample = Sample {
+                            rate,
+                            delivered: since,
+                            prior_delivered,
+                            lost,
+                            tx_in_flight,
+                            app_limited: facts & 1 != 0,
+                            newly_acked: acked,
+                            newly_lost: lost,
+                        };
+                        bbr.on_ack(&Delivery {
+                            sample,
+                            delivered,
+                            in_flight: tx_in_flight,
+                            cwnd_limited: facts & 2 != 0,
+                            rtt: (facts & 4 != 0).then(|| Duration::from_micros(us)),
+                            now,
+                        });
+                        prop_assert!(bbr.cwnd() >= MIN_PIPE * mss);
+                    }
+                    Event::Congestion => bbr.on_congestion(),
+                    Event::Timeout => {
+                        bbr.on_timeout();
+                        prop_assert_eq!(bbr.cwnd(), mss);
+                    }
+                    Event::Exit => bbr.on_recovery_exit(),
+                    Event::Undo => bbr.undo(),
+                    Event::Restart => bbr.on_restart(now),
+                    Event::Mss(n) => {
+                        mss = n;
+                        bbr.set_mss(n);
+                    }
+                }
+                prop_assert!(bbr.cwnd() >= mss && bbr.cwnd() <= MAX_WINDOW, "{}", bbr.cwnd());
+                prop_assert!(bbr.pacing_rate() > 0);
+                let _ = bbr.told();
+            }
+        }
+    }
+}
