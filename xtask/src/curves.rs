@@ -211,6 +211,11 @@ fn lossy(page: &mut Page) {
     }
     page.row("ringroad cubic / kernel cubic", &format!("{:.2}", medians[0] / medians[1].max(0.001)));
     page.row("ringroad bbr / kernel bbr", &format!("{:.2}", medians[2] / medians[3].max(0.001)));
+    page.say(
+        "RFC 9438 §4.3 lets CUBIC's estimate of Reno grow by a whole segment a round trip once it is where the last\n\
+         loss was; Linux goes on with 9/17 of one, which at this loss makes a tenth less. Linux's `bbr` is version 1,\n\
+         which does not look at losses; version 3 is held to 2 % of a flight.",
+    );
     page.picture("loss-cwnd", "The window where one in a hundred is lost", "segments", curves);
 }
 
@@ -284,6 +289,10 @@ impl Page {
         let _ = writeln!(self.text, "| {name} | {value} |");
     }
 
+    fn say(&mut self, words: &str) {
+        let _ = writeln!(self.text, "\n{words}");
+    }
+
     fn picture(&mut self, file: &str, title: &str, y: &str, curves: Vec<Curve>) {
         let svg = Plot { title, x: "seconds", y, curves }.svg();
         self.pictures.push((format!("{file}.svg"), svg));
@@ -299,7 +308,7 @@ impl Page {
              laboratory: 50 Mbit/s and 20 ms each way, with a queue of 250 kB, a round trip's worth. All senders are behind\n\
              it; whoever receives is Linux {}. The kernel's flows are the same program's, without the road. Windows are what\n\
              TCP_INFO tells both ways.",
-            kernel.trim()
+            kernel.split('.').take(2).collect::<Vec<_>>().join(".")
         );
         page.push_str(&self.text);
         page.push_str("\n## Pictures\n\n");
