@@ -85,7 +85,7 @@ fn recv_from(net: &mut Net, h: usize, id: SocketId) -> Result<(usize, SocketAddr
     Ok((told.copied, told.remote))
 }
 
-/// RFC 6437 §3: one label a flow, from all of a range, not to be guessed; and none where none is wanted.
+/// RFC 8200 §6, RFC 6437 §3: one label a flow, from all of a range, not to be guessed; and none where none is wanted.
 #[test]
 fn a_flow_has_a_label_of_its_own() {
     let mut net = v6();
@@ -256,7 +256,7 @@ fn a_neighbour_of_ipv6_is_asked_for() {
     assert_eq!((frames.len(), &frames[0][..6], sum(&frames[0])), (1, &mac(2)[..], 0xffff));
 }
 
-/// RFC 4443 §3.1, §2.4 (e): told to whoever sent it, not to groups, not without end.
+/// RFC 4443 §3.1, §2.2, §2.3, §2.4 (e): told to whoever sent it, not to groups, not without end.
 #[test]
 fn port_unreachable_is_told_and_heard() {
     let mut net = v6();
@@ -268,6 +268,8 @@ fn port_unreachable_is_told_and_heard() {
     net.run_ms(5);
     let answer = &net.hosts[1].sent[0];
     assert_eq!((answer[20], &answer[54..56], sum(answer)), (58, &[1, 4][..], 0xffff));
+    let IpAddr::V6(own) = Family::V6.of(2) else { unreachable!() };
+    assert_eq!(answer[22..38], own.octets());
     assert_eq!(net.a().take_error(asker), Some(SocketError::ConnectionRefused));
     net.hosts[1].sent.clear();
     let now = net.now;

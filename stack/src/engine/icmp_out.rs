@@ -68,6 +68,7 @@ impl Stack {
         let Ok(header) = ipv6::parse(packet) else { return };
         let (to, to_us) = (IpAddr::V6(header.source), IpAddr::V6(header.destination));
         let control = &self.core.out.control;
+        // RFC 4443 §2.2: what was sent to a group is answered from an address of ours.
         let from = if control.is_own(to_us, iface) {
             Some(to_us)
         } else {

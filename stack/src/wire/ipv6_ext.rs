@@ -92,7 +92,7 @@ fn whole(packet: &[u8], at: usize) -> Result<&[u8], Fault> {
     packet.get(at..at + len).ok_or(Fault::Truncated)
 }
 
-/// §4.4: with no segments left it means nothing any more. Type 0 is as unknown as any other (RFC 5095).
+/// RFC 8200 §4.4: with no segments left it means nothing any more. Type 0 is as unknown as any other (RFC 5095).
 fn routing(packet: &[u8], at: usize) -> Result<usize, Fault> {
     let header = whole(packet, at)?;
     if header[3] != 0 {
@@ -101,7 +101,7 @@ fn routing(packet: &[u8], at: usize) -> Result<usize, Fault> {
     Ok(header.len())
 }
 
-/// §4.5: a fragment that is the whole packet is no fragment (RFC 6946).
+/// RFC 8200 §4.5: a fragment that is the whole packet is no fragment (RFC 6946).
 fn fragment(packet: &[u8], at: usize) -> Result<usize, Fault> {
     if packet.len() < at + 8 {
         return Err(Fault::Truncated);
@@ -110,7 +110,7 @@ fn fragment(packet: &[u8], at: usize) -> Result<usize, Fault> {
     if offset_and_more == 0 { Ok(8) } else { Err(Fault::Fragment) }
 }
 
-/// §4.2: options that we do not know are skipped when they say so. There is none that we have to know.
+/// RFC 8200 §4.2: options that we do not know are skipped when they say so. There is none that we have to know.
 fn options(packet: &[u8], at: usize) -> Result<usize, Fault> {
     let header = whole(packet, at)?;
     let (mut i, mut options, mut padding) = (2, 0, 0);
@@ -141,7 +141,7 @@ fn options(packet: &[u8], at: usize) -> Result<usize, Fault> {
     Ok(header.len())
 }
 
-/// §4.2: what the two high bits of an unknown option's type ask for.
+/// RFC 8200 §4.2: what the two high bits of an unknown option's type ask for.
 fn unknown(kind: u8, at: usize) -> Result<(), Fault> {
     match kind >> 6 {
         0 => Ok(()),
