@@ -301,3 +301,25 @@ fn an_echo_without_agreement_is_nothing() {
     d.inject(".E 1:1(0) ack 1001");
     assert_eq!((d.host.stats.tcp_ecn_reductions, d.host.tcb().info().ssthresh), (0, u32::MAX));
 }
+
+/// RFC 9937 §6: a loss found while the window is reduced for a mark goes on with that reduction: what it let out
+/// already is not let out again.
+#[test]
+fn a_loss_goes_on_with_the_reduction_for_a_mark() {
+    let mut d = in_flight(30);
+    d.at(100);
+    let mut sent = 0;
+    for n in 1..=4 {
+        d.inject(&format!(".E 1:1(0) ack {}", n * 1000 + 1));
+        sent += d.host.wire.sent.len();
+        d.host.wire.sent.clear();
+    }
+    assert_eq!(sent, 2);
+    // 5001 is lost and three more arrived: eight in all since the mark, so six may go out beside these two; by 8.5
+    // in flight five may.
+    d.inject(".E 1:1(0) ack 5001 <sack 6001:9001>");
+    d.expect(". 5001:6001(1000)");
+    sent += 1 + d.host.wire.sent.len();
+    d.host.wire.sent.clear();
+    assert_eq!(sent, 7);
+}

@@ -1,6 +1,7 @@
 //! RFC 8985: RACK-TLP. Ten segments are sent at 0 ms over a path of 100 ms, so the reordering window is 25 ms.
 
 use super::drill::Drill;
+use crate::tcp::recovery::Phase;
 
 const SACK: &str = "<mss 1000,sackOK>";
 
@@ -148,6 +149,26 @@ fn a_time_out_spares_what_is_young() {
     d.expect_all(&[". 1001:2001(1000)"]);
     assert_eq!((d.host.stats.tcp_timeouts, d.host.tcb().info().in_flight), (1, 2000));
     d.inject(". 1:1(0) ack 3001");
+}
+
+/// RFC 8985 §6.2 and RFC 5681 §4.3: a copy that a time-out sent and that is lost too is another loss, found without
+/// another time-out.
+#[test]
+fn a_lost_copy_after_a_time_out_begins_a_recovery() {
+    let mut d = Drill::in_flight(SACK, 10);
+    d.at(202);
+    d.expect_all(&["P. 9001:10001(1000)"]);
+    d.at(502);
+    d.expect_all(&[". 1:1001(1000)"]);
+    d.at(602);
+    d.inject(". 1:1(0) ack 1001");
+    d.expect_all(&[". 1001:2001(1000)", ". 2001:3001(1000)"]);
+    d.at(702);
+    d.inject(". 1:1(0) ack 1001 <sack 2001:3001>");
+    d.expect(". 1001:2001(1000)");
+    assert_eq!((d.host.stats.tcp_lost_retransmit, d.host.stats.tcp_sack_recovery), (1, 1));
+    assert_eq!((d.host.stats.tcp_timeouts, d.host.tcb().recovery.phase), (1, Phase::Fast));
+    d.host.wire.sent.clear();
 }
 
 /// RFC 8985 §7.2, §7.3: after two round trips without an ACK the last segment is sent again, once.
@@ -325,41 +346,47 @@ fn a_large_window_is_recovered_hole_by_hole() {
     d.host = super::host::Host::new(4096, 80, 40000);
     d.host.options.send_buffer = 4 << 20;
     d.accept("<mss 1000,sackOK,wscale 8>");
-    // Slow start up to a thousand segments.
-    let (mut sent, mut now) = (0, 0);
-    while d.host.tcb().info().cwnd < 1_000_000 {
-        d.write(sent + 1, d.host.tcb().info().cwnd).unwrap();
+    // Slow start up to a thousand segments; there is always more to send.
+    let (mut acked, mut now) = (0, 0);
+    while d.host.tcb().info().cwnd < 1_050_000 {
+        let room = 3_000_000 - d.host.tcb().info().send_queue;
+        d.host.send(&vec![0; room as usize]).unwrap();
+        let sent = d.host.tcb().snd.nxt - d.host.tcb().snd.iss - 1;
         d.host.wire.sent.clear();
-        sent = d.host.tcb().snd.nxt - d.host.tcb().snd.iss - 1;
         now += 10;
         d.at(now);
-        d.inject(&format!(". 1:1(0) ack {} win 20000", sent + 1));
-        d.host.wire.sent.clear();
+        for ack in (acked..sent).step_by(8000).skip(1).chain([sent]) {
+            d.inject(&format!(". 1:1(0) ack {} win 20000", ack + 1));
+        }
+        acked = sent;
     }
-    let first = sent + 1;
-    d.write(first, 1_000_000).unwrap();
-    assert!(d.host.wire.sent.len() >= 1000);
+    assert!(d.host.tcb().snd.outstanding() >= 1_000_000);
+    let first = acked + 1;
     d.host.wire.sent.clear();
     now += 10;
     d.at(now);
+    let point = d.host.tcb().snd.nxt;
     let mut again = std::collections::BTreeSet::new();
+    let mut look = |d: &mut Drill| {
+        while let Some(bytes) = d.host.wire.sent.pop_front() {
+            let seq = crate::wire::tcp::Segment::parse(&bytes).unwrap().seq;
+            assert!(seq.at_or_after(point) || again.insert(seq.0), "sent twice");
+        }
+    };
     for hole in 0..100 {
         let (left, right) = (first + hole * 10_000 + 1000, first + (hole + 1) * 10_000);
         d.inject(&format!(". 1:1(0) ack {first} win 20000 <sack {left}:{right}>"));
-        while let Some(bytes) = d.host.wire.sent.pop_front() {
-            let seg = crate::wire::tcp::Segment::parse(&bytes).unwrap();
-            assert!(again.insert(seg.seq.0), "sent twice");
-        }
+        look(&mut d);
     }
+    let end = point - d.host.tcb().snd.iss;
+    d.inject(&format!(". 1:1(0) ack {first} win 20000 <sack {}:{end}>", first + 1_000_000));
+    look(&mut d);
     now += 10;
     d.at(now);
     for hole in 1..=100 {
         d.inject(&format!(". 1:1(0) ack {} win 20000", first + hole * 10_000));
-        while let Some(bytes) = d.host.wire.sent.pop_front() {
-            let seg = crate::wire::tcp::Segment::parse(&bytes).unwrap();
-            assert!(again.insert(seg.seq.0), "sent twice");
-        }
+        look(&mut d);
     }
-    assert_eq!((again.len(), d.host.tcb().info().in_flight), (100, 0));
+    assert_eq!((again.len(), d.host.stats.tcp_retransmits), (100, 100));
     assert_eq!((d.host.stats.tcp_sack_recovery, d.host.stats.tcp_timeouts), (1, 0));
 }
