@@ -132,11 +132,28 @@ static long with_info(void)
     return ttl * 256 + tos;
 }
 
+/* That many connections more, all at once; how many are established a while later. */
+static long connect_more(struct sockaddr_in a, long n, long ms)
+{
+    static int others[256], count;
+    for (long i = 0; i < n && count < 256; i++) {
+        int fd = others[count++] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(fd, (void *)&a, sizeof a);
+    }
+    usleep(ms * 1000);
+    long up = 0;
+    for (int i = 0; i < count; i++) {
+        struct pollfd p = { others[i], POLLOUT, 0 };
+        up += poll(&p, 1, 0) == 1 && !(p.revents & (POLLERR | POLLHUP));
+    }
+    return up;
+}
+
 int main(int argc, char **argv)
 {
     const char *own = argv[1], *other = argv[2];
     char line[256], word[32];
-    long n, m, k;
+    long port = 0, n, m, k;
     struct sockaddr_in a;
     struct sockaddr_in6 a6;
     socklen_t len = sizeof a;
@@ -223,6 +240,17 @@ int main(int argc, char **argv)
             int mss = 0;
             len = sizeof mss;
             answer(getsockopt(conn, IPPROTO_TCP, TCP_MAXSEG, &mss, &len) ? -1 : mss);
+        } else if (!strcmp(word, "soon")) {
+            struct pollfd p = { conn, POLLIN, 0 };
+            answer(poll(&p, 1, n ? n : 80));
+        } else if (!strcmp(word, "smallrecv")) {
+            int size = 2304;
+            answer(setsockopt(conn, SOL_SOCKET, SO_RCVBUF, &size, sizeof size));
+        } else if (!strcmp(word, "at")) {
+            port = n;
+            answer(0);
+        } else if (!strcmp(word, "more")) {
+            answer(connect_more(name(other, port), n, m));
         } else if (!strcmp(word, "mark")) {
             answer(sockatmark(conn));
         } else if (!strcmp(word, "udp")) {

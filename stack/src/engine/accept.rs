@@ -6,10 +6,12 @@ use super::Stack;
 use super::entry::{Body, Entry, Listener, Stage};
 use super::fast_open::Pending;
 use crate::error::SocketError;
+use crate::hash::FlowWords;
 use crate::socket::{Accepted, Result};
 use crate::tcp::call;
 use crate::time::Instant;
-use crate::types::{LocalKey, Protocol, SocketId};
+use crate::types::{FlowKey, LocalKey, Protocol, SocketId};
+use crate::udp::share;
 
 /// The longest backlog (Linux: net.core.somaxconn).
 const MOST: u32 = 4096;
@@ -36,20 +38,40 @@ impl Stack {
                 let local = entry.local().ok_or(SocketError::Invalid)?;
                 let options = entry.options.clone();
                 let key = LocalKey { protocol: Protocol::Tcp, address: local.ip(), port: local.port() };
-                if self.locals.get(&key).is_some() {
+                if let Some(front) = self.locals.get(&key)
+                    && !(options.reuse_port && self.reuses_port(front))
+                {
                     return Err(SocketError::AddressInUse);
                 }
                 let queue = VecDeque::with_capacity((backlog as usize + 1).min(AHEAD));
                 let cookies_until = Instant::ZERO;
                 let mut fast_open = Pending::default();
                 fast_open.reserve(self.fast_open_limit(&options, backlog));
-                let listener = Listener { key, backlog, requests: 0, cookies_until, fast_open, queue };
+                let listener =
+                    Listener { key, backlog, crowded: false, requests: 0, cookies_until, fast_open, queue };
                 self.owned_mut(id)?.body = Body::Listener(listener);
-                self.locals.insert(&key, id);
+                self.crowds.join(key, id);
+                self.refront(&key);
                 self.steer_port(id, key);
                 Ok(())
             }
         }
+    }
+
+    fn reuses_port(&self, id: SocketId) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.options.reuse_port)
+    }
+
+    /// Who answers a connection request: of listeners that share an end (SO_REUSEPORT), the flow's own.
+    pub(super) fn listener_for(&self, key: &FlowKey) -> Option<SocketId> {
+        let front = self.local_socket(Protocol::Tcp, key.local.ip(), key.local.port())?;
+        let Body::Listener(listener) = &self.table.get(front)?.body else { return None };
+        if !listener.crowded {
+            return Some(front);
+        }
+        let crowd = self.crowds.open(&listener.key);
+        let at = share(FlowWords::new(key).hash(&self.share_key), crowd.len());
+        crowd.get(at).copied().or(Some(front))
     }
 
     /// Takes the oldest connection of a listener's queue. Its cookie is zero until
@@ -79,7 +101,8 @@ impl Stack {
     pub(super) fn stop_listening(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let Body::Listener(listener) = core::mem::replace(&mut entry.body, Body::Fresh) else { return };
-        self.locals.remove(&listener.key);
+        self.crowds.leave(&listener.key, id);
+        self.refront(&listener.key);
         for child in listener.queue {
             if let Some(connection) = self.table.get_mut(child).and_then(Entry::connection_mut) {
                 call::abort(&mut connection.tcb, &mut self.core.env(now, false));

@@ -50,6 +50,8 @@ pub(super) enum Body {
 pub(super) struct Listener {
     pub(super) key: LocalKey,
     pub(super) backlog: u32,
+    /// Others listen at the same end (SO_REUSEPORT).
+    pub(super) crowded: bool,
     /// Handshakes under way: as many as the backlog (Linux: inet_csk_reqsk_queue_is_full).
     pub(super) requests: u32,
     /// Until when an ACK may be that of a cookie.

@@ -105,8 +105,8 @@ impl Stack {
             return;
         }
         let (reset, now) = (connection.tcb.was_reset(), connection.tcb.heard_at());
-        let local = connection.tcb.flow.key.local;
-        let Some(parent) = self.listener_at(local) else { return };
+        let key = connection.tcb.flow.key;
+        let Some(parent) = self.listener_for(&key) else { return };
         let Some((options, listener)) = self.listener(parent) else { return };
         let backlog = listener.backlog;
         let limit = self.fast_open_limit(&options, backlog);

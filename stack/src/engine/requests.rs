@@ -140,6 +140,10 @@ impl Stack {
         if !self.core.out.judge_in(&mut flow, incoming.bytes) {
             return self.drop_packet(incoming.pkt, Reason::Denied);
         }
+        if completes(&incoming.seg) && request.is_deferred(&incoming.seg, options.defer_accept) {
+            self.core.stats.tcp_segs_in += 1;
+            return self.core.pool.free(incoming.pkt);
+        }
         if completes(&incoming.seg) && (crowded || self.table.is_full()) {
             // Linux ignores the last ACK of a handshake that finds the accept queue full; the SYN-ACK or the
             // peer's first data come again.

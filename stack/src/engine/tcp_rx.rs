@@ -1,6 +1,6 @@
 //! TCP segments in: gate, connection, TIME-WAIT, listener, or a reset.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 
 use nic::Pkt;
 
@@ -137,7 +137,7 @@ impl Stack {
         if !self.core.out.judge_in(&mut flow, incoming.bytes) {
             return self.drop_packet(incoming.pkt, Reason::Denied);
         }
-        let Some(listener) = self.listener_at(incoming.key.local) else {
+        let Some(listener) = self.listener_for(&incoming.key) else {
             return self.stray(now, incoming, &mut flow, true);
         };
         match listen::check(&incoming.seg) {
@@ -158,11 +158,6 @@ impl Stack {
         if answer {
             self.refuse(now, &incoming.seg, flow);
         }
-    }
-
-    pub(super) fn listener_at(&self, local: SocketAddr) -> Option<SocketId> {
-        let id = self.local_socket(Protocol::Tcp, local.ip(), local.port())?;
-        matches!(self.table.get(id)?.body, Body::Listener(_)).then_some(id)
     }
 
     /// The stack of another process died with connections: has their peer show itself, so that it is told.

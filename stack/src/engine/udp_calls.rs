@@ -57,7 +57,7 @@ impl Stack {
     }
 
     /// Whoever was bound to an end last, of those without a peer, is found there; and it knows whether it is alone.
-    fn refront(&mut self, key: &LocalKey) {
+    pub(super) fn refront(&mut self, key: &LocalKey) {
         let open = self.crowds.open(key);
         let Some(&front) = open.last() else {
             self.locals.remove(key);
@@ -65,8 +65,10 @@ impl Stack {
         };
         let crowded = open.len() > 1;
         self.locals.insert(key, front);
-        if let Some(Entry { body: Body::Datagram(datagram), .. }) = self.table.get_mut(front) {
-            datagram.crowded = crowded;
+        match self.table.get_mut(front).map(|entry| &mut entry.body) {
+            Some(Body::Datagram(datagram)) => datagram.crowded = crowded,
+            Some(Body::Listener(listener)) => listener.crowded = crowded,
+            _ => {}
         }
     }
 

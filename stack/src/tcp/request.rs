@@ -130,6 +130,13 @@ impl Request {
         }
     }
 
+    /// Whether a listener that wants to hear of connections with their first data (TCP_DEFER_ACCEPT) still waits
+    /// after `seg`: it only ends the handshake, and not so many SYN-ACKs were sent again yet (Linux: tcp_check_req).
+    pub fn is_deferred(&self, seg: &Segment, retransmissions: u8) -> bool {
+        let bare = seg.space() == 0 && seg.ack == self.iss + 1 && seg.seq == self.irs + 1;
+        bare && self.retries < retransmissions
+    }
+
     /// When its timer is due.
     pub fn deadline(&self) -> Instant {
         self.deadline
