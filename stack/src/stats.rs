@@ -36,6 +36,12 @@ counters! {
     tx_no_frames,
     /// Sends that wait for a neighbour's link address.
     tx_no_neighbour,
+    /// Pieces of TCP segments received.
+    ip_pieces_in,
+    /// Packets put together from their pieces.
+    ip_reassembled,
+    /// Packets given up because pieces of them did not come in time.
+    ip_reassembly_timeouts,
     /// Dropped: shorter than its headers say.
     drop_truncated,
     /// Dropped: neither IPv4 nor IPv6.
@@ -48,7 +54,7 @@ counters! {
     drop_l4_checksum,
     /// Dropped: an IPv6 extension header or option that is not understood.
     drop_unrecognised,
-    /// Dropped: an IP fragment (the kernel handles those).
+    /// Dropped: an IP fragment that is the kernel's to put together, or contradicts another.
     drop_fragment,
     /// Dropped: not addressed to us.
     drop_not_ours,

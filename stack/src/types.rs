@@ -114,10 +114,13 @@ pub enum Ecn {
 }
 
 impl Ecn {
+    /// The bits of a type of service or traffic class that the field takes.
+    pub const MASK: u8 = 3;
+
     /// The field of a type of service or traffic class.
     #[inline]
     pub const fn of_tos(tos: u8) -> Self {
-        match tos & 3 {
+        match tos & Self::MASK {
             0 => Self::NotEct,
             1 => Self::Ect1,
             2 => Self::Ect0,

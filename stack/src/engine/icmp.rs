@@ -103,7 +103,7 @@ fn read_quote(quote: &[u8]) -> Option<Quoted> {
 /// The same for IPv6. What came between the headers on the way (a router's, in a tunnel) is walked over.
 fn read_quote_v6(quote: &[u8], iface: IfaceId) -> Option<Quoted> {
     let header = ipv6::parse(quote).ok()?;
-    let found = ipv6_ext::walk(quote, header.next).ok()?;
+    let found = ipv6_ext::walk(quote, header.next).ok().filter(|found| found.piece.is_none())?;
     let ends = (header.source.into(), header.destination.into());
     let mut quoted = read_transport(quote, found.at, found.protocol, ends)?;
     quoted.key.local = on_link(quoted.key.local, iface);

@@ -6,6 +6,7 @@ use nic::Pkt;
 
 use super::egress::IpHeader;
 use super::{STRAY_ANSWERS, Stack};
+use crate::ip::fragments::Expired;
 use crate::ip::input::{Arrived, Refused};
 use crate::time::Instant;
 use crate::types::IfaceId;
@@ -41,7 +42,7 @@ impl Stack {
         let most = if to.is_ipv4() { icmp::QUOTE } else { icmpv6::QUOTE };
         let quoted = &packet[..packet.len().min(most)];
         let len = match to {
-            IpAddr::V4(_) => icmp::emit_port_unreachable(quoted, &mut answer.message),
+            IpAddr::V4(_) => icmp::Emit::PortUnreachable.write(quoted, &mut answer.message),
             IpAddr::V6(_) => icmpv6::Emit::PortUnreachable.write(quoted, &mut answer.message),
         };
         answer.len = len.unwrap_or(0);
@@ -82,6 +83,22 @@ impl Stack {
         if self.may_answer(now) {
             self.send_answer(now, answer);
         }
+    }
+
+    /// RFC 1122 §3.3.2, RFC 4443 §3.3: pieces of a packet did not come in time. With a policy in force, who cannot
+    /// be judged gets no answer.
+    pub(super) fn time_exceeded(&mut self, now: Instant, expired: &Expired) {
+        if !self.core.out.gate.is_open() || !self.may_answer(now) {
+            return;
+        }
+        let (to, from, iface) = (expired.source, expired.destination, expired.iface);
+        let mut answer = Answer { to, from, iface, message: [0; icmpv6::HEADER + icmpv6::QUOTE], len: 0 };
+        let len = match to {
+            IpAddr::V4(_) => icmp::Emit::ReassemblyTimeout.write(expired.quote(), &mut answer.message),
+            IpAddr::V6(_) => icmpv6::Emit::ReassemblyTimeout.write(expired.quote(), &mut answer.message),
+        };
+        answer.len = len.unwrap_or(0);
+        self.send_answer(now, answer);
     }
 
     fn may_answer(&mut self, now: Instant) -> bool {

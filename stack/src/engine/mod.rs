@@ -20,6 +20,7 @@ mod option_sets;
 mod options;
 mod parking;
 mod path_mtu;
+mod pieces;
 mod requests;
 mod rx;
 mod settle;
@@ -46,6 +47,7 @@ use crate::config::{Config, Secrets};
 use crate::control::{ControlEvent, Request};
 use crate::demux::{FlowTable, LocalTable};
 use crate::hash::{FlowWords, HashKey};
+use crate::ip::fragments::Fragments;
 use crate::policy::{GateSnapshot, Policy};
 use crate::slab::Slab;
 use crate::socket::Wake;
@@ -70,6 +72,18 @@ const MAX_TIME_WAITS: u32 = 1 << 17;
 /// Answers to stray packets (resets, port unreachables) a second, each (Linux: net.ipv4.icmp_msgs_per_sec).
 const STRAY_ANSWERS: u32 = 1000;
 
+/// What a key derived from the secret is for: each has its own.
+#[derive(Clone, Copy)]
+enum Use {
+    Flows,
+    Locals,
+    UdpFlows,
+    Requests,
+    TimeWaits,
+    Shares,
+    Fragments,
+}
+
 /// A whole stack: one pool, its interfaces, its sockets.
 #[derive(Debug)]
 pub struct Stack {
@@ -93,6 +107,7 @@ pub struct Stack {
     /// The sockets that hear the datagram in hand; kept so that it never allocates.
     hearers: Vec<SocketId>,
     path_mtus: PathMtus,
+    fragments: Fragments,
     wakes: VecDeque<SocketId>,
     /// Flows of the burst at hand, with their hashes.
     ahead: Vec<(FlowWords, u64)>,
@@ -114,18 +129,19 @@ impl Stack {
         Self {
             option_sets: OptionSets::new(&config),
             table: Slab::new(config.max_sockets),
-            flows: FlowTable::new(key.derive(0)),
-            locals: LocalTable::new(key.derive(1)),
+            flows: FlowTable::new(key.derive(Use::Flows as u64)),
+            locals: LocalTable::new(key.derive(Use::Locals as u64)),
             wheel: Wheel::new(),
-            requests: Requests::new(key.derive(3), config.max_sockets),
-            time_waits: TimeWaits::new(key.derive(4), MAX_TIME_WAITS),
+            requests: Requests::new(key.derive(Use::Requests as u64), config.max_sockets),
+            time_waits: TimeWaits::new(key.derive(Use::TimeWaits as u64), MAX_TIME_WAITS),
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
-            udp_flows: FlowCache::new(key.derive(2), config.max_udp_flows),
+            udp_flows: FlowCache::new(key.derive(Use::UdpFlows as u64), config.max_udp_flows),
             crowds: Crowds::default(),
-            share_key: key.derive(3),
+            share_key: key.derive(Use::Shares as u64),
             hearers: Vec::with_capacity(udp_groups::HEARERS),
             path_mtus: PathMtus::default(),
+            fragments: Fragments::new(key.derive(Use::Fragments as u64), pool.frames()),
             wakes: VecDeque::with_capacity(256),
             ahead: Vec::with_capacity(ahead::DEPTH),
             dirty: Vec::with_capacity(256),
@@ -200,7 +216,8 @@ impl Stack {
     pub fn next_deadline(&self) -> Instant {
         let sockets = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
         let sockets = sockets.min(self.requests.next_deadline());
-        sockets.min(self.time_waits.next_deadline()).min(self.core.out.next_deadline())
+        let sockets = sockets.min(self.time_waits.next_deadline());
+        sockets.min(self.fragments.next_deadline()).min(self.core.out.next_deadline())
     }
 
     /// Runs what is due at `now`. Early and needless calls are harmless.
@@ -216,6 +233,7 @@ impl Stack {
         while let Some(over) = self.time_waits.expire(now) {
             self.unsteer_flow(over.steered, over.key);
         }
+        self.give_up_pieces(now);
         self.core.out.expire(&mut self.core.pool, now);
     }
 
@@ -261,6 +279,7 @@ impl Drop for Stack {
             self.unbind_udp(id);
             self.remove(id);
         }
+        self.fragments.clear(&mut self.core.pool);
         self.core.out.clear(&mut self.core.pool);
     }
 }

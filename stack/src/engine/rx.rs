@@ -66,6 +66,13 @@ impl Stack {
             Ok(arrived) => Inbound { pkt, arrived, checksum: meta.checksum },
             Err(refused) => return self.refuse_packet(now, iface, pkt, refused),
         };
+        let inbound = match inbound.arrived.piece {
+            None => inbound,
+            Some(piece) => match self.reassemble(now, inbound, piece) {
+                Some(whole) => whole,
+                None => return,
+            },
+        };
         match inbound.arrived.protocol {
             ipv4::TCP => self.receive_tcp(now, inbound, burst),
             ipv4::UDP => self.receive_udp(now, inbound),

@@ -15,6 +15,7 @@ use nic::{Pkt, Pool};
 use super::input::Reason;
 use crate::hash::{HashKey, address_words};
 use crate::time::Instant;
+use crate::types::IfaceId;
 
 /// How long the pieces of a packet may take to arrive (Linux: net.ipv4.ipfrag_time; RFC 8200 §4.5: 60 s at the
 /// longest).
@@ -41,6 +42,8 @@ pub struct FragmentKey {
     pub id: u32,
     /// What the packet carries, by IP protocol number.
     pub protocol: u8,
+    /// The interface that it arrives on.
+    pub iface: IfaceId,
 }
 
 /// Where a piece belongs.
@@ -73,6 +76,8 @@ pub struct Expired {
     pub source: IpAddr,
     /// To which address of ours.
     pub destination: IpAddr,
+    /// Where it came in.
+    pub iface: IfaceId,
     quote: [u8; HEAD + UNIT],
     len: usize,
 }
@@ -223,7 +228,8 @@ impl Fragments {
     fn place(&self, key: &FragmentKey) -> usize {
         let ([s0, s1], [d0, d1]) = (address_words(key.source), address_words(key.destination));
         let tail = u64::from(key.protocol) << 32 | u64::from(key.id);
-        (self.key.sip13(&[s0, s1, d0, d1, tail]) % PLACES as u64) as usize
+        let iface = u64::from(key.iface.0);
+        (self.key.sip13(&[s0, s1, d0, d1, iface, tail]) % PLACES as u64) as usize
     }
 
     /// A new packet in the making at `at`, which is free. False when there is no frame for it.
@@ -337,8 +343,8 @@ impl Assembly {
             head + UNIT
         });
         pool.free(self.pkt);
-        let FragmentKey { source, destination, .. } = self.key;
-        len.map(|len| Expired { source, destination, quote, len })
+        let FragmentKey { source, destination, iface, .. } = self.key;
+        len.map(|len| Expired { source, destination, iface, quote, len })
     }
 }
 
@@ -359,7 +365,7 @@ mod tests {
 
     fn key(id: u32) -> FragmentKey {
         let at = |host| IpAddr::from([192, 0, 2, host]);
-        FragmentKey { source: at(2), destination: at(1), id, protocol: 6 }
+        FragmentKey { source: at(2), destination: at(1), id, protocol: 6, iface: IfaceId(3) }
     }
 
     fn octet(n: usize) -> u8 {
@@ -440,6 +446,7 @@ mod tests {
         let others = [
             FragmentKey { id: 10, ..ours },
             FragmentKey { protocol: 17, ..ours },
+            FragmentKey { iface: IfaceId(4), ..ours },
             FragmentKey { source: [192, 0, 2, 3].into(), ..ours },
             FragmentKey { destination: "2001:db8::1".parse().unwrap(), ..ours },
         ];

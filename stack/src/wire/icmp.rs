@@ -42,17 +42,31 @@ pub fn parse_error(message: &[u8]) -> Option<Error> {
     })
 }
 
-/// Port unreachable (type 3, code 3), quoting the IP header and at most `quoted.len()` bytes of a packet:
-/// writes header, quote and checksum to the front of `into` and says how many bytes that is. None when `into`
-/// is too short.
-pub fn emit_port_unreachable(quoted: &[u8], into: &mut [u8]) -> Option<usize> {
-    let len = HEADER + quoted.len();
-    let message = into.get_mut(..len)?;
-    message[..HEADER].copy_from_slice(&[3, 3, 0, 0, 0, 0, 0, 0]);
-    message[HEADER..].copy_from_slice(quoted);
-    let sum = checksum::finish(checksum::sum(message));
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    Some(len)
+/// An error to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Nobody listens there: type 3, code 3.
+    PortUnreachable,
+    /// Pieces of the packet did not come in time: type 11, code 1.
+    ReassemblyTimeout,
+}
+
+impl Emit {
+    /// Writes header, quote and checksum to the front of `into` and says how many bytes that is. None when
+    /// `into` is too short.
+    pub fn write(self, quoted: &[u8], into: &mut [u8]) -> Option<usize> {
+        let len = HEADER + quoted.len();
+        let message = into.get_mut(..len)?;
+        let (kind, code) = match self {
+            Emit::PortUnreachable => (3, 3),
+            Emit::ReassemblyTimeout => (11, 1),
+        };
+        message[..HEADER].copy_from_slice(&[kind, code, 0, 0, 0, 0, 0, 0]);
+        message[HEADER..].copy_from_slice(quoted);
+        let sum = checksum::finish(checksum::sum(message));
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        Some(len)
+    }
 }
 
 /// How much of a packet an error quotes: RFC 1812 §4.3.2.3 asks for as much as fits 576 bytes.
@@ -79,10 +93,12 @@ mod tests {
     #[test]
     fn port_unreachable_quotes_and_sums() {
         let mut b = [0u8; 64];
-        let n = emit_port_unreachable(&[0x45; 28], &mut b).unwrap();
+        let n = Emit::PortUnreachable.write(&[0x45; 28], &mut b).unwrap();
         assert_eq!(n, 36);
         assert!(checksum::intact(checksum::sum(&b[..n])));
         assert_eq!(parse_error(&b[..n]), Some(Error::Hard(SocketError::ConnectionRefused)));
-        assert_eq!(emit_port_unreachable(&[0; 60], &mut b), None);
+        assert_eq!(Emit::PortUnreachable.write(&[0; 60], &mut b), None);
+        let n = Emit::ReassemblyTimeout.write(&[0x45; 28], &mut b).unwrap();
+        assert_eq!(parse_error(&b[..n]), Some(Error::Soft(SocketError::HostUnreachable)));
     }
 }

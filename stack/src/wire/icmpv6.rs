@@ -39,6 +39,8 @@ pub fn parse_error(message: &[u8]) -> Option<Error> {
 pub enum Emit {
     /// Nobody listens there (§3.1, code 4).
     PortUnreachable,
+    /// Pieces of the packet did not come in time (§3.3, code 1).
+    ReassemblyTimeout,
     /// A header that we do not understand (§3.4).
     ParameterProblem(Problem),
 }
@@ -51,6 +53,7 @@ impl Emit {
         let message = into.get_mut(..len)?;
         let (kind, code, word) = match self {
             Emit::PortUnreachable => (1, 4, 0),
+            Emit::ReassemblyTimeout => (3, 1, 0),
             Emit::ParameterProblem(problem) => (4, problem.code, problem.pointer),
         };
         message[..4].copy_from_slice(&[kind, code, 0, 0]);

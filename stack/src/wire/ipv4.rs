@@ -28,6 +28,8 @@ pub struct Header {
     pub header_len: usize,
     /// Bytes in the packet, header included.
     pub total_len: usize,
+    /// Identification: what pieces of one packet have in common.
+    pub id: u16,
     /// Flags and fragment offset.
     pub fragment: u16,
     /// Type of service.
@@ -76,6 +78,7 @@ pub fn parse(packet: &[u8]) -> Result<Header, Fault> {
     Ok(Header {
         header_len,
         total_len,
+        id: u16::from_be_bytes([b[4], b[5]]),
         fragment: u16::from_be_bytes([b[6], b[7]]),
         tos: b[1],
         ttl: b[8],

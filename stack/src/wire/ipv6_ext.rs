@@ -5,8 +5,8 @@
 //! many options in each, so much padding in a row. None of them means anything to us; whoever sends more is up
 //! to something.
 
-use super::be16;
 use super::ipv6::HEADER;
+use super::{be16, be32};
 
 /// Hop-by-hop options.
 pub const HOP_BY_HOP: u8 = 0;
@@ -41,7 +41,7 @@ pub struct Problem {
 pub enum Fault {
     /// A header is longer than the packet.
     Truncated,
-    /// A piece of a larger packet.
+    /// A piece of a larger packet whose transport is not the first thing that was cut.
     Fragment,
     /// Over the bounds, or padding that is none.
     Malformed,
@@ -58,6 +58,19 @@ pub struct Found {
     pub protocol: u8,
     /// Where it begins in the packet.
     pub at: usize,
+    /// It is a piece of it only, of which the transport's beginning need not be one.
+    pub piece: Option<Piece>,
+}
+
+/// Where a piece of a packet belongs (RFC 8200 §4.5, RFC 791 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What all pieces of the packet have in common.
+    pub id: u32,
+    /// Its first octet's place among those that were cut.
+    pub offset: u16,
+    /// Whether others follow.
+    pub more: bool,
 }
 
 /// Walks from the header `next`, which follows the IPv6 header of `packet`, to the first that is none of the
@@ -73,8 +86,13 @@ pub fn walk(packet: &[u8], next: u8) -> Result<Found, Fault> {
             HOP_BY_HOP if n > 0 => return Err(problem(1, said_at)),
             HOP_BY_HOP | DESTINATION => options(packet, at)?,
             ROUTING => routing(packet, at)?,
-            FRAGMENT => fragment(packet, at)?,
-            protocol => return Ok(Found { protocol, at }),
+            FRAGMENT => match fragment(packet, at)? {
+                None => 8,
+                // What follows the first piece's header is the transport, or more headers that only it has.
+                Some(_) if is_extension(packet[at]) => return Err(Fault::Fragment),
+                piece => return Ok(Found { protocol: packet[at], at: at + 8, piece }),
+            },
+            protocol => return Ok(Found { protocol, at, piece: None }),
         };
         (next, said_at) = (packet[at], at);
         at += len;
@@ -102,12 +120,15 @@ fn routing(packet: &[u8], at: usize) -> Result<usize, Fault> {
 }
 
 /// RFC 8200 §4.5: a fragment that is the whole packet is no fragment (RFC 6946).
-fn fragment(packet: &[u8], at: usize) -> Result<usize, Fault> {
-    if packet.len() < at + 8 {
-        return Err(Fault::Truncated);
-    }
-    let offset_and_more = be16(packet, at + 2).ok_or(Fault::Truncated)? & 0xfff9;
-    if offset_and_more == 0 { Ok(8) } else { Err(Fault::Fragment) }
+fn fragment(packet: &[u8], at: usize) -> Result<Option<Piece>, Fault> {
+    let offset_and_more = be16(packet, at + 2).ok_or(Fault::Truncated)?;
+    let id = be32(packet, at + 4).ok_or(Fault::Truncated)?;
+    let piece = Piece { id, offset: offset_and_more & 0xfff8, more: offset_and_more & 1 != 0 };
+    Ok((piece.more || piece.offset > 0).then_some(piece))
+}
+
+fn is_extension(next: u8) -> bool {
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION)
 }
 
 /// RFC 8200 §4.2: options that we do not know are skipped when they say so. There is none that we have to know.
@@ -167,8 +188,8 @@ mod tests {
 
     #[test]
     fn a_transport_at_once() {
-        assert_eq!(walk(&packet(&[]), 6), Ok(Found { protocol: 6, at: 40 }));
-        assert_eq!(walk(&packet(&[]), 59), Ok(Found { protocol: 59, at: 40 }));
+        assert_eq!(walk(&packet(&[]), 6), Ok(Found { protocol: 6, at: 40, piece: None }));
+        assert_eq!(walk(&packet(&[]), 59), Ok(Found { protocol: 59, at: 40, piece: None }));
     }
 
     #[test]
@@ -180,7 +201,7 @@ mod tests {
         let mut last = PADDED;
         last[0] = 17;
         let p = packet(&[&PADDED, &first_routing, &routing, &atomic, &last]);
-        assert_eq!(walk(&p, HOP_BY_HOP), Ok(Found { protocol: 17, at: 80 }));
+        assert_eq!(walk(&p, HOP_BY_HOP), Ok(Found { protocol: 17, at: 80, piece: None }));
         assert_eq!(walk(&p[..79], HOP_BY_HOP), Err(Fault::Truncated));
     }
 
@@ -200,7 +221,7 @@ mod tests {
         let mut last = PADDED;
         last[0] = 6;
         let p = packet(&[&PADDED, &PADDED, &PADDED, &PADDED, &PADDED, &last]);
-        assert_eq!(walk(&p, DESTINATION), Ok(Found { protocol: 6, at: 88 }));
+        assert_eq!(walk(&p, DESTINATION), Ok(Found { protocol: 6, at: 88, piece: None }));
     }
 
     #[test]
@@ -208,7 +229,8 @@ mod tests {
         for (word, piece) in [(0x0000u16, false), (0x0006, false), (0x0001, true), (0x0008, true)] {
             let [a, b] = word.to_be_bytes();
             let p = packet(&[&[6, 0, a, b, 0, 0, 0, 1]]);
-            let found = if piece { Err(Fault::Fragment) } else { Ok(Found { protocol: 6, at: 48 }) };
+            let found =
+                if piece { Err(Fault::Fragment) } else { Ok(Found { protocol: 6, at: 48, piece: None }) };
             assert_eq!(walk(&p, FRAGMENT), found, "{word:#x}");
         }
     }
@@ -226,7 +248,7 @@ mod tests {
     #[test]
     fn unknown_options_get_what_their_type_asks_for() {
         let with = |kind| walk(&packet(&[&[6, 0, 0, kind, 2, 9, 9, 0]]), DESTINATION);
-        assert_eq!(with(0x3e), Ok(Found { protocol: 6, at: 48 }));
+        assert_eq!(with(0x3e), Ok(Found { protocol: 6, at: 48, piece: None }));
         assert_eq!(with(0x7e), Err(Fault::Silent));
         let told = |to_groups_too| Err(Fault::Problem(Problem { code: 2, pointer: 43, to_groups_too }));
         assert_eq!(with(0xbe), told(true));
@@ -247,7 +269,7 @@ mod tests {
         assert_eq!(padding(&[1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Fault::Malformed));
         assert_eq!(
             padding(&[0, 0, 0, 0, 0x1e, 1, 7, 1, 5, 0, 0, 0, 0, 0]),
-            Ok(Found { protocol: 6, at: 56 })
+            Ok(Found { protocol: 6, at: 56, piece: None })
         );
         assert_eq!(padding(&[0, 0, 0, 0, 0x1e, 1, 7, 1, 5, 0, 0, 0, 0, 1]), Err(Fault::Malformed));
         // An option that ends behind its header.

@@ -10,7 +10,7 @@
 //! | 3 | its checksum | |
 //! | 4 | a source that a peer can have | the same |
 //! | 5 | a destination that is ours, or a group | the same |
-//! | 6 | no fragment | extension headers, fragments among them |
+//! | 6 | no fragment, but of TCP | extension headers, fragments of anything but TCP among them |
 
 mod v4;
 mod v6;
@@ -23,7 +23,7 @@ use nic::RxChecksum;
 use crate::hash::FlowWords;
 use crate::stats::Stats;
 use crate::types::{Ecn, FlowKey, IfaceId, Protocol, on_link};
-use crate::wire::ipv6_ext::Problem;
+use crate::wire::ipv6_ext::{Piece, Problem};
 use crate::wire::{be16, checksum, ethernet};
 
 /// What input has to know of the host.
@@ -118,6 +118,8 @@ pub struct Arrived {
     pub packet: Range<usize>,
     /// Where the transport begins in the frame; it ends where the packet ends.
     pub transport: usize,
+    /// It is a piece of a TCP segment: what there is from `transport` on. (The kernel puts the rest together.)
+    pub piece: Option<Piece>,
 }
 
 impl Arrived {

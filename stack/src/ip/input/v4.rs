@@ -4,6 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::{Arrived, Host, Reason, Refused};
 use crate::types::IfaceId;
+use crate::wire::ipv6_ext::Piece;
 use crate::wire::{checksum, ethernet, ipv4};
 
 /// Steps two to six.
@@ -27,7 +28,12 @@ pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Ar
     if !to_many && !host.is_own(destination.into(), iface) {
         return Err(Reason::NotOurs.into());
     }
-    if header.is_fragment() {
+    let piece = header.is_fragment().then(|| Piece {
+        id: header.id.into(),
+        offset: (header.fragment & ipv4::OFFSET) << 3,
+        more: header.fragment & ipv4::MF != 0,
+    });
+    if piece.is_some() && (header.protocol != ipv4::TCP || to_many) {
         return Err(Reason::Fragment.into());
     }
     Ok(Arrived {
@@ -40,6 +46,7 @@ pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Ar
         to_group: to_many,
         packet: ethernet::HEADER..ethernet::HEADER + header.total_len,
         transport: ethernet::HEADER + header.header_len,
+        piece,
     })
 }
 

@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use super::{Arrived, Host, Reason, Refused};
 use crate::types::{IfaceId, is_link_local};
 use crate::wire::ipv6_ext::{self, Problem};
-use crate::wire::{ethernet, ipv6};
+use crate::wire::{ethernet, ipv4, ipv6};
 
 /// Steps two to six.
 #[inline]
@@ -26,6 +26,9 @@ pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Ar
         return Err(Reason::NotOurs.into());
     }
     let found = ipv6_ext::walk(packet, header.next).map_err(|fault| refused(fault, to_group))?;
+    if found.piece.is_some() && (found.protocol != ipv4::TCP || to_group) {
+        return Err(Reason::Fragment.into());
+    }
     Ok(Arrived {
         source: header.source.into(),
         destination: destination.into(),
@@ -36,6 +39,7 @@ pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Ar
         to_group,
         packet: ethernet::HEADER..ethernet::HEADER + packet.len(),
         transport: ethernet::HEADER + found.at,
+        piece: found.piece,
     })
 }
 
