@@ -18,6 +18,7 @@ use ringroad_stack::error::SocketError;
 use ringroad_stack::socket::{RecvFlags, SendFlags, Wake};
 use ringroad_stack::time::Instant;
 use ringroad_stack::types::{IfaceId, Readiness, SocketId};
+use ringroad_stack::wire::checksum;
 
 pub const IFACE: IfaceId = IfaceId(1);
 pub const FRAMES: u32 = 1024;
@@ -59,6 +60,8 @@ pub struct Link {
     pub corrupt: u64,
     /// A bottleneck in each direction.
     pub shape: Option<Shape>,
+    /// The longest packet that a router on the way lets through whole; others it cuts, whatever they say of it.
+    pub cut: Option<usize>,
 }
 
 impl Default for Link {
@@ -70,6 +73,7 @@ impl Default for Link {
             duplicate: 0,
             corrupt: 0,
             shape: None,
+            cut: None,
         }
     }
 }
@@ -83,6 +87,7 @@ impl Link {
             duplicate: 10,
             corrupt: 5,
             shape: None,
+            cut: None,
         }
     }
 }
@@ -227,6 +232,35 @@ pub fn mac(n: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0, n]
 }
 
+/// The pieces of a frame's packet, each of at most `most` bytes: RFC 791 §3.2, RFC 8200 §4.5.
+pub fn cut(frame: &[u8], most: usize, id: u32) -> Vec<Vec<u8>> {
+    let v4 = frame[12] == 8;
+    let headers = 14 + if v4 { 20 } else { 40 };
+    let room = (most - (headers - 14) - if v4 { 0 } else { 8 }) & !7;
+    let payload = &frame[headers..];
+    let pieces = payload.chunks(room).enumerate().map(|(n, part)| {
+        let (offset, more) = (n * room, (n + 1) * room < payload.len());
+        let mut f = frame[..headers].to_vec();
+        if v4 {
+            f[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+            f[18..20].copy_from_slice(&(id as u16).to_be_bytes());
+            f[20..22].copy_from_slice(&((offset / 8) as u16 | u16::from(more) << 13).to_be_bytes());
+            f[24..26].fill(0);
+            let sum = checksum::finish(checksum::sum(&f[14..34]));
+            f[24..26].copy_from_slice(&sum.to_be_bytes());
+        } else {
+            f[18..20].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
+            let next = std::mem::replace(&mut f[20], 44);
+            f.extend([next, 0]);
+            f.extend((offset as u16 | u16::from(more)).to_be_bytes());
+            f.extend(id.to_be_bytes());
+        }
+        f.extend(part);
+        f
+    });
+    pieces.collect()
+}
+
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Flying {
     at: Instant,
@@ -295,7 +329,17 @@ impl Net {
         &mut self.hosts[1].stack
     }
 
-    fn launch(&mut self, to: usize, mut bytes: Vec<u8>) {
+    fn launch(&mut self, to: usize, bytes: Vec<u8>) {
+        match self.link.cut {
+            Some(most) if bytes.len() - 14 > most => {
+                self.order += 1;
+                cut(&bytes, most, self.order as u32).into_iter().for_each(|piece| self.launch_one(to, piece));
+            }
+            _ => self.launch_one(to, bytes),
+        }
+    }
+
+    fn launch_one(&mut self, to: usize, mut bytes: Vec<u8>) {
         if self.rng.chance(self.link.loss) {
             return;
         }

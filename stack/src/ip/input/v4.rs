@@ -143,6 +143,19 @@ mod tests {
         assert_eq!(read(&with(7, 1)), Reason::Fragment);
     }
 
+    /// RFC 791 §3.1: of TCP the pieces are ours to put together.
+    #[test]
+    fn pieces_of_tcp_say_where_they_belong() {
+        let mut f = frame(PEER, OWN);
+        f[14 + 9] = ipv4::TCP;
+        f[14 + 4..14 + 8].copy_from_slice(&[0x12, 0x34, 0x20, 0x05]);
+        f[24..26].fill(0);
+        let sum = checksum::finish(checksum::sum(&f[14..34]));
+        f[24..26].copy_from_slice(&sum.to_be_bytes());
+        let piece = super::super::read(&f, DOOR, &TestHost).unwrap().piece;
+        assert_eq!(piece, Some(Piece { id: 0x1234, offset: 40, more: true }));
+    }
+
     /// RFC 1122 §3.2.1.3
     #[test]
     fn martians() {
