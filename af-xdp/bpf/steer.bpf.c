@@ -24,8 +24,9 @@ typedef u64 __attribute__((may_alias)) word;
 
 /* Helper numbers, map types and actions are kernel ABI (uapi/linux/bpf.h). */
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_XSK = 17 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9, MAP_XSK = 17 };
 enum { MAP_NO_PREALLOC = 1, MAP_MMAPABLE = 1 << 10 };
 enum { XDP_PASS = 2 };
 
@@ -71,6 +72,13 @@ struct extension {
 	u8 next;
 	u8 length;
 	u16 offset;
+};
+
+struct fragment_header {
+	u8 next;
+	u8 zero;
+	u16 offset;
+	u32 id;
 };
 
 struct ports {
@@ -144,6 +152,20 @@ struct {
 	TYPE(key, struct steer_port_key);
 	TYPE(value, u32);
 } ports SEC(".maps");
+
+/* Whose the pieces of a TCP segment are that do not carry its ports. */
+struct packet {
+	u8 source[16];
+	u8 destination[16];
+	u32 id;
+};
+
+struct {
+	UINT(type, MAP_LRU_HASH);
+	UINT(max_entries, STEER_PACKETS);
+	TYPE(key, struct packet);
+	TYPE(value, u32);
+} packets SEC(".maps");
 
 struct {
 	UINT(type, MAP_PERCPU_ARRAY);
@@ -229,16 +251,16 @@ INLINE u32 slot_in_group(const struct steer_flow *flow, u64 h)
 	return ((volatile u8 *)group->bucket)[h >> 40 & (STEER_BUCKETS - 1)];
 }
 
-INLINE int redirect(struct xdp_md *ctx, const struct steer_flow *key, int icmp)
+/* The slot that a flow is steered to, or STEER_NOBODY; `port`: by its local endpoint. */
+INLINE u32 slot_of(const struct steer_flow *key, int *port)
 {
-	enum steer_counter how = icmp ? STEER_ICMP : STEER_FLOW;
 	u32 zero = 0, slot;
 	struct steer_config *c = map_lookup(&config, &zero);
-	int action;
 	u64 h;
 
+	*port = 0;
 	if (!c)
-		return pass(STEER_PASS_OTHER);
+		return STEER_NOBODY;
 	h = hash(key, c->seed);
 	slot = slot_in_directory(key, h, c->mask);
 	if (slot == STEER_NOBODY && c->overflow) {
@@ -249,15 +271,57 @@ INLINE int redirect(struct xdp_md *ctx, const struct steer_flow *key, int icmp)
 	}
 	if (slot == STEER_NOBODY) {
 		slot = slot_in_group(key, h);
-		how = icmp ? STEER_ICMP : STEER_PORT;
+		*port = 1;
 	}
-	if (slot >= STEER_SLOTS)
-		return pass(icmp ? STEER_PASS_OTHER : STEER_PASS_MISS);
+	return slot;
+}
+
+INLINE int redirect_to(struct xdp_md *ctx, u32 slot, enum steer_counter how)
+{
+	int action;
+
 	if (ctx->rx_queue_index >= STEER_QUEUES)
 		return pass(STEER_PASS_NO_XSK);
 	action = redirect_map(&xsks, (u64)slot * STEER_QUEUES + ctx->rx_queue_index, XDP_PASS);
 	count(action == XDP_PASS ? STEER_PASS_NO_XSK : how);
 	return action;
+}
+
+INLINE int redirect(struct xdp_md *ctx, const struct steer_flow *key, int icmp)
+{
+	int port;
+	u32 slot = slot_of(key, &port);
+
+	if (slot >= STEER_SLOTS)
+		return pass(icmp ? STEER_PASS_OTHER : STEER_PASS_MISS);
+	return redirect_to(ctx, slot, icmp ? STEER_ICMP : port ? STEER_PORT : STEER_FLOW);
+}
+
+/* A piece of a TCP segment. The first carries the ports and says where the others go; one that comes before it is
+ * the kernel's. `first`: where the ports are, or nowhere. */
+INLINE int piece(struct xdp_md *ctx, struct steer_flow *key, u32 id, const struct ports *first)
+{
+	struct packet packet = { .id = id };
+	u32 slot, *known;
+	int port;
+
+	__builtin_memcpy(packet.source, key->remote, 16);
+	__builtin_memcpy(packet.destination, key->local, 16);
+	if (first) {
+		key->protocol = PROTO_TCP;
+		key->local_port = first->destination;
+		key->remote_port = first->source;
+		slot = slot_of(key, &port);
+		if (slot >= STEER_SLOTS)
+			return pass(STEER_PASS_FRAGMENT);
+		map_update(&packets, &packet, &slot, 0);
+	} else {
+		known = map_lookup(&packets, &packet);
+		if (!known)
+			return pass(STEER_PASS_FRAGMENT);
+		slot = *known;
+	}
+	return redirect_to(ctx, slot, STEER_PIECE);
 }
 
 /* An ICMP error quotes the head of a packet that this host sent: its source is our side (RFC 792, RFC 1122 3.2.2). */
@@ -340,6 +404,23 @@ INLINE int same16(const u8 *a, const u8 *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3];
 }
 
+/* As piece4(); `at` is where the fragment header begins. */
+INLINE int piece6(struct xdp_md *ctx, const struct ipv6_header *ip, u32 at)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct fragment_header *f = data + (at & FAR);
+	struct ports *l4 = (void *)(f + 1);
+	struct steer_flow key = {};
+
+	if ((void *)(l4 + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	if (f->next != PROTO_TCP)
+		return pass(STEER_PASS_FRAGMENT);
+	__builtin_memcpy(key.local, ip->destination, 16);
+	__builtin_memcpy(key.remote, ip->source, 16);
+	return piece(ctx, &key, f->id, f->offset & BE16(0xfff8) ? 0 : l4);
+}
+
 /* As icmp() (RFC 4443 3). Of the transport at least the ports are quoted. */
 INLINE int icmp6(struct xdp_md *ctx, const struct ipv6_header *outer, u32 at)
 {
@@ -388,7 +469,7 @@ INLINE int steer6(struct xdp_md *ctx)
 		return pass(STEER_PASS_SHORT);
 	f = walk(data, end, sizeof(struct eth_header) + sizeof(*ip), ip->next);
 	if (f.fragment)
-		return pass(STEER_PASS_FRAGMENT);
+		return piece6(ctx, ip, f.at);
 	if (f.cut)
 		return pass(STEER_PASS_SHORT);
 	if (f.protocol == PROTO_ICMP6)
@@ -404,6 +485,21 @@ INLINE int steer6(struct xdp_md *ctx)
 	key.remote_port = l4->source;
 	key.protocol = f.protocol;
 	return redirect(ctx, &key, 0);
+}
+
+/* Pieces of anything but TCP the kernel puts together; the whole datagram arrives on the kernel's socket. */
+INLINE int piece4(struct xdp_md *ctx, const struct ipv4_header *ip, void *end)
+{
+	struct ports *l4 = (void *)ip + (ip->version_length & 15) * 4;
+	struct steer_flow key = {};
+
+	if (ip->protocol != PROTO_TCP)
+		return pass(STEER_PASS_FRAGMENT);
+	if ((void *)(l4 + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	mapped(key.local, ip->destination);
+	mapped(key.remote, ip->source);
+	return piece(ctx, &key, ip->id, ip->fragment & BE16(0x1fff) ? 0 : l4);
 }
 
 INLINE int steer(struct xdp_md *ctx)
@@ -422,9 +518,8 @@ INLINE int steer(struct xdp_md *ctx)
 		return pass(STEER_PASS_LINK);
 	if ((void *)(ip + 1) > end || ip->version_length >> 4 != 4 || (ip->version_length & 15) < 5)
 		return pass(STEER_PASS_SHORT);
-	/* The kernel reassembles; the whole datagram arrives on the kernel's socket. */
 	if (ip->fragment & BE16(IPV4_MORE_OR_OFFSET))
-		return pass(STEER_PASS_FRAGMENT);
+		return piece4(ctx, ip, end);
 	l4 = (void *)ip + (ip->version_length & 15) * 4;
 	if (ip->protocol == PROTO_ICMP)
 		return icmp(ctx, ip, l4, end);

@@ -9,6 +9,8 @@
 
 #define STEER_FLOWS_MAX 262144
 #define STEER_PORTS_MAX 65536
+/* TCP segments in pieces that are under way at once. */
+#define STEER_PACKETS 1024
 /* Groups of stacks that share local endpoints. */
 #define STEER_GROUPS 4096
 /* A group's flows by hash. */
@@ -61,6 +63,7 @@ struct steer_config {
 enum steer_counter {
 	STEER_FLOW,         /* redirected: exact flow */
 	STEER_PORT,         /* redirected: local address and port */
+	STEER_PIECE,        /* redirected: piece of a TCP segment */
 	STEER_ICMP,         /* redirected: ICMP error that embeds a packet of ours */
 	STEER_PASS_MISS,    /* TCP or UDP that nobody asked for */
 	STEER_PASS_OTHER,   /* neither TCP nor UDP nor an ICMP error of ours */

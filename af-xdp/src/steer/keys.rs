@@ -111,6 +111,8 @@ pub struct SteeringCounters {
     pub flow: u64,
     /// Redirected: local address and port.
     pub port: u64,
+    /// Redirected: a piece of a TCP segment.
+    pub piece: u64,
     /// Redirected: ICMP error about a packet of ours.
     pub icmp: u64,
     /// Passed: TCP or UDP that nobody asked for.
@@ -127,7 +129,7 @@ pub struct SteeringCounters {
     pub pass_no_xsk: u64,
 }
 
-const COUNTERS: usize = 9;
+const COUNTERS: usize = 10;
 
 /// Bytes in `struct steer_counts`.
 pub(super) const COUNTS: usize = COUNTERS * 8;
@@ -144,13 +146,14 @@ impl SteeringCounters {
         Self {
             flow: of(0),
             port: of(1),
-            icmp: of(2),
-            pass_miss: of(3),
-            pass_other: of(4),
-            pass_link: of(5),
-            pass_fragment: of(6),
-            pass_short: of(7),
-            pass_no_xsk: of(8),
+            piece: of(2),
+            icmp: of(3),
+            pass_miss: of(4),
+            pass_other: of(5),
+            pass_link: of(6),
+            pass_fragment: of(7),
+            pass_short: of(8),
+            pass_no_xsk: of(9),
         }
     }
 }
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn counters_are_summed_over_cpus() {
         let mut rows = SteeringCounters::buffer();
-        (rows[0], rows[9], rows[26]) = (1, 2, 5);
+        (rows[0], rows[9], rows[21]) = (1, 2, 5);
         let c = SteeringCounters::sum(&rows);
         assert_eq!((c.flow, c.pass_no_xsk, c.port), (3, 5, 0));
     }

@@ -25,6 +25,7 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
         [
             c.flow,
             c.port,
+            c.piece,
             c.icmp,
             c.pass_miss,
             c.pass_other,
@@ -43,13 +44,14 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
     SteeringCounters {
         flow: d[0],
         port: d[1],
-        icmp: d[2],
-        pass_miss: d[3],
-        pass_other: d[4],
-        pass_link: d[5],
-        pass_fragment: d[6],
-        pass_short: d[7],
-        pass_no_xsk: d[8],
+        piece: d[2],
+        icmp: d[3],
+        pass_miss: d[4],
+        pass_other: d[5],
+        pass_link: d[6],
+        pass_fragment: d[7],
+        pass_short: d[8],
+        pass_no_xsk: d[9],
     }
 }
 
@@ -281,6 +283,57 @@ fn fragments_are_reassembled_by_the_kernel() {
     let mut buffer = [0; 5000];
     assert_eq!(kernel.recv(&mut buffer).unwrap(), 4000);
     assert_eq!(counted(&open, before, 3).pass_fragment, 3);
+    open.drain(|_| panic!("the kernel's"));
+}
+
+/// The first piece says whose the segment is; what comes before it, or belongs to nobody here, is the kernel's.
+#[test]
+fn pieces_of_tcp_segments_follow_their_first() {
+    const TCP: u8 = 6;
+    let lab = Lab::new(1);
+    let (mut open, mut far) = by_hand(&lab);
+    let (near, to) = lab.ends(80, 7000);
+    let mine = SocketAddr::from((NEAR, 80));
+    open.road.steering.add_port(TCP, mine, 0).unwrap();
+    open.road.steering.add_port(TCP, SocketAddr::from((NEAR6, 80)), 0).unwrap();
+    let v4 = |id: u8, fragment: u16, port: u16| {
+        let mut f = [
+            ethernet(to, near, 0x0800),
+            ipv4(to, near, TCP, fragment, &[&ports(7000, port)[..], &[7; 20]].concat()),
+        ]
+        .concat();
+        f[19] = id;
+        f[24..26].fill(0);
+        let sum = !fold(&f[14..34], 0);
+        f[24..26].copy_from_slice(&sum.to_be_bytes());
+        f
+    };
+    let v6 = |id: u8, offset: u16, port: u16| {
+        let [high, low] = offset.to_be_bytes();
+        let piece = [&[TCP, 0, high, low, 0, 0, 0, id][..], &ports(7000, port), &[7; 20]].concat();
+        [ethernet(to, near, 0x86dd), ipv6(FAR6, NEAR6, 44, &piece)].concat()
+    };
+    let (first, later) = (0x2000, 0x0005);
+    let before = open.road.steering.counters().unwrap();
+    for (frame, ours) in [
+        (v4(1, later, 80), false),
+        (v4(1, first, 80), true),
+        (v4(1, later, 9), true),
+        (v4(2, later, 80), false),
+        (v4(3, first, 81), false),
+        (v4(3, later, 80), false),
+        (v6(1, 40, 80), false),
+        (v6(1, 1, 80), true),
+        (v6(1, 40, 9), true),
+        (v6(3, 1, 81), false),
+    ] {
+        send(&mut far, &frame);
+        if ours {
+            assert_eq!(open.next(), frame);
+        }
+    }
+    let c = counted(&open, before, 10);
+    assert_eq!((c.piece, c.pass_fragment), (4, 6));
     open.drain(|_| panic!("the kernel's"));
 }
 
