@@ -41,6 +41,7 @@ impl Race {
     fn new(link: Link, seed: u64) -> Self {
         let mut config = Config::default();
         (config.tcp.send_buffer, config.tcp.recv_buffer) = (8 << 20, 8 << 20);
+        config.tcp.ecn = u8::from(link.shape.is_some_and(|s| s.mark != usize::MAX));
         let mut net = Net::with_frames(config, link, seed, 16_384);
         let listener = net.listen(1, 80, 16);
         Self { net, flows: vec![], listener, queue: (0, 0, 0) }
@@ -168,6 +169,22 @@ fn bbr_uses_the_link_with_a_short_queue() {
     }
     assert!(queues[0] < 15.0, "{queues:?} ms");
     assert!(queues[1] > 60.0, "{queues:?} ms");
+}
+
+/// RFC 3168 §6.1.2: where the queue is marked from half a round trip on, nothing has to be lost to keep it short.
+#[test]
+fn marks_keep_the_queue_short_without_a_loss() {
+    let mut marked = path(20, 8.0);
+    marked.shape = marked.shape.map(|shape| Shape { mark: 50_000, ..shape });
+    for control in [CongestionControl::Cubic, CongestionControl::Reno, CongestionControl::Bbr] {
+        let mut race = Race::new(marked, 1);
+        race.join(control);
+        race.run(4);
+        let got = race.run(12)[0];
+        assert_eq!(race.net.a().stats().tcp_retransmits, 0, "{control:?}");
+        assert!(got * 100 > 12 * most(20) * 80, "{control:?}: {got} of {}", 12 * most(20));
+        assert!(race.queue.1 < 120_000, "{control:?}: {} bytes waited", race.queue.1);
+    }
 }
 
 /// Two flows of one control come to equal shares, the second a second later than the first.

@@ -242,7 +242,8 @@ impl Congestion {
     pub fn on_echo(&mut self) {
         self.leave_start();
         match &mut self.law {
-            Law::Start(..) | Law::Bbr(_) => {}
+            Law::Start(..) => {}
+            Law::Bbr(bbr) => bbr.on_echo(),
             Law::Cubic(cubic) => cubic.on_echo(&mut self.window),
             Law::Reno(reno) => reno.on_echo(&mut self.window),
         }

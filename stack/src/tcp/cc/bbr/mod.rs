@@ -72,8 +72,9 @@ pub(super) struct Bbr {
     prior_cwnd: u32,
     /// Octets delivered in all, wrapping, when the last ACK came.
     delivered: u32,
-    /// Octets in flight then.
+    /// Octets in flight then, and when that was.
     in_flight: u32,
+    seen: Instant,
     /// Octets a second.
     pacing_rate: u64,
     state: State,
@@ -123,6 +124,7 @@ impl Bbr {
             prior_cwnd: 0,
             delivered: 0,
             in_flight: 0,
+            seen: now,
             pacing_rate: 0,
             state: State::Startup,
             pacing_gain: State::Startup.pacing_gain(),
@@ -182,7 +184,7 @@ impl Bbr {
 
     /// BBRUpdateOnACK.
     pub(super) fn on_ack(&mut self, d: &Delivery) {
-        (self.delivered, self.in_flight) = (d.delivered, d.in_flight);
+        (self.delivered, self.in_flight, self.seen) = (d.delivered, d.in_flight, d.now);
         let had_no_rtt = self.min_rtt.get().is_none() && self.max_bw.get() == 0;
         self.update_model(d);
         if had_no_rtt && d.rtt.is_some() {
@@ -312,6 +314,20 @@ impl Bbr {
         self.recovery = Recovering::Conserving;
         self.round.begin(self.delivered);
         self.cwnd = self.in_flight.saturating_add(self.mss).max(MIN_PIPE * self.mss).min(self.cwnd);
+    }
+
+    /// A queue is building, as losses would show (RFC 3168 §6.1.2; the draft has no words for it): the bounds come
+    /// down as for a round of losses, and a probe ends.
+    pub(super) fn on_echo(&mut self) {
+        self.bounds.loss_in_round = true;
+        match self.state {
+            State::Startup => {
+                self.full.reached = true;
+                self.bounds.inflight_hi = self.bdp(self.max_bw.get(), 1.0).max(self.bounds.inflight_latest);
+            }
+            State::Refill | State::Up => self.end_probe(),
+            _ => {}
+        }
     }
 
     /// BBROnEnterRTO.

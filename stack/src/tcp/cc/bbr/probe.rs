@@ -284,6 +284,14 @@ impl Bbr {
         }
     }
 
+    /// What is in flight is too much, by a mark.
+    pub(super) fn end_probe(&mut self) {
+        self.cycle.samples = false;
+        let floor = (f64::from(self.target_inflight()) * BETA) as u32;
+        self.bounds.inflight_hi = self.bounds.inflight_hi.min(self.in_flight.max(floor));
+        self.start_down(self.seen);
+    }
+
     /// BBRRaiseInflightHiSlope: twice as fast each round.
     fn raise_slope(&mut self) {
         let growth = self.mss.saturating_mul(1 << self.cycle.up_rounds.min(20));

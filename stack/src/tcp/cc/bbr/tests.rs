@@ -232,6 +232,7 @@ mod properties {
     enum Event {
         Ack { acked: u32, lost: u32, since: u32, tx_in_flight: u32, rate: u64, us: u64, facts: u8 },
         Congestion,
+        Echo,
         Timeout,
         Exit,
         Undo,
@@ -254,6 +255,7 @@ mod properties {
         prop_oneof![
             12 => ack,
             1 => Just(Event::Congestion),
+            1 => Just(Event::Echo),
             1 => Just(Event::Timeout),
             1 => Just(Event::Exit),
             1 => Just(Event::Undo),
@@ -297,6 +299,7 @@ mod properties {
                         prop_assert!(bbr.cwnd() >= MIN_PIPE * mss);
                     }
                     Event::Congestion => bbr.on_congestion(),
+                    Event::Echo => bbr.on_echo(),
                     Event::Timeout => {
                         bbr.on_timeout();
                         prop_assert_eq!(bbr.cwnd(), mss);
