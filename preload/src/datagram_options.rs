@@ -19,6 +19,7 @@ const SOL_UDP: c_int = 17;
 const UDP_CORK: c_int = 1;
 const UDP_ENCAP: c_int = 100;
 const IP_MULTICAST_LOOP: c_int = 34;
+const IPV6_MULTICAST_LOOP: c_int = 19;
 
 /// `setsockopt`: what the kernel's socket took, the stack's takes as the kernel tells it.
 pub(crate) fn set(
@@ -77,7 +78,9 @@ fn note(held: &Held, level: c_int, name: c_int) {
                 held.file.set(Flag::Pending, false);
             }
         }
-        (libc::IPPROTO_IP, IP_MULTICAST_LOOP) => held.file.set(Flag::NoLoop, value() == 0),
+        (libc::IPPROTO_IP, IP_MULTICAST_LOOP) | (libc::IPPROTO_IPV6, IPV6_MULTICAST_LOOP) => {
+            held.file.set(Flag::NoLoop, value() == 0)
+        }
         _ => {}
     }
     match OptName::from_raw(level, name) {

@@ -27,7 +27,7 @@ struct control {
 
 void add(struct control *c, int level, int type, const void *data, size_t len);
 /* Sends n bytes with these control messages. */
-long send_with(int fd, const struct sockaddr_in *to, long n, struct control *c, int flags);
+long send_with(int fd, const void *to, long n, struct control *c, int flags);
 /* Receives into room bytes and prints all that recvmsg tells; controls that hold times are checked, not shown. */
 long show(int fd, size_t room, size_t control_room, int flags);
 /* Sets an int option and prints how it went. */

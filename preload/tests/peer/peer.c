@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -112,6 +113,13 @@ static struct sockaddr_in group(int n, int port)
     return name(ip, port);
 }
 
+static struct sockaddr_in6 group6(int n, int port)
+{
+    char ip[32];
+    snprintf(ip, sizeof ip, "ff05::77:%d", n);
+    return name6(ip, port);
+}
+
 /* Receives a datagram and answers TTL * 256 + TOS of it. */
 static long with_info(void)
 {
@@ -121,12 +129,15 @@ static long with_info(void)
     struct msghdr m = { NULL, 0, &v, 1, control, sizeof control, 0 };
     setsockopt(udp, SOL_IP, IP_RECVTTL, &one, sizeof one);
     setsockopt(udp, SOL_IP, IP_RECVTOS, &one, sizeof one);
+    setsockopt(udp, SOL_IPV6, IPV6_RECVHOPLIMIT, &one, sizeof one);
+    setsockopt(udp, SOL_IPV6, IPV6_RECVTCLASS, &one, sizeof one);
     if (recvmsg(udp, &m, 0) < 0)
         return -1;
     for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
-        if (h->cmsg_type == IP_TTL)
+        int six = h->cmsg_level == SOL_IPV6;
+        if (h->cmsg_type == (six ? IPV6_HOPLIMIT : IP_TTL))
             ttl = *(int *)CMSG_DATA(h);
-        if (h->cmsg_type == IP_TOS)
+        if (h->cmsg_type == (six ? IPV6_TCLASS : IP_TOS))
             tos = *CMSG_DATA(h);
     }
     return ttl * 256 + tos;
@@ -193,11 +204,11 @@ int main(int argc, char **argv)
             conn = stream(AF_INET6);
             a6 = name6(other_ip6, n);
             answer(connect(conn, (void *)&a6, sizeof a6));
-        } else if (!strcmp(word, "udp6")) {
+        } else if (!strcmp(word, "udp6") || !strcmp(word, "udp6any")) {
             if (udp >= 0)
                 close(udp);
             udp = socket(AF_INET6, SOCK_DGRAM, 0);
-            a6 = name6(own_ip6, n);
+            a6 = name6(strcmp(word, "udp6") ? "::" : own_ip6, n);
             struct timeval limit = { .tv_sec = 3 };
             setsockopt(udp, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
             answer(bind(udp, (void *)&a6, sizeof a6));
@@ -282,6 +293,14 @@ int main(int argc, char **argv)
             setsockopt(udp, SOL_IP, IP_MULTICAST_IF, &out, sizeof out);
             a = group(n, m);
             answer(sendto(udp, buffer, k, 0, (void *)&a, sizeof a));
+        } else if (!strcmp(word, "mjoin6")) {
+            struct ipv6_mreq g = { group6(n, 0).sin6_addr, if_nametoindex("road0") };
+            answer(setsockopt(udp, SOL_IPV6, IPV6_JOIN_GROUP, &g, sizeof g));
+        } else if (!strcmp(word, "msend6")) {
+            int out = if_nametoindex("road0");
+            setsockopt(udp, SOL_IPV6, IPV6_MULTICAST_IF, &out, sizeof out);
+            a6 = group6(n, m);
+            answer(sendto(udp, buffer, k, 0, (void *)&a6, sizeof a6));
         } else if (!strcmp(word, "bsend")) {
             int one = 1;
             setsockopt(udp, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);

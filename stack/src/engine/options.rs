@@ -38,7 +38,7 @@ impl Stack {
         if name.is_for_datagrams() {
             let Body::Datagram(datagram) = &mut entry.body else { return Err(SocketError::NoProtocolOption) };
             datagram.set_option(name, value.int()?)?;
-            if name == OptName::RecvError
+            if matches!(name, OptName::RecvError | OptName::RecvErrorV6)
                 && value == Value::Int(0)
                 && let Some(errors) = datagram.errors()
             {

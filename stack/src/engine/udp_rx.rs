@@ -19,12 +19,12 @@ impl Stack {
             return self.drop_packet(pkt, Reason::BadHeader);
         };
         let bytes = &bytes[..header.len];
-        // RFC 768: zero means that there is none; RFC 8200 §8.1: not over IPv6.
-        let unsummed = header.checksum == 0 && arrived.source.is_ipv4();
+        let key = arrived.flow(Protocol::Udp, header.source, header.destination);
+        // RFC 768: zero means that there is none.
+        let unsummed = header.checksum == 0 && self.takes_unsummed(&key);
         if !unsummed && !is_intact(bytes, udp::CHECKSUM_AT, &arrived, checksum) {
             return self.drop_packet(pkt, Reason::L4Checksum);
         }
-        let key = arrived.flow(Protocol::Udp, header.source, header.destination);
         let mut new = Flow::new(key, Direction::In);
         let known = self.udp_flows.get(now, &key);
         let is_new = known.is_none();
@@ -54,6 +54,16 @@ impl Stack {
             None if is_new => self.udp_flows.insert(now, new),
             None => {}
         }
+    }
+
+    /// Whether a datagram may come without a checksum. RFC 8200 §8.1: not over IPv6, but to who asked for it (RFC
+    /// 6935, RFC 6936 §4; UDP_NO_CHECK6_RX).
+    fn takes_unsummed(&self, key: &FlowKey) -> bool {
+        let asked = |id| match self.table.get(id) {
+            Some(Entry { body: Body::Datagram(datagram), .. }) => datagram.settings.no_check6_rx,
+            _ => false,
+        };
+        key.remote.is_ipv4() || self.udp_socket_for(key).is_some_and(asked)
     }
 
     /// The socket with this peer, else the one bound there; of several that share the end, the flow's own.
