@@ -9,7 +9,6 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libc::{MSG_MORE, MSG_OOB, SOL_SOCKET, c_int};
 use ringroad::Runtime;
-use stack::engine::Stack;
 use stack::error::SocketError;
 use stack::socket::Outbound;
 use stack::types::{IfaceId, Readiness, SocketId};
@@ -49,14 +48,14 @@ pub(super) fn transmit(call: &mut Call<'_>) -> Outcome {
     if call.flags & MSG_OOB != 0 {
         return Err(Reason::Message.into());
     }
-    if let Some(remote) = remote {
-        reachable(call.held, remote)?;
-    }
+    let broadcast = match remote {
+        Some(remote) => reachable(call.held, remote)?,
+        None => false,
+    };
     let (runtime, id) = attach::attach(call.held)?;
     let mut out = Outbound::to(remote);
     let known = read_control(&mut call.control, &mut out)?;
-    let reason = kernels(call, runtime.lock().stack(), known, remote.map(|r| r.ip()));
-    if let Some(reason) = reason {
+    if let Some(reason) = kernels(call, known, remote.map(|r| r.ip()), broadcast) {
         return by_kernel(call, (runtime, id), &out, reason);
     }
     let patience = Patience::of(runtime, call.held, false, call.flags);
@@ -72,7 +71,9 @@ pub(super) fn transmit(call: &mut Call<'_>) -> Outcome {
             Ok(n) => return Ok(n as isize),
             Err(SocketError::MessageSize) => return too_long(call, (runtime, id), &out),
             // Another interface, or a group without a route: the kernel knows more ways.
-            Err(SocketError::NetworkUnreachable) => return Err(Reason::Route.into()),
+            Err(SocketError::NetworkUnreachable) => {
+                return by_kernel(call, (runtime, id), &out, Reason::Route);
+            }
             Err(SocketError::WouldBlock) => {}
             Err(error) => return Err(error.into()),
         }
@@ -81,7 +82,7 @@ pub(super) fn transmit(call: &mut Call<'_>) -> Outcome {
 }
 
 /// Why the kernel's socket has to send this, if it has.
-fn kernels(call: &Call<'_>, stack: &Stack, known: bool, remote: Option<IpAddr>) -> Option<Reason> {
+fn kernels(call: &Call<'_>, known: bool, remote: Option<IpAddr>, broadcast: bool) -> Option<Reason> {
     let file = call.held.file;
     let pending = file.is(Flag::Pending);
     let corked = call.flags & MSG_MORE != 0 || file.is(Flag::Corked);
@@ -93,7 +94,7 @@ fn kernels(call: &Call<'_>, stack: &Stack, known: bool, remote: Option<IpAddr>) 
         return Some(Reason::Message);
     }
     let to_group = remote.map_or(file.is(Flag::GroupPeer), |r| r.is_multicast());
-    let heard_here = to_group && !file.is(Flag::NoLoop) || remote.is_some_and(|r| stack.is_broadcast(r));
+    let heard_here = broadcast || to_group && !file.is(Flag::NoLoop);
     heard_here.then_some(Reason::Datagram)
 }
 
@@ -130,17 +131,22 @@ fn by_kernel(
     Err(reason.into())
 }
 
-/// Whether a datagram to `remote` is the stack's business; binds the socket if it is the first.
-fn reachable(held: &Held, to: SocketAddr) -> Result<(), Leave> {
+/// Sees to it that a datagram to `remote` is the stack's business; binds the socket if it is the first. Answers
+/// whether it is a broadcast.
+fn reachable(held: &Held, to: SocketAddr) -> Result<bool, Leave> {
     let remote = to.ip();
     if remote.is_loopback() || remote.is_unspecified() {
         return Err(Reason::Route.into());
     }
-    let to_many = remote.is_multicast() || remote == IpAddr::V4(Ipv4Addr::BROADCAST);
     let runtime = attach::runtime()?;
-    if !to_many && runtime.lock().stack().source_for(to).is_none() {
-        return Err(Reason::Route.into());
-    }
+    let broadcast = {
+        let mut turn = runtime.lock();
+        let broadcast = turn.stack().is_broadcast(remote);
+        if !broadcast && !remote.is_multicast() && turn.stack().source_for(to).is_none() {
+            return Err(Reason::Route.into());
+        }
+        broadcast
+    };
     if !held.file.is(Flag::Bound) {
         let any = match held.file.is(Flag::V6) {
             true => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
@@ -151,7 +157,7 @@ fn reachable(held: &Held, to: SocketAddr) -> Result<(), Leave> {
         }
         held.file.set(Flag::Bound, true);
     }
-    Ok(())
+    Ok(broadcast)
 }
 
 /// Reads the control messages of a send. False when there is one that the kernel has to look at.

@@ -102,7 +102,14 @@ impl Stack {
     /// # Errors
     /// `NotPermitted`; what makes it no datagram at all.
     pub fn judge_send(&mut self, now: Instant, id: SocketId, out: &Outbound, len: usize) -> Result<()> {
-        let key = self.plan(id, out)?.key;
+        let key = match (self.plan(id, out), out.iface, out.remote) {
+            (Ok(plan), ..) => plan.key,
+            // By an interface of ours, though no route leads there: the kernel does as it is told.
+            (Err(SocketError::NetworkUnreachable), Some(iface), Some(remote)) if self.drives(iface) => {
+                self.flow_to_group(self.owned(id)?.local.map(sending_end), canonical(remote), iface)?
+            }
+            (Err(error), ..) => return Err(error),
+        };
         if self.judge_flow(now, key, Direction::Out, len) { Ok(()) } else { Err(SocketError::NotPermitted) }
     }
 
