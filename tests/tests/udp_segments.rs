@@ -63,5 +63,7 @@ fn trains_from_the_road_arrive_in_the_kernel() {
     server.must(&ringroad(&[], &["python3", "-c", &send(CLIENT)]));
     assert_eq!(receiver.ended(20), 0, "{}", receiver.said());
     assert_eq!(receiver.said().trim(), "200000 200 0", "bytes, datagrams, wrong bytes");
-    assert_eq!(kernel_saw(&server, &before), [0, 0]);
+    let [received, sent] = kernel_saw(&server, &before);
+    // Whoever wants the kernel to resolve a neighbour sends it an empty datagram.
+    assert!(received == 0 && sent <= 2, "{received} received, {sent} sent by the kernel");
 }

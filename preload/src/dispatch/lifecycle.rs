@@ -7,6 +7,7 @@ use ringroad::Runtime;
 use ringroad::runtime::Turn;
 use stack::types::SocketId;
 
+use super::messages;
 use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
 use crate::reason::Reason;
@@ -104,17 +105,34 @@ pub(crate) fn close(fd: c_int) -> Outcome {
     Ok(kernel::close(fd)?)
 }
 
-/// `syscall`, as far as it is looked at: event loops (libuv) close descriptors by number of the call.
+/// The system calls that are looked at when they are made by number: an event loop (libuv) closes descriptors and
+/// sends and receives datagrams so.
+#[inline]
+pub(crate) fn is_looked_at(number: c_long) -> bool {
+    matches!(number, libc::SYS_close | libc::SYS_sendmmsg | libc::SYS_recvmmsg)
+}
+
+/// `syscall`, as far as it is looked at.
 pub(crate) fn syscall(
     number: c_long,
     first: c_long,
-    _: c_long,
-    _: c_long,
-    _: c_long,
-    _: c_long,
+    second: c_long,
+    third: c_long,
+    fourth: c_long,
+    fifth: c_long,
     _: c_long,
 ) -> Outcome {
-    if number == libc::SYS_close { close(first as c_int) } else { Err(Reason::Plain.into()) }
+    let (fd, messages) = (first as c_int, core::ptr::with_exposed_provenance_mut(second as usize));
+    let (count, flags) = (third as c_uint, fourth as c_int);
+    match number {
+        libc::SYS_close => close(fd),
+        libc::SYS_sendmmsg => messages::sendmmsg(fd, messages, count, flags),
+        libc::SYS_recvmmsg => {
+            let timeout = core::ptr::with_exposed_provenance_mut(fifth as usize);
+            messages::recvmmsg(fd, messages, count, flags, timeout)
+        }
+        _ => Err(Reason::Plain.into()),
+    }
 }
 
 /// `dup`, and `fcntl(F_DUPFD)`.

@@ -82,7 +82,7 @@ macro_rules! is_plain {
         fdtable::is_plain($first)
     };
     (raw, $number:ident, $first:ident $(, $rest:ident)*) => {
-        $number != libc::SYS_close || fdtable::is_plain($first as c_int)
+        !lifecycle::is_looked_at($number) || fdtable::is_plain($first as c_int)
     };
     (pair, $first:ident, $second:ident $(, $rest:ident)*) => {
         fdtable::is_plain($first) && fdtable::is_plain($second)

@@ -2,7 +2,7 @@
 //!
 //! A row reads `KIND name(arguments) -> result = SYSCALL => dispatch function`. The kind says which calls
 //! are looked at: `fd` those whose first argument is a descriptor of ours, `pair` those whose first or second
-//! is, `any` all, `raw` a `close` of such a descriptor by the number of the system call. The exported symbol, libc's own function behind it (`real`) and the tests come from the row.
+//! is, `any` all, `raw` a few calls on such a descriptor by the number of the system call. The exported symbol, libc's own function behind it (`real`) and the tests come from the row.
 
 macro_rules! for_each_call {
     ($with:ident) => {

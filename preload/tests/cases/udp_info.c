@@ -351,3 +351,21 @@ CASE(udp_corked)
     SAY(send(fd, "x", 1, 0));
     SAY(peer("urecv"));
 }
+
+/* libuv makes these calls by their numbers. */
+CASE(udp_by_number)
+{
+    int fd = udp();
+    char data[20];
+    struct sockaddr_in a = to_peer();
+    struct iovec v = { data, sizeof data };
+    struct mmsghdr m = { { &a, sizeof a, &v, 1, NULL, 0, 0 }, 0 };
+    peer("udp %d", port + 1);
+    SAY(syscall(SYS_sendmmsg, fd, &m, 1, 0));
+    printf("%u\n", m.msg_len);
+    SAY(peer("urecv"));
+    peer("usend %d 12", port);
+    SAY(syscall(SYS_recvmmsg, fd, &m, 1, 0, NULL));
+    printf("%u\n", m.msg_len);
+    SAY(syscall(SYS_recvmmsg, fd, &m, 1, MSG_DONTWAIT, NULL));
+}

@@ -186,10 +186,14 @@ fn local_addresses() {
         fault("10.77.0.1/24"),
         "2:9: \"10.77.0.1/24\" is no address; a table is for one address: \"10.77.0.1\""
     );
-    for address in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1"] {
+    for group in ["224.0.0.1", "ff02::1"] {
+        let file = PolicyFile::parse(&format!("[[table]]\nlocal = \"{group}\"")).unwrap();
+        assert_eq!(file.spec.tables[0].local.to_string(), group);
+    }
+    for address in ["0.0.0.0", "255.255.255.255", "::"] {
         let expected = format!(
-            "2:9: \"{address}\" is no address of a host; a table is for one address of this host; others fall to \
-             `default`"
+            "2:9: \"{address}\" is no address of a host; a table is for one address of this host, or a group; others \
+             fall to `default`"
         );
         assert_eq!(fault(address), expected);
     }

@@ -35,7 +35,7 @@ pub(super) fn choice<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, Wr
     })
 }
 
-/// The local address of a table: one that a host can have.
+/// The local address of a table: one that a host can have, or a group that it can join.
 pub(super) fn local_address(text: &str) -> Result<IpAddr, Wrong> {
     let Ok(address) = text.parse::<IpAddr>() else {
         let hint = match text.split_once('/') {
@@ -48,8 +48,8 @@ pub(super) fn local_address(text: &str) -> Result<IpAddr, Wrong> {
     };
     let address = address.to_canonical();
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    if address.is_unspecified() || address.is_multicast() || broadcast {
-        let hint = "a table is for one address of this host; others fall to `default`".to_owned();
+    if address.is_unspecified() || broadcast {
+        let hint = "a table is for one address of this host, or a group; others fall to `default`".to_owned();
         return Err((format!("{} is no address of a host", quote(text)), hint));
     }
     Ok(address)
