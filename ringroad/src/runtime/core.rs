@@ -251,6 +251,14 @@ impl Core {
         if self.unkicked == 0 && !self.backlog { deadline } else { deadline.min(now + RETRY) }
     }
 
+    /// When whoever sleeps on the interfaces has to look at the latest: for the stack's timers, and for frames that
+    /// wait for company, since the application may be gone for long.
+    #[inline]
+    pub(crate) fn due(&self, now: Instant) -> Instant {
+        let deadline = self.stack.next_deadline();
+        if self.held_since.is_some() { deadline.min(now + RETRY) } else { deadline }
+    }
+
     /// Whether anything can happen without a call of the application.
     pub(crate) fn lives(&self) -> bool {
         self.unkicked > 0 || self.stack.next_deadline() != Instant::NEVER || !self.stack.is_empty()

@@ -86,7 +86,7 @@ impl Drop for Turn<'_> {
         let now = self.now();
         self.core.flush_if_due(now);
         if self.core.sleepers.led() {
-            let deadline = self.core.stack.next_deadline();
+            let deadline = self.core.due(now);
             self.core.sleepers.hurry(deadline);
         }
         if !self.polls {
