@@ -106,7 +106,7 @@ impl Stack {
             (Ok(plan), ..) => plan.key,
             // By an interface of ours, though no route leads there: the kernel does as it is told.
             (Err(SocketError::NetworkUnreachable), Some(iface), Some(remote)) if self.drives(iface) => {
-                self.flow_to_group(self.owned(id)?.local.map(sending_end), canonical(remote), iface)?
+                self.flow_to_group(self.owned(id)?.local().map(sending_end), canonical(remote), iface)?
             }
             (Err(error), ..) => return Err(error),
         };
