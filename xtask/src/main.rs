@@ -8,6 +8,7 @@ mod fuzz;
 mod licences;
 mod lwip;
 mod measure;
+mod mutants;
 mod packages;
 mod plot;
 mod rfc;
@@ -90,6 +91,11 @@ enum Task {
     },
     /// Exchange 100 MiB each way with smoltcp and lwIP, as client and as server, at 0 to 5 % loss
     Interop,
+    /// Change the parts that recover losses, one place at a time, and see whether a test minds (cargo-mutants)
+    Mutants {
+        /// Files of stack/src/tcp, without .rs; those that recover losses when none is named
+        parts: Vec<String>,
+    },
     /// Fetch lwIP's sources, which tests and benchmarks compile, into target/lwip
     Lwip,
 }
@@ -142,6 +148,7 @@ fn main() -> ExitCode {
         }
         Task::Simulate { seeds, from } => simulate::run(seeds, from),
         Task::Interop => lwip_is_here() && bench::interop(),
+        Task::Mutants { parts } => mutants::run(&parts),
         Task::Lwip => lwip_is_here(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -136,7 +136,12 @@ pub fn answer_giving<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
 /// Answers a SYN with a cookie (RFC 4987 §3.6); nothing is kept.
 pub fn answer_with_cookie<E: Egress>(seg: &Segment, flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) {
     let cookie = env.shared.cookies.number(&flow.key, seg, env.now);
-    let mut tcb = prepare(seg, flow, options, Some(cookie), env);
+    let mut offer = *seg;
+    if offer.options.timestamps.is_none() {
+        // There is no place to keep these: what is not offered in answer is not used.
+        (offer.options.window_scale, offer.options.sack_permitted) = (None, false);
+    }
+    let mut tcb = prepare(&offer, flow, options, Some(cookie), env);
     if tcb.ts.on {
         let ms = env.now.as_millis() as u32;
         let stamp = syn_cookies::stamp(ms, seg, tcb.ecn.is_on());

@@ -285,7 +285,9 @@ impl Drill {
         let (mut segment, from, len) = Text::parse(text).segment(bases, self.last_ts);
         segment.src_port = ends.from.port();
         segment.dst_port = ends.to.port();
-        segment.payload = (0..len).map(|n| pattern(from.wrapping_add(n))).collect();
+        // The text of a SYN begins one after its number.
+        let first = from.wrapping_add(u32::from(segment.has(SYN)));
+        segment.payload = (0..len).map(|n| pattern(first.wrapping_add(n))).collect();
         let mut packet = packet::wrap(ends, &segment);
         spoil(&mut packet);
         self.subject.inject(&packet);

@@ -49,6 +49,9 @@ impl OnStack {
                 Knob::SynAckRetries(n) => config.tcp.synack_retries = n,
                 Knob::Retries(n) => config.tcp.retries = n,
                 Knob::FinTimeout(s) => config.tcp.fin_timeout = Duration::from_secs(s.into()),
+                Knob::FastOpen(n) => config.tcp.fast_open = n.into(),
+                Knob::Ecn(n) => config.tcp.ecn = n,
+                Knob::SynCookies(n) => config.tcp.syn_cookies = n,
                 Knob::Mtu(n) => mtu = n,
                 Knob::AnyAddress | Knob::KernelOnly(..) => {}
             }

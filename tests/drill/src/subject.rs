@@ -78,6 +78,12 @@ pub enum Knob {
     FinTimeout(u32),
     /// The MTU of the link.
     Mtu(u16),
+    /// Fast Open: 1 for clients, 2 for servers (`tcp_fastopen`).
+    FastOpen(u8),
+    /// ECN: 0 never, 1 asks, 2 when asked (`tcp_ecn`).
+    Ecn(u8),
+    /// SYN cookies: 0 never, 1 when the backlog is full, 2 always (`tcp_syncookies`).
+    SynCookies(u8),
     /// The socket is bound to no address, only to a port.
     AnyAddress,
     /// A sysctl below `net.ipv4` that only the kernel needs to be comparable.

@@ -4,6 +4,7 @@ mod bbr;
 mod rfc2018;
 mod rfc3168;
 mod rfc3465;
+mod rfc4987;
 mod rfc5681;
 mod rfc5682;
 mod rfc5961;
@@ -11,6 +12,7 @@ mod rfc6298;
 mod rfc6582;
 mod rfc6928;
 mod rfc7323;
+mod rfc7413;
 mod rfc8985;
 mod rfc9293;
 mod rfc9406;
@@ -40,10 +42,12 @@ const FILES: &[&[&[Row]]] = &[
     &[bbr::DRILLS, rfc3465::DRILLS, rfc6928::DRILLS, rfc9406::DRILLS, rfc9438::DRILLS],
     &[
         rfc2018::DRILLS,
+        rfc4987::DRILLS,
         rfc5681::DRILLS,
         rfc5961::DRILLS,
         rfc6298::DRILLS,
         rfc7323::DRILLS,
+        rfc7413::DRILLS,
         rfc3168::DRILLS,
         rfc5682::DRILLS,
         rfc6582::DRILLS,

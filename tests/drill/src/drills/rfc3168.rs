@@ -2,9 +2,10 @@
 
 use super::{drills, ranges};
 use crate::segment::{ACK, CWR, ECE, SYN};
-use crate::{Drill, On};
+use crate::{Drill, Knob, On};
 
 drills![
+    who_wants_it_asks_and_is_answered,
     who_is_asked_agrees,
     who_is_not_asked_does_not,
     text_is_ect_and_acknowledgements_are_not,
@@ -26,6 +27,17 @@ fn agreed(on: On) -> Drill {
 /// RFC 9293 SHLD-8; RFC 3168 §6.1, §6.1.1
 fn who_is_asked_agrees(on: On) {
     let mut d = agreed(on);
+    d.write(1, 10).unwrap();
+    d.expect("[ect0] P. 1:11(10)");
+}
+
+/// RFC 3168 §6.1.1
+fn who_wants_it_asks_and_is_answered(on: On) {
+    let mut d = Drill::with(on, &[Knob::Ecn(1)]);
+    assert!(d.connect().is_err());
+    d.expect("[noecn] SEW 0:0(0)");
+    d.inject("SE. 0:0(0) ack 1 <mss 1000>");
+    d.expect("[noecn] . 1:1(0) ack 1");
     d.write(1, 10).unwrap();
     d.expect("[ect0] P. 1:11(10)");
 }

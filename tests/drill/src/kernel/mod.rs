@@ -96,6 +96,9 @@ impl OnKernel {
                 Knob::SynAckRetries(n) => sysctl("tcp_synack_retries", &n.to_string()),
                 Knob::Retries(n) => sysctl("tcp_retries2", &n.to_string()),
                 Knob::FinTimeout(s) => sysctl("tcp_fin_timeout", &s.to_string()),
+                Knob::FastOpen(n) => sysctl("tcp_fastopen", &n.to_string()),
+                Knob::Ecn(n) => sysctl("tcp_ecn", &n.to_string()),
+                Knob::SynCookies(n) => sysctl("tcp_syncookies", &n.to_string()),
                 Knob::Mtu(n) => mtu = n,
                 Knob::AnyAddress => {}
                 Knob::KernelOnly(file, value) => sysctl(file, value),
