@@ -104,6 +104,11 @@ impl Delivered {
         }
     }
 
+    /// From here on copies sent by `answered` are believed.
+    pub(super) fn believe(&mut self, answered: Instant) {
+        self.answered = answered;
+    }
+
     /// `len` octets of the segment at `at` are acknowledged for the first time.
     #[inline]
     pub(super) fn take(&mut self, at: FrameIndex, len: u32, mark: Mark, xmit: Xmit) {

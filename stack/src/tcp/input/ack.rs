@@ -229,6 +229,8 @@ fn scoreboard<E: Egress>(
     env: &mut Env<'_, E>,
 ) -> Option<Duration> {
     let range = (tcb.snd.una, tcb.snd.nxt);
+    // What came out of order is not what the timestamp echoes (RFC 7323 §4.3).
+    delivered.believe(recover::answered(tcb, None, env));
     tcb.sent.sack(env.segs, &seg.options.sack, range, delivered);
     let (Some(sent_at), false, 0) = (delivered.sent_at, delivered.ambiguous, delivered.acked) else {
         return None;

@@ -268,6 +268,25 @@ fn a_lost_tail_needs_no_time_out() {
     assert_eq!((info.cwnd, info.ssthresh), (11_900, 11_900));
 }
 
+/// RFC 8985 §6.2, step 2, and RFC 7323 §4.3: the timestamp that comes with a SACK block echoes what came in order before
+/// it, and says nothing against the copy that the block tells of.
+#[test]
+fn a_sacked_probe_counts_whatever_the_timestamp_echoes() {
+    let mut d = Drill::on_a_path("<mss 1012,sackOK,TS 1 0>");
+    d.write(1, 10_000).unwrap();
+    let val = d.expect(". 1:1001(1000)").options.timestamps.unwrap().val;
+    d.host.wire.sent.clear();
+    d.at(100);
+    d.inject(&format!(". 1:1(0) ack 7001 <TS 3 {val}>"));
+    d.at(302);
+    d.expect_all(&["P. 9001:10001(1000)"]);
+    d.at(402);
+    d.inject(&format!(". 1:1(0) ack 7001 <TS 4 {val},sack 9001:10001>"));
+    d.expect_all(&[". 7001:8001(1000)"]);
+    assert_eq!(d.host.stats.tcp_timeouts, 0);
+    d.inject(&format!(". 1:1(0) ack 10001 <TS 5 {}>", val.wrapping_add(402)));
+}
+
 /// RFC 8985 §7.4.2: when the probe was the loss's repair, congestion control hears of it.
 #[test]
 fn a_probe_that_repaired_a_loss_is_a_congestion_signal() {

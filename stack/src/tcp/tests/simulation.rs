@@ -339,3 +339,96 @@ fn a_few_frames_are_enough() {
         run(World::with_frames(seed, link, frames), seed, 60_000, 60_000);
     }
 }
+
+/// Two hosts with what they would have by default, over this link.
+fn plain(seed: u64, link: Link) -> World {
+    let mut world = World::new(seed, link);
+    for host in &mut world.hosts {
+        host.options = crate::tcp::TcpOptions::new(&host.config);
+        host.wire.mtu = 1500;
+        host.wire.slow_nic = false;
+    }
+    world
+}
+
+/// RFC 8985 §7: of a message of ten segments the last one to three are lost. A probe finds that out, so no time-out
+/// comes; a segment alone may meet a delayed ACK, else some round trips are enough.
+#[test]
+fn a_lost_tail_recovers_without_a_time_out() {
+    const MESSAGE: usize = 14_000;
+    for seed in 0..60 {
+        let link = Link { delay_us: 1000 + 500 * (seed % 20), ..GOOD };
+        let mut world = plain(seed, link);
+        world.hosts[1].connect().unwrap();
+        let lost = 1 + seed as usize % 3;
+        let (mut began, mut sent, mut received) = (world.now, 0, 0);
+        while received < MESSAGE {
+            let open = world.hosts[0].tcb.as_ref().is_some_and(|t| t.state == State::Established);
+            if open && sent == 0 {
+                began = world.now;
+                sent = world.hosts[0].send(&[7; MESSAGE]).unwrap();
+                assert_eq!(world.hosts[0].wire.sent.len(), 10);
+                world.hosts[0].wire.sent.truncate(10 - lost);
+            }
+            world.collect(0);
+            world.collect(1);
+            assert!(world.step(Instant::NEVER), "seed {seed}");
+            match world.hosts[1].recv(MESSAGE) {
+                Ok(bytes) => received += bytes.len(),
+                Err(SocketError::WouldBlock) => {}
+                Err(other) => panic!("recv: {other}"),
+            }
+        }
+        let (took, rtt) = (world.now.since(began), 2 * link.delay_us);
+        let patience = if lost == 1 { 200_000 } else { 40_000 };
+        assert!(took.as_micros() < u128::from(7 * rtt + patience), "seed {seed}: {took:?}");
+        let stats = &world.hosts[0].stats;
+        assert_eq!((stats.tcp_timeouts, stats.tcp_loss_probes), (0, 1), "seed {seed}");
+        assert!(stats.tcp_retransmits as usize <= lost + 1, "seed {seed}: {stats:?}");
+        world.hosts.iter_mut().for_each(Host::close_books);
+    }
+}
+
+/// RFC 5681 §4.2 and RFC 6298 §5: lost ACKs alone are no reason to send anything again.
+#[test]
+fn lost_acks_cost_nothing() {
+    for seed in 0..20 {
+        let mut world = plain(seed, Link { delay_us: 5000, ..GOOD });
+        world.hosts[1].connect().unwrap();
+        let (mut sent, mut received) = (0, 0);
+        while received < 600_000 {
+            if world.hosts[0].tcb.as_ref().is_some_and(|t| t.state == State::Established) {
+                while sent < 600_000
+                    && let Ok(n) = world.hosts[0].send(&[7; 8000])
+                {
+                    sent += n;
+                }
+            }
+            let transferring = received > 0;
+            let mut random = Random(world.random.next() | 1);
+            world.hosts[1].wire.sent.retain(|_| !(transferring && random.chance(300)));
+            world.collect(0);
+            world.collect(1);
+            assert!(world.step(Instant::NEVER), "seed {seed}");
+            if let Ok(bytes) = world.hosts[1].recv(1 << 20) {
+                received += bytes.len();
+            }
+        }
+        let stats = &world.hosts[0].stats;
+        assert!(stats.tcp_retransmits <= 2 && stats.tcp_timeouts == 0, "seed {seed}: {stats:?}");
+        world.hosts.iter_mut().for_each(Host::close_books);
+    }
+}
+
+/// RFC 8985 §6, RFC 9937 §6: a burst that takes half a flight is one recovery, not a time-out.
+#[test]
+fn bursts_are_recovered_without_time_outs() {
+    let (mut recoveries, mut timeouts) = (0, 0);
+    for seed in 0..20 {
+        let link = Link { burst: 2, delay_us: 5000, ..GOOD };
+        let world = run(plain(seed, link), seed, 0, 1_000_000);
+        recoveries += world.hosts[0].stats.tcp_sack_recovery;
+        timeouts += world.hosts[0].stats.tcp_timeouts;
+    }
+    assert!(recoveries >= 20 && timeouts * 4 < recoveries, "{recoveries} recoveries, {timeouts} time-outs");
+}
