@@ -8,7 +8,7 @@ use nic::RxFrame;
 
 use super::Stack;
 use crate::hash::FlowWords;
-use crate::types::{FlowKey, Protocol};
+use crate::types::{FlowKey, Protocol, SocketId};
 use crate::wire::{ethernet, ipv4};
 
 /// Connections from which on it pays; fewer stay in the caches. Tests always look.
@@ -24,6 +24,15 @@ impl Stack {
     pub(super) fn look_ahead(&mut self, burst: &[RxFrame]) {
         if self.flows.len() >= MANY {
             self.fetch(&burst[..burst.len().min(DEPTH)]);
+        }
+    }
+
+    /// Asks for all of a connection that a call is about, so that it need not wait for one line after the other.
+    #[inline]
+    pub(super) fn look_at(&self, id: SocketId) {
+        if self.flows.len() >= MANY {
+            self.table.prefetch(id, HOT);
+            self.wheel.prefetch(id.index);
         }
     }
 

@@ -85,6 +85,7 @@ impl Stack {
         flags: SendFlags,
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<usize> {
+        self.look_at(id);
         match self.owned(id)?.protocol() {
             Protocol::Tcp => self.send_stream(now, id, len, flags, source),
             Protocol::Udp => self.send_to(now, id, None, len, source),
