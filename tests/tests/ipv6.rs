@@ -124,7 +124,11 @@ fn the_gate_judges_ipv6_as_it_judges_ipv4() {
 }
 
 const SPEAKS: &str = r#"
-import socket, sys, threading
+import select, socket, sys
+def ready(*listeners):
+    # A listener is on the road once the process has waited for it.
+    select.select(listeners, [], [], 0)
+    print("ready"); sys.stdout.flush()
 def listener(family, host, only=None):
     s = socket.socket(family, socket.SOCK_STREAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,11 +145,11 @@ def accept(s, what):
         print(what, type(e).__name__)
     sys.stdout.flush()
 s = listener(socket.AF_INET6, "::", 0)
-print("ready"); sys.stdout.flush()
+ready(s)
 accept(s, "dual"); accept(s, "dual")
 s.close()
 six = listener(socket.AF_INET6, "::", 1); four = listener(socket.AF_INET, "0.0.0.0")
-print("ready"); sys.stdout.flush()
+ready(six, four)
 accept(six, "six"); accept(four, "four")
 "#;
 
