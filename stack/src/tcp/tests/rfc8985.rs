@@ -268,6 +268,43 @@ fn a_lost_tail_needs_no_time_out() {
     assert_eq!((info.cwnd, info.ssthresh), (11_900, 11_900));
 }
 
+/// RFC 8985 §6.2, step 2: an ACK whose timestamp echoes the original does not make the copy the newest arrival.
+#[test]
+fn an_echo_of_the_original_moves_nothing() {
+    let mut d = Drill::on_a_path("<mss 1012,sackOK,TS 1 0>");
+    d.write(1, 4000).unwrap();
+    let val = d.expect(". 1:1001(1000)").options.timestamps.unwrap().val;
+    d.host.wire.sent.clear();
+    d.at(50);
+    d.write(4001, 2000).unwrap();
+    d.host.wire.sent.clear();
+    d.at(100);
+    d.inject(&format!(". 1:1(0) ack 1 <TS 3 {val},sack 1001:4001>"));
+    d.expect_all(&[". 1:1001(1000)"]);
+    // Late enough for the copy; what was sent at 50 ms would be lost by it.
+    d.at(205);
+    d.inject(&format!(". 1:1(0) ack 4001 <TS 4 {val}>"));
+    d.silent();
+    d.inject(&format!(". 1:1(0) ack 6001 <TS 5 {}>", val.wrapping_add(50)));
+}
+
+/// RFC 8985 §7.4.2: after a time-out a probe from before it is no congestion signal of its own.
+#[test]
+fn a_time_out_ends_the_episode_of_a_probe() {
+    let mut d = Drill::in_flight(SACK, 10);
+    d.at(202);
+    d.expect_all(&["P. 9001:10001(1000)"]);
+    d.at(502);
+    d.expect_all(&[". 1:1001(1000)"]);
+    d.at(602);
+    d.inject(". 1:1(0) ack 10001");
+    d.write(10_001, 1000).unwrap();
+    d.expect("P. 10001:11001(1000)");
+    d.at(702);
+    d.inject(". 1:1(0) ack 11001");
+    assert_eq!(d.host.stats.tcp_loss_probe_recovery, 0);
+}
+
 /// RFC 8985 §6.2, step 2, and RFC 7323 §4.3: the timestamp that comes with a SACK block echoes what came in order before
 /// it, and says nothing against the copy that the block tells of.
 #[test]
