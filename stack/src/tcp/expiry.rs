@@ -9,6 +9,7 @@ use super::recovery::Phase;
 use super::state::State;
 use super::tcb::Tcb;
 use super::timers::{Await, expired};
+use super::user_timeout;
 use crate::error::SocketError;
 use crate::ip::Egress;
 use crate::time::Instant;
@@ -109,7 +110,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         env.stats.tcp_retransmits += 1;
         tcb.counts.retransmits += 1;
         output::handshake(tcb, env);
-        return;
+        return keep_user_timeout(tcb);
     }
     // RFC 8985 §6.3: what was sent less than a round trip ago may still arrive.
     let sent_by = if tcb.role.sack { env.now - tcb.rack.rtt() } else { Instant::NEVER };
@@ -134,6 +135,13 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
             output::fin(tcb, env);
         }
     }
+    keep_user_timeout(tcb);
+}
+
+/// The next time-out comes no later than the user's (Linux: tcp_clamp_rto_to_user_timeout).
+fn keep_user_timeout(tcb: &mut Tcb) {
+    let patience = tcb.options.user_timeout();
+    tcb.timers.retransmit = user_timeout::clamp(patience, tcb.snd.stalled_at, tcb.timers.retransmit);
 }
 
 /// Whether it was tried long enough (RFC 9293 §3.8.3, RFC 5482).
@@ -144,10 +152,12 @@ fn is_hopeless<E: Egress>(tcb: &Tcb, env: &Env<'_, E>) -> bool {
         _ if tcb.role.orphan => env.config.retries.min(ORPHAN_RETRIES),
         _ => env.config.retries,
     };
-    let stalled = env.now.since(tcb.snd.stalled_at);
-    match tcb.options.user_timeout() {
-        Some(patience) if tcb.state.is_synchronized() => tcb.snd.retries > 0 && stalled >= patience,
-        _ => tcb.snd.retries >= limit,
+    let impatient = user_timeout::has_passed(tcb.options.user_timeout(), tcb.snd.stalled_at, env.now);
+    match impatient {
+        Some(passed) if tcb.state.is_synchronized() => tcb.snd.retries > 0 && passed,
+        // A handshake ends by whichever comes first (Linux: tcp_write_timeout).
+        Some(passed) => tcb.snd.retries >= limit || (tcb.snd.retries > 0 && passed),
+        None => tcb.snd.retries >= limit,
     }
 }
 
@@ -170,7 +180,11 @@ fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     // A window that stays shut is no reason to give up while the peer answers; unless nobody is left here to
     // care.
     let forsaken = tcb.role.orphan && tcb.counts.probes_in_all >= ORPHAN_RETRIES;
-    if forsaken || tcb.counts.probes >= env.config.retries {
+    // Nor is a user who has said how long.
+    let patience = tcb.options.user_timeout();
+    let passed = tcb.counts.probes_in_all > 0
+        && user_timeout::has_passed(patience, tcb.snd.stalled_at, env.now) == Some(true);
+    if forsaken || passed || tcb.counts.probes >= env.config.retries {
         return give_up(tcb, env);
     }
     if output::override_window(tcb, env) {
@@ -181,7 +195,8 @@ fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.counts.probes = tcb.counts.probes.saturating_add(1);
     tcb.counts.probes_in_all = tcb.counts.probes_in_all.saturating_add(1);
     let wait = tcb.rto.rto().saturating_mul(1 << tcb.counts.probes_in_all.min(16));
-    tcb.await_ack(Await::Persist, env.now + wait.min(env.config.rto_max));
+    let next = env.now + wait.min(env.config.rto_max);
+    tcb.await_ack(Await::Persist, user_timeout::clamp(patience, tcb.snd.stalled_at, next));
 }
 
 /// RFC 9293 §3.8.4. The timer is not moved when something arrives; when it comes, it looks how long ago that was.
@@ -198,7 +213,13 @@ fn keepalive<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         tcb.timers.keepalive = base + idle;
         return;
     }
-    if tcb.counts.keepalives >= tcb.options.keepalive_count {
+    // The user's timeout takes the place of the count (Linux: tcp_keepalive_timer).
+    let passed = user_timeout::has_passed(tcb.options.user_timeout(), tcb.rcv.heard_at, env.now);
+    let enough = match passed {
+        Some(passed) => passed && tcb.counts.keepalives > 0,
+        None => tcb.counts.keepalives >= tcb.options.keepalive_count,
+    };
+    if enough {
         let (seq, ack) = (tcb.snd.nxt, tcb.rcv.nxt);
         super::reset::send(&mut tcb.flow, seq, ack, Flags::RST | Flags::ACK, env);
         return give_up(tcb, env);

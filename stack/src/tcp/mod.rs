@@ -53,6 +53,7 @@ mod timers;
 mod timestamps;
 mod tlp;
 mod urgent;
+mod user_timeout;
 
 pub use env::{Env, Shared};
 pub use info::{Account, Info};

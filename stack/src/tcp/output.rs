@@ -378,6 +378,7 @@ fn restart_after_idle<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
 fn probe_later<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     if tcb.snd.outstanding() == 0 && tcb.timers.retransmit == Instant::NEVER {
         (tcb.counts.probes, tcb.counts.probes_in_all) = (0, 0);
+        tcb.snd.stalled_at = env.now;
         tcb.await_ack(Await::Persist, env.now + tcb.rto.rto());
     }
 }

@@ -67,4 +67,5 @@ pub const STACK_ONLY: &[StackOnly] = &[
         drill: "rfc9293::s3_6::time_wait_ends_after_a_minute",
         reason: "a minute, which Linux cannot be told to shorten",
     },
+    StackOnly { drill: "rfc7323::after_24_days_paws_says_nothing", reason: "25 days" },
 ];

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use stack::error::SocketError;
+use stack::socket::{OptName, Value};
 
 use crate::kernel::OnKernel;
 use crate::notation::{Bases, Text};
@@ -228,6 +229,26 @@ impl Drill {
         self.subject.connect(fd, SocketAddr::new(address, port))
     }
 
+    /// sendto(2) with MSG_FASTOPEN: connects to the peer and sends the first `n` octets of the stream.
+    pub fn write_opening(&mut self, n: u32) -> Answer<usize> {
+        let bytes: Vec<u8> = (1..1 + n).map(pattern).collect();
+        self.opens = true;
+        let (fd, remote) = (self.fd(), self.remote);
+        self.note(&format!("sendto {n}, MSG_FASTOPEN"));
+        self.subject.send_opening(fd, remote, &bytes)
+    }
+
+    /// Another socket takes the place of the one that calls are for, bound to the same address and port.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn another(&mut self) {
+        let fd = self.subject.socket().expect("a socket");
+        self.subject.set(fd, OptName::ReuseAddr, Value::Int(1)).expect("SO_REUSEADDR");
+        self.subject.bind(fd, self.local).expect("the local address");
+        self.socket = Some(fd);
+    }
+
     /// accept(2): the connection that the listener has.
     pub fn take(&mut self) -> Answer<()> {
         let listener = self.listener.ok_or(SocketError::BadSocket)?;
@@ -374,7 +395,7 @@ impl Drill {
         };
         let (want, got) = (Text::parse(text), self.text_of(&segment));
         assert!(want.matches(&got), "expected {want}\n     got {got}\n{self}");
-        let from = segment.seq.wrapping_sub(self.iss());
+        let from = segment.seq.wrapping_sub(self.iss()).wrapping_add(u32::from(segment.has(SYN)));
         let right = |(n, &byte): (usize, &u8)| byte == pattern(from.wrapping_add(n as u32));
         assert!(
             segment.payload.iter().enumerate().all(right),
@@ -405,7 +426,7 @@ impl Drill {
     /// The place of a segment's first octet in the stream, and the place after its last.
     #[must_use]
     pub fn range(&self, segment: &Segment) -> (u32, u32) {
-        let from = segment.seq.wrapping_sub(self.iss());
+        let from = segment.seq.wrapping_sub(self.iss()).wrapping_add(u32::from(segment.has(SYN)));
         (from, from.wrapping_add(segment.len()))
     }
 

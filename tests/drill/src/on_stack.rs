@@ -167,6 +167,18 @@ impl Subject for OnStack {
         self.call(fd, |stack, now, id| stack.connect(now, id, remote))
     }
 
+    fn send_opening(&mut self, fd: Fd, remote: SocketAddr, bytes: &[u8]) -> Answer<usize> {
+        let mut rest = bytes;
+        self.call(fd, |stack, now, id| {
+            stack.send_opening(now, id, remote, bytes.len(), &mut |room| {
+                let n = room.len().min(rest.len());
+                room[..n].copy_from_slice(&rest[..n]);
+                rest = &rest[n..];
+                Ok(n)
+            })
+        })
+    }
+
     fn accept(&mut self, fd: Fd) -> Answer<Fd> {
         let accepted = self.call(fd, |stack, now, id| stack.accept(now, id))?;
         Ok(self.add(accepted.id))

@@ -76,6 +76,10 @@ pub enum Knob {
     Retries(u8),
     /// How long an orphan stays in FIN-WAIT-2 (`tcp_fin_timeout`), seconds.
     FinTimeout(u32),
+    /// When a listener answers with cookies (`tcp_syncookies`).
+    SynCookies(u8),
+    /// Who may use Fast Open (`tcp_fastopen`).
+    FastOpen(u32),
     /// The MTU of the link.
     Mtu(u16),
     /// Fast Open: 1 for clients, 2 for servers (`tcp_fastopen`).
@@ -115,6 +119,8 @@ pub trait Subject {
     fn listen(&mut self, fd: Fd, backlog: u32) -> Answer<()>;
     /// connect(2).
     fn connect(&mut self, fd: Fd, remote: SocketAddr) -> Answer<()>;
+    /// sendto(2) with MSG_FASTOPEN: connects and sends.
+    fn send_opening(&mut self, fd: Fd, remote: SocketAddr, bytes: &[u8]) -> Answer<usize>;
     /// accept(2).
     fn accept(&mut self, fd: Fd) -> Answer<Fd>;
     /// send(2).

@@ -1,14 +1,18 @@
 //! The drills, one file an RFC; RFC 9293 has one file a section.
 
 mod bbr;
+mod rfc1337;
 mod rfc2018;
 mod rfc3168;
 mod rfc3465;
 mod rfc4987;
+mod rfc5482;
 mod rfc5681;
 mod rfc5682;
 mod rfc5961;
+mod rfc6191;
 mod rfc6298;
+mod rfc6528;
 mod rfc6582;
 mod rfc6928;
 mod rfc7323;
@@ -41,17 +45,25 @@ use drills;
 const FILES: &[&[&[Row]]] = &[
     &[bbr::DRILLS, rfc3465::DRILLS, rfc6928::DRILLS, rfc9406::DRILLS, rfc9438::DRILLS],
     &[
+        rfc1337::DRILLS,
         rfc2018::DRILLS,
+        rfc3168::DRILLS,
+        rfc3465::DRILLS,
         rfc4987::DRILLS,
+        rfc5482::DRILLS,
         rfc5681::DRILLS,
+        rfc5682::DRILLS,
         rfc5961::DRILLS,
+        rfc6191::DRILLS,
         rfc6298::DRILLS,
+        rfc6528::DRILLS,
+        rfc6582::DRILLS,
+        rfc6928::DRILLS,
         rfc7323::DRILLS,
         rfc7413::DRILLS,
-        rfc3168::DRILLS,
-        rfc5682::DRILLS,
-        rfc6582::DRILLS,
         rfc8985::DRILLS,
+        rfc9406::DRILLS,
+        rfc9438::DRILLS,
     ],
     rfc9293::FILES,
 ];

@@ -297,6 +297,13 @@ impl Subject for OnKernel {
         result
     }
 
+    fn send_opening(&mut self, fd: Fd, remote: SocketAddr, bytes: &[u8]) -> Answer<usize> {
+        let words = net::SendFlags::NOSIGNAL | net::SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32);
+        let result = answer(net::sendto(self.fd(fd)?, bytes, words, &remote));
+        self.done();
+        result
+    }
+
     fn accept(&mut self, fd: Fd) -> Answer<Fd> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let accepted = answer(net::accept_with(self.fd(fd)?, flags))?;
