@@ -5,6 +5,7 @@ use nic::Pool;
 use super::egress::Output;
 use crate::config::{Config, Secrets};
 use crate::hash::HashKey;
+use crate::ip::path_mtu::PathMtus;
 use crate::stats::Stats;
 use crate::tcp::{Env, SegTable, Shared};
 use crate::time::Instant;
@@ -51,6 +52,16 @@ impl Core {
         }
     }
 
+    /// What is known of paths.
+    pub(super) fn path_mtus(&self) -> &PathMtus {
+        &self.shared.paths
+    }
+
+    /// As [`Core::path_mtus`], for change.
+    pub(super) fn path_mtus_mut(&mut self) -> &mut PathMtus {
+        &mut self.shared.paths
+    }
+
     /// Whether a server gave a cookie for Fast Open.
     pub(super) fn knows_fast_open(&self, server: core::net::IpAddr) -> bool {
         self.shared.fast_open.knows(server)
@@ -72,6 +83,13 @@ impl Core {
     #[inline]
     pub(super) fn is_relieved(&self) -> bool {
         self.spare_frames() >= self.reserve()
+    }
+
+    /// Whether so few frames are free that there are none to answer with. An answer holds its frame for as long as
+    /// the NIC takes to send it: those who hold all others cannot keep new peers out.
+    #[inline]
+    pub(super) fn cannot_answer(&self) -> bool {
+        self.pool.available() < self.reserve() / 8
     }
 
     /// Whether so few frames are free that queues of received data may not grow. This is the case before a

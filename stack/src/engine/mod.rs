@@ -19,7 +19,6 @@ mod icmp_out;
 mod option_sets;
 mod options;
 mod parking;
-mod path_mtu;
 mod pieces;
 mod requests;
 mod rx;
@@ -62,7 +61,6 @@ use self::core::Core;
 pub use egress::TxQueue;
 use entry::Entry;
 use option_sets::OptionSets;
-use path_mtu::PathMtus;
 use requests::Requests;
 use steering::Steering;
 use time_wait::TimeWaits;
@@ -106,7 +104,6 @@ pub struct Stack {
     share_key: HashKey,
     /// The sockets that hear the datagram in hand; kept so that it never allocates.
     hearers: Vec<SocketId>,
-    path_mtus: PathMtus,
     fragments: Fragments,
     wakes: VecDeque<SocketId>,
     /// Flows of the burst at hand, with their hashes.
@@ -140,7 +137,6 @@ impl Stack {
             crowds: Crowds::default(),
             share_key: key.derive(Use::Shares as u64),
             hearers: Vec::with_capacity(udp_groups::HEARERS),
-            path_mtus: PathMtus::default(),
             fragments: Fragments::new(key.derive(Use::Fragments as u64), pool.frames()),
             wakes: VecDeque::with_capacity(256),
             ahead: Vec::with_capacity(ahead::DEPTH),
@@ -174,7 +170,11 @@ impl Stack {
     /// The control plane changed.
     pub fn control(&mut self, now: Instant, event: ControlEvent) {
         let mut failed = Vec::new();
+        let routes = self.core.out.control.generation();
         self.core.out.apply(&mut self.core.pool, event, &mut |flow, seq| failed.push((flow, seq)));
+        if self.core.out.control.generation() != routes {
+            self.core.path_mtus_mut().touch();
+        }
         for (flow, seq) in failed {
             self.neighbour_failed(now, &flow, seq);
         }
@@ -215,7 +215,7 @@ impl Stack {
     /// When [`expire`](Stack::expire) is due next; [`Instant::NEVER`] when nothing waits.
     pub fn next_deadline(&self) -> Instant {
         let sockets = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
-        let sockets = sockets.min(self.requests.next_deadline());
+        let sockets = sockets.min(self.requests.next_deadline()).min(self.core.path_mtus().next_deadline());
         let sockets = sockets.min(self.time_waits.next_deadline());
         sockets.min(self.fragments.next_deadline()).min(self.core.out.next_deadline())
     }
@@ -227,6 +227,7 @@ impl Stack {
                 self.fire(now, id);
             }
         }
+        self.core.path_mtus_mut().expire(now);
         while let Some(at) = self.requests.pop_due(now) {
             self.retry_request(now, at);
         }

@@ -21,6 +21,9 @@ const SEGMENT: (i32, i32) = (88, 32_767);
 /// TCP_LINGER2: TCP_FIN_TIMEOUT_MAX.
 const MOST_LINGER2: i32 = 120;
 
+/// IP_PMTUDISC_INTERFACE: from here on what routers say of the path does not count.
+const INTERFACE: i32 = 4;
+
 impl Stack {
     /// Sets an option; checked and clamped as Linux does.
     ///
@@ -114,9 +117,7 @@ impl Stack {
                 _ => Err(SocketError::NoProtocolOption),
             },
             OptName::Mtu | OptName::MtuV6 => match &mut entry.body {
-                Body::Connection(connection) => {
-                    Ok(Value::Int(i32::from(self.core.out.mtu(&mut connection.tcb.flow))))
-                }
+                Body::Connection(connection) => Ok(Value::Int(i32::from(connection.tcb.path_mtu()))),
                 _ => self.link_mtu(id),
             },
             OptName::Info => {
@@ -126,7 +127,7 @@ impl Stack {
                         // Who asks once may ask again: then there is a rate to tell.
                         tcb.measure(&mut self.core.segs);
                         tcb.keep_account();
-                        tcp_info::of(tcb, &mut self.core.out, self.core.seen)
+                        tcp_info::of(tcb, self.core.seen)
                     }
                     Body::Listener(listener) => tcp_info::of_listener(listener),
                     _ => TcpInfo { state: State::Closed.number(), ..TcpInfo::default() },
@@ -209,7 +210,10 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::Tos => options.tos = (value & 0xfc) as u8,
         OptName::Ttl if value == -1 => options.ttl = 64,
         OptName::Ttl => options.ttl = within(value, 1, 255)? as u8,
-        OptName::MtuDiscover => options.mtu_discover = within(value, 0, 5)?,
+        OptName::MtuDiscover => {
+            options.mtu_discover = within(value, 0, 5)?;
+            options.tcp.path_mtu = value < INTERFACE;
+        }
         _ => return Err(SocketError::NoProtocolOption),
     }
     Ok(())
@@ -226,7 +230,10 @@ fn set_v6(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::TrafficClass if value == -1 => v6.tclass = 0,
         // Linux keeps the two ECN bits of a stream to itself.
         OptName::TrafficClass => v6.tclass = (within(value, 0, 255)? & 0xfc) as u8,
-        OptName::MtuDiscoverV6 => v6.mtu_discover = within(value, 0, 5)?,
+        OptName::MtuDiscoverV6 => {
+            v6.mtu_discover = within(value, 0, 5)?;
+            options.tcp.path_mtu = value < INTERFACE;
+        }
         _ => return Err(SocketError::NoProtocolOption),
     }
     Ok(())

@@ -89,7 +89,7 @@ impl Stack {
     /// A connection request. `iss`: the number to begin with, when a connection in TIME-WAIT had the tuple.
     pub(super) fn handshake(&mut self, now: Instant, parent: SocketId, incoming: Incoming, iss: Option<Seq>) {
         let Incoming { seg, key, pkt, .. } = incoming;
-        let exhausted = self.core.is_exhausted();
+        let exhausted = self.core.cannot_answer();
         let room = !self.requests.pending.is_full();
         let mode = self.core.config.tcp.syn_cookies;
         let Some((options, listener)) = self.listener(parent) else { return self.core.pool.free(pkt) };

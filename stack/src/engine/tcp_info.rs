@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use super::entry::Listener;
-use crate::ip::Egress;
 use crate::socket::TcpInfo;
 use crate::tcp::{Account, Info, Tcb};
 use crate::time::Instant;
@@ -16,8 +15,8 @@ const LISTEN: u8 = 10;
 const REORDERING: u32 = 3;
 
 /// Everything that can be told of `tcb` at `now`.
-pub(super) fn of<E: Egress>(tcb: &mut Tcb, egress: &mut E, now: Instant) -> TcpInfo {
-    let pmtu = egress.mtu(&mut tcb.flow);
+pub(super) fn of(tcb: &Tcb, now: Instant) -> TcpInfo {
+    let pmtu = tcb.path_mtu();
     let (info, account) = (tcb.info(), tcb.account(now));
     TcpInfo { pmtu: pmtu.into(), ato: ATO, reordering: REORDERING, ..counted(window(&info), &account) }
 }

@@ -51,7 +51,7 @@ impl Stack {
             return self.forget_lost(lost, false);
         }
         if let Error::TooBig(mtu) = lost.error {
-            self.path_mtus.learn(key.remote.ip(), mtu, now);
+            self.core.path_mtus_mut().learn(key.remote.ip(), mtu, now);
         }
         let id = self.udp_socket_for(&key);
         let Some(id) = id else { return self.forget_lost(lost, false) };

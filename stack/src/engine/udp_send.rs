@@ -231,7 +231,7 @@ impl Stack {
         }
         let link = core.out.mtu(flow);
         let peer = plan.key.remote.ip();
-        let mtu = if plan.discover >= PROBE { link } else { self.path_mtus.limit(peer, link, now) };
+        let mtu = if plan.discover >= PROBE { link } else { core.path_mtus().limit(peer, link, now) };
         let room = usize::from(mtu).saturating_sub(ip_header(peer) + udp::HEADER);
         let cut = match plan.segment {
             0 => Cut::whole(len),

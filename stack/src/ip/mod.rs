@@ -6,6 +6,7 @@
 pub mod fragments;
 pub mod ids;
 pub mod input;
+pub mod path_mtu;
 
 use core::net::IpAddr;
 

@@ -80,6 +80,10 @@ fn write<E: Egress>(
     if tcb.meter.is_some() {
         output::check_app_limited(tcb);
     }
+    if tcb.snd.path_epoch != env.shared.paths.epoch() {
+        // Segments are cut when they are queued.
+        tcb.follow_path(env);
+    }
     let heard = tcb.rcv.nxt != tcb.rcv.irs + 1 && env.now.since(tcb.rcv.heard_at) < env.config.delayed_ack;
     if heard && !tcb.owed.is_interactive() {
         // An answer: the next ones will carry the ACKs.

@@ -10,6 +10,7 @@ use super::syn_cookies::SynCookies;
 use crate::config::TcpConfig;
 use crate::hash::HashKey;
 use crate::ip::Egress;
+use crate::ip::path_mtu::PathMtus;
 use crate::stats::Stats;
 use crate::time::Instant;
 
@@ -18,6 +19,8 @@ use crate::time::Instant;
 pub struct Shared {
     /// Initial sequence numbers and timestamp offsets.
     pub isn: Isn,
+    /// What is known of the paths to peers (RFC 1191, RFC 8201).
+    pub paths: PathMtus,
     /// Fast Open's cookies (RFC 7413).
     pub fast_open: FastOpen,
     /// SYN cookies (RFC 4987).
@@ -31,6 +34,7 @@ impl Shared {
     pub fn new(secret: &HashKey) -> Self {
         Self {
             isn: Isn::new(secret),
+            paths: PathMtus::default(),
             fast_open: FastOpen::new(secret),
             cookies: SynCookies::new(secret),
             challenge: ChallengeLimit::default(),

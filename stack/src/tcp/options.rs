@@ -17,6 +17,8 @@ pub struct TcpOptions {
     pub quickack: bool,
     /// SO_OOBINLINE: urgent data is read in its place in the stream.
     pub urgent_inline: bool,
+    /// IP_MTU_DISCOVER below IP_PMTUDISC_INTERFACE: what routers say of the path counts.
+    pub path_mtu: bool,
     /// SO_KEEPALIVE (RFC 9293 §3.8.4).
     pub keepalive: bool,
     /// TCP_CONGESTION.
@@ -60,6 +62,7 @@ impl TcpOptions {
             cork: false,
             quickack: true,
             urgent_inline: false,
+            path_mtu: true,
             keepalive: false,
             congestion: config.congestion,
             max_pacing_rate: u64::MAX,

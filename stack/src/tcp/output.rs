@@ -106,6 +106,9 @@ pub(super) fn data<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool)
         }
         return;
     }
+    if tcb.snd.path_epoch != env.shared.paths.epoch() {
+        tcb.follow_path(env);
+    }
     let resends = tcb.sent.has_lost() && !tcb.recovery.frto.holds_back();
     if resends && !resend(tcb, env) {
         return;

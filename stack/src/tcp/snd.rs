@@ -42,8 +42,10 @@ pub(super) struct Snd {
     pub(super) mss: u16,
     /// The MSS the peer announced.
     pub(super) peer_mss: u16,
-    /// Longest packet the path takes, once an ICMP error told; zero: not told.
+    /// Longest packet that the path takes, as far as is known.
     pub(super) path_mtu: u16,
+    /// What was known of paths then: [`PathMtus::epoch`](crate::ip::path_mtu::PathMtus::epoch).
+    pub(super) path_epoch: u8,
     /// One past the last segment sent that was not full (Minshall's SND.SML).
     pub(super) small_end: Seq,
     /// The application will send no more: a FIN belongs behind the queue.
@@ -152,7 +154,7 @@ impl Snd {
     /// Sets the MSS from the packet size that the path takes, the headers in front of the payload, and what
     /// the application allows (RFC 9293 §3.7.1; RFC 6691: options are not in the MSS, but take from it).
     pub(super) fn set_mss(&mut self, mtu: u16, headers: u16, options: u16, limit: Option<u16>) {
-        let mtu = if self.path_mtu == 0 { mtu } else { mtu.min(self.path_mtu) };
+        self.path_mtu = mtu;
         let mss = self.peer_mss.min(mtu.saturating_sub(headers)).min(limit.unwrap_or(u16::MAX));
         self.mss = mss.saturating_sub(options).max(MSS_MIN);
     }
@@ -262,8 +264,7 @@ mod tests {
         assert_eq!(snd.mss, 1460);
         snd.set_mss(1500, 40, 12, Some(1000));
         assert_eq!(snd.mss, 988);
-        snd.path_mtu = 600;
-        snd.set_mss(1500, 40, 0, None);
+        snd.set_mss(600, 40, 0, None);
         assert_eq!(snd.mss, 560);
         snd.peer_mss = 0;
         snd.set_mss(1500, 40, 12, None);

@@ -249,13 +249,31 @@ impl Tcb {
 
     /// Computes the MSS anew from what the path and the options say now.
     pub(super) fn refresh_mss<E: Egress>(&mut self, env: &mut Env<'_, E>) {
-        let mtu = env.egress.mtu(&mut self.flow);
+        let mut mtu = env.egress.mtu(&mut self.flow);
+        if self.options.path_mtu {
+            mtu = env.shared.paths.limit(self.flow.remote(), mtu, env.now);
+        }
+        self.snd.path_epoch = env.shared.paths.epoch();
         let headers = self.headers();
         let options = if self.ts.on { TIMESTAMPS_LEN as u16 } else { 0 };
         self.snd.set_mss(mtu, headers, options, self.options.max_segment);
         let frame = u16::try_from(env.pool.payload_capacity()).unwrap_or(u16::MAX);
         self.snd.mss = self.snd.mss.min(frame);
         self.cc.set_mss(u32::from(self.snd.mss));
+    }
+
+    /// The path may have changed: what was sent and is too long for it now is lost.
+    pub(super) fn follow_path<E: Egress>(&mut self, env: &mut Env<'_, E>) {
+        let before = self.snd.mss;
+        self.refresh_mss(env);
+        if self.snd.mss < before {
+            self.sent.lose_longer_than(env.segs, u32::from(self.snd.mss));
+        }
+    }
+
+    /// The longest packet that the path to the peer takes, as far as is known (IP_MTU).
+    pub fn path_mtu(&self) -> u16 {
+        self.snd.path_mtu
     }
 
     /// Octets of data in flight, as RFC 6675 counts them. A FIN does not take part in congestion control.

@@ -52,6 +52,11 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "Linux drops a segment with text outside a shut window whole, its ACK included",
         rfc: "RFC 9293 §3.10.7.4 first: special allowance for valid ACKs",
     },
+    Difference {
+        drill: "rfc1191::a_router_that_does_not_say_costs_a_guess",
+        reason: "Linux falls to its least MTU at once when a router does not say its own; we try the next plateau",
+        rfc: "RFC 1191 §5: SHOULD search, by a table of plateaus",
+    },
 ];
 
 /// What needs more time than a test may take, or a TCP whose memory can be used up.
@@ -67,5 +72,6 @@ pub const STACK_ONLY: &[StackOnly] = &[
         drill: "rfc9293::s3_6::time_wait_ends_after_a_minute",
         reason: "a minute, which Linux cannot be told to shorten",
     },
+    StackOnly { drill: "rfc1191::a_narrow_path_is_tried_again_after_ten_minutes", reason: "ten minutes" },
     StackOnly { drill: "rfc7323::after_24_days_paws_says_nothing", reason: "25 days" },
 ];

@@ -2,14 +2,12 @@
 
 use crate::error::SocketError;
 use crate::ip::Egress;
+use crate::ip::path_mtu::PathMtus;
 use crate::seq::Seq;
 use crate::tcp::env::Env;
 use crate::tcp::output;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
-
-/// No path is believed to be narrower, in octets (Linux: min_pmtu).
-const PATH_MTU_MIN: u16 = 552;
 
 /// What an ICMP error says (RFC 5461, RFC 5927).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +41,13 @@ pub fn unreachable<E: Egress>(tcb: &mut Tcb, what: PathError, seq: Seq, env: &mu
 
 /// The path takes shorter packets than were sent: what is too long is cut and sent again at once.
 fn narrower<E: Egress>(tcb: &mut Tcb, mtu: u16, env: &mut Env<'_, E>) {
-    let mtu = mtu.max(PATH_MTU_MIN);
-    if tcb.snd.path_mtu != 0 && mtu >= tcb.snd.path_mtu {
+    let remote = tcb.flow.remote();
+    if !tcb.options.path_mtu {
         return;
     }
-    tcb.snd.path_mtu = mtu;
-    let before = tcb.snd.mss;
-    tcb.refresh_mss(env);
-    if tcb.snd.mss < before {
-        tcb.sent.lose_longer_than(env.segs, u32::from(tcb.snd.mss));
+    if let Some(mtu) = PathMtus::judge(remote, mtu, tcb.snd.path_mtu) {
+        env.shared.paths.learn(remote, mtu, env.now);
+        tcb.follow_path(env);
         output::push(tcb, env);
     }
 }

@@ -1,6 +1,7 @@
 //! The drills, one file an RFC; RFC 9293 has one file a section.
 
 mod bbr;
+mod rfc1191;
 mod rfc1337;
 mod rfc2018;
 mod rfc3168;
@@ -9,6 +10,7 @@ mod rfc4987;
 mod rfc5482;
 mod rfc5681;
 mod rfc5682;
+mod rfc5927;
 mod rfc5961;
 mod rfc6191;
 mod rfc6298;
@@ -45,6 +47,7 @@ use drills;
 const FILES: &[&[&[Row]]] = &[
     &[bbr::DRILLS, rfc3465::DRILLS, rfc6928::DRILLS, rfc9406::DRILLS, rfc9438::DRILLS],
     &[
+        rfc1191::DRILLS,
         rfc1337::DRILLS,
         rfc2018::DRILLS,
         rfc3168::DRILLS,
@@ -53,6 +56,7 @@ const FILES: &[&[&[Row]]] = &[
         rfc5482::DRILLS,
         rfc5681::DRILLS,
         rfc5682::DRILLS,
+        rfc5927::DRILLS,
         rfc5961::DRILLS,
         rfc6191::DRILLS,
         rfc6298::DRILLS,
