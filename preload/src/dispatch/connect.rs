@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use libc::{c_int, sockaddr, socklen_t};
 use ringroad::Runtime;
 use stack::error::SocketError;
+use stack::socket::{OptName, Value};
 use stack::types::{IfaceId, Readiness, SocketId, canonical, on_link, scope_id};
 
 use super::wait::Patience;
@@ -26,13 +27,19 @@ pub(crate) fn connect(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outco
     let held = held(fd)?;
     let named = read_sockaddr(name.into(), len)?;
     match held.file.kind() {
-        Kind::Stream => connect_stream(&held, named),
+        Kind::Stream => connect_stream(&held, named, false),
         Kind::Datagram => connect_datagram(&held, named, (name, len)),
         _ => Err(Reason::Plain.into()),
     }
 }
 
-fn connect_stream(held: &Held, named: Named) -> Outcome {
+/// The connect of a `sendto` with MSG_FASTOPEN: with a cookie nothing is sent yet, and the data that the caller
+/// sends next go with the SYN (RFC 7413).
+pub(super) fn connect_by_send(held: &Held, named: Named) -> Outcome {
+    connect_stream(held, named, true)
+}
+
+fn connect_stream(held: &Held, named: Named, by_send: bool) -> Outcome {
     if held.file.is(Flag::Listening) || held.file.is(Flag::Kernels) {
         return Err(Reason::Plain.into());
     }
@@ -58,8 +65,20 @@ fn connect_stream(held: &Held, named: Named) -> Outcome {
         let mut turn = runtime.lock();
         let id = attach::open(&mut turn, held, canonical(local))?;
         let now = turn.now();
-        match turn.stack().connect(now, id, remote) {
-            Ok(()) | Err(SocketError::InProgress) => {
+        if by_send {
+            turn.stack().set_option(now, id, OptName::FastOpenConnect, Value::Int(1))?;
+        }
+        let begun = turn.stack().connect(now, id, remote);
+        if by_send {
+            turn.stack().set_option(now, id, OptName::FastOpenConnect, Value::Int(0))?;
+        }
+        match begun {
+            Ok(()) => {
+                // It waits for the first send.
+                epoll::attached(&mut turn, held);
+                return Ok(0);
+            }
+            Err(SocketError::InProgress) => {
                 epoll::attached(&mut turn, held);
                 drop(turn);
                 return finish(held, (runtime, id), remote, true);

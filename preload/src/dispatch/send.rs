@@ -1,6 +1,8 @@
 //! Sending bytes: write, writev, send, sendto and their relatives.
 
-use libc::{MSG_MORE, MSG_NOSIGNAL, MSG_OOB, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t};
+use libc::{
+    MSG_FASTOPEN, MSG_MORE, MSG_NOSIGNAL, MSG_OOB, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t,
+};
 use ringroad::Runtime;
 use stack::error::SocketError;
 use stack::socket::SendFlags;
@@ -8,7 +10,7 @@ use stack::types::{Readiness, SocketId};
 
 use super::datagram_send::{self, Call};
 use super::wait::Patience;
-use super::{attached, held, is_stream};
+use super::{attached, connect, held, is_stream};
 use crate::errno::{Leave, Outcome};
 use crate::fdtable::Held;
 use crate::kernel;
@@ -56,6 +58,11 @@ pub(crate) fn sendto(
 /// Sends what is under `cursor`, as long as it takes.
 pub(super) fn transmit(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<Named>) -> Outcome {
     if is_stream(held) {
+        if flags & MSG_FASTOPEN != 0
+            && let Some(to) = to
+        {
+            connect::connect_by_send(held, to)?;
+        }
         let (runtime, id) = attached(held)?;
         return send_stream(held, (runtime, id), flags, cursor);
     }
@@ -111,6 +118,8 @@ pub(super) fn send_stream(
                 }
             }
             Err(SocketError::WouldBlock) => {}
+            // A connect that was put off found no room for data in its SYN: it is waited for.
+            Err(SocketError::InProgress) if Patience::of(runtime, held, false, flags).blocks() => {}
             Err(_) if done > 0 => return Ok(done as isize),
             Err(error) => return Err(refused(error, flags)),
         }

@@ -118,6 +118,7 @@ impl Runtime {
         stack_config.tcp.congestion = config.congestion;
         stack_config.tcp.ecn = config.ecn;
         stack_config.steer_each = claimed.is_shared();
+        follow_kernel(&mut stack_config);
         let mut stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
         if let Some(policy) = policy_of(&claimed)? {
             stack.set_policy(policy);
@@ -201,4 +202,17 @@ fn secrets(isn_key: [u8; 16]) -> Result<Secrets, StartError> {
         .map_err(|e| StartError::new("reading random bytes", e))?;
     bytes[16..].copy_from_slice(&isn_key);
     Ok(Secrets(bytes))
+}
+
+/// Takes over what the host has set for its own TCP.
+fn follow_kernel(config: &mut StackConfig) {
+    let setting = |name: &str| -> Option<u32> {
+        std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?.trim().parse().ok()
+    };
+    if let Some(mode) = setting("tcp_fastopen") {
+        config.tcp.fast_open = mode;
+    }
+    if let Some(mode @ 0..=2) = setting("tcp_syncookies") {
+        config.tcp.syn_cookies = mode as u8;
+    }
 }
