@@ -76,10 +76,6 @@ pub enum Knob {
     Retries(u8),
     /// How long an orphan stays in FIN-WAIT-2 (`tcp_fin_timeout`), seconds.
     FinTimeout(u32),
-    /// When a listener answers with cookies (`tcp_syncookies`).
-    SynCookies(u8),
-    /// Who may use Fast Open (`tcp_fastopen`).
-    FastOpen(u32),
     /// The MTU of the link.
     Mtu(u16),
     /// Fast Open: 1 for clients, 2 for servers (`tcp_fastopen`).
