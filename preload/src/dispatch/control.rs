@@ -97,7 +97,7 @@ pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Outcome {
 
 /// The last close of a blocking socket with SO_LINGER waits until its data has been acknowledged.
 pub(super) fn linger(held: &Held) {
-    if !is_stream(held) || held.file.is(Flag::Listening) || held.file.is(Flag::NonBlocking) {
+    if !is_stream(held) || held.file.is(Flag::Listening) {
         return;
     }
     let Ok((runtime, id)) = attached(held) else { return };

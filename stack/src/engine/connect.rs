@@ -29,11 +29,15 @@ impl Stack {
         match &mut entry.body {
             Body::Datagram(_) => return self.connect_udp(now, id, remote),
             Body::Listener(_) => return Err(SocketError::IsConnected),
-            Body::Connection(connection) => match again(connection) {
-                Some(answer) => return answer,
-                // A connection that failed, and whose error was told, is a fresh socket again.
-                None => self.renew(id),
-            },
+            Body::Connection(connection) => {
+                let failed = connection.connecting && connection.tcb.state == State::Closed;
+                let answer = again(connection);
+                if failed {
+                    // Its error is told: it is a fresh socket again.
+                    self.renew(id);
+                }
+                return answer;
+            }
             // Linux, as of a connect that is put off.
             Body::Deferred(_) => return Err(SocketError::IsConnected),
             Body::Fresh => {}
@@ -125,16 +129,15 @@ impl Stack {
     }
 }
 
-/// What a second `connect` on a stream is told. None: it may try anew.
-pub(super) fn again(connection: &mut Connection) -> Option<Result<()>> {
+/// What a second `connect` on a stream is told. One that was connected stays so for good (Linux: SS_CONNECTED).
+pub(super) fn again(connection: &mut Connection) -> Result<()> {
     match connection.tcb.state {
-        State::SynSent | State::SynReceived => Some(Err(SocketError::AlreadyConnecting)),
+        State::SynSent | State::SynReceived => Err(SocketError::AlreadyConnecting),
         State::Closed if connection.connecting => {
             connection.connecting = false;
-            Some(Err(connection.tcb.error.take().unwrap_or(SocketError::ConnectionAborted)))
+            Err(connection.tcb.error.take().unwrap_or(SocketError::ConnectionAborted))
         }
-        State::Closed => None,
-        _ if core::mem::take(&mut connection.connecting) => Some(Ok(())),
-        _ => Some(Err(SocketError::IsConnected)),
+        _ if core::mem::take(&mut connection.connecting) => Ok(()),
+        _ => Err(SocketError::IsConnected),
     }
 }

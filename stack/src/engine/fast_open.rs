@@ -150,11 +150,9 @@ impl Stack {
             Body::Datagram(_) => return Err(SocketError::NotSupported),
             Body::Listener(_) => return Err(SocketError::IsConnected),
             Body::Deferred(_) => return Err(SocketError::InProgress),
-            Body::Connection(connection) => match again(connection) {
-                Some(Err(error)) => return Err(error),
-                Some(Ok(())) => return Err(SocketError::IsConnected),
-                None => self.renew(id),
-            },
+            Body::Connection(connection) => {
+                return Err(again(connection).err().unwrap_or(SocketError::IsConnected));
+            }
             Body::Fresh => {}
         }
         self.open_fast(now, id, remote, len, source)

@@ -77,6 +77,14 @@ impl Stack {
             Ok(())
         })?;
         self.apply_options(now, id);
+        if name == OptName::NoDelay
+            && value != Value::Int(0)
+            && let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut)
+        {
+            // Linux: what waits goes, from under a cork too.
+            output::uncork(&mut connection.tcb, &mut self.core.env(now, false));
+            self.settle(id);
+        }
         if matches!(name, OptName::RecvLowWater | OptName::NotSentLowWater) {
             // What was too little may be enough now.
             self.wake(id);

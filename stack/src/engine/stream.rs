@@ -64,8 +64,12 @@ impl Stack {
         flags: RecvFlags,
         sink: &mut dyn FnMut(&[u8]) -> core::result::Result<(), Fault>,
     ) -> Result<usize> {
-        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
-            return Err(if flags.oob { SocketError::Invalid } else { SocketError::NotConnected });
+        let Some(entry) = self.table.get_mut(id) else { return Err(SocketError::BadSocket) };
+        let listens = matches!(entry.body, Body::Listener(_));
+        let Some(connection) = entry.connection_mut() else {
+            // Linux: who was never connected has no urgent data either, but a listener.
+            let none = flags.oob && !listens;
+            return Err(if none { SocketError::Invalid } else { SocketError::NotConnected });
         };
         if flags.oob {
             return urgent_octet(connection, want, flags, sink);

@@ -46,6 +46,12 @@ pub fn push<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     acknowledge(tcb, env);
 }
 
+/// Sends what waits under a cork or for company, once.
+pub fn uncork<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    tcb.role.held = false;
+    data(tcb, env, true);
+}
+
 /// An ACK, if one is due and nothing carried it.
 #[inline]
 pub(super) fn acknowledge<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
