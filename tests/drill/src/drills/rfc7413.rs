@@ -240,7 +240,7 @@ fn a_cookie_is_given_to_who_asks(on: On) {
     for _ in 0..2 {
         d.inject(ASKS);
         let cookie = cookie_of(&d.expect("S. 0:0(0) ack 1 <FO>"));
-        assert!((8..=32).contains(&cookie.len()) && cookie.len() % 2 == 0, "{cookie}");
+        assert!((8..=32).contains(&cookie.len()) && cookie.len().is_multiple_of(2), "{cookie}");
         cookies.push(cookie);
         d.inject("R 1:1(0)");
     }
