@@ -13,7 +13,7 @@ pub const LEAST_V4: u16 = 552;
 const BELIEF: Duration = Duration::from_secs(600);
 /// Peers whose paths are remembered; the first learnt makes room.
 const ROOM: usize = 1024;
-/// What routers that do not tell their MTU are likely to have (RFC 1191 §7.1).
+/// What routers that do not tell their MTU are likely to have (RFC 1191 §7).
 const PLATEAUS: [u16; 8] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, LEAST_V4];
 
 /// What is known of the paths to some peers.

@@ -25,7 +25,7 @@ fn full(on: On) -> Drill {
     Drill::accepted(on, &format!("<mss {}>", 1500 - headers(on)))
 }
 
-/// RFC 1191 §6.5, RFC 8201 §5.4; RFC 9293 §3.7.2
+/// RFC 1191 §6.4, RFC 8201 §5.4; RFC 9293 §3.7.2
 fn what_was_too_long_goes_again_at_once_and_shorter(on: On) {
     let mut d = full(on);
     let (long, short) = (1500 - headers(on), 1300 - headers(on));
@@ -87,7 +87,7 @@ fn the_next_connection_begins_with_what_was_learnt(on: On) {
     d.sent();
 }
 
-/// RFC 1191 §6.5, RFC 8201 §5.4: the window is as it was.
+/// RFC 1191 §6.4, RFC 8201 §5.4: the window is as it was.
 fn it_is_not_congestion(on: On) {
     let mut d = full(on);
     let long = 1500 - headers(on);
