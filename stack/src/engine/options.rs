@@ -1,5 +1,7 @@
 //! setsockopt and getsockopt: what each option does, one arm each.
 
+use core::num::NonZeroU16;
+
 use super::entry::{Body, Entry};
 use super::{Stack, tcp_info};
 use crate::error::SocketError;
@@ -152,7 +154,7 @@ impl Stack {
             }
             OptName::MaxSeg => Ok(Value::Int(match info(entry) {
                 Some(i) => i.snd_mss as i32,
-                None => entry.options.tcp.max_segment.map_or(536, i32::from),
+                None => entry.options.tcp.max_segment.map_or(536, |most| i32::from(most.get())),
             })),
             OptName::AcceptConn => Ok(Value::Int(i32::from(matches!(entry.body, Body::Listener(_))))),
             OptName::Type => Ok(Value::Int(if udp { 2 } else { 1 })),
@@ -260,7 +262,9 @@ fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::KeepCount => tcp.keepalive_count = within(value, 1, MOST_PROBES)? as u8,
         OptName::SynCount => tcp.syn_retries = Some(within(value, 1, MOST_PROBES)? as u8),
         OptName::MaxSeg if value == 0 => tcp.max_segment = None,
-        OptName::MaxSeg => tcp.max_segment = Some(within(value, SEGMENT.0, SEGMENT.1)? as u16),
+        OptName::MaxSeg => {
+            tcp.max_segment = NonZeroU16::new(within(value, SEGMENT.0, SEGMENT.1)? as u16);
+        }
         OptName::UserTimeout => tcp.user_timeout = within(value, 0, i32::MAX)? as u32,
         OptName::DeferAccept => options.defer_accept = retransmissions(value),
         OptName::Linger2 => tcp.linger2 = value.clamp(-1, MOST_LINGER2) as i16,

@@ -1,5 +1,6 @@
 //! What an application may set for one connection.
 
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::cc::Algorithm;
@@ -30,7 +31,7 @@ pub struct TcpOptions {
     /// TCP_SYNCNT: retransmissions of a SYN; none: the stack's default.
     pub syn_retries: Option<u8>,
     /// TCP_MAXSEG: an upper bound for segments both ways, in octets; none: by the MTU.
-    pub max_segment: Option<u16>,
+    pub max_segment: Option<NonZeroU16>,
     /// TCP_KEEPIDLE, in seconds.
     pub keepalive_idle: u16,
     /// TCP_KEEPINTVL, in seconds.

@@ -1,5 +1,6 @@
 //! The transmission control block: all that is known of a connection.
 
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use nic::Pool;
@@ -244,7 +245,7 @@ impl Tcb {
     /// The MSS that a SYN of ours announces (RFC 6691).
     pub(super) fn announced_mss<E: Egress>(&mut self, env: &mut Env<'_, E>) -> u16 {
         let mss = env.egress.mtu(&mut self.flow).saturating_sub(self.headers());
-        mss.min(self.options.max_segment.unwrap_or(u16::MAX))
+        mss.min(self.options.max_segment.map_or(u16::MAX, NonZeroU16::get))
     }
 
     /// Computes the MSS anew from what the path and the options say now.
@@ -256,7 +257,8 @@ impl Tcb {
         self.snd.path_epoch = env.shared.paths.epoch();
         let headers = self.headers();
         let options = if self.ts.on { TIMESTAMPS_LEN as u16 } else { 0 };
-        self.snd.set_mss(mtu, headers, options, self.options.max_segment);
+        let limit = self.options.max_segment.map(NonZeroU16::get);
+        self.snd.set_mss(mtu, headers, options, limit);
         let frame = u16::try_from(env.pool.payload_capacity()).unwrap_or(u16::MAX);
         self.snd.mss = self.snd.mss.min(frame);
         self.cc.set_mss(u32::from(self.snd.mss));

@@ -229,9 +229,8 @@ mod tests {
         for (word, piece) in [(0x0000u16, false), (0x0006, false), (0x0001, true), (0x0008, true)] {
             let [a, b] = word.to_be_bytes();
             let p = packet(&[&[6, 0, a, b, 0, 0, 0, 1]]);
-            let found =
-                if piece { Err(Fault::Fragment) } else { Ok(Found { protocol: 6, at: 48, piece: None }) };
-            assert_eq!(walk(&p, FRAGMENT), found, "{word:#x}");
+            let piece = piece.then_some(Piece { id: 1, offset: word & 0xfff8, more: word & 1 != 0 });
+            assert_eq!(walk(&p, FRAGMENT), Ok(Found { protocol: 6, at: 48, piece }), "{word:#x}");
         }
     }
 

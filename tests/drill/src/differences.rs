@@ -52,11 +52,6 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "Linux drops a segment with text outside a shut window whole, its ACK included",
         rfc: "RFC 9293 §3.10.7.4 first: special allowance for valid ACKs",
     },
-    Difference {
-        drill: "rfc1191::a_router_that_does_not_say_costs_a_guess",
-        reason: "Linux falls to its least MTU at once when a router does not say its own; we try the next plateau",
-        rfc: "RFC 1191 §5: SHOULD search, by a table of plateaus",
-    },
 ];
 
 /// What needs more time than a test may take, or a TCP whose memory can be used up.

@@ -155,7 +155,7 @@ mod tests {
         let mut other = f.clone();
         other[14] = 0x45;
         assert_eq!(reason(&other), Reason::BadHeader);
-        assert_eq!(reason(&frame(PEER, OWN, 44, &[6, 0, 0, 1, 0, 0, 0, 0])), Reason::Fragment);
+        assert_eq!(reason(&frame(PEER, OWN, 44, &[17, 0, 0, 1, 0, 0, 0, 0])), Reason::Fragment);
         assert_eq!(reason(&frame(PEER, OWN, 60, &[6, 0, 0, 0])), Reason::Truncated);
         assert_eq!(reason(&frame(PEER, OWN, 60, &[6, 0, 1, 4, 0, 0, 0, 1])), Reason::BadHeader);
     }

@@ -36,12 +36,18 @@ const DONE: Step = Step::Break(());
 /// A segment for this connection. `payload`'s window is exactly the segment's payload; it is always consumed.
 /// ACKs, resets and whatever may now be sent have been sent on return.
 pub fn segment<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
+    let predicted = is_predicted(tcb, seg, env);
+    take(tcb, seg, payload, predicted, env);
+}
+
+#[inline]
+fn take<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, fast: bool, env: &mut Env<'_, E>) {
     env.stats.tcp_segs_in += 1;
     tcb.tally.segs_in = tcb.tally.segs_in.wrapping_add(1);
     tcb.tally.data_segs_in = tcb.tally.data_segs_in.wrapping_add(u32::from(seg.len > 0));
     tcb.rcv.heard_at = env.now;
     let was_writable = tcb.options.not_sent_low_water == 0 || tcb.is_writable();
-    if is_predicted(tcb, seg, env) {
+    if fast {
         env.stats.tcp_fast_path += 1;
         predicted(tcb, seg, payload, env);
     } else {
@@ -59,10 +65,7 @@ pub fn segment<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut 
 /// As [`segment`], without the fast path: what a test compares it with.
 #[cfg(test)]
 pub(super) fn segment_slowly<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
-    env.stats.tcp_segs_in += 1;
-    tcb.rcv.heard_at = env.now;
-    arrives(tcb, seg, payload, env);
-    flush(tcb, env);
+    take(tcb, seg, payload, false, env);
 }
 
 /// Sends what the segment made possible or necessary.

@@ -16,7 +16,7 @@ fn segments_are_as_long_as_both_ends_and_the_path_allow() {
     ] {
         let mut d = Drill::new();
         d.host.wire.mtu = mtu;
-        d.host.options.max_segment = max_segment;
+        d.host.options.max_segment = max_segment.and_then(core::num::NonZeroU16::new);
         d.accept(offer);
         d.write(1, 4000).unwrap();
         let seg = d.expect(".");

@@ -23,7 +23,7 @@ fn an_error_about_what_is_not_in_flight_is_not_believed(on: On) {
     d.write(1, 100).unwrap();
     d.expect("P. 1:101(100)");
     for text in
-        [". -100:-100(0) ack 1", ". 101:101(0) ack 1", ". 5000:5000(0) ack 1", ". 900000:900000(0) ack 1"]
+        [". -100:-100(0) ack 1", ". 102:102(0) ack 1", ". 5000:5000(0) ack 1", ". 900000:900000(0) ack 1"]
     {
         for what in ALL {
             d.complain_about(what, text);
