@@ -363,6 +363,8 @@ static void all_options(int fd)
 
 CASE(v6_options_of_a_fresh_socket)
 {
+    /* Until it has answered, the peer may still be a copy of this program, with all that it holds. */
+    peer("listen6 %d", port);
     all_options(tcp6());
 }
 
