@@ -110,7 +110,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         env.stats.tcp_retransmits += 1;
         tcb.counts.retransmits += 1;
         output::handshake(tcb, env);
-        return keep_user_timeout(tcb);
+        return keep_user_timeout(tcb, env.now);
     }
     // RFC 8985 §6.3: what was sent less than a round trip ago may still arrive.
     let sent_by = if tcb.role.sack { env.now - tcb.rack.rtt() } else { Instant::NEVER };
@@ -135,13 +135,13 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
             output::fin(tcb, env);
         }
     }
-    keep_user_timeout(tcb);
+    keep_user_timeout(tcb, env.now);
 }
 
 /// The next time-out comes no later than the user's (Linux: tcp_clamp_rto_to_user_timeout).
-fn keep_user_timeout(tcb: &mut Tcb) {
+fn keep_user_timeout(tcb: &mut Tcb, now: Instant) {
     let patience = tcb.options.user_timeout();
-    tcb.timers.retransmit = user_timeout::clamp(patience, tcb.snd.stalled_at, tcb.timers.retransmit);
+    tcb.timers.retransmit = user_timeout::clamp(patience, tcb.snd.stalled_at, tcb.timers.retransmit, now);
 }
 
 /// Whether it was tried long enough (RFC 9293 §3.8.3, RFC 5482).
@@ -196,7 +196,7 @@ fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.counts.probes_in_all = tcb.counts.probes_in_all.saturating_add(1);
     let wait = tcb.rto.rto().saturating_mul(1 << tcb.counts.probes_in_all.min(16));
     let next = env.now + wait.min(env.config.rto_max);
-    tcb.await_ack(Await::Persist, user_timeout::clamp(patience, tcb.snd.stalled_at, next));
+    tcb.await_ack(Await::Persist, user_timeout::clamp(patience, tcb.snd.stalled_at, next, env.now));
 }
 
 /// RFC 9293 §3.8.4. The timer is not moved when something arrives; when it comes, it looks how long ago that was.

@@ -12,10 +12,13 @@ pub(super) fn has_passed(patience: Option<Duration>, since: Instant, now: Instan
     patience.map(|patience| now.since(since) >= patience)
 }
 
+/// Who is out of patience already is told with the next tick (Linux: a jiffy), after one more try.
+const TICK: Duration = Duration::from_millis(1);
+
 /// When a timer that would come at `deadline` has to come so that the user's timeout is not overslept.
-pub(super) fn clamp(patience: Option<Duration>, since: Instant, deadline: Instant) -> Instant {
+pub(super) fn clamp(patience: Option<Duration>, since: Instant, deadline: Instant, now: Instant) -> Instant {
     match patience {
-        Some(patience) => deadline.min(since + patience),
+        Some(patience) => deadline.min((since + patience).max(now + TICK)),
         None => deadline,
     }
 }
@@ -30,8 +33,10 @@ mod tests {
         assert_eq!(has_passed(None, since, Instant::NEVER), None);
         assert_eq!(has_passed(second, since, Instant::from_millis(1999)), Some(false));
         assert_eq!(has_passed(second, since, Instant::from_millis(2000)), Some(true));
-        assert_eq!(clamp(second, since, Instant::from_millis(1500)), Instant::from_millis(1500));
-        assert_eq!(clamp(second, since, Instant::from_millis(9000)), Instant::from_millis(2000));
-        assert_eq!(clamp(None, since, Instant::NEVER), Instant::NEVER);
+        assert_eq!(clamp(second, since, Instant::from_millis(1500), since), Instant::from_millis(1500));
+        assert_eq!(clamp(second, since, Instant::from_millis(9000), since), Instant::from_millis(2000));
+        let late = Instant::from_millis(5000);
+        assert_eq!(clamp(second, since, Instant::from_millis(9000), late), Instant::from_millis(5001));
+        assert_eq!(clamp(None, since, Instant::NEVER, since), Instant::NEVER);
     }
 }

@@ -14,6 +14,7 @@ drills![
     probes_of_an_idle_connection_may_go_unanswered_so_long,
     the_peer_s_wish_is_ignored,
     the_option_reads_back,
+    less_than_a_time_out_is_one_try,
 ];
 
 /// RFC 5482 §1, RFC 9293 §3.9.1.8, §3.10.8
@@ -120,4 +121,18 @@ fn the_option_reads_back(on: On) {
     assert_eq!(d.get(OptName::UserTimeout), Ok(Value::Int(12_345)));
     assert_eq!(d.try_set(OptName::UserTimeout, Value::Int(-1)).unwrap_err(), SocketError::Invalid);
     d.set(OptName::UserTimeout, 0);
+}
+
+/// RFC 5482 §1: a timeout that is over with the first time-out; what was sent is tried once more.
+fn less_than_a_time_out_is_one_try(on: On) {
+    let mut d = Drill::established(on);
+    d.set(OptName::UserTimeout, 10);
+    d.write(1, 100).unwrap();
+    d.expect("P. 1:101(100)");
+    d.at(150);
+    assert_eq!(d.state(), State::Established);
+    d.at(700);
+    assert_eq!(d.state(), State::Closed);
+    assert_eq!(d.error(), SocketError::TimedOut.errno());
+    d.sent();
 }
