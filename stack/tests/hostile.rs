@@ -310,8 +310,9 @@ impl Victim {
         let now = self.net.now;
         self.net.b().reset_all(now);
         self.net.hosts[1].drain();
-        // What waits for a neighbour that nobody is waits three seconds.
-        self.net.b().expire(now + std::time::Duration::from_secs(3));
+        // What waits for a neighbour that nobody is waits three seconds; pieces wait half a minute for the others.
+        self.net.b().expire(now + std::time::Duration::from_secs(31));
+        self.net.hosts[1].drain();
         self.net.hosts[1].assert_whole();
     }
 }
