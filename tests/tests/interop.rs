@@ -1,7 +1,7 @@
 //! Independent peers, both as client and as server, over loss, duplication and reordering: what one says the other
 //! hears, byte for byte, both ways at once. smoltcp and lwIP, in virtual time.
 //!
-//! `RINGROAD_INTEROP_BYTES` says how many bytes each way; `cargo xtask interop` sets it to 100 MiB.
+//! `INTEROP_BYTES` says how many bytes each way; `cargo xtask interop` sets it to 100 MiB.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const LOSSES: [u32; 4] = [0, 1_000, 10_000, 50_000];
 
 /// Bytes each way: so many, or what was asked for.
 fn bytes(usual: u64) -> u64 {
-    std::env::var("RINGROAD_INTEROP_BYTES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+    std::env::var("INTEROP_BYTES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
 fn trouble(loss: u32) -> Trouble {

@@ -67,7 +67,7 @@ pub(crate) fn interop() -> bool {
         "--test-threads=1",
     ];
     let mut command = run::cargo();
-    command.env("RINGROAD_INTEROP_BYTES", (100 << 20).to_string()).args(test);
+    command.env("INTEROP_BYTES", (100 << 20).to_string()).args(test);
     build.is_ok_and(|s| s.success()) && command.status().is_ok_and(|s| s.success())
 }
 
