@@ -44,7 +44,8 @@ fn syn(random: &mut SplitMix, link: [[u8; 6]; 2]) -> Vec<u8> {
 
 fn memory(host: &Namespace, pid: u32) -> u64 {
     let status = host.must(&["cat", &format!("/proc/{pid}/status")]);
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
+    // Not the frames: they are shared memory, and there from the beginning.
+    let line = status.lines().find(|l| l.starts_with("RssAnon:")).expect("RssAnon");
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("kilobytes")
 }
 
@@ -111,5 +112,5 @@ fn a_syn_flood_stops_nobody() {
         BIG >> 20
     );
     assert!(cookies > 10_000, "{cookies} cookies of {sent} SYNs");
-    assert!(after < before + 16 * 1024, "{before} KiB became {after} KiB");
+    assert!(after < before + 2 * 1024, "{before} KiB became {after} KiB");
 }
