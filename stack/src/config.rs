@@ -66,6 +66,9 @@ pub struct TcpConfig {
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK (Linux: 5).
     pub synack_retries: u8,
+    /// Black holes on the path (Linux: net.ipv4.tcp_mtu_probing): 0 are not looked for; else they are found by
+    /// time-outs.
+    pub mtu_probing: u8,
     /// Fast Open (RFC 7413; Linux: net.ipv4.tcp_fastopen): 1 a client's sockets may ask for it, 2 so may a
     /// server's; other bits as in Linux. Nothing happens that no socket asked for.
     pub fast_open: u32,
@@ -103,6 +106,7 @@ impl Default for TcpConfig {
             delayed_ack: Duration::from_millis(40),
             syn_retries: 6,
             synack_retries: 5,
+            mtu_probing: 0,
             fast_open: 1,
             ecn: 2,
             syn_cookies: 1,

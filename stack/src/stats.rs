@@ -108,6 +108,8 @@ counters! {
     tcp_segs_in,
     /// Segments sent, retransmissions included.
     tcp_segs_out,
+    /// Paths taken for narrower because of a likely black hole (RFC 8899).
+    tcp_mtu_black_holes,
     /// Segments retransmitted.
     tcp_retransmits,
     /// Retransmission time-outs.

@@ -212,6 +212,9 @@ fn follow_kernel(config: &mut StackConfig) {
     if let Some(mode) = setting("tcp_fastopen") {
         config.tcp.fast_open = mode;
     }
+    if let Some(mode @ 0..=2) = setting("tcp_mtu_probing") {
+        config.tcp.mtu_probing = mode as u8;
+    }
     if let Some(mode @ 0..=2) = setting("tcp_syncookies") {
         config.tcp.syn_cookies = mode as u8;
     }

@@ -47,6 +47,11 @@ impl PathMtus {
         (mtu < now_at).then_some(mtu)
     }
 
+    /// What every path to `peer` takes.
+    pub fn least(peer: IpAddr) -> u16 {
+        if peer.is_ipv4() { LEAST_V4 } else { ipv6::MTU_LEAST }
+    }
+
     /// Packets to `peer` may have at most `mtu` bytes, for some time.
     pub fn learn(&mut self, peer: IpAddr, mtu: u16, now: Instant) {
         let mtu = match peer {

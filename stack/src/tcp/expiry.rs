@@ -4,6 +4,7 @@ use super::build::{Body, transmit};
 use super::detect;
 use super::env::Env;
 use super::output;
+use super::plpmtud;
 use super::prr::Ack;
 use super::recovery::Phase;
 use super::state::State;
@@ -12,6 +13,7 @@ use super::timers::{Await, expired};
 use super::user_timeout;
 use crate::error::SocketError;
 use crate::ip::Egress;
+use crate::ip::path_mtu::PathMtus;
 use crate::time::Instant;
 use crate::types::Readiness;
 use crate::wire::tcp::Flags;
@@ -103,6 +105,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         return give_up(tcb, env);
     }
     env.stats.tcp_timeouts += 1;
+    let black_hole = env.config.mtu_probing > 0 && tcb.snd.retries >= plpmtud::TIMEOUTS;
     tcb.snd.retries += 1;
     tcb.rto.back_off();
     tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
@@ -122,6 +125,9 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.cc.on_timeout();
     tcb.ecn.on_reduction();
     tcb.tlp.end();
+    if black_hole {
+        narrow(tcb, env);
+    }
     match tcb.sent.head() {
         Some(at) => {
             // The oldest goes out whatever is in flight (RFC 6298 §5.4).
@@ -136,6 +142,19 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         }
     }
     keep_user_timeout(tcb, env.now);
+}
+
+/// The path may drop what is long (RFC 8899 §4.3): if the oldest segment is, a shorter one is tried.
+fn narrow<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    let remote = tcb.flow.remote();
+    let headers = tcb.headers();
+    let mtu = plpmtud::fall_from(tcb.snd.path_mtu, headers, PathMtus::least(remote));
+    let head = tcb.sent.head().map_or(0, |at| env.segs.slot(at).len());
+    if tcb.options.path_mtu && head + u32::from(headers) > u32::from(mtu) {
+        env.stats.tcp_mtu_black_holes += 1;
+        env.shared.paths.learn(remote, mtu, env.now);
+        tcb.follow_path(env);
+    }
 }
 
 /// The next time-out comes no later than the user's (Linux: tcp_clamp_rto_to_user_timeout).

@@ -238,7 +238,7 @@ impl Tcb {
         }
     }
 
-    fn headers(&self) -> u16 {
+    pub(super) fn headers(&self) -> u16 {
         if self.flow.remote().is_ipv4() { HEADERS_V4 } else { HEADERS_V6 }
     }
 

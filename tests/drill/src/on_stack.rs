@@ -52,6 +52,7 @@ impl OnStack {
                 Knob::FastOpen(n) => config.tcp.fast_open = n.into(),
                 Knob::Ecn(n) => config.tcp.ecn = n,
                 Knob::SynCookies(n) => config.tcp.syn_cookies = n,
+                Knob::MtuProbing(n) => config.tcp.mtu_probing = n,
                 Knob::Mtu(n) => mtu = n,
                 Knob::AnyAddress | Knob::KernelOnly(..) => {}
             }

@@ -76,6 +76,8 @@ pub enum Knob {
     Retries(u8),
     /// How long an orphan stays in FIN-WAIT-2 (`tcp_fin_timeout`), seconds.
     FinTimeout(u32),
+    /// Whether black holes on the path are looked for (`tcp_mtu_probing`).
+    MtuProbing(u8),
     /// The MTU of the link.
     Mtu(u16),
     /// Fast Open: 1 for clients, 2 for servers (`tcp_fastopen`).

@@ -19,6 +19,7 @@ mod rfc6582;
 mod rfc6928;
 mod rfc7323;
 mod rfc7413;
+mod rfc8899;
 mod rfc8985;
 mod rfc9293;
 mod rfc9406;
@@ -65,6 +66,7 @@ const FILES: &[&[&[Row]]] = &[
         rfc6928::DRILLS,
         rfc7323::DRILLS,
         rfc7413::DRILLS,
+        rfc8899::DRILLS,
         rfc8985::DRILLS,
         rfc9406::DRILLS,
         rfc9438::DRILLS,

@@ -99,6 +99,7 @@ impl OnKernel {
                 Knob::FastOpen(n) => sysctl("tcp_fastopen", &n.to_string()),
                 Knob::Ecn(n) => sysctl("tcp_ecn", &n.to_string()),
                 Knob::SynCookies(n) => sysctl("tcp_syncookies", &n.to_string()),
+                Knob::MtuProbing(n) => sysctl("tcp_mtu_probing", &n.to_string()),
                 Knob::Mtu(n) => mtu = n,
                 Knob::AnyAddress => {}
                 Knob::KernelOnly(file, value) => sysctl(file, value),
