@@ -8,20 +8,21 @@
 //!
 //! Opening takes privilege (CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF); driving takes none. So:
 //!
-//! 1. *Launcher.* `Port::open(&mut pool, &["eth0"], &Options::default())`: modes are found by trying, errors are
-//!    one line each. The pool here serves the attempts only. `port.inheritable(900)` puts copies of all
-//!    descriptors at high numbers without close-on-exec; its [`PortParts`] goes into the environment as text.
-//!    The arena's memfd is the launcher's to hand over. Then `exec`.
-//! 2. *Application*, any time later, as any user, after any fork: map the arena
-//!    ([`nic::Arena::from_file`]), make a fresh `Pool` over it, `Port::from_parts(&text.parse()?)`, then
-//!    [`Port::adopt`] with the pool. That settles which frames the kernel holds, whether the rings are fresh or
-//!    were left by a process that was killed in the middle of something, and gives a [`Road`] for each
-//!    interface: the [`XskNic`] to drive and the [`Steering`] to steer.
+//! 1. *Launcher.* `Port::open(&mut pool, &["eth0"], &Options { stacks: 16, .. })`: modes are found by trying, errors are
+//!    one line each. The pool here serves the attempts only. Every stack gets a socket on every queue now, while there
+//!    is privilege. `port.inheritable(900)` puts copies of all descriptors at high numbers without close-on-exec; its
+//!    [`PortParts`] goes to the application as text. The arena's memfd is the launcher's to hand over. Then `exec`.
+//! 2. *Application*, any time later, as any user, after any fork: take a slot that no living process has, map the arena
+//!    ([`nic::Arena::from_file`]), make a fresh `Pool` over it, `Port::from_parts(&text.parse()?, slot)`, then
+//!    [`Port::adopt`] with the pool. That settles what the slot's last stack left in its rings, whether it ended well or
+//!    was killed in the middle of something, and gives a [`Road`] for each interface: the [`XskNic`] to drive and
+//!    the [`Steering`] to steer.
 //! 3. *In one process* it is `Port::open` and `adopt` in a row, with one pool.
 //!
-//! One process drives a port at a time; who does is the caller's to arrange. When it is gone, the next one does
-//! step 2. Ports and flows that a dead process had steered stay in the maps until they are removed: a successor
-//! begins with [`Steering::clear`].
+//! Who has which slot is the caller's to arrange: one process drives a slot at a time, several slots are driven side
+//! by side. Stacks share the frames, the fill and completion rings of each queue and the steering maps; how, and why a
+//! process may be killed anywhere, is told in `ledger.rs`. What a dead stack had steered stays until its slot is taken
+//! again or [`Port::settle`] hands it to another.
 //!
 //! When the last process that holds the descriptors ends, however it ends, the kernel detaches the program, and
 //! all traffic is the kernel's again.
