@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut pool = Pool::new(Arena::new(4096, 2048)?);
     let port = Port::open(&mut pool, &[name], &Options::default())?;
-    let (mut roads, _) = port.adopt(0, &mut pool)?;
+    let (mut roads, _) = port.adopt(0, &mut pool, &|_| false)?;
     let road = &mut roads[0];
     let time = Duration::from_secs(seconds.parse()?);
     let begun = Instant::now();

@@ -270,6 +270,22 @@ impl Ledger {
         })
     }
 
+    /// The depot's lock for stack `me`, also from a stack that is `gone`: what that was doing is settled then.
+    fn take_depot(&self, me: Slot, gone: &dyn Fn(Slot) -> bool) -> Option<Guard<'_>> {
+        if let Some(guard) = self.lock_depot(me) {
+            return Some(guard);
+        }
+        let word = self.word(DEPOT_LOCK);
+        let holder = word.load(Ordering::Acquire);
+        let dead = holder != 0 && gone((holder - 1) as Slot);
+        let mine = u64::from(me) + 1;
+        if !dead || word.compare_exchange(holder, mine, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return None;
+        }
+        self.rebuild();
+        Some(Guard(word))
+    }
+
     /// Takes up to `want` frames out of the depot for stack `slot`. None at all when another stack is at it.
     pub(crate) fn draw(&self, slot: Slot, want: usize, mut take: impl FnMut(u32)) -> usize {
         let Some(_guard) = self.lock_depot(slot) else { return 0 };
@@ -286,7 +302,12 @@ impl Ledger {
 
     /// Puts frames of stack `slot` into the depot while `give` gives some. False when another stack is at it.
     pub(crate) fn put(&self, slot: Slot, give: impl FnMut() -> Option<u32>) -> bool {
-        let Some(_guard) = self.lock_depot(slot) else { return false };
+        let Some(guard) = self.lock_depot(slot) else { return false };
+        self.put_under(&guard, give);
+        true
+    }
+
+    fn put_under(&self, _lock: &Guard<'_>, give: impl FnMut() -> Option<u32>) {
         let mut len = self.depot();
         for frame in std::iter::from_fn(give) {
             self.listed(len as u32).store(frame, Ordering::Relaxed);
@@ -294,7 +315,6 @@ impl Ledger {
             len += 1;
             self.word(DEPOT_LEN).store(len as u64, Ordering::Relaxed);
         }
-        true
     }
 
     /// Puts frames that were sent for stacks that are gone into the depot, unless somebody did. Those that stay
@@ -343,19 +363,16 @@ impl Ledger {
 
     /// Finishes what dead stack `slot` was doing with completions and the depot, and puts every frame that it
     /// held into the depot. What the kernel still sends for it follows when it has been sent. Afterwards the slot
-    /// is as if it had never been used. `me` is the caller's slot, or the same.
-    pub(crate) fn bury(&self, slot: Slot, me: Slot) -> bool {
+    /// is as if it had never been used. `me` is the caller's slot, or the same; `gone` says which other stacks have
+    /// died, too. False when a living stack is at the depot just now.
+    pub(crate) fn bury(&self, slot: Slot, me: Slot, gone: &dyn Fn(Slot) -> bool) -> bool {
         for queue in 0..self.queues {
             let word = self.queue_word(queue, COMPLETION_LOCK);
             if word.load(Ordering::Acquire) == u64::from(slot) + 1 {
                 drop(Completing { ledger: self, queue, tallied: BATCH, _guard: Guard(word) });
             }
         }
-        let word = self.word(DEPOT_LOCK);
-        if word.load(Ordering::Acquire) == u64::from(slot) + 1 {
-            self.rebuild();
-            drop(Guard(word));
-        }
+        let Some(lock) = self.take_depot(me, &|other| other == slot || gone(other)) else { return false };
         for frame in 0..self.frames {
             let entry = self.get(frame);
             if entry.slot() == slot && entry.holder() == Holder::Sending {
@@ -373,7 +390,8 @@ impl Ledger {
                 _ => false,
             }
         });
-        self.put(me, || frames.next())
+        self.put_under(&lock, || frames.next());
+        true
     }
 }
 

@@ -173,12 +173,17 @@ impl Port {
     }
 
     /// Drives the rings of stack `slot` from here on, whoever did before; the caller sees to it that nobody
-    /// else does. What is left in them is settled first ([`TakeOver`]). `pool` must lie over the very arena that the
+    /// else does, and which stacks are `gone`. What is left in them is settled first ([`TakeOver`]). `pool` must lie over the very arena that the
     /// port was opened with, and none of its frames may be in use: it gets them from the port's depot.
     ///
     /// # Errors
     /// [`Step::Inherit`] when the pool has another shape than the port, or there is no such slot.
-    pub fn adopt(self, slot: Slot, pool: &mut Pool) -> Result<(Vec<Road>, TakeOver), SetupError> {
+    pub fn adopt(
+        self,
+        slot: Slot,
+        pool: &mut Pool,
+        gone: &dyn Fn(Slot) -> bool,
+    ) -> Result<(Vec<Road>, TakeOver), SetupError> {
         if (pool.frames(), pool.arena().frame_size()) != self.frames {
             let advice = "the pool is not over the arena that the port was opened with";
             return Err(SetupError::found(Step::Inherit, libc::EINVAL, advice));
@@ -186,10 +191,11 @@ impl Port {
         while pool.to_nic().is_some() {}
         let (ledger, frames, stacks) = (Arc::clone(&self.ledger), self.frames.0, self.stacks);
         for o in &self.opened {
-            o.steering.release(slot, None, |_| {}).at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
+            let released = o.steering.release(slot, None, gone, |_| {});
+            released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
         }
         let (mut nics, steerings) = self.nics_of(slot)?;
-        let found = settle(&mut nics, &ledger, slot, slot);
+        let found = settle(&mut nics, &ledger, (slot, slot), gone);
         let queues = nics.iter().map(|n| n.queues.len() as u32).sum();
         let shares = shares(frames, queues, stacks);
         for nic in &mut nics {
@@ -200,7 +206,7 @@ impl Port {
     }
 
     /// Settles what the dead stack of slot `slot`, which this port was opened for, left behind, on behalf of stack
-    /// `me`: its endpoints are those of the others, its flows become `me`'s and are named to `flow`, once for each
+    /// `me`; `gone` says which other stacks have died, too. Its endpoints are those of the others, its flows become `me`'s and are named to `flow`, once for each
     /// interface, its frames return.
     ///
     /// # Errors
@@ -209,15 +215,16 @@ impl Port {
         self,
         slot: Slot,
         me: Slot,
+        gone: &dyn Fn(Slot) -> bool,
         mut flow: impl FnMut(SteeredFlow),
     ) -> Result<TakeOver, SetupError> {
         let ledger = Arc::clone(&self.ledger);
         for o in &self.opened {
-            let released = o.steering.release(slot, (me != slot).then_some(me), &mut flow);
+            let released = o.steering.release(slot, (me != slot).then_some(me), gone, &mut flow);
             released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
         }
         let (mut nics, _) = self.nics_of(slot)?;
-        Ok(settle(&mut nics, &ledger, slot, me))
+        Ok(settle(&mut nics, &ledger, (slot, me), gone))
     }
 
     fn nics_of(self, slot: Slot) -> Result<(Vec<XskNic>, Vec<Steering>), SetupError> {

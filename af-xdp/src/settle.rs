@@ -31,8 +31,14 @@ pub struct TakeOver {
 }
 
 /// Settles slot `slot`, whose rings `nics` are, for stack `me` (which may be the new one of that slot). Nobody
-/// else may be at that slot. Every frame but those that the kernel has is in the depot afterwards.
-pub(crate) fn settle(nics: &mut [XskNic], ledger: &Ledger, slot: Slot, me: Slot) -> TakeOver {
+/// else may be at that slot; `gone` says which other stacks have died, too. Every frame but those that the kernel
+/// has is in the depot afterwards.
+pub(crate) fn settle(
+    nics: &mut [XskNic],
+    ledger: &Ledger,
+    (slot, me): (Slot, Slot),
+    gone: &dyn Fn(Slot) -> bool,
+) -> TakeOver {
     let mut found = TakeOver::default();
     for nic in &mut *nics {
         let frame_of = nic.frame_of();
@@ -48,8 +54,9 @@ pub(crate) fn settle(nics: &mut [XskNic], ledger: &Ledger, slot: Slot, me: Slot)
         }
     }
     found.sending = finish_sending(nics, ledger, slot);
-    while !ledger.bury(slot, me) {
-        thread::yield_now();
+    while !ledger.bury(slot, me, gone) {
+        // A living stack is at the depot, and may have been stopped there.
+        thread::sleep(PAUSE);
     }
     found
 }

@@ -323,7 +323,7 @@ impl Steering {
         self.directory.get(&FlowKey::new(protocol, local, remote), self.seed())
     }
 
-    /// Nothing is steered to stack `slot` any more, which is gone or begins anew. Its flows go to `heir`, if there
+    /// Nothing is steered to stack `slot` any more, which is gone or begins anew; `gone` says which others are, too. Its flows go to `heir`, if there
     /// is one, and are named to `flow`. Looks at everything.
     ///
     /// # Errors
@@ -332,15 +332,10 @@ impl Steering {
         &self,
         slot: Slot,
         heir: Option<Slot>,
+        gone: &dyn Fn(Slot) -> bool,
         mut flow: impl FnMut(SteeredFlow),
     ) -> io::Result<()> {
-        let word = self.config.long(LOCK);
-        if word.load(Ordering::Acquire) == u64::from(slot) + 1 {
-            // It was killed in the middle of a change.
-            self.groups.mend();
-            word.store(0, Ordering::Release);
-        }
-        let lock = self.lock(heir.unwrap_or(slot))?;
+        let lock = self.take_lock(heir.unwrap_or(slot), &|other| other == slot || gone(other))?;
         let mut empty = Vec::new();
         self.groups.release(slot, |group| empty.push(group));
         let stale = self.ports.keys_with(|group| empty.contains(&group))?;
@@ -358,15 +353,28 @@ impl Steering {
     }
 
     fn lock(&self, slot: Slot) -> io::Result<Lock<'_>> {
-        let word = self.config.long(LOCK);
+        self.take_lock(slot, &|_| false)
+    }
+
+    /// The lock, also from a stack that is `gone`: what that was changing is made whole then.
+    fn take_lock(&self, me: Slot, gone: &dyn Fn(Slot) -> bool) -> io::Result<Lock<'_>> {
+        let (word, mine) = (self.config.long(LOCK), u64::from(me) + 1);
         let until = Instant::now() + LOCK_WAIT;
-        while word.compare_exchange(0, u64::from(slot) + 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        loop {
+            let Err(holder) = word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Acquire) else {
+                return Ok(Lock(word));
+            };
+            if gone((holder - 1) as Slot)
+                && word.compare_exchange(holder, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                self.groups.mend();
+                return Ok(Lock(word));
+            }
             if Instant::now() >= until {
                 return Err(io::Error::from_raw_os_error(libc::EBUSY));
             }
             thread::yield_now();
         }
-        Ok(Lock(word))
     }
 
     /// What the program has done since it was loaded, all CPUs together.

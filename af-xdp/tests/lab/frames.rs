@@ -230,7 +230,7 @@ fn two_interfaces_share_one_pool() {
     let mut pool = nic::Pool::new(nic::Arena::new(512, 2048).unwrap());
     let options = Options::default();
     let port = lab.near(|| ringroad_af_xdp::Port::open(&mut pool, &["near", "near2"], &options)).unwrap();
-    let (mut roads, _) = port.adopt(0, &mut pool).unwrap();
+    let (mut roads, _) = port.adopt(0, &mut pool, &|_| false).unwrap();
     assert_eq!(roads[0].nic.frames().receiving, 3 * (512 / 2 / 3), "three queues share half of the frames");
     let from = End { mac: roads[1].nic.interface().mac, ip: NEAR, port: 1 };
     let to = End { mac: lab.macs.1, ip: FAR, port: 2 };

@@ -139,7 +139,7 @@ impl Open {
     }
 
     pub(crate) fn adopt_slot(port: Port, slot: ringroad_af_xdp::Slot, mut pool: Pool) -> Self {
-        let (mut roads, found) = port.adopt(slot, &mut pool).unwrap();
+        let (mut roads, found) = port.adopt(slot, &mut pool, &|_| false).unwrap();
         Self { pool, road: roads.pop().unwrap(), burst: Burst::with_capacity(512), found }
     }
 

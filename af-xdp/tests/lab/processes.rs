@@ -327,7 +327,7 @@ fn descriptors_that_are_closed_or_something_else_are_refused() {
     assert_eq!(refused(&|p| p.interfaces[0].steering.flows = p.interfaces[0].steering.ports).step, Inherit);
     assert_eq!(refused(&|p| p.interfaces[0].steering.xsks = p.ledger).step, Inherit);
     let mut other = Pool::new(Arena::new(128, 2048).unwrap());
-    let error = Port::from_parts(&parts, 0).unwrap().adopt(0, &mut other).unwrap_err();
+    let error = Port::from_parts(&parts, 0).unwrap().adopt(0, &mut other, &|_| false).unwrap_err();
     assert!(error.to_string().contains("not over the arena"), "{error}");
     close_all(&parts);
 }

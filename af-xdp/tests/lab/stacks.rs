@@ -49,9 +49,9 @@ impl Shared {
         open
     }
 
-    /// Settles a slot whose stack is gone.
-    fn settle(&self, slot: Slot) {
-        Port::from_parts(&self.parts, slot).unwrap().settle(slot, slot, |_| {}).unwrap();
+    /// Settles a slot whose stack is gone, as others may be.
+    fn settle(&self, slot: Slot, gone: &dyn Fn(Slot) -> bool) {
+        Port::from_parts(&self.parts, slot).unwrap().settle(slot, slot, gone, |_| {}).unwrap();
     }
 }
 
@@ -113,7 +113,7 @@ fn each_stack_gets_its_own_and_frames_wander_without_loss() {
     let held: Vec<u32> = stacks.iter().map(|open| open.pool.census().free).collect();
     assert!(held.iter().all(|n| (1..=FRAMES / 4).contains(n)), "nobody starves, nobody hoards: {held:?}");
     drop(stacks);
-    (0..STACKS).for_each(|slot| shared.settle(slot));
+    (0..STACKS).for_each(|slot| shared.settle(slot, &|_| true));
     shared.stack(0).assert_whole();
     close_all(&shared.parts);
 }
@@ -161,7 +161,7 @@ fn members_of_a_group_share_an_endpoint() {
     stacks[0]
         .road
         .steering
-        .release(2, Some(0), |flow| {
+        .release(2, Some(0), &|_| false, |flow| {
             assert_eq!((flow.protocol, flow.local), (UDP, local));
             named += 1;
         })
@@ -226,7 +226,7 @@ fn killed_stacks_leave_no_frame_behind() {
             answers(&probes[at], death);
             children[at].kill().unwrap();
             children[at].wait().unwrap();
-            shared.settle(slot);
+            shared.settle(slot, &|_| false);
             children[at] = start(&lab, &shared, slot, arena);
         }
         for child in &mut children {
@@ -235,7 +235,7 @@ fn killed_stacks_leave_no_frame_behind() {
         }
         drop(guard);
     });
-    (0..STACKS).for_each(|slot| shared.settle(slot));
+    (0..STACKS).for_each(|slot| shared.settle(slot, &|_| true));
     let mut last = shared.stack(0);
     within_deadline("the kernel's last frames", || {
         last.road.nic.reap(&mut last.pool);

@@ -108,8 +108,8 @@ fn cleared_maps_steer_nothing() {
         open.road.steering.add_port(UDP, (NEAR, port).into(), 0).unwrap();
     }
     open.road.steering.add_flow(UDP, local, remote, 0).unwrap();
-    open.road.steering.release(0, None, |_| {}).unwrap();
-    open.road.steering.release(0, None, |_| {}).unwrap();
+    open.road.steering.release(0, None, &|_| false, |_| {}).unwrap();
+    open.road.steering.release(0, None, &|_| false, |_| {}).unwrap();
     far.send_to(b"all yours", local).unwrap();
     assert_eq!(kernel.recv(&mut [0; 16]).unwrap(), 9);
 }

@@ -168,6 +168,11 @@ impl Port {
         String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
     }
 
+    /// Whether the process that drove a slot has died there.
+    fn is_dead(&self, slot: Slot) -> bool {
+        claim::owner(self.header.owner(slot)).is_some_and(|owner| !owner.lives())
+    }
+
     /// Makes this process the one that drives a slot of the port, the first that is free.
     ///
     /// # Errors
@@ -224,7 +229,7 @@ impl Claimed {
         let parts = self.port.parts().map_err(failed)?;
         let slot = self.slot;
         let (roads, found) = af_xdp::Port::from_parts(&parts, slot)
-            .and_then(|port| port.adopt(slot, &mut pool))
+            .and_then(|port| port.adopt(slot, &mut pool, &|slot| self.port.is_dead(slot)))
             .map_err(|e| StartError::new(step, e))?;
         tracing::debug!(slot, ?found, "took the rings over");
         Ok(Driving { pool, roads })

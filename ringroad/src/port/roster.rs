@@ -119,8 +119,9 @@ impl Port {
             return Ok(Vec::new());
         }
         let mut flows = Vec::new();
-        let settled = af_xdp::Port::from_parts(&self.parts()?, slot)
-            .and_then(|port| port.settle(slot, me, |flow| flows.extend(key(&flow))));
+        let settled = af_xdp::Port::from_parts(&self.parts()?, slot).and_then(|port| {
+            port.settle(slot, me, &|other| self.is_dead(other), |flow| flows.extend(key(&flow)))
+        });
         claim::release(word);
         let found = settled.map_err(|e| io::Error::other(e.to_string()))?;
         tracing::debug!(slot, ?found, flows = flows.len(), "buried a dead stack");

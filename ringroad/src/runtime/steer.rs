@@ -113,7 +113,7 @@ impl Steer for Programs {
 
     fn clear(&mut self) {
         for (_, program) in &self.programs {
-            if let Err(error) = program.release(self.slot, None, |_| {}) {
+            if let Err(error) = program.release(self.slot, None, &|_| false, |_| {}) {
                 tracing::warn!(%error, "clearing the steering maps");
             }
         }
