@@ -66,7 +66,8 @@ fn ten_thousand_requests_allocate_nothing() {
         hosts.iter_mut().filter(|h| h.stack.next_deadline() <= now).for_each(|h| h.stack.expire(now));
         request_and_answer(hosts, [server, client], &mut wire, now);
     };
-    (0..100).for_each(|_| turn(&mut hosts));
+    // Until both ends have read 16 KiB: the call that does makes the ledger by which buffers grow, once.
+    (0..200).for_each(|_| turn(&mut hosts));
     let before = hosts[0].stack.stats().rx_frames + hosts[1].stack.stats().rx_frames;
     let info = measure(|| (0..10_000).for_each(|_| turn(&mut hosts)));
     let packets = hosts[0].stack.stats().rx_frames + hosts[1].stack.stats().rx_frames - before;
