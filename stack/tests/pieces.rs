@@ -22,7 +22,7 @@ fn segments_that_are_cut_on_the_way_arrive_whole() {
         net.transfer(1, server, client, &pattern(300_000, 2), MINUTE);
         let stats = net.b().stats();
         assert!(stats.ip_reassembled > 200, "{family:?}: {}", stats.ip_reassembled);
-        assert!(stats.ip_pieces_in >= 3 * stats.ip_reassembled);
+        assert!(stats.ip_pieces_in >= 2 * stats.ip_reassembled);
         assert_eq!((stats.tcp_retransmits, stats.drop_fragment, stats.drop_l4_checksum), (0, 0, 0));
         net.close(0, client);
         net.close(1, server);
