@@ -103,7 +103,9 @@ fn iperf3_sends_datagrams_both_ways() {
         let sum = &told["end"]["sum"];
         let (packets, lost) = (sum["packets"].as_u64().unwrap(), sum["lost_packets"].as_u64().unwrap());
         assert!(packets > 3000 && lost * 20 < packets, "{lost} of {packets} lost");
-        assert_eq!(seen(&server, &before), [0, 0], "{reverse:?}");
+        let [received, sent] = seen(&server, &before);
+        // Whoever wants the kernel to confirm a neighbour sends it an empty datagram.
+        assert!(received == 0 && sent <= 2, "{reverse:?}: {received} received, {sent} sent by the kernel");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Fault, SocketError};
 use crate::socket::{RecvFlags, Result, SendFlags};
 use crate::tcp::{State, call};
 use crate::time::Instant;
-use crate::types::{Readiness, SocketId};
+use crate::types::{FlowKey, Readiness, SocketId};
 
 /// MSG_OOB: the urgent octet, if there is room for it and somebody wants it.
 fn urgent_octet(
@@ -135,6 +135,13 @@ impl Stack {
             }
             self.remove(id);
         }
+        let handshakes: Vec<FlowKey> = self.requests.flows().collect();
+        for key in handshakes {
+            if let Some(at) = self.requests.find(&key) {
+                self.forget_request(at);
+            }
+        }
+        self.fragments.clear(&mut self.core.pool);
         while let Some(over) = self.time_waits.expire(Instant::NEVER) {
             self.unsteer_flow(over.steered, over.key);
         }
