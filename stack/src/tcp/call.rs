@@ -310,6 +310,11 @@ pub fn recv_urgent(tcb: &mut Tcb, peek: bool) -> Result<Option<u8>, SocketError>
 }
 
 fn nothing_to_read(tcb: &mut Tcb, want: usize) -> Result<usize, SocketError> {
+    // The peer's end was heard before whatever went wrong since, and is what a reader is told (as Linux does); the
+    // error waits for SO_ERROR or a write.
+    if tcb.rcv.finished {
+        return Ok(0);
+    }
     if let Some(error) = tcb.error.take() {
         return Err(error);
     }

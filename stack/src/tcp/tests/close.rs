@@ -208,3 +208,17 @@ fn a_close_in_syn_received_sends_its_fin_after_the_ack() {
     d.expect_all(&["F. 1:1(0) ack 1"]);
     assert_eq!(d.state(), State::FinWait1);
 }
+
+/// RFC 9293 §3.10.7.4: a reset in CLOSE-WAIT. Found by a fuzzer.
+#[test]
+fn a_reset_behind_the_peers_end_is_no_reader_s_business() {
+    let mut d = Drill::established();
+    d.inject("F. 1:1(0) ack 1");
+    d.expect(". 1:1(0) ack 2");
+    d.inject("R 2:2(0)");
+    assert_eq!(d.state(), State::Closed);
+    assert_eq!(d.host.recv(100), Ok(vec![]));
+    assert_eq!(d.host.recv(100), Ok(vec![]));
+    assert_eq!(d.host.tcb().error, Some(SocketError::BrokenPipe), "for SO_ERROR, or a write");
+    assert_eq!(d.host.send(b"x"), Err(SocketError::BrokenPipe));
+}
