@@ -27,12 +27,14 @@ pub(crate) struct Plan {
     pub(crate) input: Option<PathBuf>,
     /// Keep the least inputs that cover as much in `fuzz/corpus`.
     pub(crate) minimise: bool,
+    /// The dice: the same number rolls the same. None: others each time.
+    pub(crate) seed: Option<u32>,
 }
 
 impl Plan {
-    /// All targets, a minute each.
+    /// All targets, a minute each, with the same dice every time: a change is judged by what it changed.
     pub(crate) fn of_ci() -> Self {
-        Self { targets: vec![], seconds: 60, input: None, minimise: false }
+        Self { targets: vec![], seconds: 60, input: None, minimise: false, seed: Some(1) }
     }
 }
 
@@ -55,7 +57,7 @@ pub(crate) fn run(plan: &Plan) -> bool {
     }
     let mut well = true;
     for pair in targets.chunks(2) {
-        let running: Vec<Option<Child>> = pair.iter().map(|target| start(target, plan.seconds)).collect();
+        let running: Vec<Option<Child>> = pair.iter().map(|target| start(target, plan)).collect();
         for (target, child) in pair.iter().zip(running) {
             let ended = child.and_then(|mut child| child.wait().ok());
             well &= report(target, ended.is_some_and(|status| status.success()));
@@ -90,13 +92,14 @@ fn corpus(target: &str) -> PathBuf {
     folder(&format!("fuzz/corpus/{target}"))
 }
 
-fn start(target: &str, seconds: u32) -> Option<Child> {
+fn start(target: &str, plan: &Plan) -> Option<Child> {
     let (found, log) = (found(target), folder(&format!("target/fuzz/{target}.log")));
     std::fs::create_dir_all(&found).ok()?;
     std::fs::create_dir_all(corpus(target)).ok()?;
     let log = std::fs::File::create(log).ok()?;
     let mut command = program(target);
-    command.arg(found).arg(corpus(target)).arg(format!("-max_total_time={seconds}"));
+    command.arg(found).arg(corpus(target)).arg(format!("-max_total_time={}", plan.seconds));
+    command.args(plan.seed.map(|seed| format!("-seed={seed}")));
     command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
     command.arg(format!("-artifact_prefix={}/{target}-", folder("target/fuzz").display()));
     command.stderr(log).spawn().ok()

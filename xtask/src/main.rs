@@ -144,7 +144,7 @@ fn main() -> ExitCode {
         Task::Pump(pump) => pump.run(),
         Task::Bench { system, parts, .. } => run_bench(!parts, !system),
         Task::Fuzz { targets, seconds, input, minimise } => {
-            fuzz::run(&fuzz::Plan { targets, seconds, input, minimise })
+            fuzz::run(&fuzz::Plan { targets, seconds, input, minimise, seed: None })
         }
         Task::Simulate { seeds, from } => simulate::run(seeds, from),
         Task::Interop => lwip_is_here() && bench::interop(),
