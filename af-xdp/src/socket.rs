@@ -80,7 +80,7 @@ pub struct XskParts {
 }
 
 /// An AF_XDP socket, bound to one queue, its own two rings, and the two of the queue, which it shares with the
-/// other sockets there: those only under the [ledger's](crate::ledger) locks.
+/// other sockets there: those only under the ledger's locks.
 #[derive(Debug)]
 pub struct XskSocket {
     fd: OwnedFd,
