@@ -71,7 +71,7 @@ pub struct Info {
     /// SO_MAX_PACING_RATE, in octets a second; `u64::MAX` when none was set.
     pub max_pacing_rate: u64,
     /// The last measured rate of delivery, in octets a second. Zero until it is measured: under BBR from the
-    /// beginning, otherwise from the first [`measure`](super::Tcb::measure) on.
+    /// beginning, otherwise from the first `measure` on.
     pub delivery_rate: u64,
     /// That rate was the application's doing.
     pub app_limited: bool,
@@ -79,7 +79,7 @@ pub struct Info {
     pub bbr: Option<Told>,
 }
 
-/// What only TCP_INFO tells: counts since the connection began, and those of [`Ledger`](super::tally::Ledger) since
+/// What only TCP_INFO tells: counts since the connection began, and those of `Ledger` since
 /// it was kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
