@@ -46,8 +46,8 @@ macro_rules! drills {
 use drills;
 
 const FILES: &[&[&[Row]]] = &[
-    &[bbr::DRILLS, rfc3465::DRILLS, rfc6928::DRILLS, rfc9406::DRILLS, rfc9438::DRILLS],
     &[
+        bbr::DRILLS,
         rfc1191::DRILLS,
         rfc1337::DRILLS,
         rfc2018::DRILLS,
