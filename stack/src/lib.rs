@@ -12,7 +12,7 @@
 //! 3  tcp  udp  icmp
 //! 2  policy    demux    ip    control
 //! 1  wire      bytes ↔ headers, checksums
-//! 0  time  seq  slab  wheel  hash  stats  config  error  types
+//! 0  time  seq  slab  wheel  hash  stats  config  error  types  plain
 //! ```
 
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@
 pub mod config;
 pub mod error;
 pub mod hash;
+pub mod plain;
 pub mod seq;
 pub mod slab;
 pub mod stats;

@@ -66,6 +66,8 @@ counters! {
     drop_denied_out,
     /// Dropped: no socket listens there.
     drop_no_socket,
+    /// Dropped: of a connection that another stack of the port has now.
+    drop_moved,
     /// Dropped: the accept queue or the backlog is full.
     drop_backlog,
     /// Dropped: a socket's receive buffer is full.

@@ -16,6 +16,7 @@ mod family;
 mod fast_open;
 mod icmp;
 mod icmp_out;
+mod moving;
 mod option_sets;
 mod options;
 mod parking;
@@ -60,6 +61,8 @@ use crate::wheel::Wheel;
 use self::core::Core;
 pub use egress::TxQueue;
 use entry::Entry;
+use moving::Departed;
+pub use moving::Taker;
 use option_sets::OptionSets;
 use requests::Requests;
 use steering::Steering;
@@ -95,6 +98,8 @@ pub struct Stack {
     wheel: Wheel,
     requests: Requests,
     time_waits: TimeWaits,
+    /// Connections that went to other stacks.
+    departed: Departed,
     steering: Steering,
     datagrams: DatagramTable,
     udp_flows: FlowCache,
@@ -131,6 +136,7 @@ impl Stack {
             wheel: Wheel::new(),
             requests: Requests::new(key.derive(Use::Requests as u64), config.max_sockets),
             time_waits: TimeWaits::new(key.derive(Use::TimeWaits as u64), MAX_TIME_WAITS),
+            departed: Departed::default(),
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
             udp_flows: FlowCache::new(key.derive(Use::UdpFlows as u64), config.max_udp_flows),
@@ -216,7 +222,7 @@ impl Stack {
     pub fn next_deadline(&self) -> Instant {
         let sockets = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
         let sockets = sockets.min(self.requests.next_deadline()).min(self.core.path_mtus().next_deadline());
-        let sockets = sockets.min(self.time_waits.next_deadline());
+        let sockets = sockets.min(self.time_waits.next_deadline()).min(self.departed.next_deadline());
         sockets.min(self.fragments.next_deadline()).min(self.core.out.next_deadline())
     }
 
@@ -234,6 +240,7 @@ impl Stack {
         while let Some(over) = self.time_waits.expire(now) {
             self.unsteer_flow(over.steered, over.key);
         }
+        self.expire_departed(now);
         self.give_up_pieces(now);
         self.core.out.expire(&mut self.core.pool, now);
     }

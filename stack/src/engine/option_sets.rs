@@ -47,6 +47,11 @@ impl OptionSets {
         Ok(())
     }
 
+    /// The set that is equal to one that came from elsewhere.
+    pub(super) fn same_as(&mut self, set: &Stored) -> Arc<Stored> {
+        self.shared(set.clone())
+    }
+
     fn shared(&mut self, set: Stored) -> Arc<Stored> {
         let known = self.recent.iter().chain([&self.defaults]).find(|known| ***known == set);
         if let Some(known) = known {

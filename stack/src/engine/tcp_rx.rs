@@ -137,6 +137,10 @@ impl Stack {
         if !self.core.out.judge_in(&mut flow, incoming.bytes) {
             return self.drop_packet(incoming.pkt, Reason::Denied);
         }
+        if self.departed.has(&incoming.key) {
+            // Another stack has it, or will in a moment.
+            return self.drop_packet(incoming.pkt, Reason::Moved);
+        }
         let Some(listener) = self.listener_for(&incoming.key) else {
             return self.stray(now, incoming, &mut flow, true);
         };

@@ -9,7 +9,7 @@ pub(super) const OFFER: Flags = Flags(Flags::ECE.0 | Flags::CWR.0);
 
 /// What a connection knows of ECN: one octet.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ecn(u8);
+pub(super) struct Ecn(pub(super) u8);
 
 /// Both ends take part.
 const ON: u8 = 1;

@@ -29,6 +29,7 @@ mod min_rtt;
 pub mod options;
 pub mod output;
 mod pacing;
+pub mod parcel;
 mod plpmtud;
 mod prr;
 mod rack;

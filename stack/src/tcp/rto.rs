@@ -54,6 +54,15 @@ impl Rto {
         self.backoff = 0;
     }
 
+    /// Goes on from what was measured elsewhere; without an `srtt` nothing was.
+    pub fn resume(&mut self, srtt: Duration, rttvar: Duration) {
+        let most = Duration::from_micros((1 << 28) - 1);
+        if !srtt.is_zero() {
+            (self.srtt8, self.rttvar4) = (micros(srtt.min(most)) << 3, micros(rttvar.min(most)) << 2);
+            self.base = (self.srtt8 >> 3).saturating_add(self.rttvar4.max(self.min)).min(self.max);
+        }
+    }
+
     /// The time-out now, back-off included.
     pub fn rto(&self) -> Duration {
         let rto = u64::from(self.base) << self.backoff;

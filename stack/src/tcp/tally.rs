@@ -17,8 +17,8 @@ pub(super) struct Tally {
     /// Octets sent again; no more are told than fit here.
     pub(super) retrans: u32,
     /// How often SND.UNA and RCV.NXT have passed zero.
-    una_wraps: u16,
-    nxt_wraps: u16,
+    pub(super) una_wraps: u16,
+    pub(super) nxt_wraps: u16,
 }
 
 impl Tally {

@@ -22,11 +22,11 @@ pub(super) enum Octet {
 pub(super) struct Urgent {
     pub(super) octet: Octet,
     /// Where that octet is, the mark (RCV.UP − 1).
-    at: Seq,
+    pub(super) at: Seq,
     /// SND.UP: one past the urgent octet that we send.
-    up: Seq,
+    pub(super) up: Seq,
     /// SND.UP is ahead of SND.UNA.
-    sending: bool,
+    pub(super) sending: bool,
 }
 
 impl Urgent {

@@ -17,7 +17,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 /// The floors of `stack/src`, from the ground: a module names only floors below its own. On the ground floor,
 /// neighbours may name each other.
 pub(super) const FLOORS: &[&[&str]] = &[
-    &["time", "seq", "slab", "wheel", "hash", "stats", "config", "error", "types"],
+    &["time", "seq", "slab", "wheel", "hash", "stats", "config", "error", "types", "plain"],
     &["wire"],
     &["policy", "demux", "ip", "control"],
     &["tcp", "udp", "icmp"],

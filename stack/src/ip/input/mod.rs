@@ -74,6 +74,8 @@ reasons! {
     Denied => drop_denied_in,
     /// Nobody there.
     NoSocket => drop_no_socket,
+    /// Of a connection that another stack of the port has now.
+    Moved => drop_moved,
     /// The accept queue or the backlog is full.
     Backlog => drop_backlog,
     /// The socket's receive buffer is full.

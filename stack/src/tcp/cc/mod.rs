@@ -127,6 +127,15 @@ impl Congestion {
         }
     }
 
+    /// Goes on from the window that another stack had on the same path.
+    pub fn resume(&mut self, cwnd: u32, ssthresh: u32) {
+        self.window.bytes = f64::from(cwnd.clamp(self.window.mss, MAX_WINDOW));
+        self.window.ssthresh = ssthresh.max(2 * self.window.mss);
+        if cwnd >= ssthresh {
+            self.leave_start();
+        }
+    }
+
     /// The congestion window, in bytes.
     #[inline]
     pub fn cwnd(&self) -> u32 {

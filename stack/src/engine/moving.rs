@@ -1,0 +1,240 @@
+//! Connections that move between the stacks of a port. One leaves with its bytes, its options and its place in the
+//! sequence space, and is gone here; what still arrives for it here is dropped without a word, and is its peer's to
+//! send again.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::Stack;
+use super::entry::{Body, Connection, Entry, Stage};
+use crate::control::Request;
+use crate::error::SocketError;
+use crate::ip::Flow;
+use crate::plain::{Plain, plain};
+use crate::socket::stored::{Kept, Stored, V6Options};
+use crate::socket::{Accepted, Result};
+use crate::tcp::parcel::{self, Parcel};
+use crate::time::Instant;
+use crate::types::{FlowKey, SocketId};
+
+/// For so long nothing is said about a connection that left: whoever takes it needs some time to say that it is
+/// there. After that its peer is told that nobody has it.
+const SILENCE: core::time::Duration = core::time::Duration::from_secs(3);
+
+plain!(V6Options { only, tclass, hops, auto_label, mtu_discover });
+plain!(Kept { fast_open, fast_open_connect, fast_open_no_cookie });
+
+plain!(Stored {
+    reuse_addr,
+    reuse_port,
+    broadcast,
+    dont_route,
+    linger,
+    recv_low_water,
+    priority,
+    mark,
+    incoming_cpu,
+    zero_copy,
+    busy_poll,
+    tos,
+    ttl,
+    v6,
+    mtu_discover,
+    defer_accept,
+    kept,
+    udp_send_buffer,
+    udp_recv_buffer,
+    tcp,
+});
+
+/// Flows that left, by when that is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Departed {
+    flows: HashMap<FlowKey, Instant>,
+    order: VecDeque<(Instant, FlowKey)>,
+}
+
+impl Departed {
+    fn note(&mut self, now: Instant, key: FlowKey) {
+        let until = now + SILENCE;
+        self.flows.insert(key, until);
+        self.order.push_back((until, key));
+    }
+
+    /// It is back.
+    fn forget(&mut self, key: &FlowKey) {
+        self.flows.remove(key);
+    }
+
+    /// Whether a connection with this five-tuple left lately.
+    pub(super) fn has(&self, key: &FlowKey) -> bool {
+        !self.flows.is_empty() && self.flows.contains_key(key)
+    }
+
+    /// When the next is to be forgotten.
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.order.front().map_or(Instant::NEVER, |(at, _)| *at)
+    }
+
+    /// The next that is to be forgotten, unless it is back or left once more.
+    fn expire(&mut self, now: Instant) -> Option<FlowKey> {
+        while self.next_deadline() <= now {
+            let (at, key) = self.order.pop_front()?;
+            if self.flows.get(&key) == Some(&at) {
+                self.flows.remove(&key);
+                return Some(key);
+            }
+        }
+        None
+    }
+}
+
+/// Whose a connection is that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// The application's, with the cookie of its socket.
+    Application(u64),
+    /// A listener's, to be accepted; it has that listener's options.
+    Listener(SocketId),
+    /// Nobody's: it delivers what it has, and ends.
+    Nobody,
+}
+
+impl Stack {
+    /// Whether a socket is a connection that [`Stack::export`] takes as it is now.
+    pub fn may_travel(&self, id: SocketId) -> bool {
+        self.table.get(id).and_then(Entry::connection).is_some_and(travels)
+    }
+
+    /// Has a connection leave: its bytes, appended to `to`, are for [`Stack::import`] of another stack, and its socket
+    /// is gone here. Its steering stays as it is, until the other stack says that the flow is its own.
+    ///
+    /// # Errors
+    /// `NotConnected` in a state in which it cannot travel (its handshake is not over, or it is in TIME-WAIT or
+    /// closed), and for a socket that is no connection.
+    pub fn export(&mut self, now: Instant, id: SocketId, to: &mut Vec<u8>) -> Result<FlowKey> {
+        let entry = self.table.get(id).ok_or(SocketError::BadSocket)?;
+        let connection = entry.connection().filter(|c| travels(c)).ok_or(SocketError::NotConnected)?;
+        let parcel = Parcel::of(&connection.tcb, &self.core.segs, &self.core.pool);
+        entry.options.put(to);
+        (connection.connecting, connection.urgent).put(to);
+        parcel.write(to);
+        // The steering is left as it is: the flow is the other stack's to steer.
+        if let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) {
+            connection.steered = false;
+        }
+        self.remove(id);
+        self.departed.note(now, parcel.key());
+        Ok(parcel.key())
+    }
+
+    /// Connections that the application has closed and that still have something to deliver.
+    pub fn orphaned(&self) -> Vec<SocketId> {
+        let orphan = |entry: &Entry| entry.connection().is_some_and(|c| c.stage == Stage::Orphan);
+        self.table.iter().filter(|(_, entry)| orphan(entry)).map(|(id, _)| id).collect()
+    }
+
+    /// Takes a connection that left another stack, off the front of `from`. Its flow is steered here.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no connection, or contradicts itself; `AddressInUse` when there is one with these ends;
+    /// `AddressNotAvailable` when our end is not here; `NoBuffers` when there is no room for it just now: then `from`
+    /// is as it was.
+    pub fn import(&mut self, now: Instant, from: &mut &[u8], taker: Taker) -> Result<Accepted> {
+        let mut rest = *from;
+        let arrived = Arrived::read(&mut rest).ok_or(SocketError::Invalid)?;
+        let result = self.admit(now, &arrived, taker);
+        if result != Err(SocketError::NoBuffers) {
+            *from = rest;
+        }
+        result
+    }
+
+    fn admit(&mut self, now: Instant, arrived: &Arrived, taker: Taker) -> Result<Accepted> {
+        let key = arrived.parcel.key();
+        if !self.core.out.control.is_on_a_road(key.local.ip()) || !self.is_one_host(key.remote.ip()) {
+            return Err(SocketError::AddressNotAvailable);
+        }
+        if self.flows.get(&key).is_some()
+            || self.requests.find(&key).is_some()
+            || self.time_waits.find(&key).is_some()
+        {
+            return Err(SocketError::AddressInUse);
+        }
+        if self.table.is_full() {
+            return Err(SocketError::NoBuffers);
+        }
+        let (options, stage) = match taker {
+            Taker::Listener(parent) => {
+                let (options, _) = self.listener(parent).ok_or(SocketError::Invalid)?;
+                (options, Stage::Queued(parent))
+            }
+            Taker::Application(_) => (self.option_sets.same_as(&arrived.options), Stage::Owned),
+            Taker::Nobody => (self.option_sets.same_as(&arrived.options), Stage::Orphan),
+        };
+        let mut flow = Flow::new(key, arrived.parcel.direction());
+        options.dress(&mut flow);
+        let mut env = self.core.env(now, false);
+        let tcb = arrived.parcel.unpack(flow, options.tcp, &mut env).ok_or(SocketError::NoBuffers)?;
+        self.departed.forget(&key);
+        let connection = Connection {
+            tcb,
+            stage,
+            attached: true,
+            steered: true,
+            connecting: arrived.connecting,
+            urgent: arrived.urgent,
+            opening: false,
+        };
+        let cookie = if let Taker::Application(cookie) = taker { cookie } else { 0 };
+        self.settle_in(now, Entry::new(cookie, options, Body::Connection(connection)), key, stage)
+    }
+
+    fn settle_in(&mut self, now: Instant, entry: Entry, key: FlowKey, stage: Stage) -> Result<Accepted> {
+        let id = self.table.insert(entry).map_err(|_| SocketError::NoBuffers)?;
+        self.flows.insert(&key, id);
+        // Before anything is sent: its answer must find the way here.
+        self.core.out.requests.push_back(Request::SteerFlow(key));
+        if stage == Stage::Orphan {
+            self.orphans += 1;
+        }
+        if let Stage::Queued(parent) = stage {
+            if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
+                listener.queue.push_back(id);
+            }
+            self.wake(parent);
+        }
+        if let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) {
+            parcel::go_on(&mut connection.tcb, &mut self.core.env(now, false));
+        }
+        self.settle(id);
+        Ok(Accepted { id, local: key.local, remote: key.remote })
+    }
+
+    /// Forgets connections that left, when their time has come.
+    pub(super) fn expire_departed(&mut self, now: Instant) {
+        while let Some(key) = self.departed.expire(now) {
+            // Nobody came for it, or it is another stack's and this changes nothing.
+            self.unsteer_flow(true, key);
+        }
+    }
+}
+
+fn travels(connection: &Connection) -> bool {
+    connection.tcb.state.may_travel() && connection.attached && !connection.opening
+}
+
+/// A connection that came as bytes.
+struct Arrived {
+    options: Stored,
+    connecting: bool,
+    urgent: bool,
+    parcel: Parcel,
+}
+
+impl Arrived {
+    fn read(from: &mut &[u8]) -> Option<Self> {
+        let options = Stored::take(from)?;
+        let (connecting, urgent) = Plain::take(from)?;
+        Some(Self { options, connecting, urgent, parcel: Parcel::read(from)? })
+    }
+}
