@@ -11,6 +11,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
+typedef long long s64;
 /* A flow, a word at a time. */
 typedef u64 __attribute__((may_alias)) word;
 
@@ -25,10 +26,11 @@ typedef u64 __attribute__((may_alias)) word;
 /* Helper numbers, map types and actions are kernel ABI (uapi/linux/bpf.h). */
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static u64 (*ktime_get_ns)(void) = (void *)5;
 static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
 enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9, MAP_XSK = 17 };
 enum { MAP_NO_PREALLOC = 1, MAP_MMAPABLE = 1 << 10 };
-enum { XDP_PASS = 2 };
+enum { XDP_DROP = 1, XDP_PASS = 2 };
 
 struct xdp_md {
 	u32 data;
@@ -86,6 +88,16 @@ struct ports {
 	u16 destination;
 };
 
+/* As far as the flags. */
+struct tcp_header {
+	u16 source;
+	u16 destination;
+	u32 sequence;
+	u32 acknowledgement;
+	u8 offset;
+	u8 flags;
+};
+
 struct icmp_header {
 	u8 type;
 	u8 code;
@@ -95,6 +107,7 @@ struct icmp_header {
 
 enum { ETH_IPV4 = 0x0800, ETH_IPV6 = 0x86dd };
 enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
+enum { TCP_SYN = 0x02, TCP_ACK = 0x10 };
 enum { ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11, ICMP_PARAMETER_PROBLEM = 12 };
 enum { IPV4_MORE_OR_OFFSET = 0x3fff };
 enum { PROTO_ICMP6 = 58 };
@@ -251,17 +264,19 @@ INLINE u32 slot_in_group(const struct steer_flow *flow, u64 h)
 	return ((volatile u8 *)group->bucket)[h >> 40 & (STEER_BUCKETS - 1)];
 }
 
-/* The slot that a flow is steered to, or STEER_NOBODY; `port`: by its local endpoint. */
-INLINE u32 slot_of(const struct steer_flow *key, int *port)
+/* The slot that a flow is steered to, or STEER_NOBODY; `port`: by its local endpoint; `hashed`: its hash. */
+INLINE u32 slot_of(const struct steer_flow *key, int *port, u64 *hashed)
 {
 	u32 zero = 0, slot;
 	struct steer_config *c = map_lookup(&config, &zero);
 	u64 h;
 
 	*port = 0;
+	*hashed = 0;
 	if (!c)
 		return STEER_NOBODY;
 	h = hash(key, c->seed);
+	*hashed = h;
 	slot = slot_in_directory(key, h, c->mask);
 	if (slot == STEER_NOBODY && c->overflow) {
 		u32 *found = map_lookup(&flows, key);
@@ -287,14 +302,37 @@ INLINE int redirect_to(struct xdp_md *ctx, u32 slot, enum steer_counter how)
 	return action;
 }
 
-INLINE int redirect(struct xdp_md *ctx, const struct steer_flow *key, int icmp)
-{
-	int port;
-	u32 slot = slot_of(key, &port);
+#include "credit.h"
 
+/* An ICMP error about a packet of the flow. */
+INLINE int redirect_error(struct xdp_md *ctx, const struct steer_flow *key)
+{
+	u64 hashed;
+	int port;
+	u32 slot = slot_of(key, &port, &hashed);
+
+	return slot < STEER_SLOTS ? redirect_to(ctx, slot, STEER_ICMP) : pass(STEER_PASS_OTHER);
+}
+
+/* A whole packet of TCP or UDP, whose header begins with the ports. */
+INLINE int transport(struct xdp_md *ctx, struct steer_flow *key, const struct ports *l4, void *end)
+{
+	const struct tcp_header *tcp = (const void *)l4;
+	u64 hashed;
+	int port;
+	u32 slot;
+
+	key->local_port = l4->destination;
+	key->remote_port = l4->source;
+	slot = slot_of(key, &port, &hashed);
 	if (slot >= STEER_SLOTS)
-		return pass(icmp ? STEER_PASS_OTHER : STEER_PASS_MISS);
-	return redirect_to(ctx, slot, icmp ? STEER_ICMP : port ? STEER_PORT : STEER_FLOW);
+		return pass(STEER_PASS_MISS);
+	if (key->protocol == PROTO_TCP && (void *)(tcp + 1) <= end && (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+	    !has_credit(slot, hashed, tcp->sequence)) {
+		count(STEER_SHED_SYN);
+		return XDP_DROP;
+	}
+	return redirect_to(ctx, slot, port ? STEER_PORT : STEER_FLOW);
 }
 
 /* A piece of a TCP segment. The first carries the ports and says where the others go; one that comes before it is
@@ -303,6 +341,7 @@ INLINE int piece(struct xdp_md *ctx, struct steer_flow *key, u32 id, const struc
 {
 	struct packet packet = { .id = id };
 	u32 slot, *known;
+	u64 hashed;
 	int port;
 
 	__builtin_memcpy(packet.source, key->remote, 16);
@@ -311,7 +350,7 @@ INLINE int piece(struct xdp_md *ctx, struct steer_flow *key, u32 id, const struc
 		key->protocol = PROTO_TCP;
 		key->local_port = first->destination;
 		key->remote_port = first->source;
-		slot = slot_of(key, &port);
+		slot = slot_of(key, &port, &hashed);
 		if (slot >= STEER_SLOTS)
 			return pass(STEER_PASS_FRAGMENT);
 		map_update(&packets, &packet, &slot, 0);
@@ -355,7 +394,7 @@ INLINE int icmp(struct xdp_md *ctx, const struct ipv4_header *outer, void *l4, v
 	key.local_port = quoted->source;
 	key.remote_port = quoted->destination;
 	key.protocol = ip->protocol;
-	return redirect(ctx, &key, 1);
+	return redirect_error(ctx, &key);
 }
 
 /* Where the walk over extension headers has come. */
@@ -454,7 +493,7 @@ INLINE int icmp6(struct xdp_md *ctx, const struct ipv6_header *outer, u32 at)
 	key.local_port = quoted->source;
 	key.remote_port = quoted->destination;
 	key.protocol = f.protocol;
-	return redirect(ctx, &key, 1);
+	return redirect_error(ctx, &key);
 }
 
 INLINE int steer6(struct xdp_md *ctx)
@@ -481,10 +520,8 @@ INLINE int steer6(struct xdp_md *ctx)
 		return pass(STEER_PASS_SHORT);
 	__builtin_memcpy(key.local, ip->destination, 16);
 	__builtin_memcpy(key.remote, ip->source, 16);
-	key.local_port = l4->destination;
-	key.remote_port = l4->source;
 	key.protocol = f.protocol;
-	return redirect(ctx, &key, 0);
+	return transport(ctx, &key, l4, end);
 }
 
 /* Pieces of anything but TCP the kernel puts together; the whole datagram arrives on the kernel's socket. */
@@ -529,10 +566,8 @@ INLINE int steer(struct xdp_md *ctx)
 		return pass(STEER_PASS_SHORT);
 	mapped(key.local, ip->destination);
 	mapped(key.remote, ip->source);
-	key.local_port = l4->destination;
-	key.remote_port = l4->source;
 	key.protocol = ip->protocol;
-	return redirect(ctx, &key, 0);
+	return transport(ctx, &key, l4, end);
 }
 
 /* Two programs of one body: a driver that cannot do multi-buffer XDP refuses the one that says it can. */

@@ -21,6 +21,9 @@
 /* Places that a flow may have in the directory, one behind the other. */
 #define STEER_WAYS 4
 
+/* SYNs that are remembered, so that they are known when they come again; a power of two. */
+#define STEER_SHED (1 << 20)
+
 /* Addresses take 16 bytes; IPv4 is v4-mapped (::ffff:a.b.c.d). Ports are in network order. */
 struct steer_flow {
 	unsigned char local[16];
@@ -60,6 +63,21 @@ struct steer_config {
 	unsigned int overflow;
 };
 
+/* How many connection requests a stack can take, so that a flood of them takes a share of its time and of its rings,
+ * and not all. The difference counts: the stack grants more at each of its turns. */
+struct steer_credit {
+	/* By the stack: SYNs that it was ever ready for. Zero: it does not count them, all pass. */
+	unsigned long long granted;
+	/* How many it is ready for at once; the last quarter is for SYNs that come again. */
+	unsigned long long most;
+	unsigned long long apart[6];
+	/* By the program: SYNs that ever passed, or were too many to count. */
+	unsigned long long passed;
+	/* SYNs dropped. */
+	unsigned long long shed;
+	unsigned long long apart_too[6];
+};
+
 enum steer_counter {
 	STEER_FLOW,         /* redirected: exact flow */
 	STEER_PORT,         /* redirected: local address and port */
@@ -71,6 +89,7 @@ enum steer_counter {
 	STEER_PASS_FRAGMENT,
 	STEER_PASS_SHORT,   /* cut off, or a header that contradicts itself */
 	STEER_PASS_NO_XSK,  /* steered, but no socket sits in the slot for this queue */
+	STEER_SHED_SYN,     /* dropped: a SYN to a stack that has too many of them */
 	STEER_COUNTERS,
 };
 

@@ -246,6 +246,11 @@ impl XskNic {
         self.mode
     }
 
+    /// Frames that can wait to be read on a queue.
+    pub fn backlog(&self) -> u32 {
+        self.queues.iter().map(|queue| queue.socket.sizes().rx).fold(self.shared.shares.fill, u32::min)
+    }
+
     /// Who has the frames of the port, all its stacks and interfaces together. Looks at every frame: for reports.
     pub fn frames(&self) -> FrameCensus {
         self.shared.ledger.census()

@@ -67,7 +67,7 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-const VERSION: &str = "xdp2";
+const VERSION: &str = "xdp3";
 
 impl fmt::Display for PortParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,6 +168,7 @@ fn interface(fields: &mut Fields<'_>) -> Option<InterfaceParts> {
             directory: number(fields)?,
             groups: number(fields)?,
             config: number(fields)?,
+            credits: number(fields)?,
         },
         sockets: Vec::new(),
     })
@@ -211,6 +212,7 @@ mod tests {
                 directory: 905,
                 groups: 906,
                 config: 907,
+                credits: 908,
             },
             sockets: (0..2 * queues)
                 .map(|n| XskParts {
@@ -235,7 +237,7 @@ mod tests {
         let text = parts().to_string();
         assert_eq!(text.parse(), Ok(parts()), "{text}");
         assert_eq!((parts().queues(), parts().stacks()), (3, 2));
-        assert!(text.starts_with("xdp2 800:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:veth:generic:"));
+        assert!(text.starts_with("xdp3 800:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:veth:generic:"));
     }
 
     #[test]
@@ -246,7 +248,7 @@ mod tests {
             // A cut may fall behind a whole socket, or inside a number of the last one.
             assert!(read.is_err() || read != Ok(parts()), "cut at {cut}");
         }
-        for bad in ["", "xdp2", "xdp1 1:2:3:copy:0:0", "xdp2 800:4096:2048:copy:1:0", "xdp2 x"] {
+        for bad in ["", "xdp3", "xdp2 1:2:3:copy:0:0", "xdp3 800:4096:2048:copy:1:0", "xdp3 x"] {
             assert_eq!(bad.parse::<PortParts>(), Err(ParseError), "{bad}");
         }
     }

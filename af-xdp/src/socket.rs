@@ -170,6 +170,11 @@ impl XskSocket {
         self.queue
     }
 
+    /// The sizes of its rings.
+    pub(crate) fn sizes(&self) -> RingSizes {
+        self.sizes
+    }
+
     /// The kernel's counters of this socket.
     ///
     /// # Errors

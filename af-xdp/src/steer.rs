@@ -4,6 +4,7 @@
 //! attached as long as some process holds the link's descriptor. Everything here works on descriptors, so a
 //! process that inherited them goes on without any privilege.
 
+mod credit;
 mod directory;
 mod groups;
 mod keys;
@@ -23,9 +24,10 @@ use crate::interface::{Interface, xdp_program};
 use crate::ledger::Slot;
 use crate::mapped::Words;
 use crate::sys::{self, BpfMap};
+use credit::Credits;
 use directory::Directory;
 use groups::Groups;
-use keys::{CONFIG_WORDS, COUNTS, DIRECTORY, FLOW_WORDS, FlowKey, GROUP_WORDS, PortKey, SLOT};
+use keys::{CONFIG_WORDS, COUNTS, CREDIT_WORDS, DIRECTORY, FLOW_WORDS, FlowKey, GROUP_WORDS, PortKey, SLOT};
 
 pub use keys::{QUEUES, SLOTS, SteeredFlow, SteeringCounters};
 
@@ -79,13 +81,15 @@ pub struct SteeringFds {
     pub groups: RawFd,
     /// What the program is told besides.
     pub config: RawFd,
+    /// How many connection requests each stack is ready for.
+    pub credits: RawFd,
 }
 
 impl SteeringFds {
     /// All of them.
-    pub fn all(&self) -> [RawFd; 8] {
-        let Self { link, xsks, flows, ports, counters, directory, groups, config } = *self;
-        [link, xsks, flows, ports, counters, directory, groups, config]
+    pub fn all(&self) -> [RawFd; 9] {
+        let Self { link, xsks, flows, ports, counters, directory, groups, config, credits } = *self;
+        [link, xsks, flows, ports, counters, directory, groups, config, credits]
     }
 }
 
@@ -101,6 +105,7 @@ pub struct Steering {
     directory: Directory,
     groups: Groups,
     config: Words,
+    credits: Credits,
 }
 
 /// The words of `struct steer_config`.
@@ -121,6 +126,7 @@ const COUNTERS_SHAPE: (usize, usize) = (4, COUNTS);
 const DIRECTORY_SHAPE: (usize, usize) = (4, FLOW_WORDS * 8);
 const GROUPS_SHAPE: (usize, usize) = (4, GROUP_WORDS * 8);
 const CONFIG_SHAPE: (usize, usize) = (4, CONFIG_WORDS * 8);
+const CREDITS_SHAPE: (usize, usize) = (4, CREDIT_WORDS * 8);
 
 impl Steering {
     /// Loads the program and attaches it: natively where the driver can, else generic, unless `mode` asks for
@@ -164,6 +170,7 @@ impl Steering {
             "counts" => fds.counters,
             "directory" => fds.directory,
             "groups" => fds.groups,
+            "credits" => fds.credits,
             _ => fds.config,
         };
         Self::over(sys::dup_inherited(fds.link).at(Step::Inherit)?, |name, shape| {
@@ -187,6 +194,7 @@ impl Steering {
             directory: Directory::map(mapped("directory", DIRECTORY_SHAPE)?).at(Step::Load)?,
             groups: Groups::map(mapped("groups", GROUPS_SHAPE)?).at(Step::Load)?,
             config: Words::of_map(config, CONFIG_SHAPE.1).at(Step::Load)?,
+            credits: Credits::map(mapped("credits", CREDITS_SHAPE)?).at(Step::Load)?,
         })
     }
 
@@ -201,6 +209,7 @@ impl Steering {
             directory: self.directory.fd().as_raw_fd(),
             groups: self.groups.fd().as_raw_fd(),
             config: self.config.fd().as_raw_fd(),
+            credits: self.credits.fd().as_raw_fd(),
         }
     }
 
@@ -220,6 +229,7 @@ impl Steering {
             directory: copy(self.directory.fd())?,
             groups: copy(self.groups.fd())?,
             config: copy(self.config.fd())?,
+            credits: copy(self.credits.fd())?,
         })
     }
 
@@ -318,6 +328,24 @@ impl Steering {
         self.flows.delete(&key.0)
     }
 
+    /// Stack `slot` begins to say how many connection requests it is ready for: `most` now, and never more at once.
+    /// Answers the number to go on from with [`Steering::grant`].
+    pub fn begin_credit(&self, slot: Slot, most: u32) -> u64 {
+        self.credits.begin(slot, most)
+    }
+
+    /// Stack `slot` was ever ready for `granted` connection requests. SYNs beyond that are dropped, those that come
+    /// again last. A stack that never began has all its SYNs.
+    #[inline]
+    pub fn grant(&self, slot: Slot, granted: u64) {
+        self.credits.grant(slot, granted);
+    }
+
+    /// SYNs to stack `slot` that were dropped, whichever process it was.
+    pub fn shed(&self, slot: Slot) -> u64 {
+        self.credits.shed(slot)
+    }
+
     /// The stack that has a flow, as the directory knows it.
     pub fn slot_of(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> Option<Slot> {
         self.directory.get(&FlowKey::new(protocol, local, remote), self.seed())
@@ -341,6 +369,7 @@ impl Steering {
         let stale = self.ports.keys_with(|group| empty.contains(&group))?;
         stale.iter().try_for_each(|key| self.ports.delete(key))?;
         drop(lock);
+        self.credits.grant(slot, 0);
         self.directory.release(slot, heir, &mut flow);
         for key in self.flows.keys_with(|of| of == u32::from(slot))? {
             self.flows.delete(&key)?;

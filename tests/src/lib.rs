@@ -3,6 +3,7 @@
 //!
 //! The tests themselves are in `tests/`, one file a theme. They run as root, against the release build.
 
+pub mod flood;
 pub mod host;
 pub mod interop;
 pub mod peers;

@@ -27,6 +27,8 @@ pub(super) const WAYS: usize = 4;
 pub(super) const DIRECTORY: u32 = 65536;
 /// Words in `struct steer_config`.
 pub(super) const CONFIG_WORDS: usize = 3;
+/// Words in `struct steer_credit`.
+pub(super) const CREDIT_WORDS: usize = 16;
 
 /// `struct steer_flow`, as a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,9 +129,11 @@ pub struct SteeringCounters {
     pub pass_short: u64,
     /// Passed: steered, but no socket for this queue in the slot.
     pub pass_no_xsk: u64,
+    /// Dropped: a SYN to a stack that has too many of them.
+    pub shed_syn: u64,
 }
 
-const COUNTERS: usize = 10;
+const COUNTERS: usize = 11;
 
 /// Bytes in `struct steer_counts`.
 pub(super) const COUNTS: usize = COUNTERS * 8;
@@ -154,6 +158,7 @@ impl SteeringCounters {
             pass_fragment: of(7),
             pass_short: of(8),
             pass_no_xsk: of(9),
+            shed_syn: of(10),
         }
     }
 }
@@ -177,7 +182,7 @@ mod tests {
     #[test]
     fn counters_are_summed_over_cpus() {
         let mut rows = SteeringCounters::buffer();
-        (rows[0], rows[10], rows[29]) = (1, 2, 5);
+        (rows[0], rows[11], rows[31]) = (1, 2, 5);
         let c = SteeringCounters::sum(&rows);
         assert_eq!((c.flow, c.pass_no_xsk, c.port), (3, 5, 0));
     }

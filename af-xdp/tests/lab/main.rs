@@ -1,6 +1,7 @@
 //! AF_XDP for real: network namespaces, veth, a kernel at the other end. As root.
 
 mod checksum;
+mod credit;
 mod frames;
 mod net;
 mod processes;

@@ -33,6 +33,7 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
             c.pass_fragment,
             c.pass_short,
             c.pass_no_xsk,
+            c.shed_syn,
         ]
     };
     let mut now = before;
@@ -52,6 +53,7 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
         pass_fragment: d[7],
         pass_short: d[8],
         pass_no_xsk: d[9],
+        shed_syn: d[10],
     }
 }
 

@@ -28,6 +28,10 @@ const RETRY: Duration = Duration::from_millis(1);
 /// Turns for which frames do not wait, after some had waited in vain.
 const AT_ONCE: u32 = 256;
 
+/// Connection requests that the stack is ready for at each of its turns, besides those that became connections: a
+/// flood of SYNs cannot take more of its time than these cost, and an application that does little else gets nearly all.
+const SYNS_A_TURN: u64 = 8;
+
 /// An interface that the stack drives.
 pub(crate) struct Link {
     pub(crate) iface: IfaceId,
@@ -63,6 +67,8 @@ pub(crate) struct Core {
     /// Turns for which frames do not wait: the application was slow to come back.
     at_once: u32,
     last_poll: Instant,
+    /// Connections that peers have opened, as of the last turn.
+    opened: u64,
 }
 
 impl Core {
@@ -87,6 +93,7 @@ impl Core {
             held_since: None,
             at_once: 0,
             last_poll: Instant::ZERO,
+            opened: 0,
         }
     }
 
@@ -110,6 +117,7 @@ impl Core {
                 self.stack.rx_burst(now, link.iface, &mut self.burst);
             }
         }
+        self.grant();
         if self.stack.next_deadline() <= now {
             self.stack.expire(now);
         }
@@ -119,6 +127,14 @@ impl Core {
             self.drain();
             self.ring();
         }
+    }
+
+    /// Says how many more connection requests may come. Those that were answered by their peers are no flood.
+    #[inline]
+    fn grant(&mut self) {
+        let opened = self.stack.passive_opens();
+        self.steer.grant(SYNS_A_TURN + (opened - self.opened));
+        self.opened = opened;
     }
 
     /// Carries out what the stack asks: requests, then frames, then wake-ups.

@@ -14,9 +14,11 @@ impl Runtime {
     /// Everything that `ringroad stat` shows of this process.
     pub fn report(&self) -> StackReport {
         let mut turn = self.lock_quietly();
-        let stack = &turn.core().stack;
+        let core = turn.core();
+        let stack = &core.stack;
         let sockets = stack.sockets().map(socket).collect();
-        let counters = stack.stats().rows().map(|(name, n)| (name.to_owned(), n)).collect();
+        let shed = [("xdp_syns_shed", core.steer.shed())];
+        let counters = stack.stats().rows().chain(shed).map(|(name, n)| (name.to_owned(), n)).collect();
         let policy = policy(stack.policy());
         drop(turn);
         StackReport {

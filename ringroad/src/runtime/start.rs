@@ -107,13 +107,12 @@ impl Runtime {
         let Driving { pool, roads } = claimed.drive()?;
         let interfaces = roads.iter().flat_map(report::interfaces).collect();
         let mut links = Vec::new();
-        let mut programs = Vec::new();
+        let mut steer = Programs::new(claimed.slot());
         for road in roads {
             let iface = IfaceId(road.nic.interface().index);
+            steer.add(iface, road.steering, road.nic.backlog());
             links.push(Link { iface, nic: Box::new(road.nic) });
-            programs.push((iface, road.steering));
         }
-        let steer = Programs::new(programs, claimed.slot());
         let mut stack_config = StackConfig::default();
         stack_config.tcp.congestion = config.congestion;
         stack_config.tcp.ecn = config.ecn;

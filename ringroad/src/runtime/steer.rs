@@ -16,13 +16,19 @@ pub(crate) trait Steer: Send {
     /// The host's addresses changed: what is steered for every address follows.
     fn control(&mut self, event: &ControlEvent) -> io::Result<()>;
 
+    /// The stack is ready for so many more connection requests.
+    fn grant(&mut self, syns: u64);
+
+    /// Connection requests that were too many, and were dropped before the stack had them.
+    fn shed(&self) -> u64;
+
     /// Nothing is steered any more.
     fn clear(&mut self);
 }
 
 /// The steering programs of all driven interfaces.
 pub(crate) struct Programs {
-    programs: Vec<(IfaceId, Steering)>,
+    programs: Vec<Program>,
     /// This process's slot.
     slot: Slot,
     /// The addresses of those interfaces.
@@ -31,16 +37,34 @@ pub(crate) struct Programs {
     wildcards: Vec<LocalKey>,
 }
 
+/// The steering program of one interface.
+struct Program {
+    iface: IfaceId,
+    steering: Steering,
+    /// Connection requests that it was ever told to let pass.
+    granted: u64,
+    /// Those that it had dropped before this process came.
+    shed_before: u64,
+}
+
 impl Programs {
-    pub(crate) fn new(programs: Vec<(IfaceId, Steering)>, slot: Slot) -> Self {
-        Self { programs, slot, addresses: BTreeSet::new(), wildcards: Vec::new() }
+    pub(crate) fn new(slot: Slot) -> Self {
+        Self { programs: Vec::new(), slot, addresses: BTreeSet::new(), wildcards: Vec::new() }
+    }
+
+    /// The program of an interface whose queues hold `backlog` frames that wait to be read: SYNs may not take all of
+    /// that.
+    pub(crate) fn add(&mut self, iface: IfaceId, steering: Steering, backlog: u32) {
+        let granted = steering.begin_credit(self.slot, backlog / 4 * 3);
+        let shed_before = steering.shed(self.slot);
+        self.programs.push(Program { iface, steering, granted, shed_before });
     }
 
     /// Applies a change to every interface; the first error counts, the others are tried all the same.
     fn each(&self, change: impl Fn(&Steering) -> io::Result<()>) -> io::Result<()> {
         let mut result = Ok(());
-        for (_, program) in &self.programs {
-            result = result.and(change(program));
+        for program in &self.programs {
+            result = result.and(change(&program.steering));
         }
         result
     }
@@ -80,7 +104,7 @@ impl Programs {
     }
 
     fn drives(&self, iface: IfaceId) -> bool {
-        self.programs.iter().any(|(i, _)| *i == iface)
+        self.programs.iter().any(|program| program.iface == iface)
     }
 }
 
@@ -111,9 +135,21 @@ impl Steer for Programs {
         }
     }
 
+    #[inline]
+    fn grant(&mut self, syns: u64) {
+        for program in &mut self.programs {
+            program.granted += syns;
+            program.steering.grant(self.slot, program.granted);
+        }
+    }
+
+    fn shed(&self) -> u64 {
+        self.programs.iter().map(|program| program.steering.shed(self.slot) - program.shed_before).sum()
+    }
+
     fn clear(&mut self) {
-        for (_, program) in &self.programs {
-            if let Err(error) = program.release(self.slot, None, &|_| false, |_| {}) {
+        for program in &self.programs {
+            if let Err(error) = program.steering.release(self.slot, None, &|_| false, |_| {}) {
                 tracing::warn!(%error, "clearing the steering maps");
             }
         }

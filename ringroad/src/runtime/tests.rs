@@ -68,6 +68,12 @@ impl Steer for Nowhere {
         Ok(())
     }
 
+    fn grant(&mut self, _: u64) {}
+
+    fn shed(&self) -> u64 {
+        0
+    }
+
     fn clear(&mut self) {}
 }
 

@@ -173,6 +173,12 @@ impl Stack {
         stats
     }
 
+    /// Connections that peers have opened so far.
+    #[inline]
+    pub fn passive_opens(&self) -> u64 {
+        self.core.stats.tcp_passive_opens
+    }
+
     /// The control plane changed.
     pub fn control(&mut self, now: Instant, event: ControlEvent) {
         let mut failed = Vec::new();
