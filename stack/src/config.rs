@@ -66,8 +66,8 @@ pub struct TcpConfig {
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK (Linux: 5).
     pub synack_retries: u8,
-    /// Black holes on the path (Linux: net.ipv4.tcp_mtu_probing): 0 are not looked for; else they are found by
-    /// time-outs.
+    /// Path MTU discovery without ICMP (RFC 8899; Linux: net.ipv4.tcp_mtu_probing): 0 none; 1 black holes are found
+    /// by time-outs, and longer packets tried from there; 2 every path is tried, from a packet that all take.
     pub mtu_probing: u8,
     /// Fast Open (RFC 7413; Linux: net.ipv4.tcp_fastopen): 1 a client's sockets may ask for it, 2 so may a
     /// server's; other bits as in Linux. Nothing happens that no socket asked for.

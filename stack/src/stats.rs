@@ -112,6 +112,10 @@ counters! {
     tcp_segs_out,
     /// Paths taken for narrower because of a likely black hole (RFC 8899).
     tcp_mtu_black_holes,
+    /// Longer segments sent to try a path (RFC 8899 §5.3).
+    tcp_mtu_probes,
+    /// Those of them that arrived (TCPMTUPSuccess).
+    tcp_mtu_probes_acked,
     /// Segments retransmitted.
     tcp_retransmits,
     /// Retransmission time-outs.

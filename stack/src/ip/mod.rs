@@ -7,6 +7,7 @@ pub mod fragments;
 pub mod ids;
 pub mod input;
 pub mod path_mtu;
+mod search;
 
 use core::net::IpAddr;
 

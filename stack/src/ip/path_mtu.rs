@@ -1,9 +1,11 @@
-//! Paths that turned out narrower than their first link (RFC 1191, RFC 8201), by destination.
+//! Paths that turned out narrower than their first link (RFC 1191, RFC 8201), by destination; and those whose width
+//! is looked for (RFC 8899).
 
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 
+use super::search::Search;
 use crate::time::Instant;
 use crate::wire::ipv6;
 
@@ -16,10 +18,21 @@ const ROOM: usize = 1024;
 /// What routers that do not tell their MTU are likely to have (RFC 1191 §7).
 const PLATEAUS: [u16; 8] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, LEAST_V4];
 
+/// What is known of a path.
+#[derive(Clone, Copy, Debug)]
+struct Path {
+    /// Packets may have so many bytes.
+    mtu: u16,
+    /// That long it is believed.
+    until: Instant,
+    /// Whether and how longer packets are tried.
+    search: Option<Search>,
+}
+
 /// What is known of the paths to some peers.
 #[derive(Debug)]
 pub struct PathMtus {
-    paths: HashMap<IpAddr, (u16, Instant)>,
+    paths: HashMap<IpAddr, Path>,
     /// Peers in the order in which the belief in their paths ends.
     order: VecDeque<(IpAddr, Instant)>,
     epoch: u8,
@@ -59,8 +72,71 @@ impl PathMtus {
             IpAddr::V6(_) if mtu < ipv6::MTU_LEAST => return,
             IpAddr::V6(_) => mtu,
         };
+        let (mtu, search) = match self.paths.get(&peer) {
+            // It may be an answer to a probe: the path is as wide as it was, and no wider than that.
+            Some(&Path { mtu: known, search: Some(mut search), .. }) => {
+                search.bounded(mtu);
+                (mtu.min(known), Some(search))
+            }
+            _ => (mtu, None),
+        };
+        self.believe(peer, mtu, search, now);
+    }
+
+    /// Packets to `peer` of more than `mtu` bytes disappear, or nothing is known of them: from there on the path's
+    /// width is looked for (RFC 8899 §5.2: BASE).
+    pub fn search_from(&mut self, peer: IpAddr, mtu: u16, now: Instant) {
+        self.believe(peer, mtu, Some(Search::new()), now);
+    }
+
+    /// As [`search_from`](PathMtus::search_from), unless something is known of the path.
+    pub fn search_unless_known(&mut self, peer: IpAddr, mtu: u16, now: Instant) {
+        match self.paths.get_mut(&peer) {
+            Some(Path { search: Some(_), .. }) => {}
+            Some(path) => path.search = Some(Search::new()),
+            None => self.search_from(peer, mtu, now),
+        }
+    }
+
+    /// Whether longer packets to `peer` are worth a try.
+    pub fn is_searched(&self, peer: IpAddr) -> bool {
+        self.paths.get(&peer).and_then(|path| path.search).is_some_and(|search| !search.is_over())
+    }
+
+    /// The size of the packet to try next, at most `most` bytes; none: the search is over (RFC 8899 §5.3).
+    pub fn wants(&mut self, peer: IpAddr, most: u16, now: Instant) -> Option<u16> {
+        let path = self.paths.get_mut(&peer)?;
+        let search = path.search.as_mut().filter(|search| !search.is_over())?;
+        let wants = search.wants(path.mtu, most);
+        if wants.is_none() {
+            let Path { mtu, search, .. } = *path;
+            self.believe(peer, mtu, search, now);
+        }
+        wants
+    }
+
+    /// A packet of `size` bytes to `peer` arrived: the path takes such.
+    pub fn confirm(&mut self, peer: IpAddr, size: u16, now: Instant) {
+        if let Some(&Path { mtu, search: Some(mut search), .. }) = self.paths.get(&peer)
+            && size > mtu
+        {
+            search.confirmed();
+            self.believe(peer, size, Some(search), now);
+        }
+    }
+
+    /// A packet of `size` bytes to `peer` did not arrive, though others did.
+    pub fn lost(&mut self, peer: IpAddr, size: u16) {
+        if let Some(Path { mtu, search: Some(search), .. }) = self.paths.get_mut(&peer)
+            && size > *mtu
+        {
+            search.lost(size);
+        }
+    }
+
+    fn believe(&mut self, peer: IpAddr, mtu: u16, search: Option<Search>, now: Instant) {
         let until = now + BELIEF;
-        if self.paths.insert(peer, (mtu, until)).is_none_or(|(before, _)| before != mtu) {
+        if self.paths.insert(peer, Path { mtu, until, search }).is_none_or(|before| before.mtu != mtu) {
             self.touch();
         }
         self.order.push_back((peer, until));
@@ -78,7 +154,7 @@ impl PathMtus {
             return link;
         }
         match self.paths.get(&peer) {
-            Some((mtu, until)) if now < *until => link.min(*mtu),
+            Some(path) if now < path.until => link.min(path.mtu),
             _ => link,
         }
     }
@@ -106,13 +182,20 @@ impl PathMtus {
             && until <= now
         {
             self.order.pop_front();
-            self.end(peer, until);
+            match self.paths.get(&peer).filter(|path| path.until == until) {
+                // PMTU_RAISE_TIMER (RFC 8899 §5.1.1): what was found is not forgotten, longer packets are tried again.
+                Some(&Path { mtu, search: Some(search), .. }) if search.is_over() => {
+                    self.believe(peer, mtu, Some(Search::new()), now);
+                    self.touch();
+                }
+                _ => self.end(peer, until),
+            }
         }
     }
 
     /// Forgets a path, unless more was heard of it since.
     fn end(&mut self, peer: IpAddr, until: Instant) {
-        if self.paths.get(&peer).is_some_and(|(_, last)| *last == until) {
+        if self.paths.get(&peer).is_some_and(|path| path.until == until) {
             self.paths.remove(&peer);
             self.touch();
         }
@@ -185,6 +268,57 @@ mod tests {
         assert_eq!(PathMtus::judge(PEER, 68, 1500), Some(552));
         assert_eq!(PathMtus::judge(PEER, 1500, 1500), None);
         assert_eq!(PathMtus::judge(PEER, 9000, 1500), None);
+    }
+
+    /// RFC 8899 §5.2, §5.3
+    #[test]
+    fn a_search_widens_the_path_and_begins_again_after_ten_minutes() {
+        let mut paths = PathMtus::default();
+        assert_eq!(paths.wants(PEER, 1500, NOW), None);
+        paths.search_from(PEER, 1064, NOW);
+        assert!(paths.is_searched(PEER));
+        let mut now = NOW;
+        while let Some(size) = paths.wants(PEER, 1500, now) {
+            assert!(paths.is_searched(PEER));
+            now = now + Duration::from_secs(1);
+            if size <= 1400 { paths.confirm(PEER, size, now) } else { paths.lost(PEER, size) }
+        }
+        assert!(!paths.is_searched(PEER));
+        let found = paths.limit(PEER, 1500, now);
+        assert!((1393..=1400).contains(&found), "{found}");
+        let (epoch, later) = (paths.epoch(), now + BELIEF);
+        paths.expire(later);
+        assert_ne!(paths.epoch(), epoch);
+        assert!(paths.is_searched(PEER));
+        assert_eq!(paths.limit(PEER, 1500, later), found);
+        // Nobody tries: in the end it is forgotten.
+        paths.expire(later + BELIEF);
+        assert_eq!(paths.limit(PEER, 1500, later + BELIEF), 1500);
+        assert_eq!(paths.next_deadline(), Instant::NEVER);
+    }
+
+    /// RFC 8899 §4.6.2: a router that answers a probe bounds the search; it does not narrow the path.
+    #[test]
+    fn a_routers_word_bounds_a_search() {
+        let mut paths = PathMtus::default();
+        paths.search_from(PEER, 1064, NOW);
+        paths.learn(PEER, 1280, NOW);
+        assert_eq!(paths.limit(PEER, 1500, NOW), 1064);
+        assert_eq!(paths.wants(PEER, 1500, NOW), Some(1172));
+        paths.learn(PEER, 900, NOW);
+        assert_eq!(paths.limit(PEER, 1500, NOW), 900);
+        paths.search_unless_known(PEER, 1064, NOW);
+        assert_eq!(paths.limit(PEER, 1500, NOW), 900);
+    }
+
+    /// RFC 1191: what a router said before is where a search begins.
+    #[test]
+    fn a_path_that_is_known_is_not_narrowed_for_a_search() {
+        let mut paths = PathMtus::default();
+        paths.learn(PEER, 1400, NOW);
+        paths.search_unless_known(PEER, 1064, NOW);
+        assert_eq!(paths.limit(PEER, 1500, NOW), 1400);
+        assert!(paths.is_searched(PEER));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use core::time::Duration;
 
+use super::plpmtud::Probe;
 use super::tally::Ledger;
 use crate::seq::Seq;
 use crate::time::Instant;
@@ -36,6 +37,8 @@ pub(super) struct Buffers {
     mark_at: u32,
     /// What TCP_INFO tells besides: a connection that carries much is asked more.
     pub(super) ledger: Ledger,
+    /// A longer packet under way: only who has much to send tries the path.
+    pub(super) probe: Option<Probe>,
 }
 
 /// A segment of data as the receive buffer's measurement sees it.

@@ -13,7 +13,6 @@ use super::timers::{Await, expired};
 use super::user_timeout;
 use crate::error::SocketError;
 use crate::ip::Egress;
-use crate::ip::path_mtu::PathMtus;
 use crate::time::Instant;
 use crate::types::Readiness;
 use crate::wire::tcp::Flags;
@@ -70,9 +69,10 @@ fn waited<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
 fn reordering_ends<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     detect::return_to_rto(tcb, env);
     let (recover_fs, missing) = (detect::recover_fs(tcb), tcb.sent.missing_octets());
-    if detect::losses(tcb, env).any {
+    let losses = detect::losses(tcb, env);
+    if losses.any {
         detect::tell_meter(tcb, missing);
-        if tcb.recovery.phase != Phase::Fast {
+        if !plpmtud::explains(tcb, losses, env) && tcb.recovery.phase != Phase::Fast {
             detect::enter_recovery(tcb, recover_fs, env);
             let ack = Ack { delivered: 0, in_flight: tcb.pipe(), safe: false, forced: false };
             tcb.recovery.on_delivered(ack, tcb.cc.ssthresh(), u32::from(tcb.snd.mss));
@@ -105,7 +105,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         return give_up(tcb, env);
     }
     env.stats.tcp_timeouts += 1;
-    let black_hole = env.config.mtu_probing > 0 && tcb.snd.retries >= plpmtud::TIMEOUTS;
+    let before = tcb.snd.retries;
     tcb.snd.retries += 1;
     tcb.rto.back_off();
     tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
@@ -125,9 +125,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.cc.on_timeout();
     tcb.ecn.on_reduction();
     tcb.tlp.end();
-    if black_hole {
-        narrow(tcb, env);
-    }
+    plpmtud::timed_out(tcb, before, env);
     match tcb.sent.head() {
         Some(at) => {
             // The oldest goes out whatever is in flight (RFC 6298 §5.4).
@@ -142,19 +140,6 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         }
     }
     keep_user_timeout(tcb, env.now);
-}
-
-/// The path may drop what is long (RFC 8899 §4.3): if the oldest segment is, a shorter one is tried.
-fn narrow<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    let remote = tcb.flow.remote();
-    let headers = tcb.headers();
-    let mtu = plpmtud::fall_from(tcb.snd.path_mtu, headers, PathMtus::least(remote));
-    let head = tcb.sent.head().map_or(0, |at| env.segs.slot(at).len());
-    if tcb.options.path_mtu && head + u32::from(headers) > u32::from(mtu) {
-        env.stats.tcp_mtu_black_holes += 1;
-        env.shared.paths.learn(remote, mtu, env.now);
-        tcb.follow_path(env);
-    }
 }
 
 /// The next time-out comes no later than the user's (Linux: tcp_clamp_rto_to_user_timeout).

@@ -7,6 +7,7 @@ use nic::FrameIndex;
 use super::build::{Body, transmit};
 use super::detect;
 use super::env::Env;
+use super::plpmtud::{self, Tried};
 use super::recovery::Phase;
 use super::snd::{Candidate, Decision};
 use super::state::State;
@@ -152,7 +153,9 @@ fn resend<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> bool {
 pub(super) fn resend_one<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> bool {
     let Some(len) = copy(tcb, env, at) else { return false };
     tcb.recovery.on_sent(len);
-    tcb.recovery.doubt.on_resend(tcb.ts.on.then(|| tcb.ts.val(env.now)));
+    if tcb.recovery.phase != Phase::Open {
+        tcb.recovery.doubt.on_resend(tcb.ts.on.then(|| tcb.ts.val(env.now)));
+    }
     true
 }
 
@@ -211,6 +214,9 @@ fn send_new<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
 
 fn send_while_allowed<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bool) {
     restart_after_idle(tcb, env);
+    if tcb.role.searches && plpmtud::probe(tcb, env) == Tried::Waits {
+        return;
+    }
     while let Some(at) = tcb.sent.next_unsent() {
         let last = tcb.sent.is_tail(at);
         let candidate = Candidate {
@@ -248,7 +254,12 @@ fn send_while_allowed<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, forced: bo
 }
 
 /// Sends the first `len` octets of the unsent segment at `at`. False when the way out is blocked.
-fn send_first_time<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex, len: u32) -> bool {
+pub(super) fn send_first_time<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    at: FrameIndex,
+    len: u32,
+) -> bool {
     if len < env.segs.slot(at).len() && !tcb.sent.split(env.segs, env.pool, at, len) {
         blocked(tcb, env);
         return false;

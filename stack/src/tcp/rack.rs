@@ -37,15 +37,16 @@ pub(super) struct Rack {
     /// RACK.xmit_ts and RACK.end_seq: the most recently sent segment that has arrived.
     xmit_ts: Instant,
     end_seq: Seq,
+    /// It was sent once only.
+    original: bool,
     /// RACK.rtt: its round trip, in microseconds.
     rtt: u32,
     /// RACK.min_RTT.
     pub(super) min_rtt: MinRtt,
     /// RACK.fack: one past the highest octet that has arrived.
     fack: Seq,
-    /// RACK.dsack_round: until SND.UNA is here, D-SACK widens the window no more.
+    /// RACK.dsack_round: until SND.UNA is here, D-SACK widens the window no more. It is no further back than SND.UNA.
     dsack_round: Seq,
-    in_dsack_round: bool,
     /// RACK.reo_wnd_mult.
     reo_wnd_mult: u8,
     /// RACK.reo_wnd_persist.
@@ -70,28 +71,35 @@ impl Rack {
         Self {
             xmit_ts: Instant::ZERO,
             end_seq: una,
+            original: true,
             rtt: 0,
             min_rtt: MinRtt::default(),
             fack: una,
             dsack_round: una,
-            in_dsack_round: false,
             reo_wnd_mult: 1,
             reo_wnd_persist: 0,
             reordering_seen: false,
         }
     }
 
-    /// Step 2: `newest` is the most recently sent of the segments that an ACK says have arrived.
+    /// Step 2: `newest` is the most recently sent of the segments that an ACK says have arrived; `original`: it was
+    /// sent once only.
     #[inline]
-    pub(super) fn update(&mut self, newest: Xmit, now: Instant) {
+    pub(super) fn update(&mut self, newest: Xmit, original: bool, now: Instant) {
         self.rtt = u32::try_from(now.since(newest.xmit_ts).as_micros()).unwrap_or(u32::MAX);
         if newest.after(self.newest()) {
-            (self.xmit_ts, self.end_seq) = (newest.xmit_ts, newest.end_seq);
+            (self.xmit_ts, self.end_seq, self.original) = (newest.xmit_ts, newest.end_seq, original);
         }
     }
 
     fn newest(&self) -> Xmit {
         Xmit { xmit_ts: self.xmit_ts, end_seq: self.end_seq }
+    }
+
+    /// Whether RACK.segment was sent once only, at this instant.
+    #[inline]
+    pub(super) fn left_with_original(&self, sent_at: Instant) -> bool {
+        self.original && self.xmit_ts == sent_at
     }
 
     /// RACK.rtt.
@@ -112,9 +120,9 @@ impl Rack {
     /// Step 4, first part: a D-SACK says that patience was too short. It grows once a round trip.
     #[inline]
     pub(super) fn on_ack(&mut self, una: Seq, nxt: Seq, dsack: bool) {
-        self.in_dsack_round &= una.before(self.dsack_round);
-        if dsack && !self.in_dsack_round {
-            (self.in_dsack_round, self.dsack_round) = (true, nxt);
+        self.dsack_round = self.dsack_round.max(una);
+        if dsack && self.dsack_round == una {
+            self.dsack_round = nxt;
             self.reo_wnd_mult = self.reo_wnd_mult.saturating_add(1);
             self.reo_wnd_persist = REO_WND_PERSIST;
         }
@@ -202,11 +210,11 @@ mod tests {
     #[test]
     fn the_newest_arrival_is_kept_and_the_round_trip_is_the_last_one() {
         let mut rack = Rack::new(Seq(1));
-        rack.update(stamp(10, 1000), Instant::from_millis(50));
+        rack.update(stamp(10, 1000), true, Instant::from_millis(50));
         assert_eq!((rack.newest(), rack.rtt()), (stamp(10, 1000), ms(40)));
-        rack.update(stamp(5, 2000), Instant::from_millis(55));
+        rack.update(stamp(5, 2000), true, Instant::from_millis(55));
         assert_eq!((rack.newest(), rack.rtt()), (stamp(10, 1000), ms(50)));
-        rack.update(stamp(10, 2000), Instant::from_millis(55));
+        rack.update(stamp(10, 2000), true, Instant::from_millis(55));
         assert_eq!(rack.newest(), stamp(10, 2000));
     }
 
@@ -264,7 +272,7 @@ mod tests {
     #[test]
     fn a_segment_is_lost_a_round_trip_and_a_window_after_it_was_sent() {
         let mut rack = Rack::new(Seq(1));
-        rack.update(stamp(10, 3000), Instant::from_millis(50));
+        rack.update(stamp(10, 3000), true, Instant::from_millis(50));
         let now = Instant::from_millis(55);
         assert_eq!(rack.judge(stamp(10, 3000), ms(5), now), Verdict::NotOvertaken);
         assert_eq!(rack.judge(stamp(11, 1000), ms(5), now), Verdict::NotOvertaken);

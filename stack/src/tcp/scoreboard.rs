@@ -164,6 +164,10 @@ impl Sent {
         while self.flight.first != NONE {
             let at = self.flight.first;
             let slot = segs.slot(at);
+            if slot.mark.resent && rack.left_with_original(slot.sent_at) {
+                // Of a copy and an original that left at the same instant, numbers do not tell which was first.
+                break;
+            }
             match rack.judge(slot.xmit(), reo_wnd, now) {
                 Verdict::NotOvertaken => break,
                 Verdict::Late => {
@@ -504,7 +508,7 @@ mod tests {
             let stamp = |(at, n)| Xmit { xmit_ts: Instant::from_millis(at), end_seq: end(n) };
             assert_eq!(delivered.newest, newest.map(stamp));
             if let Some(newest) = delivered.newest {
-                self.rack.update(newest, self.at());
+                self.rack.update(newest, delivered.newest_once == Some(newest.xmit_ts), self.at());
             }
             self.model.rack(newest, self.now);
             self.detect();

@@ -256,6 +256,37 @@ impl Sent {
         true
     }
 
+    /// Lengthens the first unsent segment to `len` octets with what waits behind it. None when there is not enough, or
+    /// its frame does not hold them.
+    pub(super) fn gather(&mut self, segs: &mut SegTable, pool: &mut Pool, len: u32) -> Option<FrameIndex> {
+        let at = self.next_unsent()?;
+        loop {
+            let slot = segs.slot(at);
+            let (missing, next) = (len.saturating_sub(slot.len()), slot.next);
+            if missing == 0 {
+                return Some(at);
+            }
+            if next == NONE || (pool.tailroom(slot.pkt()) as u32) < missing {
+                return None;
+            }
+            let seq = segs.slot(next).seq;
+            let mut rest = self.list.remove(segs, next);
+            let n = rest.len().min(missing as usize);
+            let to = segs.slot_mut(at).pkt_mut();
+            let end = to.len();
+            let moved = pool.copy(&rest, 0..n, to, end);
+            rest.trim_front(if moved { n } else { 0 });
+            if rest.is_empty() {
+                pool.free(rest);
+            } else {
+                self.list.insert(segs, at, rest, if moved { seq + n as u32 } else { seq });
+            }
+            if !moved {
+                return None;
+            }
+        }
+    }
+
     /// `behind` was cut off the SACKed segment at `at`.
     fn lengthen_run(&mut self, segs: &mut SegTable, at: FrameIndex, behind: FrameIndex) {
         let next = segs.slot(behind).next;

@@ -14,6 +14,7 @@ use super::inbox::Inbox;
 use super::info::Info;
 use super::options::TcpOptions;
 use super::pacing::{Pacer, UNLIMITED, rate_of_window};
+use super::plpmtud;
 use super::rack::Rack;
 use super::rate::{Meter, Rate};
 use super::rcv::{Rcv, shift_for};
@@ -106,6 +107,8 @@ pub(super) struct Role {
     pub(super) give_cookie: bool,
     /// The data of the SYN was acknowledged by the SYN-ACK.
     pub(super) syn_data_acked: bool,
+    /// Longer packets than the path is known to take are worth a try (RFC 8899).
+    pub(super) searches: bool,
 }
 
 /// Small counters.
@@ -253,6 +256,8 @@ impl Tcb {
         let mut mtu = env.egress.mtu(&mut self.flow);
         if self.options.path_mtu {
             mtu = env.shared.paths.limit(self.flow.remote(), mtu, env.now);
+            let searches = env.config.mtu_probing > 0 && env.shared.paths.is_searched(self.flow.remote());
+            plpmtud::search(self, searches);
         }
         self.snd.path_epoch = env.shared.paths.epoch();
         let headers = self.headers();

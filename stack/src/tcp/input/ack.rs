@@ -10,6 +10,7 @@ use crate::tcp::call;
 use crate::tcp::cc::{Ack as Acked, Delivery};
 use crate::tcp::detect;
 use crate::tcp::env::Env;
+use crate::tcp::plpmtud;
 use crate::tcp::rate::Arrival;
 use crate::tcp::recovery::Phase;
 use crate::tcp::sent::Delivered;
@@ -60,6 +61,7 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     }
     tcb.tally.acked(tcb.snd.una.0, (tcb.snd.iss + 1).0);
     tcb.snd.una = tcb.snd.iss + 1;
+    plpmtud::begin(tcb, env);
     if tcb.snd.retries > 1 {
         // RFC 5681 §3.1. One may have been sent for nothing, after RFC 6298's short first time-out; Linux waits for two.
         tcb.cc.syn_was_lost();
@@ -190,6 +192,9 @@ fn acknowledged<E: Egress>(
     tcb.snd.una = seg.ack;
     tcb.urgent.acknowledged(seg.ack);
     tcb.snd.retries = 0;
+    if tcb.role.searches {
+        plpmtud::on_advance(tcb, env);
+    }
     let rtt = measure(tcb, seg, delivered, env);
     if (!was_writable || tcb.role.starved)
         && let Some(buffers) = &mut tcb.buffers

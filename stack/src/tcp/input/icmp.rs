@@ -6,6 +6,7 @@ use crate::ip::path_mtu::PathMtus;
 use crate::seq::Seq;
 use crate::tcp::env::Env;
 use crate::tcp::output;
+use crate::tcp::plpmtud;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 
@@ -45,9 +46,10 @@ fn narrower<E: Egress>(tcb: &mut Tcb, mtu: u16, env: &mut Env<'_, E>) {
     if !tcb.options.path_mtu {
         return;
     }
-    if let Some(mtu) = PathMtus::judge(remote, mtu, tcb.snd.path_mtu) {
+    if let Some(mtu) = PathMtus::judge(remote, mtu, plpmtud::longest_sent(tcb)) {
         env.shared.paths.learn(remote, mtu, env.now);
         tcb.follow_path(env);
+        plpmtud::answered(tcb, mtu, env);
         output::push(tcb, env);
     }
 }

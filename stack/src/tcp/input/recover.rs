@@ -8,6 +8,7 @@ use crate::seq::Seq;
 use crate::tcp::detect;
 use crate::tcp::env::Env;
 use crate::tcp::frto::{self, Evidence};
+use crate::tcp::plpmtud;
 use crate::tcp::prr::Ack;
 use crate::tcp::recovery::Phase;
 use crate::tcp::scoreboard::Losses;
@@ -63,7 +64,8 @@ pub(super) fn on_ack<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>
 fn update_rack<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) {
     let delivered = &news.delivered;
     if let Some(newest) = delivered.newest {
-        tcb.rack.update(newest, env.now);
+        let original = delivered.newest_once == Some(newest.xmit_ts);
+        tcb.rack.update(newest, original, env.now);
     }
     if let Some(highest) = delivered.highest
         && tcb.rack.detect_reordering(delivered.original, highest)
@@ -162,6 +164,9 @@ fn recover<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) -> bool 
         return tcb.awaits == Await::Reordering;
     }
     let losses = if tcb.role.sack { detect::losses(tcb, env) } else { count_duplicates(tcb, una, env) };
+    if tcb.role.searches && plpmtud::explains(tcb, losses, env) {
+        return losses.waiting;
+    }
     let mut forced = false;
     match tcb.recovery.phase {
         // A copy that was lost too is a loss of its own (as in Linux's tcp_fastretrans_alert).

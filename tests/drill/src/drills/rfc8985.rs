@@ -8,6 +8,7 @@ drills![
     what_comes_late_within_the_window_is_not_sent_again,
     three_sacked_segments_need_no_time,
     a_lost_retransmission_is_sent_again,
+    what_left_with_a_retransmission_does_not_overtake_it,
     a_silent_tail_is_probed_once_before_the_time_out,
     a_probe_is_new_data_if_there_is,
     a_single_segment_is_probed_when_the_rto_would_come,
@@ -63,6 +64,22 @@ fn a_lost_retransmission_is_sent_again(on: On) {
     d.wait(100);
     d.inject(". 1:1(0) ack 1 <sack 1001:11001>");
     assert!(ranges(&mut d).contains(&(1, 1001)));
+}
+
+/// RFC 8985 §6.2, step 2: RACK_sent_after, where the clock says nothing
+fn what_left_with_a_retransmission_does_not_overtake_it(on: On) {
+    let mut d = in_flight(on, SACK, 10);
+    d.write(10_001, 5000).unwrap();
+    d.wait(100);
+    // What this ACK releases leaves before the copy that the next ones call for.
+    d.inject(". 1:1(0) ack 1001");
+    d.inject(". 1:1(0) ack 1001 <sack 2001:5001>");
+    let sent = ranges(&mut d);
+    assert!(sent.starts_with(&[(10_001, 11_001)]) && sent.contains(&(1001, 2001)), "{sent:?}");
+    d.wait(100);
+    d.inject(". 1:1(0) ack 1001 <sack 2001:12001>");
+    let sent = ranges(&mut d);
+    assert!(!sent.contains(&(1001, 2001)), "{sent:?}");
 }
 
 /// RFC 8985 §7.2, §7.3
