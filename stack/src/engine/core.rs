@@ -62,6 +62,14 @@ impl Core {
         &mut self.shared.paths
     }
 
+    /// A router takes no more than `mtu` bytes of packets to `peer`, whose first link takes `link`.
+    pub(super) fn narrow(&mut self, peer: core::net::IpAddr, mtu: u16, link: u16, now: Instant) {
+        let paths = &mut self.shared.paths;
+        if let Some(mtu) = PathMtus::judge(peer, mtu, paths.limit(peer, link, now)) {
+            paths.learn(peer, mtu, now);
+        }
+    }
+
     /// Whether a server gave a cookie for Fast Open.
     pub(super) fn knows_fast_open(&self, server: core::net::IpAddr) -> bool {
         self.shared.fast_open.knows(server)

@@ -7,7 +7,8 @@ use super::{Stack, tcp_info};
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
 use crate::socket::stored::{
-    LEAST_RECV_BUFFER, LEAST_SEND_BUFFER, Stored, V6Options, buffer, retransmissions, seconds, within,
+    LEAST_RECV_BUFFER, LEAST_SEND_BUFFER, Stored, V6Options, buffer, discover, retransmissions, seconds,
+    within,
 };
 use crate::socket::{BbrInfo, OptName, Result, TcpInfo, Value};
 use crate::tcp::cc::Algorithm;
@@ -22,9 +23,6 @@ const MOST_PROBES: i32 = 127;
 const SEGMENT: (i32, i32) = (88, 32_767);
 /// TCP_LINGER2: TCP_FIN_TIMEOUT_MAX.
 const MOST_LINGER2: i32 = 120;
-
-/// IP_PMTUDISC_INTERFACE: from here on what routers say of the path does not count.
-const INTERFACE: i32 = 4;
 
 impl Stack {
     /// Sets an option; checked and clamped as Linux does.
@@ -221,8 +219,8 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::Ttl if value == -1 => options.ttl = 64,
         OptName::Ttl => options.ttl = within(value, 1, 255)? as u8,
         OptName::MtuDiscover => {
-            options.mtu_discover = within(value, 0, 5)?;
-            options.tcp.path_mtu = value < INTERFACE;
+            options.mtu_discover = within(value, discover::DONT, discover::OMIT)?;
+            options.tcp.path_mtu = (discover::WANT..discover::INTERFACE).contains(&value);
         }
         _ => return Err(SocketError::NoProtocolOption),
     }
@@ -241,8 +239,8 @@ fn set_v6(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         // Linux keeps the two ECN bits of a stream to itself.
         OptName::TrafficClass => v6.tclass = (within(value, 0, 255)? & 0xfc) as u8,
         OptName::MtuDiscoverV6 => {
-            v6.mtu_discover = within(value, 0, 5)?;
-            options.tcp.path_mtu = value < INTERFACE;
+            v6.mtu_discover = within(value, discover::DONT, discover::OMIT)?;
+            options.tcp.path_mtu = value < discover::INTERFACE;
         }
         _ => return Err(SocketError::NoProtocolOption),
     }

@@ -8,15 +8,14 @@ use super::Stack;
 use super::datagram::Datagram;
 use super::entry::{Body, Entry};
 use crate::error::SocketError;
+use crate::ip::Egress;
 use crate::ip::input::Arrived;
 use crate::socket::Origin;
+use crate::socket::stored::discover;
 use crate::time::Instant;
 use crate::types::{FlowKey, SocketId};
 use crate::udp::Pending;
 use crate::wire::icmp::Error;
-
-/// IP_MTU_DISCOVER: the socket does not care for the path's MTU.
-const DONT: i32 = 0;
 
 /// An ICMP error about a datagram of ours.
 pub(super) struct LostDatagram {
@@ -50,9 +49,7 @@ impl Stack {
         if !self.core.out.judge_in(flow, lost.arrived.packet.len()) {
             return self.forget_lost(lost, false);
         }
-        if let Error::TooBig(mtu) = lost.error {
-            self.core.path_mtus_mut().learn(key.remote.ip(), mtu, now);
-        }
+        let link = self.core.out.mtu(flow);
         let id = self.udp_socket_for(&key);
         let Some(id) = id else { return self.forget_lost(lost, false) };
         let Some(Entry { body: Body::Datagram(datagram), options, .. }) = self.table.get_mut(id) else {
@@ -60,10 +57,15 @@ impl Stack {
         };
         let v4 = key.remote.is_ipv4();
         let discover = if v4 { options.mtu_discover } else { options.v6.mtu_discover };
+        if let Error::TooBig(mtu) = lost.error
+            && discover < discover::INTERFACE
+        {
+            self.core.narrow(key.remote.ip(), mtu, link, now);
+        }
         let (error, hard) = match lost.error {
             Error::Hard(error) => (error, true),
             Error::Soft(error) => (error, false),
-            Error::TooBig(_) if discover == DONT => return self.forget_lost(lost, true),
+            Error::TooBig(_) if discover == discover::DONT => return self.forget_lost(lost, true),
             Error::TooBig(_) => (SocketError::MessageSize, true),
         };
         let wanted = if v4 { datagram.settings.recv_error } else { datagram.settings.recv_error6 };

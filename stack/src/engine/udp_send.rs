@@ -13,6 +13,7 @@ use super::entry::Body;
 use super::udp_calls::sending_end;
 use crate::error::{Fault, SocketError};
 use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload};
+use crate::socket::stored::discover;
 use crate::socket::{self, Outbound, Result};
 use crate::time::Instant;
 use crate::types::{Direction, Ecn, FlowKey, IfaceId, Protocol, SocketId, canonical, scope_id};
@@ -21,13 +22,6 @@ use crate::wire::udp;
 
 /// The longest payload of a datagram, in bytes.
 const MOST: usize = 65_507;
-/// IP_MTU_DISCOVER: IP_PMTUDISC_DO, _PROBE, _INTERFACE and _OMIT. From DO to INTERFACE nothing is fragmented here,
-/// from PROBE on the path's own MTU is not asked.
-const WANT: i32 = 1;
-const DO: i32 = 2;
-const PROBE: i32 = 3;
-const INTERFACE: i32 = 4;
-
 /// Where the application's bytes come from.
 type Source<'a> = dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault> + 'a;
 
@@ -94,7 +88,7 @@ impl Stack {
 
     /// Whether what is too long for a path may leave in fragments (IP_MTU_DISCOVER).
     pub fn may_fragment(&self, id: SocketId) -> bool {
-        self.owned(id).is_ok_and(|e| !(DO..=INTERFACE).contains(&e.options.mtu_discover))
+        self.owned(id).is_ok_and(|e| !(discover::DO..=discover::INTERFACE).contains(&e.options.mtu_discover))
     }
 
     /// Judges a datagram of `len` bytes that the kernel's socket is about to send in our place.
@@ -224,14 +218,15 @@ impl Stack {
         let flow = known.unwrap_or(&mut new);
         (flow.tos, flow.ttl) = (plan.tos, plan.ttl);
         // Linux: DF is on from WANT to PROBE.
-        flow.may_fragment = !(WANT..=PROBE).contains(&plan.discover);
+        flow.may_fragment = !(discover::WANT..=discover::PROBE).contains(&plan.discover);
         let core = &mut self.core;
         if let Some(via) = plan.via {
             flow.route = core.out.route_to_group(via, flow).ok_or(SocketError::NetworkUnreachable)?;
         }
         let link = core.out.mtu(flow);
         let peer = plan.key.remote.ip();
-        let mtu = if plan.discover >= PROBE { link } else { core.path_mtus().limit(peer, link, now) };
+        let mtu =
+            if plan.discover >= discover::PROBE { link } else { core.path_mtus().limit(peer, link, now) };
         let room = usize::from(mtu).saturating_sub(ip_header(peer) + udp::HEADER);
         let cut = match plan.segment {
             0 => Cut::whole(len),
@@ -254,7 +249,7 @@ impl Stack {
         if !self.judge_flow(now, plan.key, Direction::Out, len) {
             return Err(SocketError::NotPermitted);
         }
-        if (DO..=INTERFACE).contains(&plan.discover) {
+        if (discover::DO..=discover::INTERFACE).contains(&plan.discover) {
             self.local_error(now, id, plan.key.remote, mtu);
         }
         Err(SocketError::MessageSize)

@@ -280,7 +280,7 @@ mod tests {
         let mut now = NOW;
         while let Some(size) = paths.wants(PEER, 1500, now) {
             assert!(paths.is_searched(PEER));
-            now = now + Duration::from_secs(1);
+            now += Duration::from_secs(1);
             if size <= 1400 { paths.confirm(PEER, size, now) } else { paths.lost(PEER, size) }
         }
         assert!(!paths.is_searched(PEER));

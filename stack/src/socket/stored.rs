@@ -20,6 +20,23 @@ const MOST_BUFFER: u32 = 4 << 20;
 /// TCP's retransmission time-out at first and at most, in seconds: how Linux counts TCP_DEFER_ACCEPT.
 const TIMEOUTS: (u32, u32) = (1, 120);
 
+/// IP_MTU_DISCOVER: from DO to INTERFACE nothing is cut here, from PROBE on the path's own MTU is not asked, from
+/// INTERFACE on what routers say of it does not count.
+pub mod discover {
+    /// IP_PMTUDISC_DONT.
+    pub const DONT: i32 = 0;
+    /// IP_PMTUDISC_WANT, the default.
+    pub const WANT: i32 = 1;
+    /// IP_PMTUDISC_DO.
+    pub const DO: i32 = 2;
+    /// IP_PMTUDISC_PROBE.
+    pub const PROBE: i32 = 3;
+    /// IP_PMTUDISC_INTERFACE.
+    pub const INTERFACE: i32 = 4;
+    /// IP_PMTUDISC_OMIT.
+    pub const OMIT: i32 = 5;
+}
+
 /// What an application set, in the units of the call that sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -51,7 +68,7 @@ pub struct Stored {
     pub ttl: u8,
     /// IPPROTO_IPV6's own.
     pub v6: V6Options,
-    /// IP_MTU_DISCOVER; 1 is IP_PMTUDISC_WANT, Linux's default.
+    /// IP_MTU_DISCOVER.
     pub mtu_discover: i32,
     /// TCP_DEFER_ACCEPT, in retransmissions of a SYN-ACK, as Linux keeps it.
     pub defer_accept: u8,
@@ -82,7 +99,7 @@ pub struct V6Options {
 
 impl Default for V6Options {
     fn default() -> Self {
-        Self { only: false, tclass: 0, hops: 64, auto_label: true, mtu_discover: 1 }
+        Self { only: false, tclass: 0, hops: 64, auto_label: true, mtu_discover: discover::WANT }
     }
 }
 
@@ -115,7 +132,7 @@ impl Stored {
             tos: 0,
             ttl: 64,
             v6: V6Options::default(),
-            mtu_discover: 1,
+            mtu_discover: discover::WANT,
             defer_accept: 0,
             kept: Kept::default(),
             udp_send_buffer: UDP_BUFFER,
@@ -137,6 +154,8 @@ impl Stored {
     /// Has the packets of `flow` carry what was chosen for its family.
     pub fn dress(&self, flow: &mut Flow) {
         (flow.tos, flow.ttl) = self.header(flow.remote());
+        // Linux: ip_dont_fragment. Datagrams have a rule of their own.
+        flow.may_fragment = !(discover::WANT..=discover::DO).contains(&self.mtu_discover);
         if flow.auto_label != self.v6.auto_label {
             flow.auto_label = self.v6.auto_label;
             // The label is found with the route.

@@ -107,8 +107,8 @@ fn write<E: Egress>(
         }
     }
     tcb.role.starved |= taken < want;
-    let grows = !tcb.options.send_locked && !(taken == want && tcb.is_writable());
-    if tcb.buffers.is_none() && (grows || tcb.role.searches) {
+    let stays = tcb.options.send_locked || taken == want && tcb.is_writable();
+    if tcb.buffers.is_none() && (!stays || tcb.role.searches) {
         tcb.buffers = Some(Box::default());
     }
     tcb.book(env.now);

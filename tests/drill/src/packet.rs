@@ -116,6 +116,8 @@ pub fn unwrap(packet: &[u8]) -> Option<(Ends, Segment)> {
     }
     let mut segment = Segment::parse(payload).unwrap_or_else(|fault| panic!("a bad segment: {fault}"));
     (segment.tos, segment.hops) = (tos, hops);
+    segment.may_fragment = from.is_ipv4() && packet[6] & 0x40 == 0;
+    assert!(!segment.may_fragment || packet[4..6] != [0, 0], "no identification to put pieces together by");
     let ends =
         Ends { from: SocketAddr::new(from, segment.src_port), to: SocketAddr::new(to, segment.dst_port) };
     assert_eq!(checksum(ends, TCP, payload), 0, "the checksum of {segment:?}");

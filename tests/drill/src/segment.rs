@@ -42,6 +42,8 @@ pub struct Segment {
     pub tos: u8,
     /// The time to live, or hop limit, of the IP header; zero for what is to be written: 64.
     pub hops: u8,
+    /// Routers may cut the packet: DF is off. Not written.
+    pub may_fragment: bool,
 }
 
 /// One option.
@@ -169,6 +171,7 @@ impl Segment {
             payload: bytes[header..].to_vec(),
             tos: 0,
             hops: 0,
+            may_fragment: false,
         })
     }
 }

@@ -14,6 +14,8 @@ drills![
     ip_mtu_tells,
     a_narrow_path_is_tried_again_after_ten_minutes,
     a_router_that_does_not_say_costs_a_guess,
+    what_routers_may_cut_says_so,
+    who_asks_for_no_discovery_is_not_told,
 ];
 
 /// Octets of the headers before the text.
@@ -147,4 +149,45 @@ fn a_router_that_does_not_say_costs_a_guess(on: On) {
     }
     let guess = d.expect("p. ack 1").len();
     assert!((552 - headers(on)..=1492 - headers(on)).contains(&guess), "{guess} octets");
+}
+
+/// IP_MTU_DISCOVER; Linux: ip_dont_fragment
+fn what_routers_may_cut_says_so(on: On) {
+    for discover in 0..=5 {
+        let mut d = Drill::new(on);
+        let name = if on.family() == Family::V4 { OptName::MtuDiscover } else { OptName::MtuDiscoverV6 };
+        d.set(name, discover);
+        d.accept("<mss 1000>");
+        d.write(1, 100).unwrap();
+        let may_cut = on.family() == Family::V4 && !(1..=2).contains(&discover);
+        assert_eq!(d.expect("P. 1:101(100)").may_fragment, may_cut, "{discover}");
+        // It holds for all that follows.
+        d.inject("P. 1:101(100) ack 101");
+        d.read(1, 100);
+        d.set(OptName::QuickAck, 1);
+        d.write(101, 100).unwrap();
+        assert!(d.sent().iter().all(|segment| segment.may_fragment == may_cut), "{discover}");
+        d.abort();
+        d.sent();
+    }
+}
+
+/// IP_MTU_DISCOVER; Linux: ip_sk_accept_pmtu, IP_PMTUDISC_DONT
+fn who_asks_for_no_discovery_is_not_told(on: On) {
+    for discover in [0, 4, 5] {
+        let v4 = on.family() == Family::V4;
+        if discover == 0 && !v4 {
+            continue;
+        }
+        let mut d = Drill::new(on);
+        d.set(if v4 { OptName::MtuDiscover } else { OptName::MtuDiscoverV6 }, discover);
+        d.accept(&format!("<mss {}>", 1500 - headers(on)));
+        let long = 1500 - headers(on);
+        d.write(1, long).unwrap();
+        assert_eq!(d.expect("P. ack 1").len(), long, "{discover}");
+        d.complain(Complaint::TooBig(1300));
+        d.silent();
+        d.abort();
+        d.sent();
+    }
 }
