@@ -40,7 +40,7 @@ const SHIFT_MOST: u8 = 14;
 
 plain!(Role {
     passive, orphan, sack, scaled, syn_sent, syn_again, fast_open, give_cookie, syn_data_acked,
-} but { starved, held });
+} but { starved, held, searches });
 
 plain!(Snd {
     iss, una, nxt, wnd, wl1, wl2, max_wnd, shift, peer_mss, small_end, shut, fin_sent, sent_at,
