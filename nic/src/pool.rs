@@ -261,6 +261,26 @@ impl Pool {
         self.returned(tx.into_frame());
     }
 
+    /// What a NIC would bring to its receiver, when that is us: the packet in a frame of its own, headers and all.
+    /// The loan is over. A frame that nobody wants back goes on as it is, of one that is kept this is a copy.
+    ///
+    /// # Errors
+    /// The loan, when there is no free frame for the copy.
+    #[inline]
+    pub fn loop_back(&mut self, tx: TxPkt) -> Result<Pkt, TxPkt> {
+        let (offset, len) = (tx.offset, tx.len);
+        if self.state[tx.frame as usize] == State::Given {
+            let frame = tx.into_frame();
+            self.turn(frame, State::Given, State::Owned);
+            return Ok(Pkt::new(frame, offset, len));
+        }
+        let Some(frame) = self.free.pop() else { return Err(tx) };
+        self.turn(frame, State::Free, State::Owned);
+        self.arena.copy((tx.frame, offset), (frame, offset), len);
+        self.take_back(tx);
+        Ok(Pkt::new(frame, offset, len))
+    }
+
     /// A free frame for a NIC's fill ring or a depot. `None` when there is none.
     #[inline]
     pub fn to_nic(&mut self) -> Option<FrameIndex> {

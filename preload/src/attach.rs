@@ -6,7 +6,7 @@
 //! which only binds, listens and forks, from ever taking a connection.
 
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::OnceLock;
 
 use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
@@ -23,6 +23,8 @@ const TRY_AGAIN: u64 = 100_000_000;
 
 static CONFIG: OnceLock<Config> = OnceLock::new();
 static TRIED: AtomicU64 = AtomicU64::new(0);
+/// The thread that starts the runtime, or zero.
+static STARTER: AtomicI32 = AtomicI32::new(0);
 static REPORTED: AtomicBool = AtomicBool::new(false);
 
 /// Keeps the configuration, which is read when the library is loaded.
@@ -33,6 +35,7 @@ pub(crate) fn configure(config: Config) {
 /// Lets the next attempt be made at once (a child after fork).
 pub(crate) fn forget_attempts() {
     TRIED.store(0, Ordering::Relaxed);
+    STARTER.store(0, Ordering::Relaxed);
 }
 
 /// Whether enough time has passed since the stack could not be had.
@@ -46,17 +49,25 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
     if let Some(runtime) = Runtime::current() {
         return Ok(runtime);
     }
-    if !may_try() {
+    // A handler that came while its own thread starts the runtime must not wait for that.
+    let thread = kernel::thread();
+    if !may_try() || STARTER.load(Ordering::Relaxed) == thread {
         return Err(Reason::NoStack);
     }
-    TRIED.store(kernel::now(), Ordering::Relaxed);
     let config = CONFIG.get().ok_or(Reason::NoStack)?;
-    match Runtime::start(config) {
+    let free = STARTER.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    // Of several threads one starts it, the others wait: what they are about is decided for good now.
+    let started = Runtime::start(config);
+    if free {
+        STARTER.store(0, Ordering::Relaxed);
+    }
+    match started {
         Ok(runtime) => {
             runtime.observe(Box::new(Observer));
             Ok(runtime)
         }
         Err(error) => {
+            TRIED.store(kernel::now(), Ordering::Relaxed);
             report(config, &error);
             Err(Reason::NoStack)
         }

@@ -27,6 +27,12 @@ pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<c_in
     check(unsafe { real::socket(domain, kind, protocol) } as isize).map(|fd| fd as c_int)
 }
 
+/// The number of the calling thread.
+pub(crate) fn thread() -> c_int {
+    // SAFETY: it has no arguments and cannot fail.
+    unsafe { libc::gettid() }
+}
+
 /// `close`.
 pub(crate) fn close(fd: c_int) -> Result<isize, Errno> {
     // SAFETY: the caller owns the descriptor, or the application asked for it.

@@ -32,6 +32,8 @@ counters! {
     tx_frames,
     /// Bytes queued for sending, link headers included.
     tx_bytes,
+    /// Frames from this host to itself, which no interface has seen.
+    home_frames,
     /// Sends that found no free frame.
     tx_no_frames,
     /// Sends that wait for a neighbour's link address.

@@ -6,7 +6,7 @@ use libc::{c_int, sockaddr, socklen_t};
 use ringroad::Runtime;
 use stack::error::SocketError;
 use stack::socket::{OptName, Value};
-use stack::types::{IfaceId, Readiness, SocketId, canonical, on_link, scope_id};
+use stack::types::{IfaceId, Protocol, Readiness, SocketId, canonical, on_link, scope_id};
 
 use super::wait::Patience;
 use super::{attached, backing, held};
@@ -56,7 +56,7 @@ fn connect_stream(held: &Held, named: Named, by_send: bool) -> Outcome {
         return Err(Reason::Route.into());
     }
     let runtime = attach::runtime()?;
-    let Some(source) = runtime.lock().stack().source_for(remote) else {
+    let Some(source) = runtime.lock().stack().source_for(Protocol::Tcp, remote) else {
         held.file.set(Flag::Kernels, true);
         return Err(Reason::Route.into());
     };
@@ -171,7 +171,7 @@ fn finish(
 fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, socklen_t)) -> Outcome {
     check(kernel::connect_raw(held.fd, name, len) as isize)?;
     held.file.set(Flag::Bound, true);
-    let source_for = |runtime: &Runtime, to| runtime.lock().stack().source_for(to);
+    let source_for = |runtime: &Runtime, to| runtime.lock().stack().source_for(Protocol::Udp, to);
     let understood = match named {
         Named::Inet(remote) => held.file.understood(remote).map(Named::Inet),
         _ => None,

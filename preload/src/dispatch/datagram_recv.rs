@@ -10,7 +10,7 @@ use libc::{MSG_PEEK, MSG_TRUNC, c_int};
 use ringroad::Runtime;
 use stack::error::SocketError;
 use stack::socket::RecvFlags;
-use stack::types::{Readiness, SocketId, canonical};
+use stack::types::{Protocol, Readiness, SocketId, canonical};
 use stack::udp::Wants;
 
 use super::recv::Received;
@@ -123,7 +123,7 @@ fn from_kernel(
             let stack = turn.stack();
             let passes = arrival.remote.is_none_or(|remote| {
                 let remote = canonical(remote);
-                let local = local_end(call.held, &arrival, stack.source_for(remote));
+                let local = local_end(call.held, &arrival, stack.source_for(Protocol::Udp, remote));
                 local.is_none_or(|local| stack.judge_recv(now, local, remote, arrival.bytes))
             });
             passes.then(|| stack.wants(id))

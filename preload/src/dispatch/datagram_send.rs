@@ -11,7 +11,7 @@ use libc::{MSG_MORE, MSG_OOB, SOL_SOCKET, c_int};
 use ringroad::Runtime;
 use stack::error::SocketError;
 use stack::socket::Outbound;
-use stack::types::{IfaceId, Readiness, SocketId};
+use stack::types::{IfaceId, Protocol, Readiness, SocketId};
 
 use super::wait::Patience;
 use crate::errno::{Leave, Outcome};
@@ -142,7 +142,7 @@ fn reachable(held: &Held, to: SocketAddr) -> Result<bool, Leave> {
     let broadcast = {
         let mut turn = runtime.lock();
         let broadcast = turn.stack().is_broadcast(remote);
-        if !broadcast && !remote.is_multicast() && turn.stack().source_for(to).is_none() {
+        if !broadcast && !remote.is_multicast() && turn.stack().source_for(Protocol::Udp, to).is_none() {
             return Err(Reason::Route.into());
         }
         broadcast

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use stack::error::SocketError;
 use stack::socket::{How, OptName, RecvFlags};
-use stack::types::{IfaceId, on_link, scope_id};
+use stack::types::{IfaceId, Protocol, on_link, scope_id};
 
 use super::ring::{Ring, Side, cookie};
 use super::{backing, each_address, error, runtime};
@@ -53,7 +53,7 @@ impl TcpStream {
 
     fn connect_one(remote: SocketAddr) -> io::Result<Self> {
         if let Some(runtime) = runtime()? {
-            let source = runtime.lock().stack().source_for(remote);
+            let source = runtime.lock().stack().source_for(Protocol::Tcp, remote);
             if let Some(source) = source {
                 // A link-local end is on the link of the other one.
                 let link = IfaceId(scope_id(&remote));

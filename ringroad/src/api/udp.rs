@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use stack::error::SocketError;
 use stack::socket::{Datagram, OptName, Outbound, RecvFlags};
+use stack::types::Protocol;
 use stack::udp::Change;
 
 use super::ring::{Outcome, Ring, Side, cookie};
@@ -142,7 +143,7 @@ impl UdpSocket {
         let Ok(bound) = self.kernel.local_addr() else { return true };
         let mut turn = ring.runtime.lock();
         let now = turn.now();
-        match turn.stack().source_for(remote) {
+        match turn.stack().source_for(Protocol::Udp, remote) {
             Some(road) => {
                 let local = SocketAddr::new(meta.local.unwrap_or(road), bound.port());
                 turn.stack().judge_recv(now, local, remote, len)
@@ -314,7 +315,7 @@ impl UdpSocket {
         self.ring.as_ref().filter(|ring| {
             let mut turn = ring.runtime.lock();
             let stack = turn.stack();
-            stack.source_for(remote).is_some()
+            stack.source_for(Protocol::Udp, remote).is_some()
                 && !remote.ip().is_multicast()
                 && !stack.is_broadcast(remote.ip())
         })

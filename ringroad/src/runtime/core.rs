@@ -239,6 +239,8 @@ impl Core {
     /// The end of a turn: as [`Core::flush`], unless the caller will most likely wait soon and flush then.
     #[inline]
     pub(crate) fn flush_if_due(&mut self, now: Instant) {
+        // No frame of these waits for a doorbell: their receivers are here.
+        self.stack.deliver_home(now);
         self.drain();
         let waiting = self.stack.gathered() + self.unkicked;
         if waiting == 0 {

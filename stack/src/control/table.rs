@@ -16,6 +16,8 @@ const DEAD: Duration = Duration::from_secs(1);
 /// Neighbours kept that the control plane does not vouch for: a stranger who makes us answer to many addresses
 /// of our own link must not make us grow.
 const MAX_PASSING: usize = 1024;
+/// The longest packet to the host itself, where nobody said what frames hold.
+const MTU_HOME: u16 = 1500;
 
 /// An interface that the stack drives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct NextHop {
     pub mtu: u16,
     /// The address to send from, when the sender has none. None when the host has none that fits.
     pub source: Option<IpAddr>,
+    /// It is this host: the packet stays in the stack, as if it had come by that interface.
+    pub home: bool,
 }
 
 /// Interfaces, addresses, routes and neighbours, as told.
@@ -81,6 +85,8 @@ pub struct Control {
     neighbours: HashMap<(IfaceId, IpAddr), Neighbour>,
     /// Neighbours that were asked for or forgotten, oldest first.
     passing: VecDeque<(IfaceId, IpAddr)>,
+    /// The longest packet to the host itself, in bytes.
+    home_mtu: u16,
 }
 
 impl Default for Control {
@@ -92,6 +98,7 @@ impl Default for Control {
             routes: Default::default(),
             neighbours: HashMap::new(),
             passing: VecDeque::new(),
+            home_mtu: MTU_HOME,
         }
     }
 }
@@ -206,13 +213,19 @@ impl Control {
         }
     }
 
+    /// Says how long a packet to the host itself may be.
+    pub fn set_home_mtu(&mut self, mtu: u16) {
+        self.home_mtu = mtu;
+    }
+
     /// The way to `destination`, whose scope id is `scope` when it is of one link. None when no route leads
-    /// there over an interface that the stack drives and that is up; our own addresses are not on any road of
-    /// ours.
+    /// there over an interface that the stack drives and that is up.
     pub fn route(&self, destination: IpAddr, scope: u32) -> Option<NextHop> {
         let on_link = matches!(destination, IpAddr::V6(a) if is_link_local(&a));
-        let own = self.is_own(destination, IfaceId(scope));
-        if own || destination.is_loopback() || destination.is_unspecified() || (on_link && scope == 0) {
+        if self.is_own(destination, IfaceId(scope)) {
+            return self.route_home(destination, on_link.then_some(IfaceId(scope)));
+        }
+        if destination.is_loopback() || destination.is_unspecified() || (on_link && scope == 0) {
             return None;
         }
         let table = &self.routes[usize::from(destination.is_ipv6())];
@@ -227,7 +240,17 @@ impl Control {
         let hop = route.gateway.unwrap_or(destination);
         let source = route.source.or_else(|| self.addresses.towards(destination, hop, route.iface));
         let mtu = route.mtu.map_or(iface.mtu, |m| m.min(iface.mtu));
-        Some(NextHop { port: port as u16, address: hop, mtu, source })
+        Some(NextHop { port: port as u16, address: hop, mtu, source, home: false })
+    }
+
+    /// The way to an address of the host: it does not lead over the link, whether that is up or not (Linux: the
+    /// table `local`). Without an interface that the stack drives there is none.
+    fn route_home(&self, own: IpAddr, link: Option<IfaceId>) -> Option<NextHop> {
+        let of_link = |iface: &IfaceId| link.is_none_or(|link| link == *iface);
+        let mut having = self.addresses.ifaces_of(own).filter(of_link);
+        let port = having.find_map(|iface| self.port(iface)).unwrap_or(0);
+        self.ifaces.get(port)?;
+        Some(NextHop { port: port as u16, address: own, mtu: self.home_mtu, source: Some(own), home: true })
     }
 
     /// The address to send from on an interface whatever the routes say: to a group there.
@@ -319,7 +342,9 @@ mod tests {
         assert_eq!((near.address, near.mtu), (IpAddr::from([10, 0, 0, 9]), 1500));
         assert_eq!(near.source, Some(IpAddr::from([10, 0, 0, 1])));
         assert_eq!(c.route([8, 8, 8, 8].into(), 0).unwrap().address, IpAddr::from([10, 0, 0, 254]));
-        assert_eq!(c.route([10, 0, 0, 1].into(), 0), None);
+        let home = c.route([10, 0, 0, 1].into(), 0).unwrap();
+        assert_eq!((home.home, home.source, home.mtu), (true, Some([10, 0, 0, 1].into()), MTU_HOME));
+        assert!(!near.home);
         assert_eq!(c.route(Ipv4Addr::LOCALHOST.into(), 0), None);
     }
 
@@ -394,7 +419,7 @@ mod tests {
         let mut c = host();
         for n in 0..3 * MAX_PASSING as u32 {
             let address = Ipv4Addr::from_bits(0x0a00_0000 + n).into();
-            let hop = NextHop { port: 0, address, mtu: 1500, source: None };
+            let hop = NextHop { port: 0, address, mtu: 1500, source: None, home: false };
             c.resolve(Instant::ZERO, &hop);
         }
         assert_eq!(c.neighbours.len(), MAX_PASSING);
@@ -447,7 +472,8 @@ mod tests {
         assert_eq!(far.source, Some(ip("2001:db8::1")));
         // IPv4 has other routes.
         assert_eq!(c.route(ip("10.0.0.9"), 0), None);
-        assert_eq!(c.route(ip("2001:db8::1"), 0), None);
+        let home = c.route(ip("2001:db8::1"), 0).unwrap();
+        assert_eq!((home.home, home.port, home.source), (true, 0, Some(ip("2001:db8::1"))));
         assert_eq!(c.route(ip("::1"), 0), None);
     }
 
@@ -459,7 +485,7 @@ mod tests {
         assert_eq!(c.route(ip("fe80::2"), ETH.0).map(|h| (h.port, h.source)), Some((0, Some(ip("fe80::1")))));
         assert_eq!(c.route(ip("fe80::2"), 8).map(|h| h.port), Some(1));
         assert_eq!(c.route(ip("fe80::2"), 9), None);
-        assert_eq!(c.route(ip("fe80::1"), 8), None);
+        assert_eq!(c.route(ip("fe80::1"), 8).map(|h| (h.home, h.port)), Some((true, 1)));
         assert!(c.is_own(ip("fe80::1"), ETH) && !c.is_own(ip("fe80::1"), IfaceId(9)));
         assert!(c.is_own(ip("2001:db8::1"), IfaceId(9)) && !c.is_own(ip("2001:db8::2"), ETH));
         assert!(c.is_on_a_road(ip("fe80::1")) && !c.is_on_a_road(ip("fe80::2")));

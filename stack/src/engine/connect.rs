@@ -69,6 +69,9 @@ impl Stack {
         let entry = self.owned(id)?;
         entry.speaks(remote)?;
         let key = self.flow_to(Protocol::Tcp, entry.local(), remote)?;
+        if self.is_the_kernels(&key) {
+            return Err(SocketError::NetworkUnreachable);
+        }
         let old = self.take_tuple(now, &key)?;
         let entry = self.owned_mut(id)?;
         let mut flow = Flow::new(key, Direction::Out);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use nic::{Pkt, Pool, TxChecksum, TxPkt};
 
+use super::home::{self, Home};
 use super::parking::{Parking, Vehicle};
 use crate::control::table::{Control, NextHop, Resolved};
 use crate::control::{ControlEvent, Request};
@@ -88,6 +89,7 @@ pub(super) struct Output {
     pub(super) requests: VecDeque<Request>,
     parking: Parking,
     queues: Vec<TxQueue>,
+    pub(super) home: Home,
     frames: usize,
     counts: Counts,
     labels: HashKey,
@@ -103,16 +105,19 @@ struct Parts<'a> {
 }
 
 impl Output {
-    /// A way out for a pool of `frames` frames. Flow labels come from `labels`.
-    pub(super) fn new(frames: u32, labels: HashKey) -> Self {
+    /// A way out for the frames of `pool`. Flow labels come from `labels`.
+    pub(super) fn new(pool: &Pool, labels: HashKey) -> Self {
+        let mut control = Control::default();
+        control.set_home_mtu(home::mtu(pool));
         Self {
             ids: Ids::new(labels.derive(1)),
-            control: Control::default(),
+            control,
             gate: Gate::open(),
             requests: VecDeque::with_capacity(256),
             parking: Parking::default(),
             queues: Vec::new(),
-            frames: frames as usize,
+            home: Home::new(pool.frames()),
+            frames: pool.frames() as usize,
             counts: Counts::default(),
             labels,
         }
@@ -154,7 +159,7 @@ impl Output {
                 Some(mac) => {
                     let own = self.control.ifaces()[port].mac;
                     if let Some(frame) = parked.depart(pool, mac, own) {
-                        self.enqueue(port, frame);
+                        self.enqueue(port, false, frame);
                     }
                 }
                 None => {
@@ -171,14 +176,14 @@ impl Output {
         self.queues.get_mut(port)
     }
 
-    /// Whether frames wait for any interface.
+    /// Whether frames wait for any interface, or for this host.
     pub(super) fn is_waiting(&self) -> bool {
-        self.queues.iter().any(|q| !q.is_empty())
+        self.queues.iter().any(|q| !q.is_empty()) || self.home.next_deadline() != Instant::NEVER
     }
 
     /// When [`Output::expire`] is due.
     pub(super) fn next_deadline(&self) -> Instant {
-        self.parking.next_deadline()
+        self.parking.next_deadline().min(self.home.next_deadline())
     }
 
     /// Drops frames that have waited too long for a neighbour.
@@ -191,6 +196,7 @@ impl Output {
         for frame in self.queues.iter_mut().flat_map(|q| q.drain(..)) {
             pool.take_back(frame);
         }
+        self.home.clear(pool);
         self.parking.expire(pool, Instant::NEVER);
     }
 
@@ -228,7 +234,7 @@ impl Output {
             None => return self.lose(pool, pkt, Unsent::TooBig),
         }
         let frame = pool.give(pkt, len, TxChecksum::Complete);
-        self.enqueue(usize::from(route.port), frame);
+        self.enqueue(usize::from(route.port), route.home, frame);
         Ok(())
     }
 
@@ -237,7 +243,10 @@ impl Output {
         Err(unsent)
     }
 
-    fn enqueue(&mut self, port: usize, frame: TxPkt) {
+    fn enqueue(&mut self, port: usize, home: bool, frame: TxPkt) {
+        if home {
+            return self.home.push(port, frame);
+        }
         self.counts.frames += 1;
         self.counts.bytes += frame.len() as u64;
         self.queues[port].push_back(frame);
@@ -256,9 +265,9 @@ impl Output {
         let hop = self.control.route(destination, scope).ok_or(Unsent::Unreachable)?;
         let iface = &self.control.ifaces()[usize::from(hop.port)];
         let (id, own) = (iface.id, iface.mac);
-        memo.port = hop.port;
-        memo.mtu = hop.mtu;
+        (memo.port, memo.home, memo.mtu) = (hop.port, hop.home, hop.mtu);
         let mac = match destination {
+            _ if hop.home => own,
             IpAddr::V4(a) if self.control.is_broadcast(a) => ethernet::BROADCAST,
             a if a.is_multicast() => ethernet::group(a),
             _ => match self.control.resolve(now, &hop) {
@@ -287,7 +296,7 @@ impl Output {
         let group = flow.key.remote.ip();
         let link = ethernet::header(ethernet::group(group), iface.mac, ethernet::type_of(group));
         let (generation, mtu, label) = (self.control.generation(), iface.mtu, self.label_of(flow));
-        iface.up.then_some(RouteMemo { generation, port: port as u16, mtu, label, link })
+        iface.up.then_some(RouteMemo { generation, port: port as u16, home: false, mtu, label, link })
     }
 
     /// Writes link, IP and transport header into the headroom of `pkt`, and the checksum.
@@ -306,7 +315,7 @@ impl Output {
         let port = usize::from(flow.route.port);
         let (field, left) = if parts.checksum_at == NO_CHECKSUM {
             (0, TxChecksum::Complete)
-        } else if self.control.ifaces()[port].tx_checksum {
+        } else if flow.route.home || self.control.ifaces()[port].tx_checksum {
             let place = TxChecksum::Partial { start: before as u16, offset: parts.checksum_at as u16 };
             (pseudo, place)
         } else {
@@ -386,7 +395,7 @@ impl Output {
         match wait_for {
             None => {
                 let frame = pool.give(pkt, header, left);
-                self.enqueue(usize::from(flow.route.port), frame);
+                self.enqueue(usize::from(flow.route.port), flow.route.home, frame);
             }
             Some((hop, now)) => {
                 self.counts.no_neighbour += 1;
@@ -443,7 +452,7 @@ impl Egress for Output {
                 let frame = pool
                     .lend(pkt, link_and_ip(flow.key.remote.ip()) + header.len(), left)
                     .ok_or(Unsent::TooBig)?;
-                self.enqueue(usize::from(flow.route.port), frame);
+                self.enqueue(usize::from(flow.route.port), flow.route.home, frame);
                 Ok(())
             }
         }

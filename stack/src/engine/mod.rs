@@ -14,6 +14,7 @@ mod egress;
 mod entry;
 mod family;
 mod fast_open;
+mod home;
 mod icmp;
 mod icmp_out;
 mod moving;
@@ -37,7 +38,7 @@ mod udp_recv;
 mod udp_rx;
 mod udp_send;
 
-use ::core::net::{IpAddr, SocketAddr};
+use ::core::net::IpAddr;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ use crate::socket::Wake;
 use crate::stats::Stats;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::time::Instant;
-use crate::types::{IfaceId, Readiness, SocketId, canonical, scope_id};
+use crate::types::{IfaceId, Readiness, SocketId};
 use crate::udp::{Crowds, DatagramTable, FlowCache};
 use crate::wheel::Wheel;
 
@@ -202,13 +203,6 @@ impl Stack {
         self.core.out.gate.snapshot()
     }
 
-    /// The address to send from to `remote`, when the way there leaves by an interface of this stack; `None`
-    /// when it does not (another interface, an address of the host itself): such traffic is the kernel's.
-    pub fn source_for(&self, remote: SocketAddr) -> Option<IpAddr> {
-        let remote = canonical(remote);
-        self.core.out.control.route(remote.ip(), scope_id(&remote))?.source
-    }
-
     /// Whether packets for this address of the host can arrive on an interface of this stack; true for the
     /// unspecified address.
     pub fn serves(&self, local: IpAddr) -> bool {
@@ -249,6 +243,7 @@ impl Stack {
         self.expire_departed(now);
         self.give_up_pieces(now);
         self.core.out.expire(&mut self.core.pool, now);
+        self.deliver_home(now);
     }
 
     /// The next thing asked of the control plane. To be drained before the transmit queues.

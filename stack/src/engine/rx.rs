@@ -57,15 +57,19 @@ impl Stack {
         let control = &self.core.out.control;
         let arrived = match control.port(iface) {
             Some(port) => {
-                let door = Door { iface, mac: &control.ifaces()[port].mac };
+                let door = Door { iface, mac: &control.ifaces()[port].mac, home: false };
                 input::read(self.core.pool.bytes(&pkt), door, control)
             }
             None => Err(Reason::NotOurs.into()),
         };
-        let inbound = match arrived {
-            Ok(arrived) => Inbound { pkt, arrived, checksum: meta.checksum },
-            Err(refused) => return self.refuse_packet(now, iface, pkt, refused),
-        };
+        match arrived {
+            Ok(arrived) => self.hand_up(now, Inbound { pkt, arrived, checksum: meta.checksum }, burst),
+            Err(refused) => self.refuse_packet(now, iface, pkt, refused),
+        }
+    }
+
+    /// A packet for us goes to its transport.
+    pub(super) fn hand_up(&mut self, now: Instant, inbound: Inbound, burst: bool) {
         let inbound = match inbound.arrived.piece {
             None => inbound,
             Some(piece) => match self.reassemble(now, inbound, piece) {

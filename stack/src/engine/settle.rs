@@ -135,11 +135,12 @@ impl Stack {
         self.dirty.len()
     }
 
-    /// Sends what was gathered.
+    /// Sends what was gathered, and delivers what is for this host.
     pub fn push(&mut self, now: Instant) {
         if !self.dirty.is_empty() {
             self.push_dirty(now);
         }
+        self.deliver_home(now);
     }
 
     /// Queues a wake-up, once.

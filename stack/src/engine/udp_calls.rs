@@ -130,7 +130,7 @@ impl Stack {
         let way = datagram.extra.as_ref().and_then(|e| e.group_iface);
         match way.filter(|_| remote.ip().is_multicast()) {
             Some(iface) => self.flow_to_group(Some(local), remote, iface),
-            None if self.source_for(remote).is_none() => Err(SocketError::NetworkUnreachable),
+            None if self.source_for(Protocol::Udp, remote).is_none() => Err(SocketError::NetworkUnreachable),
             None => self.flow_to(Protocol::Udp, Some(local), remote),
         }
     }

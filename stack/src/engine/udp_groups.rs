@@ -60,7 +60,7 @@ impl Stack {
     /// The interface of the stack's that packets to `remote` leave by; none when it is another's.
     pub fn iface_towards(&self, remote: SocketAddr) -> Option<IfaceId> {
         let control = &self.core.out.control;
-        let hop = control.route(remote.ip(), scope_id(&remote))?;
+        let hop = control.route(remote.ip(), scope_id(&remote)).filter(|hop| !hop.home)?;
         Some(control.ifaces()[usize::from(hop.port)].id)
     }
 

@@ -26,7 +26,9 @@ impl Stack {
             return self.drop_packet(pkt, Reason::L4Checksum);
         }
         let mut new = Flow::new(key, Direction::In);
-        let known = self.udp_flows.get(now, &key);
+        // What a socket sends to itself is one flow in both directions: the sender's is remembered.
+        let to_itself = key.local == key.remote;
+        let known = if to_itself { None } else { self.udp_flows.get(now, &key) };
         let is_new = known.is_none();
         if !self.core.out.judge_in(known.unwrap_or(&mut new), arrived.packet.len()) {
             return self.drop_packet(pkt, Reason::Denied);
@@ -51,7 +53,7 @@ impl Stack {
         match unheard {
             Some(waiting) => self.drop_packet(waiting.pkt, Reason::NoSocket),
             // Only where somebody hears it, so that strangers cannot push the flows of sockets out.
-            None if is_new => self.udp_flows.insert(now, new),
+            None if is_new && !to_itself => self.udp_flows.insert(now, new),
             None => {}
         }
     }

@@ -168,6 +168,9 @@ impl Stack {
             (_, Some(iface)) if to_group => self.flow_to_group(from, remote, iface)?,
             _ => self.flow_to(Protocol::Udp, from, remote)?,
         };
+        if self.is_the_kernels(&key) {
+            return Err(SocketError::NetworkUnreachable);
+        }
         if !to_group && wanted.is_some_and(|iface| self.iface_towards(remote) != Some(iface)) {
             return Err(SocketError::NetworkUnreachable);
         }
@@ -234,6 +237,10 @@ impl Stack {
             size => Cut::segments(len, size, room)?,
         };
         if cut.len_of(0) > room {
+            if flow.route.home {
+                // The kernel's loopback device takes it in one piece.
+                return Err(SocketError::NetworkUnreachable);
+            }
             return self.too_long(now, id, plan, len, mtu);
         }
         let sent = send_train(core, now, flow, plan, &cut, source);

@@ -47,6 +47,8 @@ pub struct RouteMemo {
     pub generation: u32,
     /// Index of the interface, as the egress numbers them.
     pub port: u16,
+    /// The packet stays in this host.
+    pub home: bool,
     /// Longest IP packet on the path.
     pub mtu: u16,
     /// The flow label (IPv6).

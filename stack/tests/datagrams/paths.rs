@@ -116,7 +116,7 @@ fn a_stream_sends_shorter_segments_on_a_narrow_path() {
 #[test]
 fn each_interface_has_its_own_way_out() {
     use ringroad_stack::control::Route;
-    use ringroad_stack::types::IfaceId;
+    use ringroad_stack::types::{IfaceId, Protocol};
     let mut host = Host::new(1, Config::default());
     host.knows(254);
     let (now, second) = (Instant::from_millis(1), IfaceId(7));
@@ -146,7 +146,7 @@ fn each_interface_has_its_own_way_out() {
             route([0, 0, 0, 0], 0, Some([10, 0, 0, 254]), common::IFACE),
         ]),
     );
-    let source = |stack: &ringroad_stack::Stack, to: [u8; 4]| stack.source_for((to, 0).into());
+    let source = |stack: &ringroad_stack::Stack, to: [u8; 4]| stack.source_for(Protocol::Udp, (to, 0).into());
     assert_eq!(source(stack, [10, 1, 0, 77]), Some([10, 1, 0, 1].into()));
     assert_eq!(source(stack, [8, 8, 8, 8]), Some([10, 0, 0, 1].into()));
     assert_eq!(source(stack, [172, 16, 0, 1]), None);

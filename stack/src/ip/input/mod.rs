@@ -162,6 +162,8 @@ pub struct Door<'a> {
     pub iface: IfaceId,
     /// Its link address.
     pub mac: &'a [u8; 6],
+    /// The frame comes from this host: its source may be one of ours.
+    pub home: bool,
 }
 
 /// Reads the link and network headers of a frame.
@@ -183,9 +185,9 @@ pub fn read(frame: &[u8], door: Door<'_>, host: &impl Host) -> Result<Arrived, R
     }
     let packet = &frame[ethernet::HEADER..];
     let mut arrived = if ether_type == ethernet::IPV4 {
-        v4::read(packet, door.iface, host)?
+        v4::read(packet, door, host)?
     } else {
-        v6::read(packet, door.iface, host)?
+        v6::read(packet, door, host)?
     };
     arrived.to_group |= to_group;
     Ok(arrived)

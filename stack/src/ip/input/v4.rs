@@ -2,14 +2,14 @@
 
 use core::net::Ipv4Addr;
 
-use super::{Arrived, Host, Reason, Refused};
-use crate::types::IfaceId;
+use super::{Arrived, Door, Host, Reason, Refused};
 use crate::wire::ipv6_ext::Piece;
 use crate::wire::{checksum, ethernet, ipv4};
 
 /// Steps two to six.
 #[inline]
-pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Arrived, Refused> {
+pub(super) fn read(packet: &[u8], door: Door<'_>, host: &impl Host) -> Result<Arrived, Refused> {
+    let iface = door.iface;
     let header = ipv4::parse(packet).map_err(|fault| match fault {
         ipv4::Fault::Truncated => Reason::Truncated,
         ipv4::Fault::Malformed => Reason::BadHeader,
@@ -20,7 +20,7 @@ pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Ar
     if !checksum::intact(checksum::sum(&packet[..header.header_len])) {
         return Err(Reason::IpChecksum.into());
     }
-    if is_martian(header.source, iface, host) {
+    if is_martian(header.source, door, host) {
         return Err(Reason::Martian.into());
     }
     let destination = header.destination;
@@ -51,12 +51,11 @@ pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Ar
 }
 
 /// RFC 1122 §3.2.1.3: addresses that no host may send from, and our own, which nobody else may.
-fn is_martian(source: Ipv4Addr, iface: IfaceId, host: &impl Host) -> bool {
+fn is_martian(source: Ipv4Addr, door: Door<'_>, host: &impl Host) -> bool {
     source.octets()[0] == 0
-        || source.is_loopback()
         || source.is_multicast()
         || host.is_broadcast(source)
-        || host.is_own(source.into(), iface)
+        || (!door.home && (source.is_loopback() || host.is_own(source.into(), door.iface)))
 }
 
 #[cfg(test)]
@@ -67,13 +66,13 @@ mod tests {
 
     use super::super::{Door, Reason, Refused, is_intact, read};
     use super::*;
-    use crate::types::Ecn;
+    use crate::types::{Ecn, IfaceId};
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
-    const DOOR: Door<'static> = Door { iface: IfaceId(3), mac: &MAC };
+    const DOOR: Door<'static> = Door { iface: IfaceId(3), mac: &MAC, home: false };
 
     struct TestHost;
 

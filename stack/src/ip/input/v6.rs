@@ -2,14 +2,15 @@
 
 use core::net::Ipv6Addr;
 
-use super::{Arrived, Host, Reason, Refused};
-use crate::types::{IfaceId, is_link_local};
+use super::{Arrived, Door, Host, Reason, Refused};
+use crate::types::is_link_local;
 use crate::wire::ipv6_ext::{self, Problem};
 use crate::wire::{ethernet, ipv4, ipv6};
 
 /// Steps two to six.
 #[inline]
-pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Arrived, Refused> {
+pub(super) fn read(packet: &[u8], door: Door<'_>, host: &impl Host) -> Result<Arrived, Refused> {
+    let iface = door.iface;
     let header = ipv6::parse(packet).map_err(|fault| match fault {
         ipv6::Fault::Truncated => Reason::Truncated,
         ipv6::Fault::Malformed => Reason::BadHeader,
@@ -17,7 +18,7 @@ pub(super) fn read(packet: &[u8], iface: IfaceId, host: &impl Host) -> Result<Ar
     let Some(packet) = packet.get(..ipv6::HEADER + header.payload_len) else {
         return Err(Reason::Truncated.into());
     };
-    if is_martian(header.source, iface, host) {
+    if is_martian(header.source, door, host) {
         return Err(Reason::Martian.into());
     }
     let destination = header.destination;
@@ -51,13 +52,12 @@ fn is_group(destination: Ipv6Addr) -> bool {
 /// RFC 4291 §2.5: addresses that nobody sends from; IPv4-mapped ones mean no node that speaks IPv6
 /// (draft-itojun-v6ops-v4mapped-harmful; Linux drops them too) and would pass for IPv4 flows in our tables. Of the
 /// link-local ones only those are used whose bits up to the interface identifier are zero (§2.5.6).
-fn is_martian(source: Ipv6Addr, iface: IfaceId, host: &impl Host) -> bool {
+fn is_martian(source: Ipv6Addr, door: Door<'_>, host: &impl Host) -> bool {
     source.is_multicast()
-        || source.is_loopback()
         || source.is_unspecified()
         || source.to_ipv4_mapped().is_some()
         || (source.is_unicast_link_local() && !is_link_local(&source))
-        || host.is_own(source.into(), iface)
+        || (!door.home && (source.is_loopback() || host.is_own(source.into(), door.iface)))
 }
 
 fn refused(fault: ipv6_ext::Fault, to_group: bool) -> Refused {
@@ -82,13 +82,13 @@ mod tests {
 
     use super::super::{Door, read};
     use super::*;
-    use crate::types::{Ecn, Protocol};
+    use crate::types::{Ecn, IfaceId, Protocol};
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const PEER: &str = "2001:db8::2";
     const OWN: &str = "2001:db8::1";
     const LINK: &str = "fe80::1";
-    const DOOR: Door<'static> = Door { iface: IfaceId(3), mac: &MAC };
+    const DOOR: Door<'static> = Door { iface: IfaceId(3), mac: &MAC, home: false };
 
     struct TestHost;
 
@@ -133,7 +133,7 @@ mod tests {
         let key = a.flow(Protocol::Udp, 1000, 53);
         assert_eq!(key.local, SocketAddrV6::new(LINK.parse().unwrap(), 53, 0, 3).into());
         assert_eq!(key.remote, SocketAddrV6::new("fe80::2".parse().unwrap(), 1000, 0, 3).into());
-        let elsewhere = Door { iface: IfaceId(4), mac: &MAC };
+        let elsewhere = Door { iface: IfaceId(4), ..DOOR };
         let f = frame("fe80::2", LINK, 17, &[]);
         assert_eq!(read(&f, elsewhere, &TestHost), Err(Reason::NotOurs.into()));
         let a = read(&frame(PEER, OWN, 17, &[]), DOOR, &TestHost).unwrap();

@@ -1,0 +1,167 @@
+//! Packets to the host's own addresses: from socket to socket, by no interface (RFC 1122 §3.3.1.1 leaves it to the
+//! host; Linux has the device `lo`).
+//!
+//! They go the whole way down and up again, so that the gate judges them as they leave and as they arrive, and that
+//! sockets cannot tell. Only the wire is missing: checksums are not computed, and the frame itself arrives where its
+//! sender does not keep it.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use nic::{Pkt, Pool, RxChecksum, TxPkt};
+
+use super::Stack;
+use super::family::{ANY_V4, ANY_V6};
+use super::rx::Inbound;
+use crate::ip::input::{self, Door, Reason};
+use crate::time::Instant;
+use crate::types::{FlowKey, IfaceId, LocalKey, Protocol, canonical, scope_id};
+use crate::wire::{ipv4, udp};
+
+/// Frames delivered together, before those who received them send.
+const BATCH: usize = 32;
+/// Batches a turn: what is left then waits for the next one.
+const BATCHES: usize = 8;
+/// How long frames wait when there is none to copy them into.
+const NO_FRAME: Duration = Duration::from_millis(1);
+/// IPv4 says that they came by the loopback device, which has this number in every network namespace.
+const LOOPBACK: IfaceId = IfaceId(1);
+
+/// The longest packet whose payload fits a frame, whatever the transport.
+pub(super) fn mtu(pool: &Pool) -> u16 {
+    u16::try_from(pool.payload_capacity() + ipv4::HEADER + udp::HEADER).unwrap_or(u16::MAX)
+}
+
+/// Frames on their way from the host to itself. There is room for every frame of the pool, so it never grows.
+#[derive(Debug)]
+pub(super) struct Home {
+    /// With the interface whose address they are for.
+    queue: VecDeque<(u16, TxPkt)>,
+    /// When it is worth to go on.
+    due: Instant,
+}
+
+impl Home {
+    pub(super) fn new(frames: u32) -> Self {
+        Self { queue: VecDeque::with_capacity(frames as usize), due: Instant::ZERO }
+    }
+
+    pub(super) fn push(&mut self, port: usize, frame: TxPkt) {
+        self.queue.push_back((port as u16, frame));
+    }
+
+    /// When they are to be delivered: at once.
+    #[inline]
+    pub(super) fn next_deadline(&self) -> Instant {
+        if self.queue.is_empty() { Instant::NEVER } else { self.due }
+    }
+
+    /// The next that arrives. A frame for the copy may have to come from a depot first; without any hope of one, the
+    /// packet is lost, as where a NIC has none to receive into.
+    fn next(&mut self, pool: &mut Pool, now: Instant) -> Next {
+        let Some((port, frame)) = self.queue.pop_front() else { return Next::None };
+        self.due = Instant::ZERO;
+        match pool.loop_back(frame) {
+            Ok(pkt) => Next::Arrives(usize::from(port), pkt),
+            Err(frame) if pool.available() > 0 => {
+                self.queue.push_front((port, frame));
+                self.due = now + NO_FRAME;
+                Next::None
+            }
+            Err(frame) => {
+                pool.take_back(frame);
+                Next::Lost
+            }
+        }
+    }
+
+    pub(super) fn clear(&mut self, pool: &mut Pool) {
+        self.queue.drain(..).for_each(|(_, frame)| pool.take_back(frame));
+    }
+}
+
+enum Next {
+    Arrives(usize, Pkt),
+    Lost,
+    None,
+}
+
+impl Stack {
+    /// The address to send from to `remote`, when what is sent there is this stack's: the way leaves by an interface
+    /// that it drives, or ends at a socket that it has. Else such traffic is the kernel's.
+    pub fn source_for(&self, protocol: Protocol, remote: SocketAddr) -> Option<IpAddr> {
+        let remote = canonical(remote);
+        let hop = self.core.out.control.route(remote.ip(), scope_id(&remote))?;
+        if hop.home && !self.is_heard(protocol, remote) {
+            return None;
+        }
+        hop.source
+    }
+
+    /// Whether a socket of this stack may hear what is sent to an address of the host, which belongs to an interface
+    /// of the stack's.
+    fn is_heard(&self, protocol: Protocol, own: SocketAddr) -> bool {
+        let (address, port) = (own.ip(), own.port());
+        self.core.out.control.is_on_a_road(address)
+            && match protocol {
+                Protocol::Tcp => self.local_socket(protocol, address, port).is_some(),
+                // Those with a peer, too: which one is known when the sender is.
+                Protocol::Udp => [address, if own.is_ipv4() { ANY_V4 } else { ANY_V6 }, ANY_V6]
+                    .into_iter()
+                    .any(|address| !self.crowds.all(&LocalKey { protocol, address, port }).is_empty()),
+            }
+    }
+
+    /// Whether a flow ends at this host, though at no socket of this stack.
+    pub(super) fn is_the_kernels(&self, key: &FlowKey) -> bool {
+        let scope = IfaceId(scope_id(&key.remote));
+        if !self.core.out.control.is_own(key.remote.ip(), scope) {
+            return false;
+        }
+        let there = FlowKey { protocol: key.protocol, local: key.remote, remote: key.local };
+        match key.protocol {
+            Protocol::Tcp => self.listener_for(&there).is_none(),
+            Protocol::Udp => self.udp_socket_for(&there).is_none(),
+        }
+    }
+
+    /// Delivers what the sockets of this stack have sent to each other, and what comes of it, within bounds. Part of
+    /// [`push`](Stack::push) and [`expire`](Stack::expire); by itself for who waits with the former.
+    #[inline]
+    pub fn deliver_home(&mut self, now: Instant) {
+        for _ in 0..BATCHES {
+            if self.core.out.home.next_deadline() > now {
+                break;
+            }
+            self.deliver_batch(now);
+        }
+    }
+
+    fn deliver_batch(&mut self, now: Instant) {
+        for _ in 0..BATCH {
+            match self.core.out.home.next(&mut self.core.pool, now) {
+                Next::Arrives(port, pkt) => self.receive_at_home(now, port, pkt),
+                Next::Lost => Reason::NoFrames.count(&mut self.core.stats),
+                Next::None => break,
+            }
+        }
+        self.push_dirty(now);
+    }
+
+    fn receive_at_home(&mut self, now: Instant, port: usize, pkt: Pkt) {
+        self.core.stats.home_frames += 1;
+        let control = &self.core.out.control;
+        let iface = &control.ifaces()[port];
+        let (id, door) = (iface.id, Door { iface: iface.id, mac: &iface.mac, home: true });
+        match input::read(self.core.pool.bytes(&pkt), door, control) {
+            Ok(mut arrived) => {
+                if arrived.source.is_ipv4() {
+                    arrived.iface = LOOPBACK;
+                }
+                self.hand_up(now, Inbound { pkt, arrived, checksum: RxChecksum::Verified }, true);
+            }
+            Err(refused) => self.refuse_packet(now, id, pkt, refused),
+        }
+    }
+}
