@@ -25,8 +25,6 @@ const BATCH: usize = 32;
 const BATCHES: usize = 8;
 /// How long frames wait when there is none to copy them into.
 const NO_FRAME: Duration = Duration::from_millis(1);
-/// IPv4 says that they came by the loopback device, which has this number in every network namespace.
-const LOOPBACK: IfaceId = IfaceId(1);
 
 /// The longest packet whose payload fits a frame, whatever the transport.
 pub(super) fn mtu(pool: &Pool) -> u16 {
@@ -155,10 +153,7 @@ impl Stack {
         let iface = &control.ifaces()[port];
         let (id, door) = (iface.id, Door { iface: iface.id, mac: &iface.mac, home: true });
         match input::read(self.core.pool.bytes(&pkt), door, control) {
-            Ok(mut arrived) => {
-                if arrived.source.is_ipv4() {
-                    arrived.iface = LOOPBACK;
-                }
+            Ok(arrived) => {
                 self.hand_up(now, Inbound { pkt, arrived, checksum: RxChecksum::Verified }, true);
             }
             Err(refused) => self.refuse_packet(now, id, pkt, refused),

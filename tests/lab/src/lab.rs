@@ -108,6 +108,8 @@ impl Lab {
             set("accept_ra", "0");
             set("router_solicitations", "0");
             set("disable_ipv6", "0");
+            // Linux reaches its own addresses by way of it.
+            host.must(&["sysctl", "-qw", "net.ipv6.conf.lo.disable_ipv6=0"]);
             for address in [global, link] {
                 host.must(&["ip", "address", "add", &format!("{address}/64"), "dev", IFACE, "nodad"]);
             }
