@@ -20,7 +20,7 @@ pub(crate) enum Task {
     Run(Run),
     /// Show every stack that runs on this host
     Stat(Stat),
-    /// Work with policy files
+    /// Check policies, and change those in force
     Policy {
         #[command(subcommand)]
         task: Policy,
@@ -67,15 +67,54 @@ pub(crate) struct Stat {
     pub(crate) json: bool,
 }
 
-/// What to do with a policy file.
+/// What to do with a policy.
 #[derive(Debug, Subcommand)]
+#[command(after_help = POLICY_HELP)]
 pub(crate) enum Policy {
     /// Say what a policy file means, or every fault in it with line and column
     Check {
         /// The file
         file: PathBuf,
     },
+    /// Show the policy that is in force in every stack, in words
+    Show {
+        /// Only the stack of this process
+        pid: Option<u32>,
+        /// Print the file itself
+        #[arg(long)]
+        source: bool,
+    },
+    /// Put a policy in force in every stack that runs; established flows are judged anew
+    Apply {
+        /// The file
+        file: PathBuf,
+    },
+    /// Put in force again what was before, in every stack
+    Rollback,
+    /// Say what changes from one policy to another
+    Diff {
+        /// The file
+        file: PathBuf,
+        /// The other file; without it FILE is compared with what is in force
+        new: Option<PathBuf>,
+    },
+    /// Say what would happen to a flow, and which rule says so
+    Test {
+        /// The policy; without it what is in force
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// The flow: tcp 10.0.0.9:4000 -> 10.77.0.1:22
+        #[arg(required = true, value_name = "FLOW", allow_hyphen_values = true)]
+        flow: Vec<String>,
+    },
 }
+
+const POLICY_HELP: &str = "\
+Exit status:
+  0  done; check: no fault; diff: no difference; test: allowed
+  1  refused, nothing was changed; check: faults; diff: different; test: denied
+  2  it could not be tried: no such file, no stack runs, a wrong command line
+  3  apply, rollback: in force in some processes and not in others";
 
 fn after_help() -> String {
     format!("Environment:\n{}", ringroad::config::help())

@@ -1,4 +1,4 @@
-//! The `ringroad` command: run a program on the road, see what the stacks do, check a policy.
+//! The `ringroad` command: run a program on the road, see what the stacks do, and what their gate lets through.
 
 mod args;
 mod policy;
@@ -11,13 +11,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Policy, Task};
+use args::{Args, Task};
 
 fn main() -> ExitCode {
     match Args::parse().task {
         Task::Run(flags) => run::run(&flags),
         Task::Stat(flags) => stat::run(&flags),
-        Task::Policy { task: Policy::Check { file } } => policy::check(&file),
+        Task::Policy { task } => policy::run(&task),
     }
 }
 

@@ -1,23 +1,160 @@
-//! `ringroad policy check`: what a file means, or what is wrong with it.
+//! `ringroad policy`: what files mean, and what is in force.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use ringroad::policy_file::{PolicyFile, explain};
+use ringroad::control::policy::{ApplyError, apply, in_force, roll_back};
+use ringroad::policy_file::{Bundle, PolicyFile, Trial, diff, explain};
 
-use crate::print;
+use crate::args::Policy;
+use crate::{complain, print};
 
-/// Prints the meaning of the file, or its faults on standard error.
-pub(crate) fn check(file: &Path) -> ExitCode {
-    match PolicyFile::load(file) {
-        Ok(policy) => {
-            print(&explain(&policy.spec));
-            ExitCode::SUCCESS
+/// Refused, different, denied.
+const NO: u8 = 1;
+/// It could not be tried.
+const UNTRIED: u8 = 2;
+/// In force here and not there.
+const HALFWAY: u8 = 3;
+
+/// Why a task ended early: what to say, if anything, and with which status.
+struct Stop(Option<String>, u8);
+
+type Done = Result<ExitCode, Stop>;
+
+/// Does what is asked.
+pub(crate) fn run(task: &Policy) -> ExitCode {
+    let done = match task {
+        Policy::Check { file } => check(file),
+        Policy::Show { pid, source } => show(*pid, *source),
+        Policy::Apply { file } => load(file).and_then(|policy| {
+            warn(file, &policy);
+            told(apply(&policy.bundle))
+        }),
+        Policy::Rollback => told(roll_back()),
+        Policy::Diff { file, new } => compare(file, new.as_deref()),
+        Policy::Test { policy, flow } => test(policy.as_deref(), &flow.join(" ")),
+    };
+    done.unwrap_or_else(|Stop(what, status)| {
+        if let Some(what) = what {
+            complain(&what);
+        }
+        ExitCode::from(status)
+    })
+}
+
+/// Understands a file; its faults go to standard error.
+fn load(file: &Path) -> Result<PolicyFile, Stop> {
+    PolicyFile::load(file).map_err(|error| {
+        let _ = writeln!(io::stderr(), "{error}");
+        Stop(None, if error.faults().is_some() { NO } else { UNTRIED })
+    })
+}
+
+fn warn(file: &Path, policy: &PolicyFile) {
+    let _ = write!(io::stderr(), "{}", policy.render_warnings(&file.display().to_string()));
+}
+
+fn check(file: &Path) -> Done {
+    let policy = load(file)?;
+    warn(file, &policy);
+    print(&explain(&policy.spec));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(applied: Result<Vec<u32>, ApplyError>) -> Done {
+    match applied {
+        Ok(pids) => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            print(&format!("in force in {}\n", pids.join(", ")));
+            Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
+            let status = match error {
+                ApplyError::Nobody => UNTRIED,
+                ApplyError::Refused { .. } => NO,
+                ApplyError::Halfway { .. } => HALFWAY,
+            };
+            Err(Stop(Some(error.to_string()), status))
         }
     }
+}
+
+/// Policies in force, each with the processes that have it.
+fn by_policy(pid: Option<u32>) -> Result<Vec<(Bundle, Vec<u32>)>, Stop> {
+    let mut all: Vec<(Bundle, Vec<u32>)> = Vec::new();
+    for told in in_force(pid) {
+        let current = told.current.unwrap_or_default();
+        match all.iter_mut().find(|(bundle, _)| *bundle == current) {
+            Some((_, pids)) => pids.push(told.pid),
+            None => all.push((current, vec![told.pid])),
+        }
+    }
+    match (all.is_empty(), pid) {
+        (false, _) => Ok(all),
+        (true, Some(pid)) => {
+            Err(Stop(Some(format!("process {pid} runs no stack, or it does not answer")), UNTRIED))
+        }
+        (true, None) => Err(Stop(Some("no stack runs on this host".to_owned()), UNTRIED)),
+    }
+}
+
+fn show(pid: Option<u32>, source: bool) -> Done {
+    let mut text = String::new();
+    for (bundle, pids) in by_policy(pid)? {
+        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += &format!("# in force in {}\n", pids.join(", "));
+        if source {
+            text += &bundle.text;
+            for (name, contents) in &bundle.files {
+                text += &format!("# the file {name:?}\n{contents}");
+            }
+        } else {
+            text += &explain(&understand(bundle)?.spec);
+        }
+    }
+    print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn understand(bundle: Bundle) -> Result<PolicyFile, Stop> {
+    PolicyFile::from_bundle(bundle)
+        .map_err(|faults| Stop(Some(format!("the policy in force: {faults}")), UNTRIED))
+}
+
+/// The one policy that is in force.
+fn current() -> Result<PolicyFile, Stop> {
+    let mut all = by_policy(None)?;
+    match (all.pop(), all.is_empty()) {
+        (Some((bundle, _)), true) => understand(bundle),
+        _ => {
+            let what =
+                "several policies are in force on this host: `ringroad policy show` tells which; name a file";
+            Err(Stop(Some(what.to_owned()), UNTRIED))
+        }
+    }
+}
+
+fn compare(file: &Path, new: Option<&Path>) -> Done {
+    let (old, new) = match new {
+        Some(new) => (load(file)?, load(new)?),
+        None => (current()?, load(file)?),
+    };
+    let changes = diff(&old.spec, &new.spec);
+    print(&changes);
+    Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+fn test(policy: Option<&Path>, flow: &str) -> Done {
+    let trial: Trial = flow.parse().map_err(|error| Stop(Some(error), UNTRIED))?;
+    let policy = match policy {
+        Some(file) => load(file)?,
+        None => current()?,
+    };
+    let verdict = policy.try_flow(&trial);
+    print(&verdict.words);
+    Ok(if verdict.allowed { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }

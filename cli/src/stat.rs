@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use ringroad::control::client;
-use ringroad::control::model::{PolicyReport, Report, SocketReport, StackReport};
+use ringroad::control::model::{Count, PolicyReport, Report, SocketReport, StackReport};
 
 use crate::args::Stat;
 use crate::table::{columns, row};
@@ -85,8 +85,19 @@ fn policy(policy: &PolicyReport) -> String {
         for (name, packets, bytes) in rules.chain([("(denied)", table.denied.packets, table.denied.bytes)]) {
             rows.push(row([&table.local, &table.mode, name, &packets.to_string(), &bytes.to_string()]));
         }
+        for rule in table.rules.iter().filter(|r| r.limited > 0) {
+            let name = format!("{} (limited)", rule.name);
+            rows.push(row([&table.local, &table.mode, &name, &rule.limited.to_string(), "-"]));
+        }
     }
-    columns(2, &rows)
+    let mut text = columns(2, &rows);
+    if !policy.counters.is_empty() {
+        let mut rows = vec![row(["SHARED COUNTER", "PACKETS", "BYTES"])];
+        let cells = |(name, c): (&String, &Count)| row([name, &c.packets.to_string(), &c.bytes.to_string()]);
+        rows.extend(policy.counters.iter().map(cells));
+        text += &columns(2, &rows);
+    }
+    text
 }
 
 /// The counters that are not zero.
@@ -99,7 +110,7 @@ fn counts(title: &str, counts: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringroad::control::model::{Count, InterfaceReport, RuleReport, TableReport};
+    use ringroad::control::model::{InterfaceReport, RuleReport, TableReport};
 
     fn report() -> Report {
         let listener = SocketReport {
@@ -112,7 +123,7 @@ mod tests {
         let table = TableReport {
             local: "10.77.0.1".into(),
             mode: "enforce".into(),
-            rules: vec![RuleReport { name: "web".into(), packets: 12, bytes: 3456 }],
+            rules: vec![RuleReport { name: "web".into(), packets: 12, bytes: 3456, limited: 0 }],
             denied: Count { packets: 2, bytes: 120 },
         };
         let interface =
@@ -124,7 +135,7 @@ mod tests {
             interfaces: vec![interface],
             sockets: vec![listener],
             counters: counters.into(),
-            policy: PolicyReport { generation: 1, tables: vec![table] },
+            policy: PolicyReport { generation: 1, tables: vec![table], ..PolicyReport::default() },
             ..StackReport::default()
         };
         Report { stacks: vec![stack] }

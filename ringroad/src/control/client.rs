@@ -1,6 +1,7 @@
 //! The asking end: finds every stack of the host.
 
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,27 @@ use super::place;
 
 /// How long a stack may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Every stack that runs in our network namespace, or only that of `pid`, with where it answers.
+pub(super) fn answering(pid: Option<u32>) -> Vec<(u32, PathBuf)> {
+    let configured = crate::Config::from_env().0.control_dir;
+    let mut all = sockets(configured.as_deref());
+    let here = network_of("self");
+    all.retain(|(owner, _)| pid.is_none_or(|p| p == *owner) && network_of(&owner.to_string()) == here);
+    all.sort();
+    all.dedup_by_key(|(owner, _)| *owner);
+    all
+}
+
+/// The network namespace of a process, when that is to be known.
+fn network_of(process: &str) -> Option<(u64, u64)> {
+    let namespace = std::fs::metadata(Path::new("/proc").join(process).join("ns/net")).ok()?;
+    Some((namespace.dev(), namespace.ino()))
+}
+
+fn lives(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
 
 /// Every stack that runs, or only that of `pid`. Sockets of dead processes are removed on the way; those that
 /// do not answer are left out.
@@ -21,7 +43,7 @@ pub fn stacks(pid: Option<u32>) -> Report {
         .filter_map(|(owner, path)| match ask(&path, "stat") {
             Ok(text) => serde_json::from_str(&text).ok(),
             Err(_) => {
-                if !Path::new("/proc").join(owner.to_string()).exists() {
+                if !lives(owner) {
                     let _ = std::fs::remove_file(&path);
                 }
                 None

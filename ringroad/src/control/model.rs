@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy_file::Bundle;
+
 /// Every stack of the host: the whole answer of `ringroad stat --json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -69,14 +71,17 @@ pub struct SocketReport {
 pub struct PolicyReport {
     /// Counts the policies that were put in force.
     pub generation: u64,
-    /// One entry a local address that has a table.
+    /// One entry a table.
     pub tables: Vec<TableReport>,
+    /// The counters that rules share, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, Count>,
 }
 
-/// The table of a local address.
+/// A table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableReport {
-    /// The local address.
+    /// Its name: the local address, unless it is for several or was given one.
     pub local: String,
     /// `enforce` or `monitor`.
     pub mode: String,
@@ -95,6 +100,9 @@ pub struct RuleReport {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Flows that were denied because their source had begun too many.
+    #[serde(default)]
+    pub limited: u64,
 }
 
 /// Packets and bytes.
@@ -104,4 +112,26 @@ pub struct Count {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// The policies of the port that a process drives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyInForce {
+    /// The process.
+    pub pid: u32,
+    /// The one in force; none: everything is allowed.
+    pub current: Option<Bundle>,
+    /// The one before.
+    pub previous: Option<Bundle>,
+}
+
+/// What came of a policy that was to be put in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The number of policies so far, once it is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// Why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }

@@ -1,4 +1,5 @@
-//! The answering end: a Unix socket named after the process.
+//! The answering end: a Unix socket named after the process. A request is a line; `stat` is answered at once, what
+//! concerns the policy by a thread of its own, since it may take long.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
@@ -8,13 +9,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::place;
+use super::{apply, place};
 use crate::port::aside;
 use crate::runtime::Runtime;
 
 /// How long a client may keep the helper from its other work.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The longest request, in bytes.
+/// The longest line of a request, in bytes.
 const REQUEST: usize = 64;
 
 /// The control socket of this process.
@@ -55,7 +56,7 @@ impl Server {
     }
 
     /// Answers everyone who waits.
-    pub(crate) fn serve(&mut self, runtime: &Runtime) {
+    pub(crate) fn serve(&mut self, runtime: &'static Runtime) {
         while let Ok((client, _)) = self.listener.accept() {
             if let Err(error) = answer(client, runtime) {
                 tracing::debug!(%error, "answering a control request");
@@ -73,21 +74,21 @@ pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn answer(mut client: UnixStream, runtime: &Runtime) -> io::Result<()> {
+fn answer(mut client: UnixStream, runtime: &'static Runtime) -> io::Result<()> {
     client.set_nonblocking(false)?;
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
-    let mut request = [0; REQUEST];
-    let mut len = 0;
-    while len < REQUEST && !request[..len].contains(&b'\n') {
-        match client.read(&mut request[len..])? {
-            0 => break,
-            n => len += n,
-        }
+    // Byte by byte: what comes after the line is for whoever handles it.
+    let mut line = Vec::with_capacity(REQUEST);
+    let mut byte = [0];
+    while line.len() < REQUEST && client.read(&mut byte)? == 1 && byte != [b'\n'] {
+        line.push(byte[0]);
     }
-    let line = request[..len].split(|b| *b == b'\n').next().unwrap_or_default();
-    match line {
-        b"stat" => client.write_all(&serde_json::to_vec(&runtime.report())?),
+    let mut words = line.split(|b| *b == b' ').map(|word| std::str::from_utf8(word).unwrap_or_default());
+    match (words.next(), words.next()) {
+        (Some("stat"), None) => client.write_all(&serde_json::to_vec(&runtime.report())?),
+        (Some("policy"), None) => apply::begin(client, runtime, None),
+        (Some("apply"), Some(len)) => apply::begin(client, runtime, Some(len.parse().unwrap_or(0))),
         _ => client.write_all(b"{\"error\":\"unknown request\"}"),
     }
 }

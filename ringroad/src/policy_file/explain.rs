@@ -2,11 +2,13 @@
 
 use std::fmt::{Display, Write};
 
-use stack::policy::{
-    Action, Mode, PolicySpec, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec, TableSpec,
-};
+use stack::policy::{Action, Mode, PolicySpec, PortRange, RuleDirection, RuleProtocol, RuleSpec, TableSpec};
 
 use super::shadow::shadows;
+use super::value::short;
+
+/// Addresses of a table that are listed.
+const LOCALS: usize = 8;
 
 /// What the policy means, table by table and rule by rule.
 pub fn explain(spec: &PolicySpec) -> String {
@@ -28,9 +30,12 @@ fn explain_table(out: &mut String, table: &TableSpec) {
         Mode::Enforce => "enforced",
         Mode::Monitor => "monitored: judged and counted, but nothing is dropped",
     };
-    let _ = writeln!(out, "{} ({mode})", table.local);
+    let _ = writeln!(out, "{} ({mode})", heading(table));
     for ((number, rule), shadow) in table.rules.iter().enumerate().zip(shadows(&table.rules)) {
-        let _ = writeln!(out, "  {:>3}. {}: {}", number + 1, rule.name, in_words(rule));
+        let _ = writeln!(out, "  {:>3}. {}: {}", number + 1, rule.name, explain_rule(rule));
+        if !rule.comment.is_empty() {
+            let _ = writeln!(out, "       # {}", rule.comment);
+        }
         if let Some(earlier) = shadow {
             let name = &table.rules[earlier].name;
             let _ = writeln!(out, "       never reached: rule {} ({name}) matches all of it", earlier + 1);
@@ -40,25 +45,43 @@ fn explain_table(out: &mut String, table: &TableSpec) {
     let _ = writeln!(out, "       {rest}: denied, without an answer\n");
 }
 
-fn in_words(rule: &RuleSpec) -> String {
-    let action = match rule.action {
-        Action::Allow => "allow",
-        Action::Deny => "deny",
-    };
+/// The name of a table, and the addresses it is for where the name does not say it.
+fn heading(table: &TableSpec) -> String {
+    let mut shown: Vec<String> = table.locals.iter().take(LOCALS).map(short).collect();
+    if table.locals.len() > LOCALS {
+        shown.push(format!("and {} more", table.locals.len() - LOCALS));
+    }
+    if shown.len() == 1 && shown[0] == table.name {
+        table.name.clone()
+    } else {
+        format!("{}: {}", table.name, shown.join(", "))
+    }
+}
+
+/// What a rule means, in one line.
+pub fn explain_rule(rule: &RuleSpec) -> String {
+    let action = rule.action.name();
     let protocol = match rule.protocol {
         RuleProtocol::Tcp => "TCP",
         RuleProtocol::Udp => "UDP",
         RuleProtocol::Any => "TCP and UDP",
     };
     let (here, there) = (ports(&rule.local_ports), ports(&rule.remote_ports));
-    let peers = peers(&rule.remotes);
-    match rule.direction {
+    let peers = peers(rule);
+    let mut words = match rule.direction {
         RuleDirection::In => format!("{action} {protocol} from {peers}, {there}, to our {here}"),
         RuleDirection::Out => format!("{action} {protocol} to {peers}, {there}, from our {here}"),
         RuleDirection::Both => {
             format!("{action} {protocol} with {peers}, {there}, at our {here}, whoever begins")
         }
+    };
+    if let Some(limit) = rule.limit {
+        let _ = write!(words, "; at most {limit} new flows a second from one source");
     }
+    if let Some(counter) = &rule.counter {
+        let _ = write!(words, "; counted for {counter}");
+    }
+    words
 }
 
 fn ports(ranges: &[PortRange]) -> String {
@@ -69,15 +92,14 @@ fn ports(ranges: &[PortRange]) -> String {
     }
 }
 
-fn peers(prefixes: &[Prefix]) -> String {
-    match prefixes {
-        [Prefix::ANY_V4] | [Prefix::ANY_V6] => "anywhere".to_owned(),
-        _ => prefixes
-            .iter()
-            .map(|p| if *p == Prefix::host(p.address()) { p.address().to_string() } else { p.to_string() })
-            .collect::<Vec<_>>()
-            .join(", "),
+fn peers(rule: &RuleSpec) -> String {
+    if rule.remotes.iter().any(|prefix| prefix.len() == 0)
+        && rule.remotes.iter().all(|prefix| prefix.len() == 0)
+    {
+        return "anywhere".to_owned();
     }
+    let sets = rule.remote_sets.iter().map(|set| format!("@{} ({})", set.name, set.prefixes.len()));
+    rule.remotes.iter().map(short).chain(sets).collect::<Vec<_>>().join(", ")
 }
 
 fn listed<T: Display>(list: &[T]) -> String {

@@ -2,43 +2,71 @@
 //!
 //! ```toml
 //! default = "allow"                 # addresses that have no table: allow | deny
+//! [sets]
+//! office   = ["192.0.2.0/24", "2001:db8::/32"]
+//! partners = { file = "partners.txt" }
 //! [[table]]
-//! local = "10.77.0.1"
+//! local = "10.77.0.1"               # addresses, networks, "@set"
 //! mode  = "enforce"                 # enforce | monitor (judge and count, let pass)
 //! [[table.rule]]
 //! name = "web"
 //! direction = "in"                  # in | out | both: which way the flow begins
 //! protocol  = "tcp"                 # tcp | udp | any
 //! local_port = [80, 443, "8000-8099"]
-//! remote = ["10.77.0.0/24"]
+//! remote = ["10.77.0.0/24", "@office"]
 //! remote_port = "any"
 //! action = "allow"                  # allow | deny; first match wins; no match: denied
+//! limit = 100                       # flows a second that may begin from one source
+//! counter = "customers"             # a counter that rules share
+//! comment = "ask Jo before closing"
 //! ```
 //!
 //! `local`, `name`, `direction` and `action` must be there; what else is left out means `default = "allow"`,
 //! `mode = "enforce"`, and `"any"` for the rest. A key that nobody knows is a fault.
 
+mod diff;
 mod explain;
 mod fault;
 mod read;
+mod sets;
 mod shadow;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod value;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs, io};
 
+use serde::{Deserialize, Serialize};
 use stack::policy::{Policy, PolicySpec};
 
-pub use explain::explain;
+pub use diff::diff;
+pub use explain::{explain, explain_rule};
 use fault::Source;
 pub use fault::{Fault, Faults};
+pub use sets::MAX_SET;
+pub use trial::{Trial, Verdict};
 
-/// The longest policy file, in bytes.
-pub const MAX_BYTES: usize = 8 << 20;
+/// The longest policy file, and the longest file of addresses, in bytes.
+pub const MAX_BYTES: usize = 32 << 20;
+
+/// Where the files that a policy names come from; the error says why one cannot be had.
+type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
+
+/// The text of a policy with the files it names: all that is needed to understand it anywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The policy file.
+    pub text: String,
+    /// The files of addresses, by the names the policy has for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+}
 
 /// A policy file that was understood.
 #[derive(Clone, Debug)]
@@ -47,35 +75,73 @@ pub struct PolicyFile {
     pub spec: PolicySpec,
     /// The same, compiled.
     pub policy: Arc<Policy>,
+    /// What is no fault and cannot be meant.
+    pub warnings: Vec<Fault>,
+    /// What it was made of.
+    pub bundle: Bundle,
 }
 
 impl PolicyFile {
-    /// Understands the text of a policy file.
+    /// Understands the text of a policy file that names no others.
     ///
     /// # Errors
     /// Every fault in it, in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Faults> {
-        let (spec, policy) = read::read(text)?;
-        Ok(Self { spec, policy })
+        Self::from_bundle(Bundle { text: text.to_owned(), files: BTreeMap::new() })
     }
 
-    /// Reads the file at `path` and understands it.
+    /// Understands the text of a policy file with the files it names.
     ///
     /// # Errors
-    /// It cannot be read, or has faults.
+    /// Every fault in it, in the order of the text.
+    pub fn from_bundle(bundle: Bundle) -> Result<Self, Faults> {
+        let file = |name: &str| bundle.files.get(name).cloned().ok_or_else(|| "it is not there".to_owned());
+        let read::Understood { spec, policy, warnings } = read::read(&bundle.text, &file)?;
+        Ok(Self { spec, policy, warnings, bundle })
+    }
+
+    /// Reads the file at `path` and those it names, which are sought beside it, and understands them.
+    ///
+    /// # Errors
+    /// They cannot be read, or have faults.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let error = |cause| LoadError { path: path.to_owned(), cause };
         let bytes = read_bounded(path).map_err(|e| error(Cause::Read(e)))?;
         let faulty = |text: &str, faults| error(Cause::Faults { text: text.to_owned(), faults });
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(text).map_err(|faults| faulty(text, faults)),
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
             Err(e) => {
-                let (valid, rest) = bytes.split_at(e.valid_up_to());
+                let (valid, rest) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
                 let text = std::str::from_utf8(valid).unwrap_or_default();
                 let what = format!("not UTF-8: byte {:#04x}", rest.first().copied().unwrap_or_default());
-                Err(faulty(text, Faults::one(Source::new(text).fault(text.len()..text.len(), what))))
+                let fault = Source::new(text).fault(text.len()..text.len(), what);
+                return Err(faulty(text, Faults::one(fault)));
             }
+        };
+        let files = RefCell::new(BTreeMap::new());
+        let beside = path.parent().unwrap_or(Path::new(""));
+        let file = |name: &str| -> Result<String, String> {
+            if let Some(known) = files.borrow().get(name) {
+                return Ok(String::clone(known));
+            }
+            let bytes = read_bounded(&beside.join(name)).map_err(|e| e.to_string())?;
+            let text = String::from_utf8(bytes).map_err(|e| e.to_string())?;
+            files.borrow_mut().insert(name.to_owned(), text.clone());
+            Ok(text)
+        };
+        match read::read(&text, &file) {
+            Ok(read::Understood { spec, policy, warnings }) => {
+                let bundle = Bundle { text, files: files.into_inner() };
+                Ok(Self { spec, policy, warnings, bundle })
+            }
+            Err(faults) => Err(faulty(&text, faults)),
         }
+    }
+
+    /// The warnings for people, as [`Faults::render`] renders faults; empty when there are none.
+    pub fn render_warnings(&self, name: &str) -> String {
+        Faults::collect(self.warnings.clone(), 0)
+            .map_or_else(String::new, |all| all.render(name, &self.bundle.text))
     }
 }
 

@@ -1,7 +1,6 @@
 //! From TOML to a [`PolicySpec`], going on after each fault to find the next.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +11,10 @@ use stack::policy::{
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::Files;
 use super::fault::{Fault, Faults, Source};
+use super::sets::{Members, Sets};
+use super::shadow::shadows;
 use super::value::{self, Wrong, nearest, quote};
 
 const ACTIONS: [(&str, Action); 2] = [("allow", Action::Allow), ("deny", Action::Deny)];
@@ -22,32 +24,116 @@ const DIRECTIONS: [(&str, RuleDirection); 3] =
 const PROTOCOLS: [(&str, RuleProtocol); 3] =
     [("tcp", RuleProtocol::Tcp), ("udp", RuleProtocol::Udp), ("any", RuleProtocol::Any)];
 
-/// The longest name of a rule, in characters.
+/// The longest name, in characters.
 const NAME: usize = 64;
+/// The longest comment, in characters.
+const COMMENT: usize = 256;
+/// The highest limit of a rule.
+const LIMIT: u32 = 1_000_000;
 
-type Value<'t> = Spanned<DeValue<'t>>;
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
-pub(super) fn read(text: &str) -> Result<(PolicySpec, Arc<Policy>), Faults> {
+/// What was understood.
+pub(super) struct Understood {
+    pub(super) spec: PolicySpec,
+    pub(super) policy: Arc<Policy>,
+    pub(super) warnings: Vec<Fault>,
+}
+
+pub(super) fn read(text: &str, files: Files<'_>) -> Result<Understood, Faults> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut reader =
-        Reader { source: Source::new(text), faults: Vec::new(), more: 0, places: HashMap::new() };
-    let spec = reader.document(document.get_ref());
+    let mut reader = Reader::new(text);
+    let (spec, sets) = reader.document(document.get_ref(), files);
     reader.add_syntax(&errors);
     if let Some(faults) = Faults::collect(reader.faults, reader.more) {
         return Err(faults);
     }
     match Policy::compile(&spec) {
-        Ok(policy) => Ok((spec, policy)),
+        Ok(policy) => {
+            let warnings = warnings(&reader.source, &spec, &sets, &reader.places);
+            Ok(Understood { spec, policy, warnings })
+        }
         Err(error) => {
-            let span = match &error {
-                PolicyError::TooManyCells { local, rule } | PolicyError::SameName { local, rule } => {
-                    reader.places.remove(&(*local, rule.clone())).unwrap_or_default()
+            let (table, rule) = match &error {
+                PolicyError::TooManyCells { table, rule } | PolicyError::SameName { table, rule } => {
+                    (table.as_str(), Some(rule.as_str()))
                 }
-                PolicyError::TooManyRules | PolicyError::SameAddress(_) => 0..0,
+                PolicyError::TooManyPrefixes { table } | PolicyError::SameTable(table) => {
+                    (table.as_str(), None)
+                }
+                PolicyError::TooManyRules | PolicyError::SameAddress(_) => ("", None),
             };
+            let span = reader.places.get(table, rule).unwrap_or_default();
             Err(Faults::one(reader.source.fault(span, error.to_string())))
         }
     }
+}
+
+/// Where things are named, by their names.
+type Named = HashMap<String, Range<usize>>;
+
+/// Where tables and rules are named.
+#[derive(Default)]
+struct Places {
+    tables: HashMap<String, (Range<usize>, Named)>,
+}
+
+impl Places {
+    fn get(&self, table: &str, rule: Option<&str>) -> Option<Range<usize>> {
+        let (own, rules) = self.tables.get(table)?;
+        match rule {
+            Some(rule) => rules.get(rule).cloned(),
+            None => Some(own.clone()),
+        }
+    }
+}
+
+/// What is no fault and yet cannot be meant: rules that never match, sets that nobody names.
+fn warnings(source: &Source<'_>, spec: &PolicySpec, sets: &Sets, places: &Places) -> Vec<Fault> {
+    let mut warnings = Vec::new();
+    for table in &spec.tables {
+        for (rule, earlier) in table.rules.iter().zip(shadows(&table.rules)) {
+            let what = match earlier {
+                Some(earlier) => {
+                    let earlier = &table.rules[earlier];
+                    format!(
+                        "warning: rule {} can never match: {}, in line {}, matches all that it would",
+                        quote(&rule.name),
+                        quote(&earlier.name),
+                        earlier.line
+                    )
+                }
+                None if !meets(table, rule) => {
+                    format!(
+                        "warning: rule {} can never match: its sets hold nothing of the family of {}",
+                        quote(&rule.name),
+                        quote(&table.name)
+                    )
+                }
+                None => continue,
+            };
+            let span = places.get(&table.name, Some(&rule.name)).unwrap_or_default();
+            warnings.push(source.fault(span, what));
+        }
+    }
+    for (name, span) in sets.unused() {
+        warnings.push(source.fault(span, format!("warning: no rule names the set {}", quote(name))));
+    }
+    warnings.sort_by_key(|warning| (warning.line, warning.column));
+    warnings
+}
+
+/// Whether a rule has a remote of one of its table's families.
+fn meets(table: &TableSpec, rule: &RuleSpec) -> bool {
+    let mut remotes = rule.remotes.iter().chain(rule.remote_sets.iter().flat_map(|set| &set.prefixes));
+    let (v4, v6) = families(&table.locals);
+    remotes.any(|remote| if remote.address().is_ipv4() { v4 } else { v6 })
+}
+
+/// Whether there are IPv4 and IPv6 prefixes.
+fn families(prefixes: &[Prefix]) -> (bool, bool) {
+    let v4 = prefixes.iter().any(|prefix| prefix.address().is_ipv4());
+    (v4, prefixes.iter().any(|prefix| !prefix.address().is_ipv4()))
 }
 
 /// Faults kept at the most while reading; the rest is counted.
@@ -55,17 +141,25 @@ const KEPT: usize = 10_000;
 /// How faults begin that may only follow from a syntax error.
 const MISSING: &str = "missing";
 
-struct Reader<'t> {
-    source: Source<'t>,
+pub(super) struct Reader<'t> {
+    pub(super) source: Source<'t>,
     faults: Vec<Fault>,
     /// Faults that were not kept.
     more: usize,
-    /// Where each rule's name is.
-    places: HashMap<(IpAddr, String), Range<usize>>,
+    places: Places,
 }
 
 impl<'t> Reader<'t> {
-    fn fault(&mut self, span: Range<usize>, what: impl Into<String>, suggestion: impl Into<String>) {
+    fn new(text: &'t str) -> Self {
+        Self { source: Source::new(text), faults: Vec::new(), more: 0, places: Places::default() }
+    }
+
+    pub(super) fn fault(
+        &mut self,
+        span: Range<usize>,
+        what: impl Into<String>,
+        suggestion: impl Into<String>,
+    ) {
         if self.faults.len() < KEPT {
             self.faults.push(self.source.fault(span, what).suggest(suggestion));
         } else {
@@ -94,94 +188,203 @@ impl<'t> Reader<'t> {
         self.more += errors.len().saturating_sub(KEPT);
     }
 
-    fn document(&mut self, document: &DeTable<'t>) -> PolicySpec {
-        self.unknown(document, &["default", "table"], "of the file");
+    fn document(&mut self, document: &DeTable<'t>, files: Files<'_>) -> (PolicySpec, Sets) {
+        self.unknown(document, &["default", "sets", "table"], "of the file");
         let default = self.word(document, "default", &ACTIONS).unwrap_or(Action::Allow);
-        let mut seen: HashMap<IpAddr, usize> = HashMap::new();
+        let mut sets = Sets::read(self, document.get("sets"), files);
+        let mut seen = HashMap::new();
         let mut tables = Vec::new();
         for (table, span) in self.list_of_tables(document, "table", "[[table]]") {
-            if let Some(spec) = self.table(table, span, &mut seen) {
+            if let Some(spec) = self.table(table, span, &mut sets, &mut seen) {
                 tables.push(spec);
             }
         }
-        PolicySpec { default, tables }
+        (PolicySpec { default, tables }, sets)
     }
 
     fn table(
         &mut self,
         table: &DeTable<'t>,
         span: Range<usize>,
-        seen: &mut HashMap<IpAddr, usize>,
+        sets: &mut Sets,
+        seen: &mut HashMap<Prefix, usize>,
     ) -> Option<TableSpec> {
-        self.unknown(table, &["local", "mode", "rule"], "of a table");
+        self.unknown(table, &["local", "name", "mode", "rule"], "of a table");
         let mode = self.word(table, "mode", &MODES).unwrap_or(Mode::Enforce);
-        let local = self.required(table, "local", &span, "[[table]]").and_then(|found| {
-            let text = self.string(found, "local")?;
-            let address = self.checked(found.span(), value::local_address(text))?;
-            if let Some(&first) = seen.get(&address) {
-                let first = self.first_at(first);
-                self.fault(found.span(), format!("{} has a table already", quote(text)), first);
-                return None;
+        let local =
+            self.required(table, "local", &span, "[[table]]").and_then(|v| self.locals(v, sets, seen));
+        let name = match table.get("name") {
+            Some(value) => self.name(value, "table"),
+            None => local.as_ref().map(|(_, name)| name.clone()),
+        };
+        if let Some(name) = &name {
+            let at = table.get("name").or(table.get("local")).map_or(span.clone(), Spanned::span);
+            match self.places.tables.get(name) {
+                Some((first, _)) if local.is_some() => {
+                    let first = self.first_at(first.start);
+                    self.fault(at, format!("there is a table {} already", quote(name)), first);
+                }
+                _ => _ = self.places.tables.insert(name.clone(), (at, HashMap::new())),
             }
-            seen.insert(address, found.span().start);
-            Some(address)
-        });
-        let mut names = HashMap::new();
-        let mut rules = Vec::new();
+        }
+        let locals = local.map(|(locals, _)| locals);
+        let (mut names, mut rules) = (HashMap::new(), Vec::new());
         for (rule, span) in self.list_of_tables(table, "rule", "[[table.rule]]") {
-            if let Some(spec) = self.rule(rule, span, local, &mut names) {
+            if let Some(spec) = self.rule(rule, span, locals.as_deref(), sets, &mut names) {
                 rules.push(spec);
             }
         }
-        Some(TableSpec { local: local?, mode, rules })
+        let name = name?;
+        if let Some((_, places)) = self.places.tables.get_mut(&name) {
+            *places = names;
+        }
+        Some(TableSpec { name, locals: locals?, mode, rules })
+    }
+
+    /// The addresses of a table, and what it is called unless it has a name.
+    fn locals(
+        &mut self,
+        value: &Value<'t>,
+        sets: &mut Sets,
+        seen: &mut HashMap<Prefix, usize>,
+    ) -> Option<(Vec<Prefix>, String)> {
+        let form = "an address, a network, a set like \"@frontends\", or a list of these";
+        let found = self.list(value, "local", form, |value| {
+            let text = value.as_str()?;
+            Some(match text.strip_prefix('@') {
+                Some(name) => sets.get(name).map(|set| (set.prefixes.clone(), text.to_owned())),
+                None => value::local(text).map(|prefix| (vec![prefix], value::short(&prefix))),
+            })
+        });
+        let first = found.first()?.1.clone();
+        let name = match found.len() {
+            1 => first,
+            n => format!("{first} and {} more", n - 1),
+        };
+        let mut locals: Vec<Prefix> = found.into_iter().flat_map(|(prefixes, _)| prefixes).collect();
+        locals.sort_unstable();
+        locals.dedup();
+        if locals.is_empty() {
+            self.fault(value.span(), "this table is for no address: the set is empty", "");
+            return None;
+        }
+        for prefix in &locals {
+            if let Some(&first) = seen.get(prefix) {
+                let first = self.first_at(first);
+                let what = format!("\"{}\" has a table already", value::short(prefix));
+                self.fault(value.span(), what, first);
+                return None;
+            }
+        }
+        seen.extend(locals.iter().map(|prefix| (*prefix, value.span().start)));
+        Some((locals, name))
     }
 
     fn rule(
         &mut self,
         rule: &DeTable<'t>,
         span: Range<usize>,
-        local: Option<IpAddr>,
-        names: &mut HashMap<String, usize>,
+        locals: Option<&[Prefix]>,
+        sets: &mut Sets,
+        names: &mut Named,
     ) -> Option<RuleSpec> {
-        const KEYS: [&str; 7] =
-            ["name", "direction", "protocol", "local_port", "remote", "remote_port", "action"];
+        const KEYS: [&str; 10] = [
+            "name",
+            "direction",
+            "protocol",
+            "local_port",
+            "remote",
+            "remote_port",
+            "action",
+            "limit",
+            "counter",
+            "comment",
+        ];
         self.unknown(rule, &KEYS, "of a rule");
-        let name = self.required(rule, "name", &span, "[[table.rule]]").and_then(|v| self.name(v, names));
-        if let (Some(local), Some(name), Some(value)) = (local, &name, rule.get("name")) {
-            self.places.insert((local, name.clone()), value.span());
-        }
+        let line = self.source.line(span.start) as u32;
+        let name =
+            self.required(rule, "name", &span, "[[table.rule]]").and_then(|v| self.rule_name(v, names));
         self.required(rule, "direction", &span, "[[table.rule]]");
         let direction = self.word(rule, "direction", &DIRECTIONS);
         let protocol = self.word(rule, "protocol", &PROTOCOLS).unwrap_or(RuleProtocol::Any);
         let local_ports = self.ports(rule, "local_port");
-        let remotes = self.remotes(rule, local);
+        let (remotes, remote_sets) = self.remotes(rule, locals, sets);
         let remote_ports = self.ports(rule, "remote_port");
         self.required(rule, "action", &span, "[[table.rule]]");
         let action = self.word(rule, "action", &ACTIONS);
+        let limit = self.limit(rule, direction, action);
+        let counter = rule.get("counter").and_then(|value| self.name(value, "counter"));
+        let comment = rule.get("comment").and_then(|value| self.comment(value)).unwrap_or_default();
         Some(RuleSpec {
             name: name?,
             direction: direction?,
             protocol,
             local_ports,
             remotes,
+            remote_sets,
             remote_ports,
             action: action?,
+            limit,
+            counter,
+            comment,
+            line,
         })
     }
 
-    fn name(&mut self, value: &Value<'t>, names: &mut HashMap<String, usize>) -> Option<String> {
-        let name = self.string(value, "name")?;
+    fn limit(
+        &mut self,
+        rule: &DeTable<'t>,
+        direction: Option<RuleDirection>,
+        action: Option<Action>,
+    ) -> Option<u32> {
+        let value = rule.get("limit")?;
+        let DeValue::Integer(number) = value.get_ref() else {
+            let what = format!("`limit` cannot be {}", type_of(value.get_ref()));
+            self.fault(value.span(), what, "how many flows a second may begin from one source, like 100");
+            return None;
+        };
+        if direction == Some(RuleDirection::Out) || action == Some(Action::Deny) {
+            let what = "a limit is for flows that come in and are allowed";
+            self.fault(value.span(), what, "leave it out, or change the direction or action of this rule");
+            return None;
+        }
+        let limit = u32::try_from(integer(number)).ok().filter(|limit| (1..=LIMIT).contains(limit));
+        if limit.is_none() {
+            let what = format!("{} flows a second is no limit", integer(number));
+            self.fault(value.span(), what, format!("a number from 1 to {LIMIT}"));
+        }
+        limit
+    }
+
+    fn comment(&mut self, value: &Value<'t>) -> Option<String> {
+        let comment = self.string(value, "comment")?;
+        if comment.chars().count() > COMMENT || comment.chars().any(char::is_control) {
+            let what = format!("{} is no comment", quote(comment));
+            self.fault(value.span(), what, format!("at most {COMMENT} printable characters, in one line"));
+            return None;
+        }
+        Some(comment.to_owned())
+    }
+
+    fn rule_name(&mut self, value: &Value<'t>, names: &mut Named) -> Option<String> {
+        let name = self.name(value, "rule")?;
+        if let Some(first) = names.get(&name) {
+            let what = format!("this table has a rule {} already", quote(&name));
+            self.fault(value.span(), what, self.first_at(first.start));
+            return None;
+        }
+        names.insert(name.clone(), value.span());
+        Some(name)
+    }
+
+    /// The name of a `what`.
+    fn name(&mut self, value: &Value<'t>, what: &str) -> Option<String> {
+        let name = self.string(value, if what == "counter" { what } else { "name" })?;
         if name.trim().is_empty() || name.chars().count() > NAME || name.chars().any(char::is_control) {
-            let what = format!("{} is no name for a rule", quote(name));
-            self.fault(value.span(), what, format!("1 to {NAME} printable characters"));
+            let wrong = format!("{} is no name for a {what}", quote(name));
+            self.fault(value.span(), wrong, format!("1 to {NAME} printable characters"));
             return None;
         }
-        if let Some(&first) = names.get(name) {
-            let what = format!("this table has a rule {} already", quote(name));
-            self.fault(value.span(), what, self.first_at(first));
-            return None;
-        }
-        names.insert(name.to_owned(), value.span().start);
         Some(name.to_owned())
     }
 
@@ -199,35 +402,52 @@ impl<'t> Reader<'t> {
         })
     }
 
-    fn remotes(&mut self, rule: &DeTable<'t>, local: Option<IpAddr>) -> Vec<Prefix> {
-        let any = match local {
-            Some(IpAddr::V6(_)) => vec![Prefix::ANY_V6],
-            _ => vec![Prefix::ANY_V4],
+    fn remotes(
+        &mut self,
+        rule: &DeTable<'t>,
+        locals: Option<&[Prefix]>,
+        sets: &mut Sets,
+    ) -> (Vec<Prefix>, Vec<Members>) {
+        let (v4, v6) = locals.map_or((true, true), families);
+        let any = || {
+            let both = [(v4, Prefix::ANY_V4), (v6, Prefix::ANY_V6)];
+            (both.into_iter().filter(|(meant, _)| *meant).map(|(_, any)| any).collect(), Vec::new())
         };
-        let Some(value) = rule.get("remote") else { return any };
+        let Some(value) = rule.get("remote") else { return any() };
         if matches!(value.get_ref().as_str(), Some("any")) {
-            return any;
+            return any();
         }
-        let form = "a network like \"10.77.0.0/24\", an address, a list of these, or \"any\"";
-        self.list(value, "remote", form, |value| {
+        let form = "a network like \"10.77.0.0/24\", an address, a set like \"@office\", a list of these, or \"any\"";
+        let found = self.list(value, "remote", form, |value| {
             let text = value.as_str()?;
-            Some(value::remote(text).and_then(|prefix| match local {
-                Some(local) if local.is_ipv4() != prefix.address().is_ipv4() => Err((
-                    format!("{} never meets {local}", quote(text)),
-                    "a table and its remotes are either IPv4 or IPv6".to_owned(),
+            if let Some(name) = text.strip_prefix('@') {
+                return Some(sets.get(name).map(Remote::Set));
+            }
+            Some(value::remote(text).and_then(|prefix| match locals {
+                Some(locals) if !(if prefix.address().is_ipv4() { v4 } else { v6 }) => Err((
+                    format!("{} never meets {}", quote(text), value::short(&locals[0])),
+                    "a table's addresses and the remotes of its rules are both IPv4, or both IPv6".to_owned(),
                 )),
-                _ => Ok(prefix),
+                _ => Ok(Remote::One(prefix)),
             }))
-        })
+        });
+        let (mut remotes, mut named) = (Vec::new(), Vec::new());
+        for remote in found {
+            match remote {
+                Remote::One(prefix) => remotes.push(prefix),
+                Remote::Set(set) => named.push(set),
+            }
+        }
+        (remotes, named)
     }
 
     /// One value or an array of values, each understood by `understand`; `None` from it means a wrong type.
-    fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         value: &Value<'t>,
         key: &str,
         form: &str,
-        understand: impl Fn(&DeValue<'t>) -> Option<Result<T, Wrong>>,
+        mut understand: impl FnMut(&DeValue<'t>) -> Option<Result<T, Wrong>>,
     ) -> Vec<T> {
         let members: Vec<&Value<'t>> = match value.get_ref() {
             DeValue::Array(array) if array.is_empty() => {
@@ -266,7 +486,7 @@ impl<'t> Reader<'t> {
         self.checked(value.span(), value::choice(word, choices))
     }
 
-    fn string<'v>(&mut self, value: &'v Value<'t>, key: &str) -> Option<&'v str> {
+    pub(super) fn string<'v>(&mut self, value: &'v Value<'t>, key: &str) -> Option<&'v str> {
         let string = value.get_ref().as_str();
         if string.is_none() {
             let what = format!("`{key}` cannot be {}", type_of(value.get_ref()));
@@ -275,7 +495,7 @@ impl<'t> Reader<'t> {
         string
     }
 
-    fn checked<T>(&mut self, span: Range<usize>, result: Result<T, Wrong>) -> Option<T> {
+    pub(super) fn checked<T>(&mut self, span: Range<usize>, result: Result<T, Wrong>) -> Option<T> {
         result.map_err(|(what, suggestion)| self.fault(span, what, suggestion)).ok()
     }
 
@@ -327,7 +547,7 @@ impl<'t> Reader<'t> {
         tables
     }
 
-    fn unknown(&mut self, table: &DeTable<'t>, known: &[&str], whose: &str) {
+    pub(super) fn unknown(&mut self, table: &DeTable<'t>, known: &[&str], whose: &str) {
         for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let suggestion = nearest(key.get_ref(), known)
                 .unwrap_or_else(|| format!("the keys {whose} are {}", known.join(", ")));
@@ -336,12 +556,18 @@ impl<'t> Reader<'t> {
     }
 }
 
+/// One of the remotes of a rule.
+enum Remote {
+    One(Prefix),
+    Set(Members),
+}
+
 /// An integer as it stands; one too large for any type is too large for a port too.
 fn integer(number: &DeInteger<'_>) -> i128 {
     i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX)
 }
 
-fn type_of(value: &DeValue<'_>) -> &'static str {
+pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",

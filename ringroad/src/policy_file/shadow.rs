@@ -1,16 +1,60 @@
 //! Rules that can never match, because an earlier one takes all that they would.
 
-use stack::policy::{PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Of longer tables nothing is said: each rule is compared with all before it.
-const LONGEST: usize = 4096;
+use stack::policy::{AddressSet, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec};
+
+/// Comparisons after which nothing more is said of a table.
+const COMPARISONS: usize = 20_000_000;
+/// Of larger sets that an earlier rule does not name as such nothing is said.
+const LOOKED_AT: usize = 64;
 
 /// For each rule of a table, the first earlier rule that alone matches everything it matches.
 pub(super) fn shadows(rules: &[RuleSpec]) -> Vec<Option<usize>> {
-    if rules.len() > LONGEST {
-        return vec![None; rules.len()];
+    let mut by_remote: HashMap<Place, Vec<usize>> = HashMap::new();
+    let mut left = COMPARISONS;
+    let mut found = Vec::with_capacity(rules.len());
+    for (number, rule) in rules.iter().enumerate() {
+        // Whoever matches all of it matches its first remote: by one that holds that, or by the same set.
+        let mut earlier = None;
+        for place in places(rule) {
+            let before = by_remote.get(&place).map_or(&[][..], Vec::as_slice);
+            let compared = before.iter().take_while(|at| earlier.is_none_or(|first| **at < first)).take(left);
+            let mut n = 0;
+            let hit = compared.inspect(|_| n += 1).find(|at| covers(&rules[**at], rule)).copied();
+            left -= n;
+            earlier = hit.or(earlier);
+        }
+        found.push(earlier);
+        for place in rule.remotes.iter().map(|p| Place::Prefix(*p)).chain(rule.remote_sets.iter().map(set)) {
+            by_remote.entry(place).or_default().push(number);
+        }
     }
-    (0..rules.len()).map(|n| rules[..n].iter().position(|earlier| covers(earlier, &rules[n]))).collect()
+    found
+}
+
+/// Something that rules are for.
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    Prefix(Prefix),
+    Set(*const AddressSet),
+}
+
+fn set(set: &Arc<AddressSet>) -> Place {
+    Place::Set(Arc::as_ptr(set))
+}
+
+/// What holds the first remote of a rule.
+fn places(rule: &RuleSpec) -> Vec<Place> {
+    let own = rule.remote_sets.first().filter(|_| rule.remotes.is_empty());
+    let first = rule.remotes.first().or(own.and_then(|set| set.prefixes.first()));
+    let round = |prefix: &Prefix| {
+        let address = prefix.address();
+        let holding = (0..=prefix.len()).filter_map(move |len| Prefix::new(address, len));
+        holding.map(Place::Prefix).collect::<Vec<_>>()
+    };
+    own.map(set).into_iter().chain(first.map(round).into_iter().flatten()).collect()
 }
 
 fn covers(earlier: &RuleSpec, later: &RuleSpec) -> bool {
@@ -19,6 +63,17 @@ fn covers(earlier: &RuleSpec, later: &RuleSpec) -> bool {
         && later.local_ports.iter().all(|range| covers_ports(&earlier.local_ports, *range))
         && later.remote_ports.iter().all(|range| covers_ports(&earlier.remote_ports, *range))
         && later.remotes.iter().all(|inner| earlier.remotes.iter().any(|outer| covers_network(outer, inner)))
+        && later.remote_sets.iter().all(|set| covers_set(earlier, set))
+}
+
+fn covers_set(earlier: &RuleSpec, set: &Arc<AddressSet>) -> bool {
+    earlier.remote_sets.iter().any(|other| Arc::ptr_eq(other, set))
+        || earlier.is_for_all()
+        || (set.prefixes.len() <= LOOKED_AT
+            && set
+                .prefixes
+                .iter()
+                .all(|inner| earlier.remotes.iter().any(|outer| covers_network(outer, inner))))
 }
 
 /// Whether every port of `range` is in one of `ranges`.

@@ -46,7 +46,11 @@ fn the_example_means_what_it_says() {
     let file = PolicyFile::parse(EXAMPLE).unwrap();
     let table = &file.spec.tables[0];
     assert_eq!((file.spec.default, file.spec.tables.len()), (Action::Allow, 1));
-    assert_eq!((table.local, table.mode), ("10.77.0.1".parse().unwrap(), Mode::Enforce));
+    let local = Prefix::host("10.77.0.1".parse().unwrap());
+    assert_eq!(
+        (table.name.as_str(), &table.locals[..], table.mode),
+        ("10.77.0.1", &[local][..], Mode::Enforce)
+    );
     let rule = &table.rules[0];
     assert_eq!((rule.name.as_str(), rule.action), ("web", Action::Allow));
     assert_eq!((rule.direction, rule.protocol), (RuleDirection::In, RuleProtocol::Tcp));
@@ -115,7 +119,7 @@ fn unknown_keys_and_values() {
     assert_eq!(faults("defualt = 'deny'"), [r#"1:1: unknown key "defualt"; did you mean "default"?"#]);
     assert_eq!(
         faults("\n  color = 1"),
-        [r#"2:3: unknown key "color"; the keys of the file are default, table"#]
+        [r#"2:3: unknown key "color"; the keys of the file are default, sets, table"#]
     );
     assert_eq!(faults("default = 'alow'"), [r#"1:11: unknown value "alow"; did you mean "allow"?"#]);
     assert_eq!(faults("default = 'maybe'"), [r#"1:11: unknown value "maybe"; one of "allow", "deny""#]);
@@ -131,7 +135,7 @@ fn unknown_keys_and_values() {
     assert_eq!(
         rule_fault("  'port' = 1"),
         "7:3: unknown key \"port\"; the keys of a rule are name, direction, \
-        protocol, local_port, remote, remote_port, action"
+        protocol, local_port, remote, remote_port, action, limit, counter, comment"
     );
 }
 
@@ -166,8 +170,8 @@ fn wrong_types() {
     );
     assert_eq!(
         rule_fault("remote = 10"),
-        "7:10: `remote` cannot be an integer; a network like \"10.77.0.0/24\", an address, a list of these, or \
-         \"any\""
+        "7:10: `remote` cannot be an integer; a network like \"10.77.0.0/24\", an address, a set like \
+         \"@office\", a list of these, or \"any\""
     );
 }
 
@@ -184,22 +188,23 @@ fn local_addresses() {
     );
     assert_eq!(
         fault("10.77.0.1/24"),
-        "2:9: \"10.77.0.1/24\" is no address; a table is for one address: \"10.77.0.1\""
+        "2:9: \"10.77.0.1/24\" has bits set beyond its prefix; the network is \"10.77.0.0/24\", the host \
+         \"10.77.0.1\""
     );
     for group in ["224.0.0.1", "ff02::1"] {
         let file = PolicyFile::parse(&format!("[[table]]\nlocal = \"{group}\"")).unwrap();
-        assert_eq!(file.spec.tables[0].local.to_string(), group);
+        assert_eq!(file.spec.tables[0].name, group);
     }
     for address in ["0.0.0.0", "255.255.255.255", "::"] {
         let expected = format!(
-            "2:9: \"{address}\" is no address of a host; a table is for one address of this host, or a group; others \
+            "2:9: \"{address}\" is no address of a host; a table is for addresses of this host, or groups; others \
              fall to `default`"
         );
         assert_eq!(fault(address), expected);
     }
     assert_eq!(
         faults("[[table]]\nlocal = '10.0.0.1'\n\n[[table]]\nlocal = '::ffff:10.0.0.1'"),
-        ["5:9: \"::ffff:10.0.0.1\" has a table already; the first is in line 2"]
+        ["5:9: \"10.0.0.1\" has a table already; the first is in line 2"]
     );
 }
 
@@ -279,7 +284,8 @@ fn remotes() {
     );
     assert_eq!(
         rule_fault("remote = ['2001:db8::/32']"),
-        "7:11: \"2001:db8::/32\" never meets 10.0.0.1; a table and its remotes are either IPv4 or IPv6"
+        "7:11: \"2001:db8::/32\" never meets 10.0.0.1; a table's addresses and the remotes of its rules are \
+         both IPv4, or both IPv6"
     );
 }
 
@@ -303,7 +309,7 @@ fn columns_count_characters() {
     assert_eq!(
         faults("table = [{ 'ö' = 1, mode = 'x', local = '10.0.0.1' }]"),
         [
-            "1:12: unknown key \"ö\"; the keys of a table are local, mode, rule",
+            "1:12: unknown key \"ö\"; the keys of a table are local, name, mode, rule",
             "1:28: unknown value \"x\"; one of \"enforce\", \"monitor\"",
         ]
     );
@@ -312,7 +318,7 @@ fn columns_count_characters() {
         faults(text),
         [
             "1:11: unknown value \"ö\"; one of \"allow\", \"deny\"",
-            "2:1: unknown key \"ключ\"; the keys of the file are default, table",
+            "2:1: unknown key \"ключ\"; the keys of the file are default, sets, table",
         ]
     );
 }
@@ -323,9 +329,204 @@ fn too_much_is_refused_at_its_place() {
     let text = rule(&format!("protocol = 'tcp'\nlocal_port = [{list}]\nremote_port = [{list}]"));
     assert_eq!(
         faults(&text),
-        ["4:8: table 10.0.0.1, rule \"r\": the lists of ports and addresses multiply to more than 262144 \
+        ["4:8: table 10.0.0.1, rule \"r\": the lists of ports and addresses multiply to more than 524288 \
           combinations; split or merge ranges"]
     );
+}
+
+/// What a directory of files says, or its faults.
+fn load(files: &[(&str, &str)]) -> Result<PolicyFile, String> {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("ringroad-sets-{}-{number}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    for (name, text) in files {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    let loaded = PolicyFile::load(&dir.join("policy.toml"));
+    fs::remove_dir_all(&dir).unwrap();
+    loaded.map_err(|error| error.faults().map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+/// A policy whose one rule is for `remote`, under `sets` that begin in line 2.
+fn with_sets(sets: &str, remote: &str) -> String {
+    let rule = format!("{{ name = 'r', direction = 'in', action = 'allow', remote = {remote} }}");
+    format!("[sets]\n{sets}\n[[table]]\nlocal = '10.0.0.1'\nrule = [{rule}]\n")
+}
+
+#[test]
+fn sets_are_inline_from_files_and_of_sets() {
+    let sets = "office = ['192.0.2.0/24', '2001:db8::/32']\npartners = { file = 'partners.txt' }\n\
+                all = ['@office', '@partners', '198.51.100.7']";
+    let partners = "# who they are\n203.0.113.0/24   # the first\n\n  203.0.113.0/24\n10.9.0.1\n";
+    let text = with_sets(sets, "['@all', '10.5.0.0/16']");
+    let file = load(&[("policy.toml", &text), ("partners.txt", partners)]).unwrap();
+    let rule = &file.spec.tables[0].rules[0];
+    let all: Vec<String> = rule.remote_sets[0].prefixes.iter().map(value::short).collect();
+    assert_eq!(all, ["10.9.0.1", "192.0.2.0/24", "198.51.100.7", "203.0.113.0/24", "2001:db8::/32"]);
+    assert_eq!(explain_rule(rule), "allow TCP and UDP from 10.5.0.0/16, @all (5), any port, to our any port");
+    assert_eq!(file.warnings, []);
+    // What was loaded can be understood without the files.
+    assert_eq!(PolicyFile::from_bundle(file.bundle.clone()).unwrap().spec, file.spec);
+}
+
+#[test]
+fn faults_of_sets() {
+    let fault = |sets: &str, remote: &str| faults(&with_sets(sets, remote)).join("\n");
+    assert_eq!(
+        fault("a = ['@b']\nb = ['@c', '10.0.0.0/8']\nc = ['@a']\nd = ['@a']", "'@d'"),
+        "2:1: the set \"a\" holds itself: @a → @b → @c → @a; take one of them out of another"
+    );
+    assert_eq!(
+        fault("a = ['@a']", "'@a'"),
+        "2:1: the set \"a\" holds itself: @a → @a; take one of them out of another"
+    );
+    assert_eq!(
+        fault("office = ['10.0.0.0/8']", "'@ofice'"),
+        "5:68: no set is named \"@ofice\"; did you mean \"@office\"?"
+    );
+    assert_eq!(fault("a = ['@nobody']", "'@a'"), "2:5: no set is named \"@nobody\"; there are @a");
+    assert_eq!(
+        fault("a = '10.0.0.1/8'", "'@a'"),
+        "2:5: \"10.0.0.1/8\" has bits set beyond its prefix; the network is \"10.0.0.0/8\", the host \"10.0.0.1\""
+    );
+    assert_eq!(
+        fault("'a b' = '10.0.0.1'", "'any'"),
+        "2:1: \"a b\" is no name for a set; letters, digits, - and _, at most 64"
+    );
+    assert_eq!(
+        fault("a = { fiel = 'x' }", "'@a'").lines().nth(1),
+        Some("2:7: unknown key \"fiel\"; did you mean \"file\"?")
+    );
+    assert_eq!(fault("a = { file = 'x' }", "'@a'"), "2:14: \"x\" cannot be read: it is not there");
+    assert_eq!(
+        faults("sets = 3"),
+        [
+            "1:8: `sets` cannot be an integer; begin them with [sets], then a line for each: name = [\"10.0.0.0/8\"]"
+        ]
+    );
+
+    let text = with_sets("a = { file = 'a.txt' }", "'@a'");
+    let wrong = "10.0.0.1\n  10.0.0\n# fine\n10.0.0.300\n";
+    assert_eq!(
+        load(&[("policy.toml", &text), ("a.txt", wrong)]).unwrap_err(),
+        "2:14: a.txt:2:3: \"10.0.0\" is no address or network; an address or a network, like \"10.77.0.0/24\"\n\
+         2:14: a.txt:4:1: \"10.0.0.300\" is no address or network; an address or a network, like \"10.77.0.0/24\""
+    );
+    let error = load(&[("policy.toml", &text)]).unwrap_err();
+    assert_eq!(error, "2:14: \"a.txt\" cannot be read: No such file or directory (os error 2)");
+    let many = (0..=MAX_SET)
+        .fold(String::new(), |all, n| all + &format!("{}\n", std::net::Ipv4Addr::from_bits(n as u32)));
+    assert_eq!(
+        load(&[("policy.toml", &text), ("a.txt", &many)]).unwrap_err(),
+        "2:14: \"a.txt\" has more than 100000 lines; split it"
+    );
+}
+
+#[test]
+fn a_long_chain_of_sets_is_no_deep_stack() {
+    let chain: String = (1..900).map(|n| format!("s{n} = ['@s{}']\n", n - 1)).collect();
+    let text = with_sets(&format!("s0 = '10.1.0.0/16'\n{chain}"), "'@s899'");
+    let file = PolicyFile::parse(&text).unwrap();
+    assert_eq!(file.spec.tables[0].rules[0].remote_sets[0].prefixes.len(), 1);
+}
+
+#[test]
+fn one_table_for_many_addresses() {
+    let text = "[sets]\nfrontends = ['10.77.0.1', '10.77.0.2', '2001:db8::1']\n\
+                [[table]]\nlocal = '@frontends'\nrule = [{ name = 'r', direction = 'in', action = 'allow' }]\n\
+                [[table]]\nname = 'back'\nlocal = ['10.78.0.0/24', '10.79.0.1']\n\
+                [[table]]\nlocal = ['10.80.0.0/24', '10.81.0.1']\n[[table]]\nlocal = '10.78.0.7'\n";
+    let file = PolicyFile::parse(text).unwrap();
+    let names: Vec<&str> = file.spec.tables.iter().map(|table| table.name.as_str()).collect();
+    assert_eq!(names, ["@frontends", "back", "10.80.0.0/24 and 1 more", "10.78.0.7"]);
+    assert!(file.spec.tables[0].rules[0].is_for_all());
+    assert_eq!(
+        explain(&file.spec).lines().next(),
+        Some("@frontends: 10.77.0.1, 10.77.0.2, 2001:db8::1 (enforced)")
+    );
+    assert_eq!(
+        faults("[sets]\na = ['10.0.0.1']\n[[table]]\nlocal = '10.0.0.1'\n[[table]]\nlocal = '@a'"),
+        ["6:9: \"10.0.0.1\" has a table already; the first is in line 4"]
+    );
+    assert_eq!(
+        faults("[[table]]\nname = 'a'\nlocal = '10.0.0.1'\n[[table]]\nname = 'a'\nlocal = '10.0.0.2'"),
+        ["5:8: there is a table \"a\" already; the first is in line 2"]
+    );
+}
+
+#[test]
+fn limits_counters_and_comments() {
+    let lines = "limit = 50\ncounter = 'web'\ncomment = 'ask Jo'";
+    let file = PolicyFile::parse(&rule(lines)).unwrap();
+    let told = explain(&file.spec);
+    let told: Vec<&str> = told.lines().skip(1).take(2).collect();
+    assert_eq!(
+        told,
+        [
+            "    1. r: allow TCP and UDP from anywhere, any port, to our any port; at most 50 new flows a second from one \
+             source; counted for web",
+            "       # ask Jo"
+        ]
+    );
+    assert_eq!(file.spec.tables[0].rules[0].line, 3);
+    assert_eq!(rule_fault("limit = 0"), "7:9: 0 flows a second is no limit; a number from 1 to 1000000");
+    assert_eq!(
+        rule_fault("limit = '5/s'"),
+        "7:9: `limit` cannot be a string; how many flows a second may begin from one source, like 100"
+    );
+    let denying = rule("limit = 5").replace("allow", "deny");
+    assert_eq!(
+        faults(&denying),
+        [
+            "7:9: a limit is for flows that come in and are allowed; leave it out, or change the direction or action \
+          of this rule"
+        ]
+    );
+    assert_eq!(
+        rule_fault("counter = ''"),
+        "7:11: \"\" is no name for a counter; 1 to 64 printable characters"
+    );
+    assert_eq!(
+        rule_fault("comment = \"a\\nb\""),
+        "7:11: \"a·b\" is no comment; at most 256 printable characters, in one line"
+    );
+}
+
+#[test]
+fn warnings_name_what_stands_in_the_way() {
+    let text = "[sets]\nunused = '10.0.0.1'\nsix = '2001:db8::/32'\nfew = ['10.1.0.1', '10.1.0.2']\n\
+                [[table]]\nlocal = '10.0.0.1'\nrule = [\n\
+                { name = 'all', direction = 'in', action = 'deny', remote = '10.0.0.0/8' },\n\
+                { name = 'few', direction = 'in', action = 'allow', remote = '@few' },\n\
+                { name = 'six', direction = 'in', action = 'allow', remote = '@six' },\n\
+                { name = 'few again', direction = 'in', action = 'allow', remote = ['@few', '11.0.0.1'] },\n\
+                { name = 'few out', direction = 'both', action = 'allow', remote = '@few' },\n]\n";
+    let file = PolicyFile::parse(text).unwrap();
+    let warnings: Vec<String> = file.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "2:1: warning: no rule names the set \"unused\"",
+            "9:10: warning: rule \"few\" can never match: \"all\", in line 8, matches all that it would",
+            "10:10: warning: rule \"six\" can never match: its sets hold nothing of the family of \"10.0.0.1\"",
+        ]
+    );
+    assert!(file.render_warnings("p.toml").starts_with("p.toml:2:1: warning: no rule"));
+}
+
+#[test]
+fn a_policy_of_a_million_rules_is_refused_with_the_reason() {
+    let mut text = String::from("[[table]]\nlocal = '10.0.0.1'\nrule = [\n");
+    for n in 0..140_000 {
+        let _ = writeln!(text, "{{name='{n}',direction='in',action='deny'}},");
+    }
+    assert_eq!(faults(&(text + "]\n")), ["1:1: more than 131072 rules"]);
+    let path = std::env::temp_dir().join(format!("ringroad-huge-{}.toml", std::process::id()));
+    fs::File::create(&path).unwrap().set_len(MAX_BYTES as u64 + 1).unwrap();
+    let error = PolicyFile::load(&path).unwrap_err().to_string();
+    fs::remove_file(&path).unwrap();
+    assert!(error.ends_with("longer than 33554432 bytes"), "{error}");
 }
 
 #[test]
@@ -348,7 +549,7 @@ fn rendered_faults_show_the_line_and_disarm_it() {
         "web.toml:1:1: unknown key \"defualt\"; did you mean \"default\"?\n    \
              1 | defualt = \"deny\" # ··[31m\n      \
                | ^^^^^^^\n\
-         web.toml:2:2: unknown key \"mode\"; the keys of the file are default, table\n    \
+         web.toml:2:2: unknown key \"mode\"; the keys of the file are default, sets, table\n    \
              2 | ·mode = 1\n      \
                |  ^^^^\n"
     );
@@ -378,10 +579,28 @@ fn mutated_files_do_no_harm() {
         x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (x >> 33) as usize % below
     };
-    let pieces =
-        ["[[", "]", "\"", "'", "=", "\n", ",", "{", "}", "ö", "99999999999", "-", "/", "\u{1}", "table", "#"];
+    let pieces = [
+        "[[",
+        "]",
+        "\"",
+        "'",
+        "=",
+        "\n",
+        ",",
+        "{",
+        "}",
+        "ö",
+        "99999999999",
+        "-",
+        "/",
+        "\u{1}",
+        "table",
+        "#",
+        "@a",
+    ];
     for _ in 0..3_000 {
-        let mut text = EXAMPLE.to_owned();
+        let sets = "[sets]\na = ['@b', '10.0.0.0/8']\nb = { file = 'x' }\n[[table]]";
+        let mut text = EXAMPLE.replacen("[[table]]", sets, 1) + "limit = 5\n";
         for _ in 0..1 + random(4) {
             let at = (0..=random(text.len() + 1)).rev().find(|&at| text.is_char_boundary(at)).unwrap();
             match random(3) {
@@ -390,7 +609,9 @@ fn mutated_files_do_no_harm() {
                 _ => _ = (at < text.len()).then(|| text.remove(at)),
             }
         }
-        if let Err(faults) = PolicyFile::parse(&text) {
+        let files = [("x".to_owned(), "10.0.0.1\n".to_owned())].into();
+        let bundle = Bundle { text: text.clone(), files };
+        if let Err(faults) = PolicyFile::from_bundle(bundle) {
             let lines = text.split('\n').count();
             for fault in faults.iter() {
                 assert!((1..=lines).contains(&fault.line), "{fault} in {text:?}");

@@ -35,24 +35,27 @@ pub(super) fn choice<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, Wr
     })
 }
 
-/// The local address of a table: one that a host can have, or a group that it can join.
-pub(super) fn local_address(text: &str) -> Result<IpAddr, Wrong> {
-    let Ok(address) = text.parse::<IpAddr>() else {
-        let hint = match text.split_once('/') {
-            Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
-                format!("a table is for one address: \"{address}\"")
-            }
-            _ => "an IPv4 or IPv6 address, like \"10.77.0.1\"".to_owned(),
-        };
-        return Err((format!("{} is no address", quote(text)), hint));
-    };
-    let address = address.to_canonical();
+/// A local address of a table, one that a host can have or a group that it can join; or a network of such.
+pub(super) fn local(text: &str) -> Result<Prefix, Wrong> {
+    let prefix = remote(text).map_err(|(what, hint)| match text.contains('/') {
+        true => (what, hint),
+        false => (
+            format!("{} is no address", quote(text)),
+            "an IPv4 or IPv6 address, like \"10.77.0.1\"".to_owned(),
+        ),
+    })?;
+    let address = prefix.address();
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    if address.is_unspecified() || broadcast {
-        let hint = "a table is for one address of this host, or a group; others fall to `default`".to_owned();
+    if prefix == Prefix::host(address) && (address.is_unspecified() || broadcast) {
+        let hint = "a table is for addresses of this host, or groups; others fall to `default`".to_owned();
         return Err((format!("{} is no address of a host", quote(text)), hint));
     }
-    Ok(address)
+    Ok(prefix)
+}
+
+/// As one would write it: a host without its length.
+pub(super) fn short(prefix: &Prefix) -> String {
+    if *prefix == Prefix::host(prefix.address()) { prefix.address().to_string() } else { prefix.to_string() }
 }
 
 /// A remote: an address, or a network in CIDR notation.

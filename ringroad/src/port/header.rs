@@ -14,7 +14,7 @@ use super::secret::Key;
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 4096;
@@ -25,7 +25,7 @@ enum Word {
     Magic,
     Version,
     PartsLen,
-    PolicyLen,
+    Policy,
     ArenaBase,
     Frames,
     FrameSize,
@@ -37,11 +37,10 @@ enum Word {
 /// The word of the first slot's process; those of the others follow.
 const OWNERS: usize = 64;
 
-/// How the file is laid out: header, description of the descriptors, policy text, arena.
+/// How the file is laid out: header, description of the descriptors, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) parts_len: u64,
-    pub(super) policy_len: u64,
     /// Where the arena begins; a multiple of the page size.
     pub(super) arena_base: u64,
     pub(super) frames: u32,
@@ -70,7 +69,6 @@ impl Header {
         let set = |word, value| self.word(word).store(value, Ordering::Relaxed);
         set(Word::Version, VERSION);
         set(Word::PartsLen, layout.parts_len);
-        set(Word::PolicyLen, layout.policy_len);
         set(Word::ArenaBase, layout.arena_base);
         set(Word::Frames, layout.frames.into());
         set(Word::FrameSize, layout.frame_size.into());
@@ -92,7 +90,6 @@ impl Header {
         let small = |word| u32::try_from(get(word)).map_err(|_| invalid("its frames make no sense"));
         Ok(Layout {
             parts_len: get(Word::PartsLen),
-            policy_len: get(Word::PolicyLen),
             arena_base: get(Word::ArenaBase),
             frames: small(Word::Frames)?,
             frame_size: small(Word::FrameSize)?,
@@ -108,6 +105,16 @@ impl Header {
     /// Notes that number.
     pub(super) fn set_roster(&self, fd: RawFd) {
         self.word(Word::Roster).store(fd as u64, Ordering::Release);
+    }
+
+    /// The number of the file with the policies.
+    pub(super) fn policy(&self) -> RawFd {
+        self.word(Word::Policy).load(Ordering::Acquire) as RawFd
+    }
+
+    /// Notes that number.
+    pub(super) fn set_policy(&self, fd: RawFd) {
+        self.word(Word::Policy).store(fd as u64, Ordering::Release);
     }
 
     /// The word that names the process that drives slot `slot`.
@@ -134,14 +141,8 @@ impl Header {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout = Layout {
-        parts_len: 300,
-        policy_len: 17,
-        arena_base: 65536,
-        frames: 64,
-        frame_size: 4096,
-        key: [7, 9],
-    };
+    const LAYOUT: Layout =
+        Layout { parts_len: 300, arena_base: 65536, frames: 64, frame_size: 4096, key: [7, 9] };
 
     fn file() -> File {
         let fd = rustix::fs::memfd_create("header", rustix::fs::MemfdFlags::CLOEXEC).unwrap();

@@ -1,13 +1,14 @@
 //! The port: what takes privilege to open and outlives a process image.
 //!
-//! A memfd holds a header, the description of the other descriptors, the policy's text and the frames; the
-//! AF_XDP sockets, the steering program's link and its maps are plain descriptors beside it. All of them
+//! A memfd holds a header, the description of the other descriptors and the frames; the AF_XDP sockets, the steering
+//! program's link and its maps, and a memfd with the policies, are plain descriptors beside it. All of them
 //! survive `fork`, and `exec` when handed over. Several processes drive it, each a slot: a socket of its own on
 //! every queue, on frames that all share.
 
 mod claim;
 mod fds;
 mod header;
+mod policy;
 mod roster;
 mod secret;
 
@@ -27,6 +28,7 @@ use crate::error::StartError;
 use fds::borrow;
 pub(crate) use fds::{aside, socket_aside};
 use header::{HEADER, Header, Layout};
+pub(crate) use policy::Texts;
 pub(crate) use roster::Roster;
 
 /// Bytes in a frame: an MTU of 1500 with headroom, two to a page would leave too little.
@@ -75,10 +77,9 @@ impl Port {
     /// Opens the configured interfaces, with `policy` in the port for whoever drives it. Needs privilege.
     pub(crate) fn open(config: &Config, policy: &str) -> Result<Self, StartError> {
         let step = || format!("opening {}", config.interfaces.join(", "));
-        let base = (HEADER as u64 + PARTS_ROOM + policy.len() as u64).next_multiple_of(PAGE);
+        let base = (HEADER as u64 + PARTS_ROOM).next_multiple_of(PAGE);
         let layout = Layout {
             parts_len: 0,
-            policy_len: policy.len() as u64,
             arena_base: base,
             frames: config.frames,
             frame_size: FRAME_SIZE,
@@ -101,13 +102,15 @@ impl Port {
     fn write(file: File, mut layout: Layout, parts: &str, policy: &str) -> io::Result<Self> {
         layout.parts_len = parts.len() as u64;
         file.write_all_at(parts.as_bytes(), HEADER as u64)?;
-        file.write_all_at(policy.as_bytes(), HEADER as u64 + layout.parts_len)?;
         let header = Header::map(&file)?;
         header.write(&layout);
         let roster = eventfd(0, EventfdFlags::NONBLOCK)?;
         let roster = rustix::io::fcntl_dupfd_cloexec(&roster, high_numbers())?;
         rustix::io::fcntl_setfd(&roster, rustix::io::FdFlags::empty())?;
         header.set_roster(roster.into_raw_fd());
+        let policy = rustix::io::fcntl_dupfd_cloexec(&policy::create(policy)?, high_numbers())?;
+        rustix::io::fcntl_setfd(&policy, rustix::io::FdFlags::empty())?;
+        header.set_policy(policy.into_raw_fd());
         Ok(Self { file, header, layout })
     }
 
@@ -121,7 +124,7 @@ impl Port {
     /// Keeps the port for this process and its children, but for no program they execute.
     pub(crate) fn keep(self) -> io::Result<()> {
         let parts = self.parts()?;
-        for fd in descriptors(&parts).into_iter().chain([self.header.roster()]) {
+        for fd in descriptors(&parts).into_iter().chain([self.header.roster(), self.header.policy()]) {
             let fd = borrow(fd)?;
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
         }
@@ -146,8 +149,8 @@ impl Port {
         let file = if own >= 0 { Some(own) } else { config.port.as_ref().and_then(|p| p.parse().ok()) };
         let port = Self::inherited(config).and_then(Result::ok);
         let parts = port.as_ref().and_then(|port| port.parts().ok());
-        let roster = port.as_ref().map(|port| port.header.roster());
-        parts.iter().flat_map(descriptors).chain(roster).chain(file).collect()
+        let own = port.as_ref().map(|port| [port.header.roster(), port.header.policy()]);
+        parts.iter().flat_map(descriptors).chain(own.into_iter().flatten()).chain(file).collect()
     }
 
     fn import(fd: RawFd) -> io::Result<Self> {
@@ -166,6 +169,11 @@ impl Port {
         let mut bytes = vec![0; usize::try_from(len.min(self.layout.arena_base)).unwrap_or_default()];
         self.file.read_exact_at(&mut bytes, at)?;
         String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    }
+
+    /// The file with the policies.
+    fn policy_file(&self) -> io::Result<File> {
+        Ok(rustix::io::fcntl_dupfd_cloexec(borrow(self.header.policy())?, 0)?.into())
     }
 
     /// Whether the process that drove a slot has died there.
@@ -211,10 +219,14 @@ impl Claimed {
         std::array::from_fn(|n| if n < 8 { low[n] } else { high[n - 8] })
     }
 
-    /// The policy's text, as it was when the port was opened; empty when there is none.
-    pub(crate) fn policy(&self) -> io::Result<String> {
-        let Port { layout, .. } = &self.port;
-        self.port.text(HEADER as u64 + layout.parts_len, layout.policy_len)
+    /// The policies of the port.
+    pub(crate) fn policies(&self) -> io::Result<Texts> {
+        policy::read(&self.port.policy_file()?)
+    }
+
+    /// Puts another policy in force, for whoever comes to drive the port.
+    pub(crate) fn replace_policy(&self, text: &str) -> io::Result<()> {
+        policy::replace(&self.port.policy_file()?, text)
     }
 
     /// Takes the rings over, whoever drove them before.

@@ -11,6 +11,7 @@ mod core;
 mod exit;
 mod helper;
 mod observe;
+mod policy;
 mod pulse;
 mod report;
 mod signals;
@@ -36,6 +37,7 @@ use crate::port::Claimed;
 
 use self::core::Core;
 pub use observe::{API_COOKIE, WakeObserver};
+pub(crate) use signals::without_signals;
 pub use sleepers::Sleepers;
 pub(crate) use start::open;
 pub use start::{port_descriptors, prepare};

@@ -56,9 +56,10 @@ fn policy(snapshot: GateSnapshot) -> PolicyReport {
         name: r.name.to_string(),
         packets: r.count.packets,
         bytes: r.count.bytes,
+        limited: r.limited,
     };
     let table = |t: &TableSnapshot| TableReport {
-        local: t.local.to_string(),
+        local: t.name.to_string(),
         mode: t.mode.name().into(),
         rules: t.rules.iter().map(rule).collect(),
         denied: count(t.denied),
@@ -66,6 +67,7 @@ fn policy(snapshot: GateSnapshot) -> PolicyReport {
     PolicyReport {
         generation: snapshot.generation.into(),
         tables: snapshot.tables.iter().map(table).collect(),
+        counters: snapshot.counters.iter().map(|c| (c.name.to_string(), count(c.count))).collect(),
     }
 }
 

@@ -34,7 +34,7 @@ impl Drop for Blocked {
 }
 
 /// Runs `f` with every signal blocked in this thread, so that a thread it makes never runs a handler.
-pub(super) fn without_signals<T>(f: impl FnOnce() -> T) -> T {
+pub(crate) fn without_signals<T>(f: impl FnOnce() -> T) -> T {
     let _blocked = Blocked::all();
     f()
 }

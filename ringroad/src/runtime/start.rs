@@ -1,5 +1,6 @@
 //! From a configuration to a running stack.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -22,8 +23,8 @@ use crate::config::{Candidate, Config, Profile};
 use crate::control::server::Server;
 use crate::error::StartError;
 use crate::netlink::{self, Driven, Netlink};
-use crate::policy_file::PolicyFile;
-use crate::port::{Claimed, Driving, Port, Roster};
+use crate::policy_file::{Bundle, PolicyFile};
+use crate::port::{Driving, Port, Roster, Texts};
 
 /// One start at a time.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -50,28 +51,34 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
     if config.interfaces.is_empty() {
         return Err(no_interface());
     }
-    let policy = config.policy.as_deref().map(policy_text).transpose()?.unwrap_or_default();
+    let policy = policy_text(config.policy.as_deref())?;
     Port::open(config, &policy)
 }
 
-/// The text of the policy file, known to be without faults.
-fn policy_text(path: &Path) -> Result<String, StartError> {
+/// The policy file with the files it names, known to be without faults, as it is kept in the port.
+fn policy_text(path: Option<&Path>) -> Result<String, StartError> {
     let step = "loading the policy";
-    PolicyFile::load(path).map_err(|e| {
+    let load = |path: &Path| {
         let check = format!("`ringroad policy check {}` tells all", path.display());
-        StartError::new(step, e.first_line()).remedy(check)
-    })?;
-    std::fs::read_to_string(path).map_err(|e| StartError::new(step, e))
+        PolicyFile::load(path).map_err(|e| StartError::new(step, e.first_line()).remedy(check))
+    };
+    let bundle = path.map(load).transpose()?.map(|file| file.bundle).unwrap_or_default();
+    serde_json::to_string(&bundle).map_err(|e| StartError::new(step, e))
 }
 
-/// What the text in the port says; no text lets everything pass.
-fn policy_of(claimed: &Claimed) -> Result<Option<Arc<Policy>>, StartError> {
+/// What the port says; an empty policy lets everything pass.
+fn policy_of(texts: io::Result<Texts>) -> Result<Option<Arc<Policy>>, StartError> {
     let step = "loading the policy";
-    let text = claimed.policy().map_err(|e| StartError::new(step, e))?;
-    if text.is_empty() {
+    let text = texts.map_err(|e| StartError::new(step, e))?.current;
+    let bundle: Bundle = if text.is_empty() {
+        Bundle::default()
+    } else {
+        serde_json::from_str(&text).map_err(|e| StartError::new(step, e))?
+    };
+    if bundle.text.is_empty() {
         return Ok(None);
     }
-    let file = PolicyFile::parse(&text).map_err(|f| StartError::new(step, f.render("policy", &text)))?;
+    let file = PolicyFile::from_bundle(bundle).map_err(|f| StartError::new(step, f))?;
     Ok(Some(file.policy))
 }
 
@@ -118,10 +125,7 @@ impl Runtime {
         stack_config.tcp.ecn = config.ecn;
         stack_config.steer_each = claimed.is_shared();
         follow_kernel(&mut stack_config);
-        let mut stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
-        if let Some(policy) = policy_of(&claimed)? {
-            stack.set_policy(policy);
-        }
+        let stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
         let core = Core::new(stack, links, Box::new(steer), hold(config.profile));
         let runtime = Runtime {
             spin_always: config.spin.is_some() || config.profile == Profile::Latency,
@@ -160,6 +164,10 @@ impl Runtime {
             .ok();
         let path = server.as_ref().map(|s| s.path().to_path_buf());
         *self.control_socket.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        // Whoever puts another policy in force from here on finds this process.
+        if let Some(policy) = policy_of(self.policies())? {
+            self.lock_quietly().stack().set_policy(policy);
+        }
         let roster = self.roster(config);
         let runtime: &'static Runtime = Box::leak(Box::new(self));
         helper::spawn(runtime, bell, Duties { netlink, server, roster })

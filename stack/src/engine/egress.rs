@@ -112,7 +112,7 @@ impl Output {
         Self {
             ids: Ids::new(labels.derive(1)),
             control,
-            gate: Gate::open(),
+            gate: Gate::open(labels.derive(2)),
             requests: VecDeque::with_capacity(256),
             parking: Parking::default(),
             queues: Vec::new(),
@@ -127,6 +127,12 @@ impl Output {
     #[inline]
     pub(super) fn judge_in(&mut self, flow: &mut Flow, bytes: usize) -> bool {
         self.gate.judge(&mut flow.memo, &flow.key, flow.direction, bytes)
+    }
+
+    /// As [`Output::judge_in`], for a packet that begins a flow.
+    #[inline]
+    pub(super) fn judge_first(&mut self, now: Instant, flow: &mut Flow, bytes: usize) -> bool {
+        self.judge_in(flow, bytes) && self.gate.begins(now, &flow.memo, &flow.key, bytes)
     }
 
     /// Takes a control event in and lets go what waited for it. Frames that will never leave are handed to

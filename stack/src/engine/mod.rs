@@ -49,7 +49,7 @@ use crate::control::{ControlEvent, Request};
 use crate::demux::{FlowTable, LocalTable};
 use crate::hash::{FlowWords, HashKey};
 use crate::ip::fragments::Fragments;
-use crate::policy::{GateSnapshot, Policy};
+use crate::policy::{GateSnapshot, Policy, Retired, Successor};
 use crate::slab::Slab;
 use crate::socket::Wake;
 use crate::stats::Stats;
@@ -196,6 +196,21 @@ impl Stack {
     /// Puts a policy in force; every flow is judged anew at its next packet.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.core.out.gate.swap(policy);
+    }
+
+    /// The policy in force.
+    pub fn policy_in_force(&self) -> &Arc<Policy> {
+        self.core.out.gate.policy()
+    }
+
+    /// How many policies were in force, this one included.
+    pub fn policy_generation(&self) -> u32 {
+        self.core.out.gate.generation()
+    }
+
+    /// As [`Stack::set_policy`], when what takes long was done before. Drop what comes back where time matters less.
+    pub fn succeed_policy(&mut self, next: Successor) -> Retired {
+        self.core.out.gate.succeed(next)
     }
 
     /// What the policy's rules have counted.

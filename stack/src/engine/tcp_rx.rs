@@ -145,6 +145,9 @@ impl Stack {
             return self.stray(now, incoming, &mut flow, true);
         };
         match listen::check(&incoming.seg) {
+            Arrival::Syn if !self.core.out.gate.begins(now, &flow.memo, &flow.key, incoming.bytes) => {
+                self.drop_packet(incoming.pkt, Reason::Denied);
+            }
             Arrival::Syn => self.handshake(now, listener, incoming, old.map(|o| o.iss)),
             Arrival::Ignore => self.stray(now, incoming, &mut flow, false),
             Arrival::Reset => {

@@ -30,7 +30,11 @@ impl Stack {
         let to_itself = key.local == key.remote;
         let known = if to_itself { None } else { self.udp_flows.get(now, &key) };
         let is_new = known.is_none();
-        if !self.core.out.judge_in(known.unwrap_or(&mut new), arrived.packet.len()) {
+        let may = match known {
+            Some(flow) => self.core.out.judge_in(flow, arrived.packet.len()),
+            None => self.core.out.judge_first(now, &mut new, arrived.packet.len()),
+        };
+        if !may {
             return self.drop_packet(pkt, Reason::Denied);
         }
         pkt.truncate(arrived.transport + header.len);

@@ -117,8 +117,12 @@ impl Stack {
         let mut new = Flow::new(key, direction);
         let known = self.udp_flows.get(now, &key);
         let is_new = known.is_none();
-        let flow = known.unwrap_or(&mut new);
-        let may = self.core.out.judge_in(flow, ip_header(key.remote.ip()) + udp::HEADER + len);
+        let bytes = ip_header(key.remote.ip()) + udp::HEADER + len;
+        let may = match known {
+            Some(flow) => self.core.out.judge_in(flow, bytes),
+            None if direction == Direction::In => self.core.out.judge_first(now, &mut new, bytes),
+            None => self.core.out.judge_in(&mut new, bytes),
+        };
         if !may {
             match direction {
                 Direction::In => self.core.stats.drop_denied_in += 1,

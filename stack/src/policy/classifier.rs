@@ -7,16 +7,15 @@
 //! looked at after: memory stays linear, and few groups are left to look at.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::nest::{Block, NONE, Steps, nest};
 use super::ports::{Cell, LIST, Link, Ports, first_of};
+use super::ready::{Ready, Room, Source};
+use crate::types::{Direction, Protocol};
 
 /// A prefix takes in what lies round it up to so many times its own size.
 const TAKE_IN: usize = 8;
-
-/// Rules by remote prefix: the address as a number, its bits, and its rectangles in the order of their rules.
-pub(super) type Cells = BTreeMap<Block, Vec<Cell>>;
 
 /// What is to be tried for addresses that lie in this prefix and in no smaller one.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +26,7 @@ enum Node {
     Groups { start: u32, end: u32 },
 }
 
+/// Nodes by remote address.
 #[derive(Debug)]
 enum Remotes {
     V4(Steps<u32>),
@@ -43,23 +43,52 @@ pub(super) struct Classifier {
     groups: Vec<Ports>,
 }
 
+impl Default for Classifier {
+    /// Without rules.
+    fn default() -> Self {
+        let remotes = Remotes::V4(Steps::renamed(&[(0, NONE)], |at| at));
+        Self { remotes, nodes: Vec::new(), cells: Vec::new(), links: Vec::new(), groups: Vec::new() }
+    }
+}
+
 impl Classifier {
-    /// From the rules of a table whose local address is IPv4 (`v4`) or IPv6.
-    pub(super) fn new(v4: bool, prefixes: &Cells) -> Self {
-        let blocks: Vec<Block> = prefixes.keys().copied().collect();
-        let (remotes, parents) = if v4 {
-            let (steps, parents) = nest::<u32>(&blocks);
-            (Remotes::V4(steps), parents)
-        } else {
-            let (steps, parents) = nest::<u128>(&blocks);
-            (Remotes::V6(Box::new(steps)), parents)
+    /// From the rules of a table for such flows between IPv4 (`v4`) or IPv6 addresses. Takes what it needs from
+    /// `room`; `None` when there is too little.
+    pub(super) fn new(
+        v4: bool,
+        ready: &Ready<'_>,
+        direction: Direction,
+        protocol: Protocol,
+        room: &mut Room,
+    ) -> Option<Self> {
+        let pairs = ready.prefixes(v4, direction, protocol);
+        room.prefixes = room.prefixes.checked_sub(pairs.len())?;
+        let sources: Vec<Source> = pairs.iter().map(|pair| pair.1).collect();
+        let (mut blocks, mut ends): (Vec<Block>, Vec<usize>) = (Vec::new(), Vec::new());
+        for same in pairs.chunk_by(|a, b| a.0 == b.0) {
+            blocks.push(same[0].0);
+            ends.push(ends.last().copied().unwrap_or(0) + same.len());
+        }
+        drop(pairs);
+        let mut gathered = Gathered::default();
+        let own = |at: usize| {
+            let start = at.checked_sub(1).map_or(0, |before| ends[before]);
+            let sources = &sources[start..ends[at]];
+            (sources, move || ready.cells(sources, direction, protocol))
         };
-        let own: Vec<&[Cell]> = prefixes.values().map(Vec::as_slice).collect();
-        let gathered = Gathered::new(&own, &parents);
-        let mut classifier =
-            Self { remotes, nodes: Vec::new(), cells: Vec::new(), links: Vec::new(), groups: Vec::new() };
+        let mut remotes = |parents: &[u32]| gathered.gather(parents, own, &mut room.copies);
+        let (remotes, nodes) = if v4 {
+            let (cuts, parents) = nest::<u32>(&blocks);
+            let nodes = remotes(&parents)?;
+            (Remotes::V4(Steps::renamed(&cuts, |block| nodes[block as usize])), nodes.len())
+        } else {
+            let (cuts, parents) = nest::<u128>(&blocks);
+            let nodes = remotes(&parents)?;
+            (Remotes::V6(Box::new(Steps::renamed(&cuts, |block| nodes[block as usize]))), nodes.len())
+        };
+        let mut classifier = Self { remotes, nodes: Vec::with_capacity(nodes), ..Self::default() };
         classifier.lay_out(&gathered);
-        classifier
+        Some(classifier)
     }
 
     fn lay_out(&mut self, gathered: &Gathered) {
@@ -117,29 +146,42 @@ impl Classifier {
 }
 
 /// Rectangles gathered into groups.
+#[derive(Default)]
 struct Gathered {
     /// Each in the order of its rules, never empty.
     groups: Vec<Vec<Cell>>,
-    /// Of each prefix: the groups that hold all that can match in it.
+    /// The groups that hold all that can match in a prefix.
     chains: Vec<Vec<u32>>,
 }
 
 impl Gathered {
-    /// `own` rectangles of each prefix, and the parents as [`nest`] returns them: before their children.
-    fn new(own: &[&[Cell]], parents: &[u32]) -> Self {
-        let mut gathered =
-            Self { groups: Vec::with_capacity(own.len()), chains: Vec::with_capacity(own.len()) };
-        for (own, &parent) in own.iter().zip(parents) {
-            let round: &[u32] = match parent {
-                NONE => &[],
-                parent => &gathered.chains[parent as usize],
-            };
-            let (group, mut chain) = gathered.take_in(own, round);
-            chain.push(gathered.groups.len() as u32);
-            gathered.groups.push(group);
-            gathered.chains.push(chain);
+    /// Makes the chains of all prefixes, and says which is whose. `own`: the sources of a prefix, and how to get
+    /// their rectangles; `parents` as [`nest`] returns them, before their children. Prefixes that have their sources
+    /// and their parent's chain in common have theirs in common. `None` when more would be copied than there is room.
+    fn gather<'s, C: Fn() -> Vec<Cell>>(
+        &mut self,
+        parents: &[u32],
+        own: impl Fn(usize) -> (&'s [Source], C),
+        room: &mut usize,
+    ) -> Option<Vec<u32>> {
+        let mut known: HashMap<(&[Source], u32), u32> = HashMap::with_capacity(parents.len().min(1 << 12));
+        let mut chains: Vec<u32> = Vec::with_capacity(parents.len());
+        for (at, &parent) in parents.iter().enumerate() {
+            let parent = if parent == NONE { NONE } else { chains[parent as usize] };
+            let (sources, cells) = own(at);
+            let next = self.chains.len() as u32;
+            let chain = *known.entry((sources, parent)).or_insert(next);
+            if chain == next {
+                let round: &[u32] = if parent == NONE { &[] } else { &self.chains[parent as usize] };
+                let (group, mut chain) = self.take_in(&cells(), round);
+                *room = room.checked_sub(group.len() + chain.len())?;
+                chain.push(self.groups.len() as u32);
+                self.groups.push(group);
+                self.chains.push(chain);
+            }
+            chains.push(chain);
         }
-        gathered
+        Some(chains)
     }
 
     /// A group of `own` rectangles and of groups `round` them, the smallest first, as far as it may grow; and the

@@ -1,11 +1,13 @@
 //! The policy in force: verdicts, their memory, and what is counted.
 
-use core::net::IpAddr;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::compile::{Policy, Row};
+use super::limit::Limits;
 use super::spec::{Mode, PolicySpec};
+use crate::hash::HashKey;
+use crate::time::Instant;
 use crate::types::{Direction, FlowKey, VerdictMemo};
 
 /// Packets and bytes.
@@ -31,27 +33,25 @@ pub struct Gate {
     policy: Arc<Policy>,
     generation: u32,
     rows: Vec<(Count, Row)>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self::open()
-    }
+    /// Flows beyond each limit of the policy, in the order of its limits.
+    limited: Vec<u64>,
+    limits: Limits,
 }
 
 impl Gate {
-    /// A gate that lets everything pass.
+    /// A gate that lets everything pass. `key`: where sources of flows are remembered.
     ///
     /// # Panics
     /// Never: the empty policy compiles.
-    pub fn open() -> Self {
-        Self::new(Policy::compile(&PolicySpec::open()).expect("the empty policy compiles"))
+    pub fn open(key: HashKey) -> Self {
+        Self::new(Policy::compile(&PolicySpec::open()).expect("the empty policy compiles"), key)
     }
 
     /// A gate with `policy` as its first.
-    pub fn new(policy: Arc<Policy>) -> Self {
-        let rows = policy.rows.iter().map(|&row| (Count::default(), row)).collect();
-        Self { policy, generation: 1, rows }
+    pub fn new(policy: Arc<Policy>, key: HashKey) -> Self {
+        let mut limits = Limits::new(key);
+        limits.prepare(!policy.limits.is_empty());
+        Self { generation: 1, rows: rows_of(&policy), limited: vec![0; policy.limits.len()], limits, policy }
     }
 
     /// Whether a packet of `len` bytes of the flow `key`, which began in `direction`, may pass. Counts it. The
@@ -70,21 +70,49 @@ impl Gate {
         memo.allowed
     }
 
-    /// Puts `policy` in force. Every flow is judged anew at its next packet. Rules that have the address of
-    /// their table and their name in common with a rule before go on counting where that stood.
-    pub fn swap(&mut self, policy: Arc<Policy>) {
-        let mut next = Self::new(policy);
-        let before: HashMap<(IpAddr, Option<&str>), Count> = self.named_rows().collect();
-        let kept: Vec<(u32, Count)> = next
-            .named_rows_with_numbers()
-            .filter_map(|(name, row)| before.get(&name).map(|count| (row, *count)))
-            .collect();
-        for (row, count) in kept {
-            next.rows[row as usize].0 = count;
+    /// Whether a flow that was judged, and let pass, by `memo` may begin: asked once, by its first packet of `len`
+    /// bytes. No when its source has begun too many lately.
+    #[inline]
+    pub fn begins(&mut self, now: Instant, memo: &VerdictMemo, key: &FlowKey, len: usize) -> bool {
+        self.limited.is_empty() || self.is_within(now, memo.row, key, len)
+    }
+
+    fn is_within(&mut self, now: Instant, row: u32, key: &FlowKey, len: usize) -> bool {
+        let Ok(at) = self.policy.limits.binary_search_by_key(&row, |limit| limit.row) else { return true };
+        let limit = self.policy.limits[at];
+        if self.limits.take(now, limit.row, key.remote.ip(), limit.rate) {
+            return true;
         }
+        self.limited[at] += 1;
+        self.rows[limit.denied as usize].0.add(len);
+        limit.mode == Mode::Monitor
+    }
+
+    /// Puts `policy` in force. Every flow is judged anew at its next packet. Rules that have the name of their table
+    /// and their own in common with a rule before go on counting where that stood.
+    pub fn swap(&mut self, policy: Arc<Policy>) {
+        self.succeed(Successor::new(&self.policy, policy));
+    }
+
+    /// As [`Gate::swap`], when what takes long was done before. What comes back is no longer needed: dropping it takes
+    /// long, too.
+    pub fn succeed(&mut self, mut next: Successor) -> Retired {
+        if !Arc::ptr_eq(&self.policy, &next.old) {
+            next = Successor::new(&self.policy, next.policy);
+        }
+        for &(old, new) in &next.rows_kept {
+            next.rows[new as usize].0 = self.rows[old as usize].0;
+        }
+        for &(old, new) in &next.limits_kept {
+            next.limited[new] = self.limited[old];
+        }
+        self.limits.prepare(!next.policy.limits.is_empty());
         // Zero means "never judged".
-        next.generation = self.generation.checked_add(1).unwrap_or(1);
-        *self = next;
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        let rows = std::mem::replace(&mut self.rows, next.rows);
+        self.limited = next.limited;
+        let policy = std::mem::replace(&mut self.policy, next.policy);
+        Retired { _policy: policy, _rows: rows, _kept: next.rows_kept }
     }
 
     /// Whether nothing is denied to anybody.
@@ -105,33 +133,91 @@ impl Gate {
     /// What was counted, table by table.
     pub fn snapshot(&self) -> GateSnapshot {
         let count = |row: u32| self.rows[row as usize].0;
-        let tables = self.policy.tables.iter().map(|table| TableSnapshot {
-            local: table.local,
-            mode: table.mode,
-            rules: (table.first_row..)
-                .zip(&table.rules)
-                .map(|(row, (name, _))| RuleSnapshot { name: name.clone(), count: count(row) })
-                .collect(),
-            denied: count(table.denied_row()),
-        });
+        let limited = |row: u32| {
+            let at = self.policy.limits.binary_search_by_key(&row, |limit| limit.row).ok()?;
+            self.limited.get(at).copied()
+        };
+        let mut counters: BTreeMap<&Arc<str>, Count> = BTreeMap::new();
+        let mut tables = Vec::with_capacity(self.policy.tables.len());
+        for table in &self.policy.tables {
+            let mut rules = Vec::with_capacity(table.rules.len());
+            for (row, rule) in (table.first_row..).zip(&table.rules) {
+                let count = count(row);
+                if let Some(name) = &rule.counter {
+                    let sum = counters.entry(name).or_default();
+                    (sum.packets, sum.bytes) = (sum.packets + count.packets, sum.bytes + count.bytes);
+                }
+                rules.push(RuleSnapshot {
+                    name: rule.name.clone(),
+                    count,
+                    limited: limited(row).unwrap_or(0),
+                });
+            }
+            let (name, mode, denied) = (table.name.clone(), table.mode, count(table.denied_row()));
+            tables.push(TableSnapshot { name, mode, rules, denied });
+        }
         GateSnapshot {
             generation: self.generation,
             no_table: count(super::compile::NO_TABLE),
-            tables: tables.collect(),
+            tables,
+            counters: counters
+                .into_iter()
+                .map(|(name, count)| CounterSnapshot { name: name.clone(), count })
+                .collect(),
         }
     }
+}
 
-    /// The name of each counter row: its table's address and its rule's name, none for what the table denies.
-    fn named_rows_with_numbers(&self) -> impl Iterator<Item = ((IpAddr, Option<&str>), u32)> {
-        self.policy.tables.iter().flat_map(|table| {
-            let rules = table.rules.iter().map(|(name, _)| Some(&**name));
-            rules.chain([None]).map(|name| (table.local, name)).zip(table.first_row..)
-        })
-    }
+fn rows_of(policy: &Policy) -> Vec<(Count, Row)> {
+    policy.rows.iter().map(|&row| (Count::default(), row)).collect()
+}
 
-    fn named_rows(&self) -> impl Iterator<Item = ((IpAddr, Option<&str>), Count)> {
-        self.named_rows_with_numbers().map(|(name, row)| (name, self.rows[row as usize].0))
+/// The name of each counter row: its table's and its rule's, none for what the table denies.
+fn named_rows(policy: &Policy) -> impl Iterator<Item = ((&str, Option<&str>), u32)> {
+    policy.tables.iter().flat_map(|table| {
+        let rules = table.rules.iter().map(|rule| Some(&*rule.name));
+        rules.chain([None]).map(|name| (&*table.name, name)).zip(table.first_row..)
+    })
+}
+
+/// A policy about to take the place of another, with all that can be made ready before.
+#[derive(Debug)]
+pub struct Successor {
+    old: Arc<Policy>,
+    policy: Arc<Policy>,
+    rows: Vec<(Count, Row)>,
+    limited: Vec<u64>,
+    /// Counters that go on: where they stood, and where they will.
+    rows_kept: Vec<(u32, u32)>,
+    limits_kept: Vec<(usize, usize)>,
+}
+
+impl Successor {
+    /// Makes `policy` ready to take the place of `old`.
+    pub fn new(old: &Arc<Policy>, policy: Arc<Policy>) -> Self {
+        let before: HashMap<_, u32> = named_rows(old).collect();
+        let rows_kept: Vec<(u32, u32)> =
+            named_rows(&policy).filter_map(|(name, row)| Some((*before.get(&name)?, row))).collect();
+        let at = |policy: &Policy, row| policy.limits.binary_search_by_key(&row, |limit| limit.row).ok();
+        let limits_kept =
+            rows_kept.iter().filter_map(|&(was, row)| Some((at(old, was)?, at(&policy, row)?))).collect();
+        Self {
+            old: Arc::clone(old),
+            rows: rows_of(&policy),
+            limited: vec![0; policy.limits.len()],
+            rows_kept,
+            limits_kept,
+            policy,
+        }
     }
+}
+
+/// What a policy leaves behind.
+#[derive(Debug)]
+pub struct Retired {
+    _policy: Arc<Policy>,
+    _rows: Vec<(Count, Row)>,
+    _kept: Vec<(u32, u32)>,
 }
 
 /// What a gate counted, in the shape in which `ringroad stat` tells it.
@@ -143,13 +229,15 @@ pub struct GateSnapshot {
     pub no_table: Count,
     /// In the order of the policy.
     pub tables: Vec<TableSnapshot>,
+    /// The named counters, in the order of their names.
+    pub counters: Vec<CounterSnapshot>,
 }
 
 /// What one table counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSnapshot {
-    /// The address it answers for.
-    pub local: IpAddr,
+    /// Its name: as a rule, the address it answers for.
+    pub name: Arc<str>,
     /// Whether its verdicts are carried out.
     pub mode: Mode,
     /// In the order of the table.
@@ -164,5 +252,16 @@ pub struct RuleSnapshot {
     /// Its name.
     pub name: Arc<str>,
     /// What it matched.
+    pub count: Count,
+    /// Flows that it would have let pass, had their source not begun too many.
+    pub limited: u64,
+}
+
+/// What the rules that name one counter counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterSnapshot {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The sum.
     pub count: Count,
 }

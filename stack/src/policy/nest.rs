@@ -66,6 +66,14 @@ pub(super) struct Steps<T> {
 const UNINDEXED: usize = 16;
 
 impl<T: Bits> Steps<T> {
+    /// From the bounds as [`nest`] returns them, with other names for what it found.
+    pub(super) fn renamed(cuts: &[(u128, u32)], name: impl Fn(u32) -> u32) -> Self {
+        let named = |value| if value == NONE { NONE } else { name(value) };
+        let mut cuts: Vec<(u128, u32)> = cuts.iter().map(|&(start, value)| (start, named(value))).collect();
+        cuts.dedup_by_key(|cut| cut.1);
+        Self::new(&cuts)
+    }
+
     /// From the bounds and the value from each on; the first bound is zero.
     pub(super) fn new(cuts: &[(u128, u32)]) -> Self {
         debug_assert!(cuts.first().is_some_and(|cut| cut.0 == 0) && cuts.is_sorted_by(|a, b| a.0 < b.0));
@@ -104,9 +112,9 @@ impl<T: Bits> Steps<T> {
     }
 }
 
-/// Cuts at the bounds of `blocks`, which are sorted and distinct. Returns the innermost block (by position, or
-/// [`NONE`]) for each number, and each block's parent: the smallest one that it lies in.
-pub(super) fn nest<T: Bits>(blocks: &[Block]) -> (Steps<T>, Vec<u32>) {
+/// Cuts at the bounds of `blocks`, which are sorted and distinct. Returns the bounds with the innermost block (by
+/// position, or [`NONE`]) from each on, and each block's parent: the smallest one that it lies in.
+pub(super) fn nest<T: Bits>(blocks: &[Block]) -> (Vec<(u128, u32)>, Vec<u32>) {
     debug_assert!(blocks.is_sorted_by(|a, b| a < b));
     let mut cuts: Vec<(u128, u32)> = vec![(0, NONE)];
     let mut cut = |start: u128, inner: u32| match cuts.last_mut() {
@@ -131,7 +139,7 @@ pub(super) fn nest<T: Bits>(blocks: &[Block]) -> (Steps<T>, Vec<u32>) {
             cut(end(top) + 1, innermost(&open));
         }
     }
-    (Steps::new(&cuts), parents)
+    (cuts, parents)
 }
 
 /// The highest number of `block`.
@@ -148,7 +156,8 @@ mod tests {
     fn nested_prefixes_are_found_innermost_first() {
         // 0/0 ⊃ 10/8 ⊃ 10.1/16 ⊃ 10.1.0.0/32, and 255.255.255.255/32.
         let blocks = [(0, 0), (0x0a00_0000, 8), (0x0a01_0000, 16), (0x0a01_0000, 32), (0xffff_ffff, 32)];
-        let (steps, parents) = nest::<u32>(&blocks);
+        let (cuts, parents) = nest::<u32>(&blocks);
+        let steps = Steps::<u32>::new(&cuts);
         assert_eq!(parents, [NONE, 0, 1, 2, 0]);
         for (number, block) in [
             (0, 0),
@@ -169,7 +178,8 @@ mod tests {
 
     #[test]
     fn without_prefixes_nothing_is_found() {
-        let (steps, parents) = nest::<u128>(&[]);
+        let (cuts, parents) = nest::<u128>(&[]);
+        let steps = Steps::<u128>::new(&cuts);
         assert_eq!((steps.find(0), steps.find(u128::MAX), parents.len()), (NONE, NONE, 0));
     }
 
@@ -185,7 +195,7 @@ mod tests {
             .collect();
         blocks.sort_unstable();
         blocks.dedup();
-        let (steps, _) = nest::<T>(&blocks);
+        let steps = Steps::<T>::new(&nest::<T>(&blocks).0);
         let near: Vec<u128> = blocks
             .iter()
             .flat_map(|&b| [b.0, b.0.wrapping_sub(1), last_of::<T>(b), last_of::<T>(b).wrapping_add(1)])

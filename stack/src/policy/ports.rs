@@ -173,7 +173,8 @@ impl Layers {
             }
         }
         let names: Vec<Block> = blocks.keys().copied().collect();
-        let (inner, parents) = nest::<u16>(&names);
+        let (cuts, parents) = nest::<u16>(&names);
+        let inner = Steps::new(&cuts);
         let firsts: Vec<u32> = blocks.values().map(|ranges| ranges[0].1).collect();
         let lines = blocks.into_values().map(|ranges| line(ranges.into_iter())).collect();
         let (mut links, mut starts) = (Vec::new(), vec![0]);

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::types::{Direction, Protocol};
 
@@ -10,7 +11,7 @@ use crate::types::{Direction, Protocol};
 pub struct PolicySpec {
     /// For local addresses that have no table.
     pub default: Action,
-    /// At most one for each local address.
+    /// Of several that hold a local address, the one whose prefix is the longest answers for it.
     pub tables: Vec<TableSpec>,
 }
 
@@ -21,15 +22,34 @@ impl PolicySpec {
     }
 }
 
-/// The rules for one local address.
+/// The rules for some local addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSpec {
-    /// The address it answers for.
-    pub local: IpAddr,
+    /// What it is called in counters; unique.
+    pub name: String,
+    /// The addresses it answers for.
+    pub locals: Vec<Prefix>,
     /// Whether its verdicts are carried out.
     pub mode: Mode,
     /// Read in order; the first that matches decides; what none matches is denied.
     pub rules: Vec<RuleSpec>,
+}
+
+impl TableSpec {
+    /// A table for one address, of whose name it is.
+    pub fn of_host(local: IpAddr, mode: Mode, rules: Vec<RuleSpec>) -> Self {
+        let local = local.to_canonical();
+        Self { name: local.to_string(), locals: vec![Prefix::host(local)], mode, rules }
+    }
+}
+
+/// Addresses with a name, shared by the rules that are for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressSet {
+    /// Its name.
+    pub name: String,
+    /// What is in it, of either family.
+    pub prefixes: Vec<Prefix>,
 }
 
 /// One rule. It matches when every part matches; a list matches when one of its members does, an empty list
@@ -44,12 +64,47 @@ pub struct RuleSpec {
     pub protocol: RuleProtocol,
     /// Ports at our end.
     pub local_ports: Vec<PortRange>,
-    /// Addresses of the other end.
+    /// Addresses of the other end…
     pub remotes: Vec<Prefix>,
+    /// …and sets of such.
+    pub remote_sets: Vec<Arc<AddressSet>>,
     /// Ports at the other end.
     pub remote_ports: Vec<PortRange>,
     /// What becomes of the flow.
     pub action: Action,
+    /// How many flows a second may begin from one source; the rest is denied.
+    pub limit: Option<u32>,
+    /// A counter that sums up all rules that name it.
+    pub counter: Option<String>,
+    /// What its author says of it.
+    pub comment: String,
+    /// The line of the file it was read from; 0: none.
+    pub line: u32,
+}
+
+impl RuleSpec {
+    /// A rule that matches everything.
+    pub fn any(name: impl Into<String>, action: Action) -> Self {
+        Self {
+            name: name.into(),
+            direction: RuleDirection::Both,
+            protocol: RuleProtocol::Any,
+            local_ports: vec![PortRange::ANY],
+            remotes: vec![Prefix::ANY_V4, Prefix::ANY_V6],
+            remote_sets: Vec::new(),
+            remote_ports: vec![PortRange::ANY],
+            action,
+            limit: None,
+            counter: None,
+            comment: String::new(),
+            line: 0,
+        }
+    }
+
+    /// Whether the addresses of the other end are all there are.
+    pub fn is_for_all(&self) -> bool {
+        self.remotes.contains(&Prefix::ANY_V4) && self.remotes.contains(&Prefix::ANY_V6)
+    }
 }
 
 /// What becomes of a flow.
@@ -68,6 +123,16 @@ pub enum Mode {
     Enforce,
     /// They are counted, and everything passes.
     Monitor,
+}
+
+impl Action {
+    /// Its name in policy files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+        }
+    }
 }
 
 impl Mode {

@@ -1,11 +1,14 @@
 //! The gate against a linear judge that reads the rules as they are written.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::hash::HashKey;
 use crate::ip::VerdictMemo;
+use crate::time::Instant;
 use crate::types::{Direction, FlowKey, Protocol};
 
 /// The first rule that matches, tried in turn: rule number and action.
@@ -16,24 +19,27 @@ fn first_match(table: &TableSpec, key: &FlowKey, direction: Direction) -> Option
             && rule.protocol.includes(key.protocol)
             && any(&rule.local_ports, key.local.port())
             && any(&rule.remote_ports, key.remote.port())
-            && rule.remotes.iter().any(|prefix| prefix.contains(key.remote.ip()));
+            && (rule.remotes.iter().any(|prefix| prefix.contains(key.remote.ip()))
+                || rule.remote_sets.iter().any(|s| s.prefixes.iter().any(|p| p.contains(key.remote.ip()))));
         matches.then_some((number, rule.action))
     })
 }
 
-fn rule(name: &str, remotes: &[&str], local_ports: &[PortRange], action: Action) -> RuleSpec {
+fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     let prefix = |text: &&str| {
         let (address, len) = text.split_once('/').unwrap();
         Prefix::new(address.parse().unwrap(), len.parse().unwrap()).unwrap()
     };
+    texts.iter().map(prefix).collect()
+}
+
+fn rule(name: &str, remotes: &[&str], local_ports: &[PortRange], action: Action) -> RuleSpec {
     RuleSpec {
-        name: name.into(),
         direction: RuleDirection::In,
         protocol: RuleProtocol::Tcp,
         local_ports: local_ports.into(),
-        remotes: remotes.iter().map(prefix).collect(),
-        remote_ports: vec![PortRange::ANY],
-        action,
+        remotes: prefixes(remotes),
+        ..RuleSpec::any(name, action)
     }
 }
 
@@ -43,11 +49,11 @@ fn flow(local: &str, remote: &str) -> FlowKey {
 
 fn table(mode: Mode, rules: Vec<RuleSpec>) -> PolicySpec {
     let local = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
-    PolicySpec { default: Action::Allow, tables: vec![TableSpec { local, mode, rules }] }
+    PolicySpec { default: Action::Allow, tables: vec![TableSpec::of_host(local, mode, rules)] }
 }
 
 fn gate(spec: &PolicySpec) -> Gate {
-    Gate::new(Policy::compile(spec).unwrap())
+    Gate::new(Policy::compile(spec).unwrap(), HashKey::new([7; 16]))
 }
 
 fn judge(gate: &mut Gate, key: &FlowKey, direction: Direction) -> bool {
@@ -128,20 +134,144 @@ fn mapped_addresses_are_ipv4() {
 fn contradictions_and_absurd_sizes_are_refused() {
     let web = rule("web", &["0.0.0.0/0"], &WEB, Action::Allow);
     let twice = table(Mode::Enforce, vec![web.clone(), web.clone()]);
-    let local = twice.tables[0].local;
-    assert_eq!(Policy::compile(&twice).unwrap_err(), PolicyError::SameName { local, rule: "web".into() });
+    let name = || "10.77.0.1".to_owned();
+    let error = Policy::compile(&twice).unwrap_err();
+    assert_eq!(error, PolicyError::SameName { table: name(), rule: "web".into() });
 
     let mut spec = table(Mode::Enforce, vec![web.clone()]);
-    spec.tables.push(spec.tables[0].clone());
+    spec.tables.push(TableSpec { name: "other".into(), ..spec.tables[0].clone() });
+    let local = spec.tables[0].locals[0];
     assert_eq!(Policy::compile(&spec).unwrap_err(), PolicyError::SameAddress(local));
+    spec.tables[1] = TableSpec { locals: prefixes(&["10.0.0.0/8"]), ..spec.tables[0].clone() };
+    assert_eq!(Policy::compile(&spec).unwrap_err(), PolicyError::SameTable(name()));
 
     let many: Vec<PortRange> = (0..2_000).map(|n| PortRange::one(n * 2)).collect();
     let huge = RuleSpec { local_ports: many.clone(), remote_ports: many, ..web.clone() };
     let error = Policy::compile(&table(Mode::Enforce, vec![huge])).unwrap_err();
-    assert_eq!(error, PolicyError::TooManyCells { local, rule: "web".into() });
+    assert_eq!(error, PolicyError::TooManyCells { table: name(), rule: "web".into() });
 
     let rules = (0..=MAX_RULES).map(|n| RuleSpec { name: n.to_string(), ..web.clone() }).collect();
     assert_eq!(Policy::compile(&table(Mode::Enforce, rules)).unwrap_err(), PolicyError::TooManyRules);
+
+    // One set in many tables is looked at in each: that, too, has an end.
+    let prefixes = (0..100_000).map(|n| Prefix::host(Ipv4Addr::from_bits(n * 7).into())).collect();
+    let set = Arc::new(AddressSet { name: "crowd".into(), prefixes });
+    let crowd = |n: u8| {
+        let rule =
+            RuleSpec { remotes: vec![], remote_sets: vec![set.clone()], ..RuleSpec::any("r", Action::Deny) };
+        TableSpec::of_host(Ipv4Addr::new(10, 0, 0, n).into(), Mode::Enforce, vec![rule])
+    };
+    let spec = PolicySpec { default: Action::Allow, tables: (0..6).map(crowd).collect() };
+    let error = Policy::compile(&spec).unwrap_err();
+    assert_eq!(error, PolicyError::TooManyPrefixes { table: "10.0.0.5".into() });
+}
+
+#[test]
+fn a_set_is_one_thing_however_many_rules_name_it() {
+    let prefixes =
+        (0..100_000).map(|n| Prefix::host(Ipv4Addr::from_bits(0x0b00_0000 + n * 7).into())).collect();
+    let crowd = Arc::new(AddressSet { name: "crowd".into(), prefixes });
+    let few = Arc::new(AddressSet { name: "few".into(), prefixes: prefixes_of_few() });
+    let of_set = |n: u16, set: &Arc<AddressSet>| RuleSpec {
+        remotes: vec![],
+        remote_sets: vec![set.clone()],
+        protocol: RuleProtocol::Tcp,
+        direction: RuleDirection::In,
+        local_ports: vec![PortRange::one(n)],
+        ..RuleSpec::any(n.to_string(), if n % 2 == 0 { Action::Allow } else { Action::Deny })
+    };
+    let rules = (1..=1000).map(|n| of_set(n, if n % 3 == 0 { &few } else { &crowd })).collect();
+    let mut gate = gate(&table(Mode::Enforce, rules));
+    for (remote, port, allowed) in [
+        ("11.0.0.0", 2, true),
+        ("11.0.0.0", 1, false),
+        ("11.0.0.0", 6, false),
+        ("11.0.0.1", 2, false),
+        ("11.0.0.7", 1000, true),
+        ("192.0.2.200", 6, true),
+        ("192.0.2.200", 2, false),
+    ] {
+        let key = flow(&format!("10.77.0.1:{port}"), &format!("{remote}:4000"));
+        assert_eq!(judge(&mut gate, &key, Direction::In), allowed, "{remote} {port}");
+    }
+}
+
+fn prefixes_of_few() -> Vec<Prefix> {
+    prefixes(&["192.0.2.0/24", "2001:db8::/32"])
+}
+
+#[test]
+fn the_longest_local_prefix_answers_for_an_address() {
+    let one = |name: &str, locals: &[&str], port| TableSpec {
+        name: name.into(),
+        locals: prefixes(locals),
+        mode: Mode::Enforce,
+        rules: vec![RuleSpec {
+            local_ports: vec![PortRange::one(port)],
+            ..RuleSpec::any(port.to_string(), Action::Allow)
+        }],
+    };
+    let spec = PolicySpec {
+        default: Action::Deny,
+        tables: vec![
+            one("net", &["10.77.0.0/24", "2001:db8::/64", "10.1.0.0/16"], 80),
+            one("host", &["10.77.0.9/32"], 22),
+        ],
+    };
+    let policy = Policy::compile(&spec).unwrap();
+    let judged = |local: &str, remote: &str| policy.judge(&flow(local, remote), Direction::In);
+    for local in ["10.77.0.1:80", "10.77.0.255:80", "10.1.2.3:80"] {
+        let expected = Judgement { allowed: true, table: Some(0), rule: Some(0) };
+        assert_eq!(judged(local, "1.2.3.4:5"), expected, "{local}");
+    }
+    assert!(judged("[2001:db8::77]:80", "[2001:db8:1::1]:5").allowed);
+    let denied = Judgement { allowed: false, table: Some(1), rule: None };
+    assert_eq!(judged("10.77.0.9:80", "1.2.3.4:5"), denied);
+    assert!(judged("10.77.0.9:22", "1.2.3.4:5").allowed);
+    let nobody = Judgement { allowed: false, table: None, rule: None };
+    assert_eq!(judged("10.78.0.9:80", "1.2.3.4:5"), nobody);
+}
+
+#[test]
+fn named_counters_sum_up() {
+    let counted = |name: &str, port, counter: &str| RuleSpec {
+        counter: Some(counter.into()),
+        ..rule(name, &["0.0.0.0/0"], &[PortRange::one(port)], Action::Allow)
+    };
+    let rules = vec![counted("a", 80, "web"), counted("b", 443, "web"), counted("c", 22, "ssh")];
+    let mut gate = gate(&table(Mode::Enforce, rules));
+    for port in [80, 443, 443, 22] {
+        judge(&mut gate, &flow(&format!("10.77.0.1:{port}"), "1.2.3.4:5"), Direction::In);
+    }
+    let told = gate.snapshot().counters;
+    let told: Vec<_> = told.iter().map(|c| (&*c.name, c.count.packets, c.count.bytes)).collect();
+    assert_eq!(told, [("ssh", 1, 100), ("web", 3, 300)]);
+}
+
+#[test]
+fn a_limit_holds_for_what_begins_and_for_nothing_else() {
+    let limited = RuleSpec { limit: Some(3), ..rule("web", &["0.0.0.0/0"], &WEB, Action::Allow) };
+    let free = rule("ssh", &["0.0.0.0/0"], &[PortRange::one(22)], Action::Allow);
+    let policy = |mode| table(mode, vec![free.clone(), limited.clone()]);
+    let mut gate = gate(&policy(Mode::Enforce));
+    let begun = |gate: &mut Gate, ms: u64, port: u16| {
+        let key = flow(&format!("10.77.0.1:{port}"), "1.2.3.4:5");
+        let mut memo = VerdictMemo::default();
+        assert!(gate.judge(&mut memo, &key, Direction::In, 60), "the verdict itself knows no limit");
+        gate.begins(Instant::from_millis(ms), &memo, &key, 60)
+    };
+    let web: Vec<bool> = (0..5).map(|_| begun(&mut gate, 1000, 80)).collect();
+    assert_eq!(web, [true, true, true, false, false]);
+    assert!((0..100).all(|_| begun(&mut gate, 1000, 22)));
+    assert!(begun(&mut gate, 1400, 80));
+    let told = gate.snapshot();
+    assert_eq!((told.tables[0].rules[1].limited, told.tables[0].rules[0].limited), (2, 0));
+    assert_eq!(told.tables[0].denied, Count { packets: 2, bytes: 120 });
+
+    // In monitor mode it is counted only; what was counted, and who was seen, stays over a swap.
+    gate.swap(Policy::compile(&policy(Mode::Monitor)).unwrap());
+    assert!((0..5).all(|_| begun(&mut gate, 1400, 80)));
+    assert_eq!(gate.snapshot().tables[0].rules[1].limited, 2 + 5);
 }
 
 /// Values near each other, so that rules overlap and packets hit their edges.
@@ -181,27 +311,35 @@ fn prefix() -> impl Strategy<Value = Prefix> {
 fn rule_spec() -> impl Strategy<Value = RuleSpec> {
     let direction = prop_oneof![Just(RuleDirection::In), Just(RuleDirection::Out), Just(RuleDirection::Both)];
     let protocol = prop_oneof![Just(RuleProtocol::Tcp), Just(RuleProtocol::Udp), Just(RuleProtocol::Any)];
-    let remotes = prop::collection::vec(prefix(), 0..4);
+    let remotes = (prop::collection::vec(prefix(), 0..4), prop::collection::vec(0..SETS, 0..2));
     let action = prop_oneof![Just(Action::Allow), Just(Action::Deny)];
     (direction, protocol, ports(), remotes, ports(), action).prop_map(
-        |(direction, protocol, local_ports, remotes, remote_ports, action)| RuleSpec {
-            name: String::new(),
+        |(direction, protocol, local_ports, (remotes, sets), remote_ports, action)| RuleSpec {
             direction,
             protocol,
             local_ports,
             remotes,
+            // By their numbers, until the sets are there.
+            comment: sets.iter().map(|set| char::from(b'0' + *set as u8)).collect(),
             remote_ports,
-            action,
+            ..RuleSpec::any("", action)
         },
     )
 }
 
+/// Sets that the rules of a table may name.
+const SETS: usize = 3;
+
 fn table_spec(local: IpAddr, rules: usize) -> impl Strategy<Value = TableSpec> {
-    prop::collection::vec(rule_spec(), 0..rules).prop_map(move |mut rules| {
+    let sets = prop::collection::vec(prop::collection::vec(prefix(), 0..30), SETS);
+    (prop::collection::vec(rule_spec(), 0..rules), sets).prop_map(move |(mut rules, sets)| {
+        let named = |(n, prefixes)| Arc::new(AddressSet { name: format!("set {n}"), prefixes });
+        let sets: Vec<_> = sets.into_iter().enumerate().map(named).collect();
         for (number, rule) in rules.iter_mut().enumerate() {
             rule.name = number.to_string();
+            rule.remote_sets = rule.comment.bytes().map(|n| sets[usize::from(n - b'0')].clone()).collect();
         }
-        TableSpec { local, mode: Mode::Enforce, rules }
+        TableSpec::of_host(local, Mode::Enforce, rules)
     })
 }
 
@@ -221,12 +359,12 @@ fn packet() -> impl Strategy<Value = (FlowKey, Direction)> {
 fn equals_the_linear_judge(spec: &PolicySpec, packets: &[(FlowKey, Direction)]) -> Result<(), TestCaseError> {
     let mut gate = gate(spec);
     for (key, direction) in packets {
-        let table = spec.tables.iter().find(|table| table.local == key.local.ip()).unwrap();
+        let table = spec.tables.iter().find(|table| table.locals[0].contains(key.local.ip())).unwrap();
         let expected = first_match(table, key, *direction);
         let mut memo = VerdictMemo::default();
         let allowed = gate.judge(&mut memo, key, *direction, 1);
         prop_assert_eq!(allowed, expected.is_some_and(|(_, action)| action == Action::Allow));
-        let first_row = gate.policy().tables.iter().find(|t| t.local == table.local).unwrap().first_row;
+        let first_row = gate.policy().tables.iter().find(|t| *t.name == *table.name).unwrap().first_row;
         let row = expected.map_or(table.rules.len(), |(number, _)| number) as u32 + first_row;
         prop_assert_eq!(memo.row, row, "{:?} {:?}", key, direction);
     }
@@ -240,8 +378,14 @@ fn on_edges(spec: &TableSpec, picks: &[u16]) -> Vec<(FlowKey, Direction)> {
     let mut packets = Vec::new();
     for rule in &spec.rules {
         let other = &spec.rules[pick(spec.rules.len())];
-        let prefixes: Vec<_> =
-            rule.remotes.iter().filter(|p| p.address().is_ipv4() == spec.local.is_ipv4()).collect();
+        let local = spec.locals[0].address();
+        let sets = rule.remote_sets.iter().flat_map(|set| &set.prefixes);
+        let prefixes: Vec<_> = rule
+            .remotes
+            .iter()
+            .chain(sets)
+            .filter(|prefix| prefix.address().is_ipv4() == local.is_ipv4())
+            .collect();
         let Some(prefix) = prefixes.get(pick(prefixes.len())) else { continue };
         let edge = |ranges: &[PortRange], n: usize| {
             let Some(range) = ranges.get(n / 4 % ranges.len().max(1)) else { return n as u16 };
@@ -251,7 +395,7 @@ fn on_edges(spec: &TableSpec, picks: &[u16]) -> Vec<(FlowKey, Direction)> {
         let remote_port = edge(&other.remote_ports, pick(64));
         let key = FlowKey {
             protocol: [Protocol::Tcp, Protocol::Udp][pick(2)],
-            local: SocketAddr::new(spec.local, local_port),
+            local: SocketAddr::new(local, local_port),
             remote: SocketAddr::new(prefix.address(), remote_port),
         };
         packets.push((key, [Direction::In, Direction::Out][pick(2)]));

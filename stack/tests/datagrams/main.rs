@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use common::Net;
 use ringroad_stack::policy::{
-    Action, Mode, Policy, PolicySpec, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec, TableSpec,
+    Action, Mode, Policy, PolicySpec, PortRange, Prefix, RuleDirection, RuleSpec, TableSpec,
 };
 use ringroad_stack::socket::{Datagram, OptName, Outbound, RecvFlags, Result, Value};
 use ringroad_stack::types::SocketId;
@@ -54,19 +54,16 @@ pub(crate) fn recv_from(net: &mut Net, h: usize, id: SocketId, want: usize) -> R
 
 pub(crate) fn rule(name: &str, direction: RuleDirection, port: PortRange, action: Action) -> RuleSpec {
     RuleSpec {
-        name: name.into(),
         direction,
-        protocol: RuleProtocol::Any,
         local_ports: vec![port],
         remotes: vec![Prefix::new(IpAddr::from([10, 0, 0, 0]), 24).unwrap()],
-        remote_ports: vec![PortRange::ANY],
-        action,
+        ..RuleSpec::any(name, action)
     }
 }
 
 pub(crate) fn guard(net: &mut Net, h: usize, mode: Mode, rules: Vec<RuleSpec>) {
     let local = net.hosts[h].address;
-    let spec = PolicySpec { default: Action::Allow, tables: vec![TableSpec { local, mode, rules }] };
+    let spec = PolicySpec { default: Action::Allow, tables: vec![TableSpec::of_host(local, mode, rules)] };
     net.hosts[h].stack.set_policy(Policy::compile(&spec).unwrap());
 }
 

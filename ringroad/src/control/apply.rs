@@ -1,0 +1,118 @@
+//! Requests about the policy of a running stack.
+//!
+//! `policy` is answered with the policies of the port. `apply LEN` is followed by so many bytes, a policy as JSON; they
+//! are understood and compiled, and the answer is a line, `{}` or `{"error":…}`. Then whoever asked says `commit`, and
+//! is answered with what is in force now; without it nothing has changed. So several stacks are first all asked, and
+//! changed when none of them objects.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::model::{Applied, PolicyInForce};
+use crate::policy_file::{Bundle, PolicyFile};
+use crate::runtime::{Runtime, without_signals};
+
+/// The longest policy with its files, in bytes.
+const MAX_BYTES: usize = 128 << 20;
+/// How long whoever asked may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The stack of the thread: the file's parser goes deep.
+const STACK_BYTES: usize = 4 << 20;
+
+/// Whether somebody is being answered.
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Nobody is being answered when this is gone.
+struct Busy;
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        BUSY.store(false, Ordering::Release);
+    }
+}
+
+/// Answers on a thread of its own: `len` bytes of policy are to come, or the policies are asked for.
+pub(super) fn begin(mut client: UnixStream, runtime: &'static Runtime, len: Option<usize>) -> io::Result<()> {
+    if len.is_some() && !may_change(&client)? {
+        return refuse(&mut client, "only root and the user whose process it is may change its policy");
+    }
+    if BUSY.swap(true, Ordering::Acquire) {
+        return refuse(&mut client, "it is answering somebody else about its policy; try again");
+    }
+    let busy = Busy;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    // The application's signals are for its own threads.
+    without_signals(|| {
+        let answer = move || {
+            let done = match len {
+                Some(len) => apply(&mut client, runtime, len),
+                None => tell(&mut client, runtime),
+            };
+            drop(busy);
+            if let Err(error) = done {
+                tracing::debug!(%error, "answering about the policy");
+            }
+        };
+        thread::Builder::new().name("ringroad-policy".into()).stack_size(STACK_BYTES).spawn(answer).map(drop)
+    })
+}
+
+fn may_change(client: &UnixStream) -> io::Result<bool> {
+    let asker = rustix::net::sockopt::socket_peercred(client)?.uid;
+    Ok(asker.is_root() || asker == rustix::process::geteuid())
+}
+
+fn refuse(client: &mut UnixStream, error: &str) -> io::Result<()> {
+    line(client, &Applied { error: Some(error.to_owned()), ..Applied::default() })
+}
+
+fn line<T: serde::Serialize>(client: &mut UnixStream, answer: &T) -> io::Result<()> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    client.write_all(&text)
+}
+
+fn tell(client: &mut UnixStream, runtime: &Runtime) -> io::Result<()> {
+    let texts = runtime.policies()?;
+    let bundle = |text: &str| serde_json::from_str::<Bundle>(text).ok();
+    let (current, previous) = (bundle(&texts.current), bundle(&texts.previous));
+    line(client, &PolicyInForce { pid: std::process::id(), current, previous })
+}
+
+fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize) -> io::Result<()> {
+    if len > MAX_BYTES {
+        return refuse(client, &format!("the policy is longer than {MAX_BYTES} bytes"));
+    }
+    let mut from = BufReader::new(client.try_clone()?);
+    let mut text = String::new();
+    from.by_ref().take(len as u64).read_to_string(&mut text)?;
+    if text.len() != len {
+        return Ok(());
+    }
+    let policy = match understand(&text) {
+        Ok(policy) => policy,
+        Err(error) => return refuse(client, &error),
+    };
+    line(client, &Applied::default())?;
+    let mut word = String::new();
+    from.take(64).read_line(&mut word)?;
+    if word.trim_end() != "commit" {
+        return Ok(());
+    }
+    match runtime.put_in_force(policy.policy, &text) {
+        Ok(generation) => {
+            tracing::info!(generation, "another policy is in force");
+            line(client, &Applied { generation: Some(generation), error: None })
+        }
+        Err(error) => refuse(client, &error.to_string()),
+    }
+}
+
+fn understand(text: &str) -> Result<PolicyFile, String> {
+    let bundle: Bundle = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    PolicyFile::from_bundle(bundle).map_err(|faults| faults.to_string())
+}

@@ -1,0 +1,159 @@
+//! The policy of a port, for whoever comes to drive it: the one in force, and the one before.
+//!
+//! A memfd of its own, since it grows with what is put there while the port lives. It begins with where the two
+//! texts are; a new one is written where neither the one in force nor the head is. Whoever reads or writes holds a
+//! lock of the kernel's, which goes with a process that dies.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, MemfdFlags, fcntl_lock, memfd_create};
+
+/// Bytes in front of the texts: four words.
+const HEAD: usize = 32;
+/// How often a lock is tried for, and how long is waited in between.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The texts of a port's policies; empty where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Texts {
+    pub(crate) current: String,
+    /// What was in force before that.
+    pub(crate) previous: String,
+}
+
+/// Where a text is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    at: u64,
+    len: u64,
+}
+
+impl Span {
+    const fn end(self) -> u64 {
+        self.at + self.len
+    }
+
+    const fn meets(self, other: Self) -> bool {
+        self.at < other.end() && other.at < self.end()
+    }
+}
+
+/// Makes the file, with `text` in force.
+pub(super) fn create(text: &str) -> io::Result<File> {
+    let file = File::from(memfd_create("ringroad-policy", MemfdFlags::CLOEXEC)?);
+    let current = Span { at: HEAD as u64, len: text.len() as u64 };
+    file.write_all_at(text.as_bytes(), current.at)?;
+    write_head(&file, current, Span { at: current.end(), len: 0 })?;
+    Ok(file)
+}
+
+/// What the file says.
+pub(super) fn read(file: &File) -> io::Result<Texts> {
+    locked(file, FlockOperation::NonBlockingLockShared, || {
+        let (current, previous) = read_head(file)?;
+        Ok(Texts { current: text(file, current)?, previous: text(file, previous)? })
+    })
+}
+
+/// Puts `new` in force, unless it is: several processes are told to do so.
+pub(super) fn replace(file: &File, new: &str) -> io::Result<()> {
+    locked(file, FlockOperation::NonBlockingLockExclusive, || {
+        let (current, _) = read_head(file)?;
+        if current.len == new.len() as u64 && text(file, current)? == new {
+            return Ok(());
+        }
+        let len = new.len() as u64;
+        let first = Span { at: HEAD as u64, len };
+        let place = if first.meets(current) { Span { at: current.end(), len } } else { first };
+        file.write_all_at(new.as_bytes(), place.at)?;
+        write_head(file, place, current)
+    })
+}
+
+fn locked<T>(file: &File, kind: FlockOperation, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mut tries = 0;
+    while let Err(error) = fcntl_lock(file, kind) {
+        tries += 1;
+        let busy = error == rustix::io::Errno::AGAIN || error == rustix::io::Errno::ACCESS;
+        if !busy || tries == TRIES {
+            return Err(error.into());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let done = act();
+    let _ = fcntl_lock(file, FlockOperation::NonBlockingUnlock);
+    done
+}
+
+fn read_head(file: &File) -> io::Result<(Span, Span)> {
+    let mut head = [0; HEAD];
+    file.read_exact_at(&mut head, 0)?;
+    let word = |n: usize| u64::from_ne_bytes(std::array::from_fn(|i| head[n * 8 + i]));
+    let size = file.metadata()?.len();
+    let span = |n| {
+        let span = Span { at: word(n), len: word(n + 1) };
+        let fits = span.at.checked_add(span.len).is_some_and(|end| end <= size);
+        fits.then_some(span)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its head makes no sense"))
+    };
+    Ok((span(0)?, span(2)?))
+}
+
+fn write_head(file: &File, current: Span, previous: Span) -> io::Result<()> {
+    let words = [current.at, current.len, previous.at, previous.len];
+    let mut head = [0; HEAD];
+    for (bytes, word) in head.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    file.write_all_at(&head, 0)
+}
+
+fn text(file: &File, span: Span) -> io::Result<String> {
+    let mut bytes = vec![0; usize::try_from(span.len).unwrap_or_default()];
+    file.read_exact_at(&mut bytes, span.at)?;
+    String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_in_force_and_the_one_before() {
+        let file = create("").unwrap();
+        let told =
+            |current: &str, previous: &str| Texts { current: current.into(), previous: previous.into() };
+        assert_eq!(read(&file).unwrap(), Texts::default());
+        for (new, previous) in
+            [("one", ""), ("two, longer", "one"), ("3", "two, longer"), ("four, longest", "3")]
+        {
+            replace(&file, new).unwrap();
+            assert_eq!(read(&file).unwrap(), told(new, previous));
+            // The second process that is told does nothing.
+            replace(&file, new).unwrap();
+            assert_eq!(read(&file).unwrap(), told(new, previous));
+        }
+    }
+
+    #[test]
+    fn many_changes_take_no_more_room_than_a_few() {
+        let file = create("first").unwrap();
+        let texts = ["a".repeat(10_000), "b".repeat(30_000), "c".repeat(20_000)];
+        for n in 0..300 {
+            replace(&file, &texts[n % 3]).unwrap();
+            assert_eq!(read(&file).unwrap().current, texts[n % 3]);
+        }
+        assert!(file.metadata().unwrap().len() <= 90_000);
+    }
+
+    #[test]
+    fn a_head_that_makes_no_sense_is_refused() {
+        let file = create("text").unwrap();
+        write_head(&file, Span { at: 32, len: u64::MAX }, Span::default()).unwrap();
+        assert!(read(&file).is_err());
+    }
+}

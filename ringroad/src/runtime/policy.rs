@@ -1,0 +1,36 @@
+//! Another policy for a stack that runs.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use stack::policy::{Policy, Successor};
+
+use super::Runtime;
+use crate::port::Texts;
+
+impl Runtime {
+    /// The policies of the port that this process drives.
+    pub(crate) fn policies(&self) -> io::Result<Texts> {
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.as_ref().map_or_else(|| Ok(Texts::default()), |claimed| claimed.policies())
+    }
+
+    /// Puts `policy`, which is what `text` says, in force, here and for whoever comes to drive the port. No packet is
+    /// judged by half of it. The number of policies so far.
+    pub(crate) fn put_in_force(&self, policy: Arc<Policy>, text: &str) -> io::Result<u64> {
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(claimed) = claimed.as_ref() {
+            claimed.replace_policy(text)?;
+        }
+        drop(claimed);
+        // What takes long is done before and after the lock is held.
+        let old = Arc::clone(self.lock_quietly().stack().policy_in_force());
+        let next = Successor::new(&old, policy);
+        let mut turn = self.lock_quietly();
+        let retired = turn.stack().succeed_policy(next);
+        let generation = turn.stack().policy_generation();
+        drop(turn);
+        drop((retired, old));
+        Ok(generation.into())
+    }
+}

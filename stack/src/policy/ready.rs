@@ -1,0 +1,172 @@
+//! The rules of a table, made ready for its classifiers: merged ranges of ports, and sets with who names them.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::nest::Block;
+use super::ports::Cell;
+use super::spec::{AddressSet, PortRange, Prefix, RuleSpec};
+use crate::types::{Direction, Protocol};
+
+/// How much more of a policy may be compiled.
+pub(super) struct Room {
+    /// Rectangles of rules.
+    pub(super) cells: usize,
+    /// Prefixes to look at.
+    pub(super) prefixes: usize,
+    /// Rectangles repeated in prefixes that lie in others.
+    pub(super) copies: usize,
+}
+
+/// The rules of a table.
+pub(super) struct Ready<'s> {
+    rules: &'s [RuleSpec],
+    /// Local and remote ports of each rule in the fewest ranges.
+    ports: Vec<(Vec<PortRange>, Vec<PortRange>)>,
+    sets: Vec<&'s AddressSet>,
+    /// The rules that name each set, in order.
+    users: Vec<Vec<u32>>,
+}
+
+/// Why a prefix is in a table: a rule that names it, or a set that holds it.
+pub(super) type Source = u32;
+/// Marks sources that are sets.
+const SET: Source = 1 << 31;
+
+impl<'s> Ready<'s> {
+    /// Takes what its rectangles need from `room`.
+    ///
+    /// # Errors
+    /// The rule for which there is no room.
+    pub(super) fn new(rules: &'s [RuleSpec], room: &mut Room) -> Result<Self, &'s RuleSpec> {
+        let mut ready =
+            Self { rules, ports: Vec::with_capacity(rules.len()), sets: Vec::new(), users: Vec::new() };
+        let mut known: HashMap<*const AddressSet, usize> = HashMap::new();
+        for (number, rule) in (0..).zip(rules) {
+            let (local, remote) = (merge(&rule.local_ports), merge(&rule.remote_ports));
+            let needed = rectangles(rule, local.len(), remote.len()).and_then(|n| room.cells.checked_sub(n));
+            room.cells = needed.ok_or(rule)?;
+            ready.ports.push((local, remote));
+            for set in &rule.remote_sets {
+                let at = *known.entry(Arc::as_ptr(set)).or_insert_with(|| {
+                    ready.sets.push(set);
+                    ready.users.push(Vec::new());
+                    ready.sets.len() - 1
+                });
+                if ready.users[at].last() != Some(&number) {
+                    ready.users[at].push(number);
+                }
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Every prefix of a family that rules for such flows are for, with its source, sorted.
+    pub(super) fn prefixes(
+        &self,
+        v4: bool,
+        direction: Direction,
+        protocol: Protocol,
+    ) -> Vec<(Block, Source)> {
+        let of_family = |prefix: &&Prefix| prefix.address().is_ipv4() == v4;
+        let is_meant = |rule: u32| self.is_meant(rule, direction, protocol);
+        let mut pairs = Vec::new();
+        for (number, rule) in (0..).zip(self.rules).filter(|(number, _)| is_meant(*number)) {
+            pairs.extend(rule.remotes.iter().filter(of_family).map(|prefix| (block(prefix), number)));
+        }
+        for ((number, set), users) in (0..).zip(&self.sets).zip(&self.users) {
+            if users.iter().any(|&rule| is_meant(rule)) {
+                pairs.extend(set.prefixes.iter().filter(of_family).map(|p| (block(p), SET | number)));
+            }
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs
+    }
+
+    /// The rectangles of rules for such flows that come from `sources`, in the order of the rules.
+    pub(super) fn cells(&self, sources: &[Source], direction: Direction, protocol: Protocol) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        let mut add = |rule: u32| {
+            let (local, remote) = &self.ports[rule as usize];
+            for &local in local {
+                cells.extend(remote.iter().map(|&remote| Cell { local, remote, rule }));
+            }
+        };
+        if let [rule] = *sources
+            && rule & SET == 0
+        {
+            add(rule);
+            return cells;
+        }
+        let mut rules: Vec<u32> = Vec::new();
+        for &source in sources {
+            match source & SET {
+                0 => rules.push(source),
+                _ => rules.extend(&self.users[(source & !SET) as usize]),
+            }
+        }
+        rules.sort_unstable();
+        rules.dedup();
+        rules.into_iter().filter(|&rule| self.is_meant(rule, direction, protocol)).for_each(add);
+        cells
+    }
+
+    fn is_meant(&self, rule: u32, direction: Direction, protocol: Protocol) -> bool {
+        let (rule, (local, remote)) = (&self.rules[rule as usize], &self.ports[rule as usize]);
+        let possible = !local.is_empty() && !remote.is_empty();
+        possible && rule.direction.includes(direction) && rule.protocol.includes(protocol)
+    }
+}
+
+/// How many rectangles a rule takes.
+fn rectangles(rule: &RuleSpec, local: usize, remote: usize) -> Option<usize> {
+    let flows = [Direction::In, Direction::Out].into_iter().filter(|d| rule.direction.includes(*d)).count()
+        * [Protocol::Tcp, Protocol::Udp].into_iter().filter(|p| rule.protocol.includes(*p)).count();
+    // "Anywhere" is a prefix of either family.
+    let named = rule.remotes.iter().filter(|prefix| prefix.len() > 0).count();
+    let sources = named + rule.remote_sets.len() + usize::from(named < rule.remotes.len());
+    sources.checked_mul(local)?.checked_mul(remote)?.checked_mul(flows)
+}
+
+/// A prefix as a number and its length.
+pub(super) fn block(prefix: &Prefix) -> Block {
+    let bits = match prefix.address() {
+        IpAddr::V4(v4) => u128::from(Ipv4Addr::to_bits(v4)),
+        IpAddr::V6(v6) => Ipv6Addr::to_bits(v6),
+    };
+    (bits, prefix.len())
+}
+
+/// The same ports in the fewest ranges.
+fn merge(ranges: &[PortRange]) -> Vec<PortRange> {
+    let mut sorted: Vec<PortRange> = ranges.iter().copied().filter(|r| r.first <= r.last).collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<PortRange> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
+                last.last = last.last.max(range.last);
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_merge() {
+        let range = |first, last| PortRange { first, last };
+        assert_eq!(
+            merge(&[range(90, 95), range(80, 80), range(81, 89), range(5, 4), range(65535, 65535)]),
+            [range(80, 95), range(65535, 65535)]
+        );
+        assert_eq!(merge(&[range(100, 200), range(120, 130), range(0, 65535)]), [PortRange::ANY]);
+        assert_eq!(merge(&[]), []);
+    }
+}
