@@ -1,9 +1,10 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args as Group, Parser, Subcommand};
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
 /// Runs programs on a TCP/IP stack of their own, beside the kernel's, behind a gate.
 #[derive(Debug, Parser)]
@@ -98,6 +99,8 @@ pub(crate) enum Policy {
         /// The other file; without it FILE is compared with what is in force
         new: Option<PathBuf>,
     },
+    /// Write a policy from what another firewall is told; what cannot be said is listed
+    Import(Import),
     /// Say what would happen to a flow, and which rule says so
     Test {
         /// The policy; without it what is in force
@@ -109,10 +112,33 @@ pub(crate) enum Policy {
     },
 }
 
+/// What to import.
+#[derive(Debug, Group)]
+pub(crate) struct Import {
+    /// Whose words: `nft -j list ruleset`, `iptables-save`, or a NetworkPolicy
+    pub(crate) from: Format,
+    /// The file; - for standard input
+    pub(crate) file: PathBuf,
+    /// The addresses of this host that the rules are for; without them all
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) local: Vec<IpAddr>,
+}
+
+/// Whose words are imported.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// nft -j list ruleset
+    Nft,
+    /// iptables-save, ip6tables-save
+    Iptables,
+    /// NetworkPolicy, in YAML or JSON
+    Kubernetes,
+}
+
 const POLICY_HELP: &str = "\
 Exit status:
   0  done; check: no fault; diff: no difference; test: allowed
-  1  refused, nothing was changed; check: faults; diff: different; test: denied
+  1  refused, nothing was changed; check: faults; diff: different; test: denied; import: something was left out
   2  it could not be tried: no such file, no stack runs, a wrong command line
   3  apply, rollback: in force in some processes and not in others";
 

@@ -1,6 +1,7 @@
 //! The `ringroad` command: run a program on the road, see what the stacks do, and what their gate lets through.
 
 mod args;
+mod import;
 mod policy;
 mod run;
 mod stat;

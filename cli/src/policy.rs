@@ -8,7 +8,7 @@ use ringroad::control::policy::{ApplyError, apply, in_force, roll_back};
 use ringroad::policy_file::{Bundle, PolicyFile, Trial, diff, explain};
 
 use crate::args::Policy;
-use crate::{complain, print};
+use crate::{complain, import, print};
 
 /// Refused, different, denied.
 const NO: u8 = 1;
@@ -32,6 +32,7 @@ pub(crate) fn run(task: &Policy) -> ExitCode {
             told(apply(&policy.bundle))
         }),
         Policy::Rollback => told(roll_back()),
+        Policy::Import(flags) => Ok(import::run(flags)),
         Policy::Diff { file, new } => compare(file, new.as_deref()),
         Policy::Test { policy, flow } => test(policy.as_deref(), &flow.join(" ")),
     };
