@@ -8,9 +8,7 @@ use std::time::Duration;
 use common::{Family, Host, IFACE, pattern};
 use ringroad_stack::config::Config;
 use ringroad_stack::error::SocketError;
-use ringroad_stack::policy::{
-    Action, Mode, Policy, PolicySpec, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec, TableSpec,
-};
+use ringroad_stack::policy::{Action, Mode, Policy, PolicySpec, Prefix, RuleDirection, RuleSpec, TableSpec};
 use ringroad_stack::socket::{Datagram, OptName, RecvFlags, Value};
 use ringroad_stack::time::Instant;
 use ringroad_stack::types::{Protocol, Readiness, SocketId};
@@ -130,16 +128,12 @@ impl Alone {
     fn deny(&mut self, direction: RuleDirection) {
         let other = if direction == RuleDirection::In { RuleDirection::Out } else { RuleDirection::In };
         let rule = |name: &str, direction, action| RuleSpec {
-            name: name.into(),
             direction,
-            protocol: RuleProtocol::Any,
-            local_ports: vec![PortRange::ANY],
             remotes: vec![Prefix::new(self.host.address, self.family.prefix()).unwrap()],
-            remote_ports: vec![PortRange::ANY],
-            action,
+            ..RuleSpec::any(name, action)
         };
         let rules = vec![rule("no", direction, Action::Deny), rule("yes", other, Action::Allow)];
-        let table = TableSpec { local: self.host.address, mode: Mode::Enforce, rules };
+        let table = TableSpec::of_host(self.host.address, Mode::Enforce, rules);
         let spec = PolicySpec { default: Action::Allow, tables: vec![table] };
         self.host.stack.set_policy(Policy::compile(&spec).unwrap());
     }

@@ -103,7 +103,9 @@ fn rule(line: &str) -> Result<Said, String> {
             "--comment" => rule.comment = value()?.to_owned(),
             "--ctstate" | "--state" => states = Some(value()?.to_owned()),
             "-i" | "-o" if value()? == "lo" => {
-                return Ok(Said::Implied("what is looped back does not come by the road"));
+                return Ok(Said::Implied(
+                    "127.0.0.1 is the kernel's; what a program sends to itself at another address needs a rule",
+                ));
             }
             "-i" | "-o" => return Err("an interface".to_owned()),
             "--reject-with" => _ = value()?,
