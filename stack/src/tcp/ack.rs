@@ -1,7 +1,7 @@
 //! Delayed acknowledgments (RFC 9293 §3.8.6.3, RFC 5681 §4.2).
 
-/// Full segments acknowledged at once when a stream begins: its sender is in slow start and lives on our ACKs
-/// (Linux: TCP_MAX_QUICKACKS).
+/// Segments acknowledged at once when a stream begins: its sender is in slow start and lives on our ACKs, or its next
+/// segment waits for one (Linux: TCP_MAX_QUICKACKS).
 const QUICK: u8 = 16;
 
 /// What we owe the peer.
@@ -9,7 +9,7 @@ const QUICK: u8 = 16;
 pub(super) struct Owed {
     /// Octets that arrived in order since our last ACK.
     octets: u32,
-    /// Full segments to be acknowledged at once yet.
+    /// Segments to be acknowledged at once yet.
     quick: u8,
     /// An ACK must go out now.
     pub(super) now: bool,
@@ -17,8 +17,6 @@ pub(super) struct Owed {
     urgent: bool,
     /// Requests and answers go to and fro: an answer will carry the ACK (Linux: pingpong).
     interactive: bool,
-    /// The application asked for ACKs at once (TCP_QUICKACK).
-    eager: bool,
 }
 
 /// When an ACK goes out.
@@ -32,23 +30,21 @@ pub(super) enum When {
 
 impl Default for Owed {
     fn default() -> Self {
-        Self { octets: 0, quick: QUICK, now: false, urgent: false, interactive: false, eager: false }
+        Self { octets: 0, quick: QUICK, now: false, urgent: false, interactive: false }
     }
 }
 
 impl Owed {
     /// `len` octets arrived in order; a full segment has `mss`.
     ///
-    /// At least every second full segment is acknowledged at once. A short segment that begins a conversation
-    /// is not: its answer will carry the ACK.
+    /// At least every second full segment is acknowledged at once; the first ones of a stream all are, until there are
+    /// answers to carry the ACKs.
     #[inline]
     pub(super) fn on_data(&mut self, len: u32, mss: u16) -> When {
         self.octets += len;
-        let mss = u32::from(mss);
-        let full = len >= mss && len >= u32::from(super::snd::MSS_DEFAULT);
-        if self.octets > mss {
+        if self.octets > u32::from(mss) {
             self.now = true;
-        } else if (full || self.eager) && self.quick > 0 {
+        } else if self.quick > 0 && !self.interactive {
             self.quick -= 1;
             self.now = true;
         }
@@ -69,12 +65,16 @@ impl Owed {
     /// Answers carry the ACKs from now on, or not any more.
     pub(super) fn set_interactive(&mut self, on: bool) {
         self.interactive = on;
-        self.eager &= !on;
+    }
+
+    /// No answer came in time to carry the ACK: it goes now, and the next ones need not wait for answers either.
+    pub(super) fn waited_in_vain(&mut self) {
+        (self.now, self.interactive) = (true, false);
     }
 
     /// TCP_QUICKACK: the next ACKs do not wait. It does not last: an answer ends it, or that many segments.
     pub(super) fn hurry(&mut self) {
-        (self.interactive, self.eager, self.quick) = (false, true, QUICK);
+        (self.interactive, self.quick) = (false, QUICK);
     }
 
     /// The peer has to hear from us at once: a duplicate, a hole, a challenge, a FIN.
@@ -113,15 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_begins_is_acknowledged_eagerly_and_a_short_request_is_not() {
+    fn a_stream_that_begins_is_acknowledged_eagerly_until_there_are_answers() {
         let mut owed = Owed::default();
-        assert_eq!(owed.on_data(80, 80), When::Later);
-        owed.sent();
-        for _ in 0..QUICK {
-            assert_eq!(owed.on_data(1448, 1448), When::Now);
+        for n in 0..QUICK {
+            assert_eq!(owed.on_data(if n % 2 == 0 { 1 } else { 1448 }, 1448), When::Now);
             owed.sent();
         }
         assert_eq!(owed.on_data(1448, 1448), When::Later);
+        let mut owed = Owed::default();
+        owed.set_interactive(true);
+        assert_eq!(owed.on_data(80, 1448), When::Later);
+        owed.waited_in_vain();
+        owed.sent();
+        assert_eq!(owed.on_data(80, 1448), When::Now);
     }
 
     #[test]

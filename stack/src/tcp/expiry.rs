@@ -44,7 +44,7 @@ pub fn timers<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         retry(tcb, env);
     }
     if expired(&mut tcb.timers.ack, env.now) {
-        tcb.owed.now = true;
+        tcb.owed.waited_in_vain();
         output::acknowledge(tcb, env);
     }
 }

@@ -192,6 +192,8 @@ fn acknowledged<E: Egress>(
     tcb.snd.una = seg.ack;
     tcb.urgent.acknowledged(seg.ack);
     tcb.snd.retries = 0;
+    // MSG_MORE was for its own call (Linux); TCP_CORK goes on.
+    tcb.role.held = false;
     if tcb.role.searches {
         plpmtud::on_advance(tcb, env);
     }

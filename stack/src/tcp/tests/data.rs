@@ -35,7 +35,9 @@ fn an_ack_waits_forty_milliseconds_for_company() {
 
 #[test]
 fn every_second_full_segment_is_acknowledged_and_in_the_beginning_every_one() {
-    let mut d = Drill::established();
+    let mut d = Drill::new();
+    d.host.options.quickack = true;
+    d.accept("<mss 1000>");
     for n in 0..16 {
         d.inject(&format!(". {}:{}(1000) ack 1", n * 1000 + 1, n * 1000 + 1001));
         d.expect_all(&[&format!(". 1:1(0) ack {}", n * 1000 + 1001)]);
@@ -128,59 +130,6 @@ fn scattered_octets_pin_only_a_bounded_number_of_frames() {
     assert_eq!(free - d.host.pool.available(), limit);
     assert_eq!(d.host.stats.drop_buffer_full, 1000 - limit as u64);
     d.host.wire.sent.clear();
-}
-
-#[test]
-fn nagle_joins_small_writes_while_one_is_unacknowledged() {
-    let mut d = Drill::established();
-    d.write(1, 10).unwrap();
-    d.expect_all(&["P. 1:11(10) ack 1"]);
-    d.write(11, 10).unwrap();
-    d.write(21, 10).unwrap();
-    d.silent();
-    d.inject(". 1:1(0) ack 11");
-    d.expect_all(&["P. 11:31(20) ack 1"]);
-    d.write(31, 1500).unwrap();
-    d.expect_all(&[". 31:1031(1000) ack 1"]);
-    d.inject(". 1:1(0) ack 31");
-    d.expect_all(&["P. 1031:1531(500) ack 1"]);
-}
-
-#[test]
-fn nodelay_sends_every_write() {
-    let mut d = Drill::new();
-    d.host.options.nodelay = true;
-    d.accept("<mss 1000>");
-    for n in 0..3 {
-        d.write(n * 10 + 1, 10).unwrap();
-    }
-    d.expect_all(&["P. 1:11(10) ack 1", "P. 11:21(10) ack 1", "P. 21:31(10) ack 1"]);
-}
-
-#[test]
-fn more_and_cork_hold_what_is_not_full_for_a_while() {
-    let mut d = Drill::established();
-    let bytes: Vec<u8> = (1..2501).map(super::drill::pattern).collect();
-    d.host.send_more(&bytes[..1200], true).unwrap();
-    d.expect_all(&[". 1:1001(1000) ack 1"]);
-    d.host.send_more(&bytes[1200..1300], false).unwrap();
-    d.expect_all(&["P. 1001:1301(300) ack 1"]);
-    d.inject(". 1:1(0) ack 1301");
-    d.host.with(|tcb, _| tcb.options.cork = true);
-    d.host.send(&bytes[1300..1400]).unwrap();
-    d.at(199);
-    d.silent();
-    d.at(200);
-    d.expect_all(&["P. 1301:1401(100) ack 1"]);
-    d.inject(". 1:1(0) ack 1401");
-    d.host.send(&bytes[1400..1500]).unwrap();
-    d.silent();
-    d.host.with(|tcb, env| {
-        tcb.options.cork = false;
-        output::push(tcb, env);
-    });
-    d.expect_all(&["P. 1401:1501(100) ack 1"]);
-    d.inject(". 1:1(0) ack 1501");
 }
 
 #[test]

@@ -115,7 +115,8 @@ impl Host {
                 lent: Vec::new(),
             },
             stats: Stats::default(),
-            options: TcpOptions::new(&config),
+            // In the midst of a conversation: no ACK is sent that could wait.
+            options: TcpOptions { quickack: false, ..TcpOptions::new(&config) },
             config,
             shared: Shared::new(&HashKey::new([local as u8; 16])),
             tcb: None,
@@ -187,13 +188,9 @@ impl Host {
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, SocketError> {
-        self.send_more(bytes, false)
-    }
-
-    pub(super) fn send_more(&mut self, bytes: &[u8], more: bool) -> Result<usize, SocketError> {
         let mut rest = bytes;
         self.with(|tcb, env| {
-            call::send(tcb, env, bytes.len(), more, |room| {
+            call::send(tcb, env, bytes.len(), false, |room| {
                 room.copy_from_slice(&rest[..room.len()]);
                 rest = &rest[room.len()..];
                 Ok(room.len())

@@ -424,7 +424,7 @@ fn lost_acks_cost_nothing() {
 #[test]
 fn bursts_are_recovered_without_time_outs() {
     let (mut recoveries, mut timeouts) = (0, 0);
-    for seed in 0..20 {
+    for seed in 0..50 {
         let link = Link { burst: 2, delay_us: 5000, ..GOOD };
         let world = run(plain(seed, link), seed, 0, 1_000_000);
         recoveries += world.hosts[0].stats.tcp_sack_recovery;

@@ -11,6 +11,9 @@ drills![
     nagle_joins_small_writes_while_one_is_unacknowledged,
     nodelay_sends_every_write,
     more_holds_what_is_not_full,
+    an_ack_ends_what_more_holds,
+    an_ack_does_not_end_a_cork,
+    more_does_not_hold_for_ever,
     cork_holds_what_is_not_full_for_a_while,
     uncorking_sends,
 ];
@@ -78,6 +81,49 @@ fn more_holds_what_is_not_full(on: On) {
     d.expect_all(&[". 1:1001(1000) ack 1"]);
     d.write(1201, 100).unwrap();
     d.expect_all(&["P. 1001:1301(300) ack 1"]);
+}
+
+const MORE: SendFlags = SendFlags { more: true, oob: false };
+
+/// MSG_MORE as Linux has it: it is the call's, so the next chance to send is not bound by it
+fn an_ack_ends_what_more_holds(on: On) {
+    let mut d = Drill::established(on);
+    d.write(1, 2000).unwrap();
+    d.expect_all(&[". 1:1001(1000) ack 1", "P. 1001:2001(1000) ack 1"]);
+    d.write_with(2001, 100, MORE).unwrap();
+    d.silent();
+    // Though more is in flight.
+    d.inject(". 1:1(0) ack 1001");
+    d.expect_all(&[".p 2001:2101(100) ack 1"]);
+    // Nagle's rule is another.
+    d.write_with(2101, 100, MORE).unwrap();
+    d.inject(". 1:1(0) ack 2001");
+    d.silent();
+    d.inject(". 1:1(0) ack 2101");
+    d.expect_all(&[".p 2101:2201(100) ack 1"]);
+}
+
+/// TCP_CORK as Linux has it: the socket's, until it is taken off
+fn an_ack_does_not_end_a_cork(on: On) {
+    let mut d = Drill::established(on);
+    d.write(1, 1000).unwrap();
+    d.expect_all(&["P. 1:1001(1000) ack 1"]);
+    d.set(OptName::Cork, 1);
+    d.write(1001, 100).unwrap();
+    d.inject(". 1:1(0) ack 1001");
+    d.silent();
+    d.set(OptName::Cork, 0);
+    d.expect_all(&["P. 1001:1101(100) ack 1"]);
+}
+
+/// MSG_MORE as Linux has it: 200 ms
+fn more_does_not_hold_for_ever(on: On) {
+    let mut d = Drill::established(on);
+    d.write_with(1, 100, MORE).unwrap();
+    d.at(190);
+    d.silent();
+    d.at(230);
+    d.expect_all(&[".p 1:101(100) ack 1"]);
 }
 
 /// TCP_CORK as Linux has it: 200 ms

@@ -9,6 +9,9 @@ use crate::{Drill, Knob, On, State};
 drills![
     an_ack_waits_a_while_for_company,
     every_second_full_segment_is_acknowledged,
+    the_first_segments_are_acknowledged_at_once,
+    an_answer_carries_the_acks_from_then_on,
+    who_is_asked_first_acknowledges_the_answer_at_once,
     an_unread_buffer_shuts_the_window_and_reading_opens_it,
     what_reaches_over_the_window_is_cut,
     an_ack_counts_even_at_a_shut_window,
@@ -48,6 +51,52 @@ fn every_second_full_segment_is_acknowledged(on: On) {
             assert!(!d.sent().is_empty(), "two full segments without an ACK");
         }
     }
+}
+
+/// As Linux has it: the peer is in slow start, or its next segment waits for this one's ACK
+fn the_first_segments_are_acknowledged_at_once(on: On) {
+    let mut d = Drill::established(on);
+    for n in 0..16 {
+        d.inject(&format!("P. {}:{}(10) ack 1", n * 10 + 1, n * 10 + 11));
+        d.expect_all(&[&format!(". 1:1(0) ack {}", n * 10 + 11)]);
+    }
+    d.inject("P. 161:171(10) ack 1");
+    d.wait(30);
+    d.silent();
+    d.wait(30);
+    d.expect_all(&[". 1:1(0) ack 171"]);
+    d.read(1, 170);
+}
+
+/// As Linux has it: requests and answers (pingpong)
+fn an_answer_carries_the_acks_from_then_on(on: On) {
+    let mut d = Drill::established(on);
+    d.inject("P. 1:101(100) ack 1");
+    d.expect_all(&[". 1:1(0) ack 101"]);
+    d.read(1, 100);
+    d.write(1, 50).unwrap();
+    d.expect_all(&["P. 1:51(50) ack 101"]);
+    d.inject("P. 101:201(100) ack 51");
+    d.wait(30);
+    d.silent();
+    d.read(101, 100);
+    d.write(51, 50).unwrap();
+    d.expect_all(&["P. 51:101(50) ack 201"]);
+    // An ACK that waited in vain ends it.
+    d.inject("P. 201:301(100) ack 101");
+    d.wait(60);
+    d.expect_all(&[". 101:101(0) ack 301"]);
+    d.inject("P. 301:401(100) ack 101");
+    d.expect_all(&[". 101:101(0) ack 401"]);
+}
+
+/// As Linux has it: who begins with a question is not in a conversation yet
+fn who_is_asked_first_acknowledges_the_answer_at_once(on: On) {
+    let mut d = Drill::established(on);
+    d.write(1, 50).unwrap();
+    d.expect_all(&["P. 1:51(50) ack 1"]);
+    d.inject("P. 1:101(100) ack 51");
+    d.expect_all(&[". 51:51(0) ack 101"]);
 }
 
 fn small_buffer(on: On, octets: i32) -> Drill {
