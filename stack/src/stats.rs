@@ -152,6 +152,8 @@ counters! {
     tcp_ce_in,
     /// Reductions because the peer echoed congestion (RFC 3168).
     tcp_ecn_reductions,
+    /// Connections that made no progress and were given up because others got no frame (TCPAbortOnMemory).
+    tcp_aborts_on_memory,
     /// Zero-window probes sent.
     tcp_window_probes,
     /// Keepalive probes sent.

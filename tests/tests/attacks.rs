@@ -1,5 +1,7 @@
 //! Attacks by those who do not need an answer: nobody else is stopped by them, and memory does not grow.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use lab::{Lab, Namespace, SERVER, SERVER6, Site, Where, must_have_stack, ringroad, start};
@@ -80,4 +82,42 @@ fn a_syn_flood_stops_nobody() {
     // The same by the kernel's TCP: what the machine can do at all.
     flooded(Where::Kernel);
     flooded(Where::Road);
+}
+
+/// Sockstress: peers that ask for much and shut their window, far more of them than there are frames for what they
+/// asked. Whoever comes is served all the while.
+#[test]
+fn idlers_with_shut_windows_starve_nobody() {
+    const IDLERS: usize = 200;
+    let lab = Lab::new("idlers");
+    let (server, client) = lab.pair();
+    let site = Site::new(&lab, 80, &[("big.bin", 8 << 20), ("page.bin", 100_000), ("small.bin", 612)]);
+    let command = [&["env", "RINGROAD_FRAMES=1024"][..], &ringroad(&[], &site.nginx())].concat();
+    let nginx = start(&server, &command, 80, Where::Road);
+    let url = |file: &str| format!("http://{SERVER}/{file}");
+    let (page, small) = (sha256(&server, &site.path("page.bin")), sha256(&server, &site.path("small.bin")));
+    let mut idlers = Vec::new();
+    for n in 0..IDLERS {
+        idlers.push(client.enter(|| {
+            let mut stream = TcpStream::connect((SERVER, 80)).expect("an idler is let in");
+            stream.write_all(b"GET /big.bin HTTP/1.1\r\nHost: idle\r\n\r\n").expect("a request");
+            stream
+        }));
+        if n % 40 == 39 {
+            fetch_at_once(&client, &url("small.bin"), 10, &small);
+            assert_eq!(fetched_sha256(&client, &url("page.bin")), page, "beside {n} idlers");
+        }
+    }
+    for _ in 0..3 {
+        fetch_at_once(&client, &url("small.bin"), 20, &small);
+        fetch_at_once(&client, &url("page.bin"), 4, &page);
+    }
+    let stack = must_have_stack(&server, &nginx);
+    let names = ["tcp_window_probes", "tcp_aborts_on_memory", "tx_no_frames", "drop_no_frames"];
+    println!("{:?}", names.map(|name| (name, counter(&stack, name))));
+    let sockets = stack["sockets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let waiting = sockets.iter().filter(|s| s["send_queue"].as_u64().is_some_and(|n| n > 0)).count();
+    let aborted = counter(&stack, "tcp_aborts_on_memory") as usize;
+    assert!(waiting + aborted > IDLERS / 2, "{waiting} idlers wait, {aborted} were given up");
+    drop(idlers);
 }

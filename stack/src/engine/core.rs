@@ -100,6 +100,12 @@ impl Core {
         self.pool.available() < self.reserve() / 8
     }
 
+    /// Whether so few frames are free that received data may not even begin a queue: the rest is for those who send.
+    #[inline]
+    pub(super) fn is_drained(&self) -> bool {
+        self.pool.available() < self.reserve() / 4
+    }
+
     /// Whether so few frames are free that queues of received data may not grow. This is the case before a
     /// NIC finds none to receive into (a sixteenth is what drivers leave): ACKs must go on coming in.
     #[inline]

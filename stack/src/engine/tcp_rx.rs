@@ -79,7 +79,7 @@ impl Stack {
         (pkt, bytes): (Pkt, usize),
         burst: bool,
     ) {
-        let exhausted = self.core.is_exhausted();
+        let (exhausted, drained) = (self.core.is_exhausted(), self.core.is_drained());
         let Some(entry) = self.table.get_mut(id) else { return self.drop_packet(pkt, Reason::NoSocket) };
         let Body::Connection(connection) = &mut entry.body else {
             return self.drop_packet(pkt, Reason::NoSocket);
@@ -87,7 +87,7 @@ impl Stack {
         if !self.core.out.judge_in(&mut connection.tcb.flow, bytes) {
             return self.drop_packet(pkt, Reason::Denied);
         }
-        if exhausted && !pkt.is_empty() && connection.tcb.recv_queue() > 0 {
+        if exhausted && !pkt.is_empty() && (drained || connection.tcb.recv_queue() > 0) {
             // What is queued may not grow: the peer sends it again when the application has read.
             return self.drop_packet(pkt, Reason::NoFrames);
         }

@@ -3,6 +3,7 @@
 use super::env::Env;
 use super::output;
 use super::reset;
+use super::share;
 use super::state::State;
 use super::tcb::Tcb;
 use super::urgent::Octet;
@@ -11,10 +12,6 @@ use crate::ip::Egress;
 use crate::types::Readiness;
 use crate::wire::tcp::{Flags, HEADER_LEN, HEADER_MAX};
 
-/// Frames that any connection may take for sending, however scarce they are, down to half of the reserve.
-const FRAMES_ASSURED: u32 = 2;
-/// A share of the pool that sending leaves to receiving and to ACKs.
-const RESERVE: usize = 16;
 /// A share of the pool that must be free for a receive buffer to grow.
 const AMPLE: usize = 4;
 /// Octets that were read when a connection's receive buffer is first looked at.
@@ -213,10 +210,7 @@ fn fresh<E: Egress>(
     len: usize,
     source: &mut impl FnMut(&mut [u8]) -> Result<usize, Fault>,
 ) -> Option<Appended> {
-    // Each may hold as many frames as are left: what one takes shrinks what the next can, nobody gets all.
-    let (held, left) = (tcb.sent.frames(), env.pool.available());
-    let reserve = env.pool.frames() as usize / RESERVE;
-    if held >= FRAMES_ASSURED && held as usize >= left.saturating_sub(reserve) || left <= reserve / 2 {
+    if !share::may_send(env.pool, tcb.sent.frames(), tcb.unsent() == 0) {
         return None;
     }
     let mut pkt = env.pool.alloc()?;

@@ -7,6 +7,7 @@ use super::output;
 use super::plpmtud;
 use super::prr::Ack;
 use super::recovery::Phase;
+use super::share;
 use super::state::State;
 use super::tcb::Tcb;
 use super::timers::{Await, expired};
@@ -104,6 +105,9 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     if is_hopeless(tcb, env) {
         return give_up(tcb, env);
     }
+    if tcb.state.is_synchronized() && share::must_yield(env.pool, tcb.snd.retries) {
+        return make_room(tcb, env);
+    }
     env.stats.tcp_timeouts += 1;
     let before = tcb.snd.retries;
     tcb.snd.retries += 1;
@@ -174,6 +178,15 @@ fn give_up<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.end((!passive_attempt).then_some(error), env.pool, env.segs);
 }
 
+/// Others get no frame for a first segment, and this connection does not move: it is given up (RFC 6429 §4: persist
+/// is no right to hold resources for ever; Linux: TCPAbortOnMemory).
+fn make_room<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    env.stats.tcp_aborts_on_memory += 1;
+    let (seq, ack) = (tcb.snd.nxt, tcb.rcv.nxt);
+    super::reset::send(&mut tcb.flow, seq, ack, Flags::RST | Flags::ACK, env);
+    give_up(tcb, env);
+}
+
 /// A probe: an ACK for an octet long acknowledged, which every TCP answers with its window. (Linux's way. RFC
 /// 9293 §3.8.6.1 sends an octet of new data instead, which a shut window has no place for.) If a little can be
 /// sent, that is the probe, so that silly-window avoidance cannot wait for ever (§3.8.6.2.1).
@@ -190,6 +203,9 @@ fn probe_window<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         && user_timeout::has_passed(patience, tcb.snd.stalled_at, env.now) == Some(true);
     if forsaken || passed || tcb.counts.probes >= env.config.retries {
         return give_up(tcb, env);
+    }
+    if share::must_yield(env.pool, tcb.counts.probes_in_all) {
+        return make_room(tcb, env);
     }
     if output::override_window(tcb, env) {
         return;

@@ -43,6 +43,7 @@ pub mod rto;
 mod scoreboard;
 pub mod segs;
 mod sent;
+mod share;
 mod snd;
 pub mod state;
 mod syn_cookies;

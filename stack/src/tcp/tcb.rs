@@ -23,6 +23,7 @@ use super::recovery::Recovery;
 use super::rto::Rto;
 use super::segs::SegTable;
 use super::sent::Sent;
+use super::share;
 use super::snd::Snd;
 use super::state::State;
 use super::tally::Tally;
@@ -40,8 +41,6 @@ use crate::wire::tcp::{Options, TIMESTAMPS_LEN};
 /// Octets of a TCP header with the longest IP header of the family in front: what an MTU loses to headers.
 const HEADERS_V4: u16 = 40;
 const HEADERS_V6: u16 = 60;
-/// While frames are this scarce, a window promises no more than so many octets for each free one.
-const OCTETS_A_FREE_FRAME: usize = 512;
 
 /// A connection.
 #[derive(Debug)]
@@ -337,8 +336,7 @@ impl Tcb {
     pub(super) fn room(&self, pool: &Pool) -> u32 {
         let free = self.recv_buffer().saturating_sub(self.inbox.octets);
         let free = if self.options.window_clamp == 0 { free } else { free.min(self.options.window_clamp) };
-        let affordable = pool.available().saturating_mul(OCTETS_A_FREE_FRAME);
-        free.min(u32::try_from(affordable).unwrap_or(u32::MAX))
+        free.min(share::affordable(pool, self.inbox.octets, self.snd.mss))
     }
 
     /// Whether `send` has room worth waking for: a third of the buffer (as Linux's sk_stream_is_writeable).

@@ -8,14 +8,12 @@ use crate::seq::Seq;
 use crate::tcp::ack::When;
 use crate::tcp::buffers::Arrival;
 use crate::tcp::env::Env;
+use crate::tcp::share;
 use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::{call, output};
 use crate::types::{Ecn, Readiness};
 use crate::wire::tcp::{Flags, Segment};
-
-/// A share of the pool that out-of-order segments leave alone: they can be sent again, others cannot.
-const SCARCE: usize = 8;
 
 /// Sixth, check the URG bit: whoever waits for it is told of urgent data before it arrives (RFC 9293 MUST-32,
 /// MUST-33; RFC 6093 §3.1: the pointer is one past the urgent octet). `seg` is the segment as it arrived, not cut.
@@ -133,10 +131,10 @@ fn queue<E: Egress>(tcb: &mut Tcb, pkt: Pkt, env: &mut Env<'_, E>) {
 /// Octets behind a hole: kept, if they can be afforded, and acknowledged at once either way (RFC 5681 §4.2).
 fn out_of_order<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
     tcb.owed.demand();
-    let scarce = env.pool.available() < env.pool.frames() as usize / SCARCE;
     // A frame for each kibibyte of buffer, and some: enough for segments of any sane size.
     let limit = tcb.recv_buffer() / 1024 + 16;
-    if scarce || tcb.reassembly.frames() >= limit {
+    let held = tcb.reassembly.frames();
+    if held >= limit || !share::may_grow(env.pool, held) {
         env.stats.drop_buffer_full += 1;
         return env.pool.free(payload);
     }

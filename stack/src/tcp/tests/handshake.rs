@@ -45,7 +45,7 @@ fn connect_is_answered_and_acknowledged() {
     let mut d = connecting();
     d.at(30);
     d.inject("S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,wscale 7,TS 9 0>");
-    d.expect(". 1:1(0) ack 1 win 32768");
+    d.expect(". 1:1(0) ack 1 win 28672");
     assert_eq!(d.state(), State::Established);
     assert_eq!(d.host.tcb().info().srtt.unwrap().as_millis(), 30);
     assert_eq!(d.host.tcb().info().snd_wnd, 65535);

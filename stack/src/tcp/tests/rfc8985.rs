@@ -399,7 +399,7 @@ fn sending_leaves_the_reordering_timer_alone() {
 #[test]
 fn a_large_window_is_recovered_hole_by_hole() {
     let mut d = Drill::new();
-    d.host = super::host::Host::new(4096, 80, 40000);
+    d.host = super::host::Host::new(8192, 80, 40000);
     d.host.options.send_buffer = 4 << 20;
     d.accept("<mss 1000,sackOK,wscale 8>");
     // Slow start up to a thousand segments; there is always more to send.
