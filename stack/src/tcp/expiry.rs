@@ -178,7 +178,7 @@ fn give_up<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     tcb.end((!passive_attempt).then_some(error), env.pool, env.segs);
 }
 
-/// Others get no frame for a first segment, and this connection does not move: it is given up (RFC 6429 §4: persist
+/// Others get no frame for a first segment, and this connection does not move: it is given up (RFC 6429: persist
 /// is no right to hold resources for ever; Linux: TCPAbortOnMemory).
 fn make_room<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     env.stats.tcp_aborts_on_memory += 1;

@@ -4,7 +4,7 @@
 //! Hahne's dynamic thresholds): the more is taken, the less each may have. But those who came first and never let go
 //! (a shut window, data that is never acknowledged, a hole that is never filled) keep what they have. So a part of the
 //! pool is for connections that hold nothing: each gets a first frame from it, and a second when the first went out.
-//! When that too is used up, whoever has made no progress for some time is given up at its next timer (RFC 6429 §4).
+//! When that too is used up, whoever has made no progress for some time is given up at its next timer (RFC 6429).
 
 use nic::Pool;
 
