@@ -5,16 +5,22 @@ use core::ptr;
 use libc::c_int;
 use ringroad::Runtime;
 
-use crate::guard;
+use crate::{guard, stdio};
 
 /// Registers for `exit` and the return from `main`: registered first, it runs last.
 pub(crate) fn install() {
+    Runtime::leave_exit_to_caller();
     // SAFETY: a function that lives as long as the process.
-    unsafe { libc::atexit(drain) };
+    unsafe { libc::atexit(at_exit) };
+}
+
+extern "C" fn at_exit() {
+    stdio::flush();
+    drain();
 }
 
 /// Gives closed connections their time.
-extern "C" fn drain() {
+fn drain() {
     if let (Some(runtime), Some(_inside)) = (Runtime::current(), guard::enter()) {
         runtime.exit();
     }

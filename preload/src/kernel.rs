@@ -253,6 +253,86 @@ pub(crate) fn pread(fd: c_int, to: &mut [u8], at: i64) -> Result<usize, Errno> {
     check(unsafe { libc::pread(fd, to.as_mut_ptr().cast(), to.len(), at) }).map(|n| n as usize)
 }
 
+/// `read`.
+pub(crate) fn read(fd: c_int, to: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: room for as many bytes as are said.
+    check(unsafe { real::read(fd, to.as_mut_ptr().cast(), to.len()) }).map(|n| n as usize)
+}
+
+/// Writes what a pipe takes now, whatever its O_NONBLOCK says.
+pub(crate) fn write_now(pipe: c_int, bytes: &[u8]) -> Result<usize, Errno> {
+    let entry = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one entry, readable for the length that it says.
+    let written = unsafe { real::pwritev2(pipe, &raw const entry, 1, -1, libc::RWF_NOWAIT) };
+    match check(written) {
+        Ok(n) => Ok(n as usize),
+        // Before Linux 6.4: a pipe that has room has room for PIPE_BUF bytes (pipe(7)).
+        Err(error) if error.0 == libc::EOPNOTSUPP => {
+            if poll_one(pipe, libc::POLLOUT, 0)? & (libc::POLLOUT | libc::POLLERR) == 0 {
+                return Err(Errno(libc::EAGAIN));
+            }
+            let n = bytes.len().min(libc::PIPE_BUF);
+            // SAFETY: bytes of this length.
+            check(unsafe { real::write(pipe, bytes.as_ptr().cast(), n) }).map(|n| n as usize)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `poll` for one descriptor: its `revents`.
+pub(crate) fn poll_one(fd: c_int, events: i16, timeout: c_int) -> Result<i16, Errno> {
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one entry.
+    check(unsafe { real::poll(&raw mut entry, 1, timeout) } as isize)?;
+    Ok(entry.revents)
+}
+
+/// FIONREAD: bytes that can be read.
+pub(crate) fn queued(fd: c_int) -> Result<usize, Errno> {
+    let mut queued: c_int = 0;
+    // SAFETY: a valid place for the answer.
+    check(unsafe { real::ioctl(fd, libc::FIONREAD, (&raw mut queued).expose_provenance()) } as isize)?;
+    Ok(queued.max(0) as usize)
+}
+
+/// Whether the descriptor is a pipe's.
+pub(crate) fn is_pipe(fd: c_int) -> bool {
+    let mut about = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: a valid place for the answer.
+    if unsafe { libc::fstat(fd, about.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: fstat has filled it.
+    unsafe { about.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFIFO
+}
+
+/// libc's `pthread_cancel`: zero, or an error.
+pub(crate) fn cancel(thread: libc::pthread_t) -> c_int {
+    // SAFETY: the application asked for it; libc asks for a thread that has not been joined.
+    unsafe { real::pthread_cancel(thread) }
+}
+
+/// `pthread_self`.
+pub(crate) fn this_thread() -> libc::pthread_t {
+    // SAFETY: no arguments.
+    unsafe { libc::pthread_self() }
+}
+
+/// Whether the calling thread can be cancelled: asked by a change that is taken back.
+pub(crate) fn cancel_is_enabled() -> bool {
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+    const ENABLE: c_int = 0;
+    const DISABLE: c_int = 1;
+    let mut before = DISABLE;
+    // SAFETY: a valid place for the answer.
+    unsafe { pthread_setcancelstate(DISABLE, &raw mut before) };
+    // SAFETY: null asks for no answer.
+    unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
+    before == ENABLE
+}
+
 /// `lseek`.
 pub(crate) fn seek(fd: c_int, offset: i64, whence: c_int) -> Result<i64, Errno> {
     // SAFETY: integers only.

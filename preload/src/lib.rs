@@ -11,14 +11,16 @@
 //! fdtable      fd → file, without a lock      state   what changes, under one
 //! attach       from kernel socket to stack socket
 //! dispatch options epoll poll_select          what becomes of a call
-//! signals fork exec exit                      the process
+//! stdio                                       libc's streams on sockets
+//! signals cancel fork exec exit               the process
 //! reason       why something stayed in the kernel, counted
 //! ```
 //!
-//! What libc does inside itself is not seen: stdio on a connection, cancellation points, `posix_spawn`'s file
-//! actions. A connection belongs to the process that opened it: a child has the number, not the stream.
+//! What libc does inside itself is not seen: the standard streams on a connection, asynchronous I/O, `posix_spawn`'s
+//! file actions. A connection belongs to the process that opened it: a child has the number, not the stream.
 
 mod attach;
+mod cancel;
 mod datagram_options;
 mod dispatch;
 mod epoll;
@@ -38,4 +40,5 @@ mod reason;
 mod signals;
 mod start;
 mod state;
+mod stdio;
 mod user;

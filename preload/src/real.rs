@@ -6,8 +6,8 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
-    c_char, c_int, c_uint, c_ulong, c_void, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t,
-    pollfd, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
+    FILE, c_char, c_int, c_uint, c_ulong, c_void, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t,
+    pollfd, pthread_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
 };
 
 use crate::errno::{self, Errno};
@@ -47,7 +47,7 @@ macro_rules! missing {
     )*};
 }
 
-missing!(c_int: -1, c_long: -1, isize: -1, usize: usize::MAX, (): ());
+missing!(c_int: -1, c_long: -1, isize: -1, usize: usize::MAX, *mut FILE: ptr::null_mut(), (): ());
 
 /// The system call of a row, or ENOSYS.
 macro_rules! fallback {

@@ -39,8 +39,10 @@ reasons! {
     Option = "option";
     /// An ioctl or fcntl that only the backing socket knows.
     Control = "control";
-    /// splice, tee and vmsplice.
+    /// splice from a UDP socket, which was refused.
     Splice = "splice";
+    /// An io_uring was asked for and refused: what is submitted there is not seen.
+    IoUring = "io_uring";
     /// The connection belongs to the process that this one was forked from.
     Inherited = "inherited";
     /// An accelerated socket without FD_CLOEXEC was open over exec.

@@ -1,13 +1,13 @@
-//! fcntl, ioctl, SO_LINGER at close, and the splices.
+//! fcntl, ioctl, and SO_LINGER at close.
 
 use core::time::Duration;
 
-use libc::{c_int, c_uint, c_ulong, iovec, off_t, size_t};
+use libc::{c_int, c_ulong};
 use stack::socket::{How, OptName, Value};
 
 use super::{attached, held, is_stream, owner};
-use crate::errno::{Leave, Outcome, fail};
-use crate::fdtable::{self, Flag, Held, Kind};
+use crate::errno::Outcome;
+use crate::fdtable::{Flag, Held};
 use crate::reason::Reason;
 use crate::user::Place;
 use crate::{kernel, state};
@@ -117,37 +117,4 @@ pub(super) fn linger(held: &Held) {
         ..Default::default()
     };
     runtime.wait(wait, |turn| (turn.stack().send_queue(id).unwrap_or(0) == 0).then_some(()));
-}
-
-/// `splice`: pipes are the kernel's, and so is what it can do with them.
-pub(crate) fn splice(
-    from: c_int,
-    _at: *mut off_t,
-    to: c_int,
-    _to_at: *mut off_t,
-    _len: size_t,
-    _flags: c_uint,
-) -> Outcome {
-    refuse_splice([from, to])
-}
-
-/// `tee`.
-pub(crate) fn tee(from: c_int, to: c_int, _len: size_t, _flags: c_uint) -> Outcome {
-    refuse_splice([from, to])
-}
-
-/// `vmsplice`.
-pub(crate) fn vmsplice(fd: c_int, _from: *const iovec, _count: size_t, _flags: c_uint) -> Outcome {
-    refuse_splice([fd, fd])
-}
-
-/// EINVAL, which programs answer with read and write, where an end is accelerated.
-fn refuse_splice(ends: [c_int; 2]) -> Outcome {
-    let accelerated =
-        |fd| fdtable::get(fd).is_some_and(|h| h.file.kind() != Kind::Epoll && h.socket().is_some());
-    if ends.into_iter().any(accelerated) {
-        Reason::Splice.count();
-        return Err(fail(libc::EINVAL));
-    }
-    Err(Leave::Bypass(Reason::Plain))
 }

@@ -1,13 +1,12 @@
 //! Descriptors come and go: socket, close, dup and their relatives.
 
-use core::ffi::c_long;
+use core::sync::atomic::{Ordering, fence};
 
 use libc::{AF_INET, AF_INET6, c_int, c_uint};
 use ringroad::Runtime;
 use ringroad::runtime::Turn;
 use stack::types::SocketId;
 
-use super::messages;
 use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
 use crate::reason::Reason;
@@ -80,9 +79,59 @@ fn unhang(held: &Held) -> Option<SocketId> {
         return None;
     }
     end(&mut state, held);
+    if held.file.kind() != Kind::Epoll {
+        held.file.set(Flag::Orphaned, true);
+        fence(Ordering::SeqCst);
+        if held.file.waiters() > 0 {
+            return None;
+        }
+    }
+    release(&mut state, held)
+}
+
+/// Frees the file's place in the table. The stack's socket, which is to be closed.
+fn release(state: &mut State, held: &Held) -> Option<SocketId> {
     let socket = held.file.socket().filter(|_| !held.file.is(Flag::Inherited));
     state.registry.release(held.word);
     socket
+}
+
+/// A call that waits on a file: the connection stays until it has left, also when its last descriptor is closed
+/// meanwhile, as the kernel's files do.
+pub(crate) struct Stay(Held);
+
+impl Stay {
+    pub(crate) fn new(held: &Held) -> Self {
+        held.file.count_waiter(true);
+        Self(*held)
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let held = &self.0;
+        let left = held.file.count_waiter(false);
+        fence(Ordering::SeqCst);
+        if left == 0 && held.file.is(Flag::Orphaned) {
+            end_orphan(held);
+        }
+    }
+}
+
+#[cold]
+fn end_orphan(held: &Held) {
+    let mut state = state::lock();
+    // Another call may have come and gone, or the one that closed may have seen us leave.
+    if held.word.file().is_none() || held.file.waiters() > 0 || !held.file.is(Flag::Orphaned) {
+        return;
+    }
+    let socket = release(&mut state, held);
+    drop(state);
+    if let (Some(id), Some(runtime)) = (socket, Runtime::current()) {
+        let mut turn = runtime.lock();
+        let now = turn.now();
+        let _ = turn.stack().close(now, id);
+    }
 }
 
 fn end(state: &mut State, held: &Held) {
@@ -103,36 +152,6 @@ pub(crate) fn close(fd: c_int) -> Outcome {
     super::control::linger(&held);
     forget(&held);
     Ok(kernel::close(fd)?)
-}
-
-/// The system calls that are looked at when they are made by number: an event loop (libuv) closes descriptors and
-/// sends and receives datagrams so.
-#[inline]
-pub(crate) fn is_looked_at(number: c_long) -> bool {
-    matches!(number, libc::SYS_close | libc::SYS_sendmmsg | libc::SYS_recvmmsg)
-}
-
-/// `syscall`, as far as it is looked at.
-pub(crate) fn syscall(
-    number: c_long,
-    first: c_long,
-    second: c_long,
-    third: c_long,
-    fourth: c_long,
-    fifth: c_long,
-    _: c_long,
-) -> Outcome {
-    let (fd, messages) = (first as c_int, core::ptr::with_exposed_provenance_mut(second as usize));
-    let (count, flags) = (third as c_uint, fourth as c_int);
-    match number {
-        libc::SYS_close => close(fd),
-        libc::SYS_sendmmsg => messages::sendmmsg(fd, messages, count, flags),
-        libc::SYS_recvmmsg => {
-            let timeout = core::ptr::with_exposed_provenance_mut(fifth as usize);
-            messages::recvmmsg(fd, messages, count, flags, timeout)
-        }
-        _ => Err(Reason::Plain.into()),
-    }
 }
 
 /// `dup`, and `fcntl(F_DUPFD)`.

@@ -13,6 +13,7 @@ pub(crate) mod owner;
 pub(crate) mod recv;
 pub(crate) mod send;
 pub(crate) mod sendfile;
+pub(crate) mod splice;
 mod telling;
 pub(crate) mod wait;
 

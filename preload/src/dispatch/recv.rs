@@ -14,7 +14,7 @@ use stack::types::{Readiness, SocketId};
 use super::datagram_recv::{self, Call};
 use super::wait::Patience;
 use super::{held, is_stream};
-use crate::errno::{Leave, Outcome};
+use crate::errno::{Leave, Outcome, fail};
 use crate::fdtable::Held;
 use crate::reason::Reason;
 use crate::user::{Cursor, Place, Writer, write_sockaddr};
@@ -65,7 +65,26 @@ pub(crate) fn readv(fd: c_int, to: *const iovec, count: c_int) -> Outcome {
 
 /// `preadv2`: on a socket only the offset -1 ("here") has a meaning.
 pub(crate) fn preadv2(fd: c_int, to: *const iovec, count: c_int, at: off_t, flags: c_int) -> Outcome {
-    if at != -1 || flags != 0 { Err(Reason::Plain.into()) } else { readv(fd, to, count) }
+    if at != -1 {
+        return Err(Reason::Plain.into());
+    }
+    let held = held(fd)?;
+    let mut cursor = Cursor::array(to.into(), count)?;
+    if cursor.left() == 0 {
+        return Ok(0);
+    }
+    Ok(receive(&held, &mut cursor, message_flags(flags)?)?.bytes as isize)
+}
+
+/// The flags of preadv2 and pwritev2 as those of a message: one means something, those about files mean nothing.
+pub(super) fn message_flags(flags: c_int) -> Result<c_int, Leave> {
+    /// RWF_NOAPPEND, which libc does not name yet.
+    const NO_APPEND: c_int = 0x20;
+    let files = libc::RWF_HIPRI | libc::RWF_DSYNC | libc::RWF_SYNC | libc::RWF_APPEND | NO_APPEND;
+    if flags & !(files | libc::RWF_NOWAIT) != 0 {
+        return Err(fail(libc::EOPNOTSUPP));
+    }
+    Ok(if flags & libc::RWF_NOWAIT != 0 { libc::MSG_DONTWAIT } else { 0 })
 }
 
 /// `recv`.
@@ -210,7 +229,7 @@ fn wait_for_more(patience: &Patience, held: &Held, id: SocketId, seen: usize) ->
 
 /// Waits for data. A call that must not block looks at the interfaces once before it gives up, so that a
 /// program that only ever polls with it makes progress.
-fn wait_for_data(
+pub(super) fn wait_for_data(
     patience: &Patience,
     held: &Held,
     (runtime, id): (&'static Runtime, SocketId),

@@ -9,6 +9,7 @@ use stack::socket::SendFlags;
 use stack::types::{Readiness, SocketId};
 
 use super::datagram_send::{self, Call};
+use super::recv::message_flags;
 use super::wait::Patience;
 use super::{attached, connect, held, is_stream};
 use crate::errno::{Leave, Outcome};
@@ -31,7 +32,11 @@ pub(crate) fn writev(fd: c_int, from: *const iovec, count: c_int) -> Outcome {
 
 /// `pwritev2`: on a socket only the offset -1 ("here") has a meaning.
 pub(crate) fn pwritev2(fd: c_int, from: *const iovec, count: c_int, at: off_t, flags: c_int) -> Outcome {
-    if at != -1 || flags != 0 { Err(Reason::Plain.into()) } else { writev(fd, from, count) }
+    if at != -1 {
+        return Err(Reason::Plain.into());
+    }
+    let held = held(fd)?;
+    transmit(&held, &mut Cursor::array(from.into(), count)?, message_flags(flags)?, None)
 }
 
 /// `send`.
@@ -56,7 +61,7 @@ pub(crate) fn sendto(
 }
 
 /// Sends what is under `cursor`, as long as it takes.
-pub(super) fn transmit(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<Named>) -> Outcome {
+pub(crate) fn transmit(held: &Held, cursor: &mut Cursor, flags: c_int, to: Option<Named>) -> Outcome {
     if is_stream(held) {
         if flags & MSG_FASTOPEN != 0
             && let Some(to) = to

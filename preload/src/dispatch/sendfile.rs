@@ -6,6 +6,7 @@ use std::ops::Range;
 use libc::{c_int, off_t, size_t};
 
 use super::send::{Source, send_stream};
+use super::splice::splice;
 use super::{attached, held, is_stream};
 use crate::errno::{Errno, Leave, Outcome, fail};
 use crate::kernel;
@@ -84,9 +85,11 @@ impl Drop for FileSource {
     }
 }
 
-/// `sendfile` with `to` one of ours.
+/// `sendfile` with `to` one of ours; from one of ours it is a splice, for which the kernel wants a pipe.
 pub(crate) fn sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> Outcome {
-    let held = held(to)?;
+    let Ok(held) = held(to) else {
+        return if at.is_null() { splice(from, at, to, at, len, 0) } else { Err(Reason::Plain.into()) };
+    };
     if !is_stream(&held) {
         return Err(Reason::Plain.into());
     }

@@ -1,5 +1,6 @@
 //! How a blocking call waits for one socket.
 
+use core::cell::OnceCell;
 use core::time::Duration;
 
 use libc::{c_int, pollfd};
@@ -9,15 +10,18 @@ use stack::engine::Stack;
 use stack::time::Instant;
 use stack::types::{Readiness, SocketId};
 
+use super::lifecycle::Stay;
 use crate::errno::{Errno, Leave, fail};
 use crate::fdtable::{Flag, Held};
-use crate::{guard, signals};
+use crate::{cancel, guard, signals};
 
 /// What a blocking call waits with.
 pub(super) struct Patience {
     runtime: &'static Runtime,
     deadline: Option<Instant>,
     blocks: bool,
+    /// From when it waits for the first time to the end of the call.
+    stay: OnceCell<Stay>,
 }
 
 /// Why a wait for a socket ended well.
@@ -35,7 +39,7 @@ impl Patience {
         let blocks = !held.file.is(Flag::NonBlocking) && flags & libc::MSG_DONTWAIT == 0;
         let timeout = held.file.timeout(receiving);
         let deadline = (blocks && timeout != 0).then(|| runtime.now() + Duration::from_nanos(timeout));
-        Self { runtime, deadline, blocks }
+        Self { runtime, deadline, blocks, stay: OnceCell::new() }
     }
 
     /// Whether the call may block.
@@ -72,6 +76,7 @@ impl Patience {
             return Err(fail(libc::EAGAIN));
         }
         let keys = [held.word.cookie()];
+        self.stay.get_or_init(|| Stay::new(held));
         loop {
             let waited = signals::with_count(|count| {
                 let wait = Wait {
@@ -98,7 +103,7 @@ impl Patience {
 
     /// After a signal: EINTR, or (SA_RESTART, no time-out) the handler runs and the wait goes on.
     fn interrupted(&self) -> Result<(), Errno> {
-        if signals::take_interrupt() || self.deadline.is_some() {
+        if signals::take_interrupt() || cancel::pending() || self.deadline.is_some() {
             return Err(Errno(libc::EINTR));
         }
         guard::outside(|| ());

@@ -57,6 +57,8 @@ pub(crate) enum Flag {
     V6 = 1 << 19,
     /// IPV6_V6ONLY, as far as it is the application's doing: the kernel sets it too when we choose an address.
     OnlyV6 = 1 << 20,
+    /// Its last descriptor is closed, and a call still waits on it: the last such call ends it.
+    Orphaned = 512,
     /// An epoll set whose waiters in the kernel are being called back.
     Kicked = 256,
 }
@@ -183,12 +185,12 @@ impl File {
         self.set.store(set, Relaxed);
     }
 
-    /// A thread begins (or ends) to wait for the set in the kernel alone. Answers how many do.
+    /// A thread begins (or ends) to wait: for the set in the kernel alone, on the socket in a call. Answers how many do.
     pub(crate) fn count_waiter(&self, begins: bool) -> u32 {
         if begins { self.waiters.fetch_add(1, SeqCst) + 1 } else { self.waiters.fetch_sub(1, SeqCst) - 1 }
     }
 
-    /// Threads that wait for the set in the kernel alone.
+    /// Threads that wait so.
     pub(crate) fn waiters(&self) -> u32 {
         self.waiters.load(SeqCst)
     }

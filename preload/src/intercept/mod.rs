@@ -9,19 +9,20 @@
 //! `fcntl` and `ioctl` are variadic in C; on the ABIs that Linux has for x86-64, arm64 and riscv64 an integer or
 //! pointer in the variable part is passed as if it were named, so they are declared with it.
 
+mod number;
 mod table;
 
 use core::ffi::c_long;
 
 use libc::{
-    c_char, c_int, c_uint, c_ulong, c_void, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t,
-    pollfd, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
+    FILE, c_char, c_int, c_uint, c_ulong, c_void, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t,
+    pollfd, pthread_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
 };
 
-use crate::dispatch::{connect, control, lifecycle, listen, messages, names, recv, send, sendfile};
+use crate::dispatch::{connect, control, lifecycle, listen, messages, names, recv, send, sendfile, splice};
 use crate::errno::{self, Leave, Outcome};
 use crate::poll_select::{poll, select};
-use crate::{epoll, exec, fdtable, guard, options, real, signals};
+use crate::{cancel, epoll, exec, fdtable, guard, options, real, signals, stdio};
 
 pub(crate) use table::for_each_call;
 
@@ -54,6 +55,16 @@ impl Answer for usize {
     }
 }
 
+impl<T> Answer for *mut T {
+    fn of(value: isize) -> Self {
+        if value == -1 {
+            core::ptr::null_mut()
+        } else {
+            core::ptr::with_exposed_provenance_mut(value as usize)
+        }
+    }
+}
+
 impl Answer for () {
     fn of(_: isize) -> Self {}
 }
@@ -81,12 +92,27 @@ macro_rules! is_plain {
     (fd, $first:ident $(, $rest:ident)*) => {
         fdtable::is_plain($first)
     };
-    (raw, $number:ident, $first:ident $(, $rest:ident)*) => {
-        !lifecycle::is_looked_at($number) || fdtable::is_plain($first as c_int)
+    (raw, $number:ident $(, $rest:ident)*) => {
+        !number::is_looked_at($number)
     };
     (pair, $first:ident, $second:ident $(, $rest:ident)*) => {
         fdtable::is_plain($first) && fdtable::is_plain($second)
     };
+}
+
+unsafe extern "C" {
+    fn pthread_testcancel();
+}
+
+/// Ends the thread here if another has cancelled it: nothing of ours is left on its stack.
+#[inline]
+fn end_if_cancelled() {
+    if cancel::take() {
+        // SAFETY: a function of libc's without arguments. The frames it unwinds from here on are this one's and the
+        // exported function's, which own nothing, and the application's. (As "C-unwind" it would abort: with
+        // panic=abort, rustc lets no frame of Rust's be unwound that it knows of.)
+        unsafe { pthread_testcancel() }
+    }
 }
 
 macro_rules! export {
@@ -101,8 +127,13 @@ macro_rules! export {
             if !is_plain!($kind, $($arg),*)
                 && let Some(inside) = guard::enter()
             {
-                let answer = finish($to($($arg),*));
+                let outcome = $to($($arg),*);
+                let interrupted = outcome == Err(errno::fail(libc::EINTR));
+                let answer = finish(outcome);
                 drop(inside);
+                if const { cancel::is_point(stringify!($name)) } || interrupted {
+                    end_if_cancelled();
+                }
                 if let Some(answer) = answer {
                     return answer;
                 }

@@ -2,7 +2,8 @@
 //!
 //! A row reads `KIND name(arguments) -> result = SYSCALL => dispatch function`. The kind says which calls
 //! are looked at: `fd` those whose first argument is a descriptor of ours, `pair` those whose first or second
-//! is, `any` all, `raw` a few calls on such a descriptor by the number of the system call. The exported symbol, libc's own function behind it (`real`) and the tests come from the row.
+//! is, `any` all, `raw` those with the number of a system call that is in the table. The exported symbol, libc's
+//! own function behind it (`real`), what `syscall` answers (`number`) and the tests come from the row.
 
 macro_rules! for_each_call {
     ($with:ident) => {
@@ -11,7 +12,7 @@ macro_rules! for_each_call {
                 = SYS_socket => lifecycle::socket;
             fd close(fd: c_int) -> c_int = SYS_close => lifecycle::close;
             raw syscall(number: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long) -> c_long
-                = NONE => lifecycle::syscall;
+                = NONE => number::syscall;
             fd dup(fd: c_int) -> c_int = SYS_dup => lifecycle::dup;
             pair dup2(old: c_int, new: c_int) -> c_int = NONE => lifecycle::dup2;
             pair dup3(old: c_int, new: c_int, flags: c_int) -> c_int = SYS_dup3 => lifecycle::dup3;
@@ -71,16 +72,18 @@ macro_rules! for_each_call {
                 = SYS_sendmsg => messages::sendmsg;
             fd sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int
                 = SYS_sendmmsg => messages::sendmmsg;
-            fd sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t
+            pair sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t
                 = SYS_sendfile => sendfile::sendfile;
-            fd sendfile64(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t
+            pair sendfile64(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t
                 = SYS_sendfile => sendfile::sendfile;
-            fd vmsplice(fd: c_int, from: *const iovec, count: size_t, flags: c_uint) -> ssize_t
-                = SYS_vmsplice => control::vmsplice;
-            pair tee(from: c_int, to: c_int, len: size_t, flags: c_uint) -> ssize_t
-                = SYS_tee => control::tee;
             any splice(from: c_int, at: *mut off_t, to: c_int, to_at: *mut off_t, len: size_t,
-                flags: c_uint) -> ssize_t = SYS_splice => control::splice;
+                flags: c_uint) -> ssize_t = SYS_splice => splice::splice;
+
+            fd fdopen(fd: c_int, mode: *const c_char) -> *mut FILE = NONE => stdio::fdopen;
+            fd vdprintf(fd: c_int, format: *const c_char, args: *mut c_void) -> c_int
+                = NONE => stdio::vdprintf;
+            fd __vdprintf_chk(fd: c_int, level: c_int, format: *const c_char, args: *mut c_void) -> c_int
+                = NONE => stdio::vdprintf_chk;
 
             fd fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
             fd fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
@@ -119,11 +122,25 @@ macro_rules! for_each_call {
             any fexecve(fd: c_int, args: *const *const c_char, env: *const *const c_char) -> c_int
                 = NONE => exec::fexecve;
 
+            any pthread_cancel(thread: pthread_t) -> c_int = NONE => cancel::pthread_cancel;
+
             any sigaction(signal: c_int, new: *const c_void, old: *mut c_void) -> c_int
                 = NONE => signals::sigaction;
             any signal(signal: c_int, handler: usize) -> usize = NONE => signals::signal;
             any bsd_signal(signal: c_int, handler: usize) -> usize = NONE => signals::signal;
             any siginterrupt(signal: c_int, interrupt: c_int) -> c_int = NONE => signals::siginterrupt;
+
+            fd __close(fd: c_int) -> c_int = NONE => lifecycle::close;
+            pair __dup2(old: c_int, new: c_int) -> c_int = NONE => lifecycle::dup2;
+            fd __connect(fd: c_int, name: *const sockaddr, len: socklen_t) -> c_int = NONE => connect::connect;
+            fd __read(fd: c_int, to: *mut c_void, len: size_t) -> ssize_t = NONE => recv::read;
+            fd __write(fd: c_int, from: *const c_void, len: size_t) -> ssize_t = NONE => send::write;
+            fd __send(fd: c_int, from: *const c_void, len: size_t, flags: c_int) -> ssize_t
+                = NONE => send::send;
+            fd __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = NONE => control::fcntl;
+            any __poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int = NONE => poll::poll;
+            any __select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set,
+                timeout: *mut timeval) -> c_int = NONE => select::select;
         }
     };
 }

@@ -52,9 +52,9 @@ pub(super) fn push(signal: c_int, info: *mut siginfo_t, context: *mut c_void) ->
     })
 }
 
-/// Whether a handler waits in this thread: a call that would block now has been interrupted already.
+/// Whether a handler waits in this thread.
 #[inline]
-pub(crate) fn waiting() -> bool {
+pub(super) fn waiting() -> bool {
     QUEUE.with(|queue| queue.count.get()) != 0
 }
 

@@ -15,9 +15,9 @@ use libc::{c_int, c_void, siginfo_t};
 use crate::errno::{self, Outcome, fail};
 use crate::reason::Reason;
 use crate::user::{self, Place};
-use crate::{guard, kernel};
+use crate::{cancel, guard, kernel};
 
-pub(crate) use deferred::{run as run_deferred, waiting};
+pub(crate) use deferred::run as run_deferred;
 pub(crate) use table::Action;
 use table::{SIGNALS, trampoline_address};
 
@@ -26,6 +26,12 @@ static FAULTS: AtomicBool = AtomicBool::new(false);
 thread_local! {
     static RUN: AtomicU64 = const { AtomicU64::new(0) };
     static INTERRUPTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a handler waits in this thread, or its end: a call that would block now has been interrupted already.
+#[inline]
+pub(crate) fn waiting() -> bool {
+    deferred::waiting() || cancel::pending()
 }
 
 /// Calls `use_count` with the number of handlers that ran in this thread, which goes on counting.

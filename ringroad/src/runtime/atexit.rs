@@ -1,8 +1,20 @@
 //! The end of the process and its forks, noticed.
 
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Runtime;
+
+/// Whether somebody else calls [`Runtime::exit`] at the end.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+impl Runtime {
+    /// The caller will end the runtime when the process ends: later than this library would, whose handler runs
+    /// before all that were registered before the runtime was started.
+    pub fn leave_exit_to_caller() {
+        LEFT.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Gives closed connections their time when the process ends by returning from `main` or by `exit`, and
 /// leaves the runtime to the parent after a fork.
@@ -18,7 +30,7 @@ pub(super) fn register() {
 }
 
 extern "C" fn at_exit() {
-    if let Some(runtime) = Runtime::current() {
+    if let Some(runtime) = Runtime::current().filter(|_| !LEFT.load(Ordering::Relaxed)) {
         runtime.exit();
     }
 }

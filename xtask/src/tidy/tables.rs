@@ -44,6 +44,8 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("preload/src/signals/mod.rs", "the signal handler"),
     ("preload/src/signals/table.rs", "the application's signal handlers"),
     ("preload/src/start.rs", "the constructor"),
+    ("preload/src/stdio/mod.rs", "streams that libc makes, with functions of ours"),
+    ("preload/src/stdio/variadic.rs", "variadic symbols in libc's place"),
     ("preload/src/user/copy_process_vm.rs", "copies to and from the application"),
     ("preload/src/user/copy_x86_64.rs", "copies to and from the application"),
     ("preload/src/user/mod.rs", "copies to and from the application"),
