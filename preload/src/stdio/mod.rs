@@ -89,8 +89,9 @@ pub(crate) fn fdopen(fd: c_int, mode: *const c_char) -> Outcome {
     if stream.is_null() {
         return Err(errno::get().into());
     }
+    let number = stream.wrapping_byte_add(FILENO).cast::<c_int>();
     // SAFETY: a FILE of glibc's begins with a `struct _IO_FILE`, in which an int lies there.
-    unsafe { stream.byte_add(FILENO).cast::<c_int>().write(fd) };
+    unsafe { number.write(fd) };
     MADE.store(true, Ordering::Relaxed);
     Ok(stream.expose_provenance() as isize)
 }
