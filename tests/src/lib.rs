@@ -6,6 +6,7 @@
 pub mod flood;
 pub mod host;
 pub mod interop;
+pub mod matrix;
 pub mod peers;
 pub mod world;
 

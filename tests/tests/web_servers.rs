@@ -1,0 +1,212 @@
+//! Web servers and proxies in the ways they are set up: TLS, HTTP/2, upstreams, streams and datagrams passed on, with
+//! and without SO_REUSEPORT, sendfile and splice.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use lab::{CLIENT, Running, SERVER, Site, Where, stacks};
+use ringroad_tests::matrix::{Stage, program, same_on_both};
+use ringroad_tests::{fetched_sha256, on_kernel, sha256};
+
+const FILES: &[(&str, usize)] = &[("small.bin", 612), ("big.bin", 1 << 20)];
+
+/// A web site at the client's host, on the kernel, for proxies to ask.
+fn upstream(stage: &Stage) -> (Site, Running) {
+    let site = Site::new(&stage.lab, 8081, FILES);
+    let nginx = on_kernel(&stage.client, &site.nginx(), 8081);
+    (site, nginx)
+}
+
+/// The sum of what each URL gives, which must be the file's; how many these were.
+fn all_give(stage: &Stage, urls: &[&str], file: &str) -> String {
+    let expected = sha256(&stage.client, file);
+    for url in urls {
+        assert_eq!(fetched_sha256(&stage.client, url), expected, "{url}");
+    }
+    format!("{} URLs\n", urls.len())
+}
+
+/// A self-signed certificate and its key.
+fn certificate(stage: &Stage) -> (String, String) {
+    let path = |name: &str| stage.lab.folder().join(name).to_string_lossy().into_owned();
+    let (key, certificate) = (path("key.pem"), path("cert.pem"));
+    let make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    stage.server.must(
+        &[&make[..], &["-subj", "/CN=road", "-days", "2", "-keyout", &key, "-out", &certificate]].concat(),
+    );
+    (key, certificate)
+}
+
+fn nginx_conf(stage: &Stage, www: &str) -> String {
+    let (key, certificate) = certificate(stage);
+    let at = stage.lab.folder().display().to_string();
+    let mut conf = format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+         daemon off; worker_processes 2; pid {at}/matrix.pid; error_log stderr notice; user nobody nogroup;\n\
+         events {{ worker_connections 1024; }}\nhttp {{ access_log off;\n"
+    );
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        let _ = writeln!(conf, "{kind}_temp_path {at}/m-{kind};");
+    }
+    let proxy = "location /up/ { proxy_pass http://back/; proxy_http_version 1.1; proxy_set_header Connection \"\"; }";
+    let _ = write!(
+        conf,
+        "upstream back {{ server {CLIENT}:8081; keepalive 8; }}\n\
+         server {{ listen 80 reuseport; sendfile on; root {www}; {proxy} }}\n\
+         server {{ listen 8080; sendfile off; root {www}; {proxy} }}\n\
+         server {{ listen 443 ssl http2 reuseport; ssl_certificate {certificate}; ssl_certificate_key {key}; \
+         root {www}; {proxy} }}\n}}\n\
+         stream {{ server {{ listen 9000; proxy_pass {CLIENT}:8081; }}\n\
+         server {{ listen 5300 udp reuseport; proxy_pass {CLIENT}:5301; proxy_timeout 5s; }} }}\n"
+    );
+    conf
+}
+
+#[test]
+fn nginx_serves_in_every_way() {
+    same_on_both("nginx-ways", |stage| {
+        let (site, _upstream) = upstream(stage);
+        let file = site.path("big.bin");
+        let www = file.trim_end_matches("/big.bin");
+        let conf = stage.lab.file("matrix.conf", nginx_conf(stage, www));
+        let conf = conf.to_string_lossy().into_owned();
+        let reverse = stage.client.spawn(&["python3", &program("udp_reverse.py"), CLIENT, "5301"]);
+        lab::eventually("the datagram server is up", 10, || reverse.said().contains("up"));
+        let _nginx = stage.serve(&["nginx", "-e", "stderr", "-c", &conf], 9000);
+        let urls = [
+            format!("http://{SERVER}/big.bin"),
+            format!("http://{SERVER}/up/big.bin"),
+            format!("http://{SERVER}:8080/big.bin"),
+            format!("http://{SERVER}:8080/up/big.bin"),
+            format!("http://{SERVER}:9000/big.bin"),
+        ];
+        let mut told = all_give(stage, &urls.each_ref().map(String::as_str), &file);
+        for (version, path) in
+            [("1.1", "big.bin"), ("2", "big.bin"), ("1.1", "up/big.bin"), ("2", "up/big.bin")]
+        {
+            let fetch = format!(
+                "curl -ksS --fail --max-time 20 --http{version} -o fetched -w '%{{http_version}} %{{size_download}}' \
+                 https://{SERVER}/{path} && cmp fetched {file}"
+            );
+            let folder = stage.lab.folder().display().to_string();
+            let said = stage.client.must(&["sh", "-c", &format!("cd {folder} && {fetch}")]);
+            let _ = writeln!(told, "{path}: {said}");
+        }
+        let load = format!("h2load -n 1000 -c 10 -m 10 -t 1 https://{SERVER}/small.bin | grep ^status");
+        told += &stage.client.must(&["sh", "-c", &load]);
+        told += &stage.client.must(&["python3", &program("udp_reverse_client.py"), SERVER, "5300"]);
+        stage.assert_served_past_the_kernel();
+        told
+    });
+}
+
+#[test]
+fn h2load_and_curl_ask_over_tls() {
+    same_on_both("h2-asks", |stage| {
+        let (key, certificate) = certificate(stage);
+        let http = format!(
+            "server {{ listen 443 ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key}; \
+             location / {{ return 200 hello; }} }}"
+        );
+        let site = Site::with(&stage.lab, 80, FILES, &http);
+        let _nginx = on_kernel(&stage.server, &site.nginx(), 443);
+        let url = format!("https://{SERVER}/");
+        let mut told = stage.ask(&["curl", "-ksS", "--http2", "--max-time", "20", &url, &url]);
+        let load = stage.ask(&["h2load", "-n", "1000", "-c", "10", "-m", "10", "-t", "2", &url]);
+        told.extend(load.lines().filter(|line| line.starts_with("status")));
+        stage.assert_asked_past_the_kernel();
+        told
+    });
+}
+
+fn haproxy_conf() -> String {
+    let front = |name: &str, mode: &str, port: u16| {
+        format!(
+            "frontend {name}\n  mode {mode}\n  bind {SERVER}:{port}\n  default_backend {name}-to\n\
+             backend {name}-to\n  mode {mode}\n  server up {CLIENT}:8081\n"
+        )
+    };
+    let defaults = "global\n  nbthread 4\ndefaults\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n  \
+                    option splice-request\n  option splice-response\n";
+    format!("{defaults}{}{}", front("web", "http", 80), front("any", "tcp", 9000))
+}
+
+/// Four threads; what it passes on goes through pipes.
+#[test]
+fn haproxy_passes_on() {
+    same_on_both("haproxy", |stage| {
+        let (site, _upstream) = upstream(stage);
+        let conf = stage.lab.file("haproxy.cfg", haproxy_conf());
+        let _haproxy = stage.serve(&["haproxy", "-db", "-f", &conf.to_string_lossy()], 9000);
+        let (web, any) = (format!("http://{SERVER}/big.bin"), format!("http://{SERVER}:9000/big.bin"));
+        let mut told = all_give(stage, &[&web, &any, &web, &any], &site.path("big.bin"));
+        for port in [80, 9000] {
+            let load =
+                format!("h2load --h1 -n 500 -c 10 -t 1 http://{SERVER}:{port}/small.bin | grep ^status");
+            told += &stage.client.must(&["sh", "-c", &load]);
+        }
+        if stage.place == Where::Road {
+            let refused =
+                stacks(&stage.server).iter().filter_map(|s| s["bypass"]["splice"].as_u64()).sum::<u64>();
+            assert_eq!(refused, 0, "splices that were refused");
+        }
+        stage.assert_served_past_the_kernel();
+        told
+    });
+}
+
+/// The event MPM: two processes with threads, accept in one of them, sendfile on and off.
+#[test]
+fn apache_serves_by_events() {
+    for sendfile in ["On", "Off"] {
+        same_on_both("apache", |stage| {
+            let site = Site::new(&stage.lab, 1, FILES);
+            let file = site.path("big.bin");
+            let www = file.trim_end_matches("/big.bin");
+            let at = stage.lab.folder().display().to_string();
+            let modules = "/usr/lib/apache2/modules";
+            let conf = format!(
+                "ServerRoot {at}\nServerName road\nLoadModule mpm_event_module {modules}/mod_mpm_event.so\n\
+                 LoadModule authz_core_module {modules}/mod_authz_core.so\nListen {SERVER}:80\nPidFile {at}/pid\n\
+                 ErrorLog /dev/stderr\nUser nobody\nGroup nogroup\nDocumentRoot {www}\nStartServers 2\n\
+                 ThreadsPerChild 16\nServerLimit 2\nMaxRequestWorkers 32\nMaxKeepAliveRequests 0\n\
+                 EnableSendfile {sendfile}\nEnableMMAP off\n<Directory />\nRequire all granted\n</Directory>\n"
+            );
+            fs::write(stage.lab.folder().join("apache.conf"), conf).expect("the configuration");
+            let conf = format!("{at}/apache.conf");
+            let _apache = stage.serve(&["apache2", "-DFOREGROUND", "-f", &conf], 80);
+            let url = format!("http://{SERVER}/big.bin");
+            let mut told = all_give(stage, &[&url, &url], &file);
+            let load = format!("h2load --h1 -n 500 -c 10 -t 1 http://{SERVER}/small.bin | grep ^status");
+            told += &stage.client.must(&["sh", "-c", &load]);
+            stage.assert_served_past_the_kernel();
+            told
+        });
+    }
+}
+
+/// Bulk over TCP, both directions, as server and as client.
+#[test]
+fn iperf3_measures_over_tcp() {
+    for server_in_question in [true, false] {
+        same_on_both("iperf3", |stage| {
+            let _server = match server_in_question {
+                true => stage.serve(&["iperf3", "-s", "-B", SERVER], 5201),
+                false => on_kernel(&stage.server, &["iperf3", "-s", "-B", SERVER], 5201),
+            };
+            let mut told = String::new();
+            for direction in [&[][..], &["-R", "-P", "2"]] {
+                let command = [&["iperf3", "-c", SERVER, "-n", "8M", "-J"], direction].concat();
+                let said = if server_in_question { stage.client.must(&command) } else { stage.ask(&command) };
+                let report: serde_json::Value = serde_json::from_str(&said).expect("iperf3 speaks JSON");
+                let received = report["end"]["sum_received"]["bytes"].as_u64().unwrap_or_default();
+                let _ = writeln!(told, "{} {}", report["error"], received >= 8 << 20);
+            }
+            match server_in_question {
+                true => stage.assert_served_past_the_kernel(),
+                false => stage.assert_asked_past_the_kernel(),
+            }
+            told
+        });
+    }
+}
