@@ -44,6 +44,9 @@ pub(crate) struct Run {
     /// How long a wait spins before it blocks
     #[arg(long, value_name = "MICROSECONDS")]
     pub(crate) spin: Option<String>,
+    /// The same for calls of one kind: recv, send, accept, connect, poll, epoll
+    #[arg(long, value_name = "CALL=MICROSECONDS[,…]")]
+    pub(crate) spin_calls: Option<String>,
     /// Congestion control of connections that do not choose one: cubic, reno or bbr
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion: Option<String>,

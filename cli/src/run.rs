@@ -35,6 +35,7 @@ fn apply(flags: &Run, config: &mut Config) -> Result<(), String> {
         ("--policy", "RINGROAD_POLICY", &flags.policy),
         ("--profile", "RINGROAD_PROFILE", &flags.profile),
         ("--spin", "RINGROAD_SPIN_US", &flags.spin),
+        ("--spin-calls", "RINGROAD_SPIN_CALLS", &flags.spin_calls),
         ("--congestion", "RINGROAD_CONGESTION", &flags.congestion),
         ("--log", "RINGROAD_LOG", &flags.log),
         ("--strict", "RINGROAD_STRICT", &strict),
@@ -83,6 +84,7 @@ mod tests {
             ["--policy", "f"],
             ["--profile", "latency"],
             ["--spin", "9"],
+            ["--spin-calls", "recv=9"],
             ["--log", "info"],
         ] {
             apply(&flags(&given), &mut config).unwrap();

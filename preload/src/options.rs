@@ -11,7 +11,7 @@ use stack::types::{CongestionControl, SocketId};
 use crate::errno::{Errno, Leave, Outcome, check, fail};
 use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
-use crate::user::Place;
+use crate::user::{Place, address_bytes};
 use crate::{datagram_options, kernel};
 
 /// SO_RCVTIMEO and SO_SNDTIMEO, in the numbers for the two widths of time.
@@ -22,6 +22,12 @@ const SEND_TIMEOUTS: [c_int; 2] = [21, 67];
 const PRIVILEGED: [OptName; 3] = [OptName::Mark, OptName::Priority, OptName::BusyPoll];
 /// TCP_REPAIR and its relatives: nobody may rebuild a connection of the stack.
 const REPAIR: [c_int; 5] = [19, 20, 21, 22, 29];
+
+/// What is chosen before a connection begins.
+const BEFORE_IT_BEGINS: [OptName; 3] =
+    [OptName::FastOpen, OptName::FastOpenConnect, OptName::FastOpenNoCookie];
+/// SO_PEERNAME: getpeername as an option, all of it or nothing.
+const PEER_NAME: c_int = 28;
 
 /// An option's number in the table.
 pub(crate) fn index(name: OptName) -> usize {
@@ -51,6 +57,9 @@ pub(crate) fn setsockopt(
     let Some(option) = for_stream(&held, level, name) else {
         return Err(if held.socket().is_some() { Reason::Option } else { Reason::Plain }.into());
     };
+    if BEFORE_IT_BEGINS.contains(&option) && held.socket().is_some() && !held.file.is(Flag::Listening) {
+        return Err(fail(libc::EINVAL));
+    }
     let shared = held.file.is(Flag::SharedBacking);
     if shared && PRIVILEGED.contains(&option) {
         allowed((level, name), place, len)?;
@@ -176,6 +185,9 @@ pub(crate) fn getsockopt(
         let answer = datagram_options::get((runtime, id), level, name)?;
         return write_value(value, len, &answer.to_ne_bytes());
     }
+    if level == SOL_SOCKET && name == PEER_NAME {
+        return peer_name(&held, (runtime, id), (value, len));
+    }
     let option = for_stream(&held, level, name).ok_or(Reason::Option)?;
     if option == OptName::Domain {
         return write_value(value, len, &held.file.family().to_ne_bytes());
@@ -202,6 +214,15 @@ pub(crate) fn getsockopt(
         Value::ControlInfo(told) => write_value(value, len, &control_info(told)),
         Value::Rate(rate) => write_rate(value, len, rate),
     }
+}
+
+fn peer_name(held: &Held, (runtime, id): (&Runtime, SocketId), (value, len): (Place, Place)) -> Outcome {
+    let room: u32 = len.read()?;
+    let (name, whole) = address_bytes(held.file.told(runtime.lock().stack().peer(id)?));
+    if room as usize > whole {
+        return Err(fail(libc::EINVAL));
+    }
+    write_value(value, len, &name[..whole])
 }
 
 /// Writes as much of an option as there is room for, and how much that was.

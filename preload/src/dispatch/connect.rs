@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use libc::{c_int, sockaddr, socklen_t};
 use ringroad::Runtime;
+use ringroad::config::Call;
 use stack::error::SocketError;
 use stack::socket::{OptName, Value};
 use stack::types::{IfaceId, Protocol, Readiness, SocketId, canonical, on_link, scope_id};
@@ -147,7 +148,7 @@ fn finish(
     remote: SocketAddr,
     begun_here: bool,
 ) -> Outcome {
-    let patience = Patience::of(runtime, held, false, 0);
+    let patience = Patience::of(runtime, held, Call::Connect, 0);
     if !patience.blocks() {
         runtime.lock().flush();
         return Err(fail(if begun_here { libc::EINPROGRESS } else { libc::EALREADY }));

@@ -7,7 +7,7 @@ use core::cell::Cell;
 use core::net::{IpAddr, SocketAddr};
 
 use libc::{MSG_PEEK, MSG_TRUNC, c_int};
-use ringroad::Runtime;
+use ringroad::{Runtime, config};
 use stack::error::SocketError;
 use stack::socket::RecvFlags;
 use stack::types::{Protocol, Readiness, SocketId, canonical};
@@ -51,7 +51,7 @@ pub(super) fn receive(call: &mut Call<'_>) -> Result<Received, Leave> {
     {
         return Ok(received);
     }
-    let patience = Patience::of(runtime, call.held, true, call.flags);
+    let patience = Patience::of(runtime, call.held, config::Call::Recv, call.flags);
     loop {
         if let Some(received) = from_stack(call, (runtime, id))? {
             return Ok(received);

@@ -8,7 +8,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libc::{MSG_MORE, MSG_OOB, SOL_SOCKET, c_int};
-use ringroad::Runtime;
+use ringroad::{Runtime, config};
 use stack::error::SocketError;
 use stack::socket::Outbound;
 use stack::types::{IfaceId, Protocol, Readiness, SocketId};
@@ -58,7 +58,7 @@ pub(super) fn transmit(call: &mut Call<'_>) -> Outcome {
     if let Some(reason) = kernels(call, known, remote.map(|r| r.ip()), broadcast) {
         return by_kernel(call, (runtime, id), &out, reason);
     }
-    let patience = Patience::of(runtime, call.held, false, call.flags);
+    let patience = Patience::of(runtime, call.held, config::Call::Send, call.flags);
     let len = call.cursor.left();
     loop {
         let sent = {

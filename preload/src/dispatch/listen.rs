@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 use libc::{SOCK_CLOEXEC, SOCK_NONBLOCK, c_int, sockaddr, socklen_t};
 use ringroad::Runtime;
+use ringroad::config::Call;
 use stack::error::SocketError;
 use stack::socket::Accepted;
 use stack::types::{Readiness, SocketId};
@@ -55,7 +56,7 @@ pub(crate) fn accept4(fd: c_int, name: *mut sockaddr, len: *mut socklen_t, flags
         return Err(Reason::Plain.into());
     }
     let (runtime, id) = attach::attach(&held)?;
-    let patience = Patience::of(runtime, &held, true, 0);
+    let patience = Patience::of(runtime, &held, Call::Accept, 0);
     loop {
         if let Some((new, accepted)) = take(&held, runtime, id, flags)? {
             return hand_out(new, held.file.told(accepted.remote), (name.into(), len.into()));

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use libc::{
     MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t,
 };
-use ringroad::Runtime;
+use ringroad::{Runtime, config};
 use stack::engine::Stack;
 use stack::error::SocketError;
 use stack::socket::RecvFlags;
@@ -201,7 +201,7 @@ fn receive_stream(
             // Whatever the socket does else, this never waits.
             return Err(SocketError::WouldBlock.into());
         }
-        let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, true, flags));
+        let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, config::Call::Recv, flags));
         let waited = match recv_flags.peek && done > 0 && patience.blocks() {
             true => wait_for_more(patience, held, id, done),
             false => wait_for_data(patience, held, (runtime, id)),

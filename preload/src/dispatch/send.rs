@@ -3,7 +3,7 @@
 use libc::{
     MSG_FASTOPEN, MSG_MORE, MSG_NOSIGNAL, MSG_OOB, c_int, c_void, iovec, off_t, size_t, sockaddr, socklen_t,
 };
-use ringroad::Runtime;
+use ringroad::{Runtime, config};
 use stack::error::SocketError;
 use stack::socket::SendFlags;
 use stack::types::{Readiness, SocketId};
@@ -124,11 +124,12 @@ pub(super) fn send_stream(
             }
             Err(SocketError::WouldBlock) => {}
             // A connect that was put off found no room for data in its SYN: it is waited for.
-            Err(SocketError::InProgress) if Patience::of(runtime, held, false, flags).blocks() => {}
+            Err(SocketError::InProgress)
+                if Patience::of(runtime, held, config::Call::Send, flags).blocks() => {}
             Err(_) if done > 0 => return Ok(done as isize),
             Err(error) => return Err(refused(error, flags)),
         }
-        let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, false, flags));
+        let patience = patience.get_or_insert_with(|| Patience::of(runtime, held, config::Call::Send, flags));
         if !patience.blocks() && !looked {
             // What the peer has acknowledged meanwhile makes room.
             looked = true;

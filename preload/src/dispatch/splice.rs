@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use libc::{O_NONBLOCK, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, c_int, c_uint, off_t, size_t};
 use ringroad::Runtime;
+use ringroad::config::Call;
 use stack::error::SocketError;
 use stack::socket::RecvFlags;
 use stack::types::SocketId;
@@ -70,7 +71,7 @@ fn wait_for_pipe(pipe: c_int, events: i16) -> Result<(), Errno> {
 
 fn to_pipe(held: &Held, pipe: c_int, len: usize, flags: c_uint) -> Outcome {
     let socket = attached(held)?;
-    let patience = Patience::of(socket.0, held, true, 0);
+    let patience = Patience::of(socket.0, held, Call::Recv, 0);
     let waits = waits(pipe, flags)?;
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
     let moved = loop {

@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use libc::{c_int, pollfd};
 use ringroad::Runtime;
-use ringroad::runtime::{Wait, Waited};
+use ringroad::config::Call;
+use ringroad::runtime::{Spin, Wait, Waited};
 use stack::engine::Stack;
 use stack::time::Instant;
 use stack::types::{Readiness, SocketId};
@@ -18,6 +19,7 @@ use crate::{cancel, guard, signals};
 /// What a blocking call waits with.
 pub(super) struct Patience {
     runtime: &'static Runtime,
+    call: Call,
     deadline: Option<Instant>,
     blocks: bool,
     /// From when it waits for the first time to the end of the call.
@@ -35,11 +37,11 @@ pub(super) enum News {
 
 impl Patience {
     /// That of a call on `held`: none when it must not block, until SO_RCVTIMEO or SO_SNDTIMEO else.
-    pub(super) fn of(runtime: &'static Runtime, held: &Held, receiving: bool, flags: c_int) -> Self {
+    pub(super) fn of(runtime: &'static Runtime, held: &Held, call: Call, flags: c_int) -> Self {
         let blocks = !held.file.is(Flag::NonBlocking) && flags & libc::MSG_DONTWAIT == 0;
-        let timeout = held.file.timeout(receiving);
+        let timeout = held.file.timeout(matches!(call, Call::Recv | Call::Accept));
         let deadline = (blocks && timeout != 0).then(|| runtime.now() + Duration::from_nanos(timeout));
-        Self { runtime, deadline, blocks, stay: OnceCell::new() }
+        Self { runtime, call, deadline, blocks, stay: OnceCell::new() }
     }
 
     /// Whether the call may block.
@@ -82,6 +84,7 @@ impl Patience {
                 let wait = Wait {
                     kernel: &mut *kernel,
                     deadline: self.deadline,
+                    spin: Spin::Of(self.call),
                     keys: &keys,
                     handlers: Some(count),
                     ..Wait::default()

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use libc::{c_int, epoll_event, pollfd, sigset_t, timespec};
 use ringroad::Runtime;
+use ringroad::config::Call;
 use ringroad::runtime::{Spin, Turn, Wait, Waited};
 use stack::engine::Stack;
 use stack::time::Instant;
@@ -191,7 +192,7 @@ fn both_worlds(
                 kernel: &mut watched,
                 watch: Some(held.word.cookie()),
                 deadline,
-                spin: spin(mask),
+                spin: spin(Call::Epoll, mask),
                 sigmask: mask,
                 keys: &keys,
                 handlers: Some(count),
@@ -226,8 +227,8 @@ fn both_worlds(
 }
 
 /// A signal mask is in force only while blocked: with one there is no spinning.
-pub(crate) fn spin(mask: Option<&sigset_t>) -> Spin {
-    if mask.is_some() { Spin::Never } else { Spin::Profile }
+pub(crate) fn spin(call: Call, mask: Option<&sigset_t>) -> Spin {
+    if mask.is_some() { Spin::Never } else { Spin::Of(call) }
 }
 
 /// Whether the kernel's side has waited long enough for the first place in an answer.

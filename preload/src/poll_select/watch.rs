@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use libc::{c_int, c_short, pollfd, sigset_t};
 use ringroad::Runtime;
+use ringroad::config::Call;
 use ringroad::runtime::{Turn, Wait, Waited};
 use stack::engine::Stack;
 use stack::time::Instant;
@@ -78,7 +79,7 @@ impl Watch {
         // Nothing for the kernel to look at: it is not asked.
         let kernel = if kernel.iter().all(|k| k.fd < 0) { &mut [] } else { &mut kernel[..] };
         let waited = signals::with_count(|count| {
-            let spin = epoll::spin(mask);
+            let spin = epoll::spin(Call::Poll, mask);
             let handlers = Some(count);
             let wait = Wait { kernel, watch: None, deadline, spin, sigmask: mask, keys, handlers };
             runtime.wait(wait, |turn| {

@@ -255,3 +255,52 @@ CASE(options_set_before_connect_hold_afterwards)
     TELL(fd, SO_SNDBUF);
     TELL(fd, SO_RCVLOWAT);
 }
+
+static const struct {
+    int level, most;
+} numbers[] = { { SOL_SOCKET, 82 }, { IPPROTO_IP, 52 }, { IPPROTO_TCP, 44 } };
+
+/* Lengths and errors, not values: those of cookies and processors are the kernel's own. */
+CASE(options_of_every_number_are_told)
+{
+    int fd = server();
+    for (size_t l = 0; l < sizeof numbers / sizeof *numbers; l++)
+        for (int name = 0; name <= numbers[l].most; name++) {
+            /* No longer than what every kernel tells of a connection, and no control that has something to tell. */
+            char value[232];
+            socklen_t len = sizeof value;
+            if (numbers[l].level == IPPROTO_TCP && name == TCP_CC_INFO)
+                continue;
+            int got = getsockopt(fd, numbers[l].level, name, value, &len);
+            printf("%d/%d: %s %u\n", numbers[l].level, name, got ? strerrorname_np(errno) : "ok", got ? 0 : len);
+        }
+}
+
+CASE(options_of_every_number_are_taken)
+{
+    int fd = server();
+    for (size_t l = 0; l < sizeof numbers / sizeof *numbers; l++)
+        for (int name = 0; name <= numbers[l].most; name++) {
+            int value = 1;
+            /* TCP_REPAIR and its kin are refused on purpose; what is detached is the listener's, if anybody's. */
+            if (numbers[l].level == IPPROTO_TCP && (name >= 19 && name <= 22 || name == 29))
+                continue;
+            if (numbers[l].level == SOL_SOCKET && name == 68)
+                continue;
+            int set = setsockopt(fd, numbers[l].level, name, &value, sizeof value);
+            printf("%d/%d: %s\n", numbers[l].level, name, set ? strerrorname_np(errno) : "ok");
+        }
+}
+
+CASE(the_peers_name_as_an_option)
+{
+    int fd = server();
+    struct sockaddr_in a;
+    for (socklen_t want = 0; want < 20; want += 4) {
+        socklen_t len = want;
+        memset(&a, 0, sizeof a);
+        SAY(getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &a, &len));
+        printf("%u %u\n", len, a.sin_family);
+    }
+    printf("%s\n", inet_ntoa(a.sin_addr));
+}

@@ -1,6 +1,7 @@
 //! What can be set, and where the values come from: the environment, by one table of rows.
 
 mod parse;
+mod spins;
 mod table;
 
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use stack::types::CongestionControl;
 
 pub use parse::{Settings, Warning};
+pub use spins::{Call, Spins};
 pub use table::{ROWS, Row, help};
 
 /// How the runtime trades latency, throughput and processor time.
@@ -55,6 +57,8 @@ pub struct Config {
     pub profile: Profile,
     /// How long a wait spins before it blocks; `None` is the profile's.
     pub spin: Option<Duration>,
+    /// The same for waits of one kind, over `spin` and the profile.
+    pub spin_calls: Spins,
     /// Congestion control of connections that do not choose one.
     pub congestion: CongestionControl,
     /// ECN: 0 never, 1 our connections ask for it, 2 when the peer asks.
@@ -80,6 +84,7 @@ impl Default for Config {
             policy: None,
             profile: Profile::default(),
             spin: None,
+            spin_calls: Spins::default(),
             congestion: CongestionControl::default(),
             ecn: 2,
             log: tracing::Level::WARN,

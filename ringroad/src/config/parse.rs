@@ -100,6 +100,7 @@ mod tests {
             ("RINGROAD_POLICY", "/etc/p.toml"),
             ("RINGROAD_PROFILE", "latency"),
             ("RINGROAD_SPIN_US", "75"),
+            ("RINGROAD_SPIN_CALLS", "accept=7"),
             ("RINGROAD_CONGESTION", "reno"),
             ("RINGROAD_ECN", "1"),
             ("RINGROAD_LOG", "debug"),
@@ -112,6 +113,7 @@ mod tests {
         assert_eq!(c.interfaces, ["veth0", "eth1"]);
         assert_eq!(c.policy.as_deref(), Some(std::path::Path::new("/etc/p.toml")));
         assert_eq!((c.profile, c.spin()), (Profile::Latency, Duration::from_micros(75)));
+        assert_eq!(c.spin_calls.to_string(), "accept=7");
         assert_eq!((c.log, c.strict, c.frames), (tracing::Level::DEBUG, true, 2048));
         assert_eq!(c.linger, Duration::from_millis(500));
         assert_eq!((c.congestion.name(), c.ecn), ("reno", 1));

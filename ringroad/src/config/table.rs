@@ -64,6 +64,15 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "RINGROAD_SPIN_CALLS",
+        default: "",
+        doc: "The same for calls of one kind, as `recv=50,epoll=0`: recv, send, accept, connect, poll, epoll.",
+        parse: |c, v| {
+            c.spin_calls = v.parse()?;
+            Ok(())
+        },
+    },
+    Row {
         name: "RINGROAD_CONGESTION",
         default: "cubic",
         doc: "Congestion control of connections that do not choose one: cubic, reno or bbr.",

@@ -49,6 +49,7 @@ fn prepare(config: &Config) -> Result<Vec<(&'static str, OsString)>, StartError>
         ("RINGROAD_PORT", fd.to_string().into()),
         ("RINGROAD_IFACE", config.interfaces.join(",").into()),
         ("RINGROAD_PROFILE", config.profile.name().into()),
+        ("RINGROAD_SPIN_CALLS", config.spin_calls.to_string().into()),
         ("RINGROAD_CONGESTION", config.congestion.name().into()),
         ("RINGROAD_ECN", config.ecn.to_string().into()),
         ("RINGROAD_LOG", config.log.as_str().to_ascii_lowercase().into()),

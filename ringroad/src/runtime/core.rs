@@ -67,6 +67,8 @@ pub(crate) struct Core {
     /// Turns for which frames do not wait: the application was slow to come back.
     at_once: u32,
     last_poll: Instant,
+    /// Turns so far.
+    pub(super) turns: u64,
     /// Connections that peers have opened, as of the last turn.
     opened: u64,
 }
@@ -93,6 +95,7 @@ impl Core {
             held_since: None,
             at_once: 0,
             last_poll: Instant::ZERO,
+            turns: 0,
             opened: 0,
         }
     }
@@ -110,6 +113,7 @@ impl Core {
         if self.stopped {
             return;
         }
+        self.turns += 1;
         for link in &mut self.links {
             link.nic.reap(self.stack.pool_mut());
             link.nic.rx(self.stack.pool_mut(), &mut self.burst, BURST);

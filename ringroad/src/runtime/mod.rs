@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use stack::time::Instant;
 
+use crate::config::Spins;
 use crate::control::model::InterfaceReport;
 use crate::port::Claimed;
 
@@ -52,6 +53,8 @@ pub struct Runtime {
     /// Threads that wait for the lock.
     queued: AtomicUsize,
     spin: Duration,
+    /// The budgets of calls that have their own.
+    spins: Spins,
     /// Whether to spin even when it does not pay.
     spin_always: bool,
     /// How long exit waits for orphans.
@@ -69,6 +72,7 @@ impl Runtime {
             core: Mutex::new(core),
             queued: AtomicUsize::new(0),
             spin,
+            spins: Spins::default(),
             spin_always: false,
             linger: Duration::ZERO,
             interfaces: Vec::new(),

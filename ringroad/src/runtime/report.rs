@@ -17,8 +17,8 @@ impl Runtime {
         let core = turn.core();
         let stack = &core.stack;
         let sockets = stack.sockets().map(socket).collect();
-        let shed = [("xdp_syns_shed", core.steer.shed())];
-        let counters = stack.stats().rows().chain(shed).map(|(name, n)| (name.to_owned(), n)).collect();
+        let ours = [("xdp_syns_shed", core.steer.shed()), ("runtime_turns", core.turns)];
+        let counters = stack.stats().rows().chain(ours).map(|(name, n)| (name.to_owned(), n)).collect();
         let policy = policy(stack.policy());
         drop(turn);
         StackReport {

@@ -129,6 +129,7 @@ impl Runtime {
         let core = Core::new(stack, links, Box::new(steer), hold(config.profile));
         let runtime = Runtime {
             spin_always: config.spin.is_some() || config.profile == Profile::Latency,
+            spins: config.spin_calls,
             linger: config.linger,
             interfaces,
             claimed: Mutex::new(Some(claimed)),

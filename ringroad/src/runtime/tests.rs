@@ -17,6 +17,7 @@ use super::block::input;
 use super::core::{Core, Link};
 use super::steer::Steer;
 use super::{Runtime, Spin, Wait, Waited};
+use crate::config::Call;
 
 /// A NIC without a wire: its bell stands for arriving frames.
 struct Idle {
@@ -107,6 +108,34 @@ fn a_wait_that_is_satisfied_does_not_sleep() {
     let past = Some(runtime.now());
     let wait = Wait { deadline: past, ..blocked(&[1]) };
     assert_eq!(runtime.wait(wait, |_| None::<()>), Waited::TimedOut);
+}
+
+#[test]
+fn a_call_spins_as_it_is_set_for_it_and_others_as_the_profile_says() {
+    let (mut runtime, _, _) = runtime();
+    runtime.spins = "recv=0,accept=60000000".parse().unwrap();
+    // Looks before the wait slept for the first time, of so many at the most.
+    let looks = |runtime: &Runtime, call, most| {
+        let deadline = Some(runtime.now() + Duration::from_millis(2));
+        let (mut looks, mut slept) = (0, false);
+        let wait = Wait { deadline, spin: Spin::Of(call), keys: &[1], ..Wait::default() };
+        runtime.wait(wait, |turn| {
+            slept |= turn.sleepers().asleep() > 0;
+            looks += u32::from(!slept);
+            (looks == most).then_some(())
+        });
+        looks
+    };
+    let before = runtime.lock().core().turns;
+    assert_eq!(looks(&runtime, Call::Accept, 3), 3);
+    assert_eq!(runtime.lock().core().turns, before + 3);
+    assert_eq!(looks(&runtime, Call::Recv, 3), 1);
+    // The profile of this runtime is not to spin.
+    assert_eq!(looks(&runtime, Call::Epoll, 3), 1);
+    runtime.spin_always = true;
+    runtime.spin = Duration::from_secs(60);
+    assert_eq!(looks(&runtime, Call::Recv, 3), 1);
+    assert_eq!(looks(&runtime, Call::Epoll, 3), 3);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::signals::Blocked;
 use super::sleepers::SleeperId;
 use super::thread::Kept;
 use super::{Runtime, Turn};
+use crate::config::Call;
 
 /// The longest sleep of a thread that could not make its bell: it has to look by itself.
 const BLIND_SLEEP: Duration = Duration::from_millis(1);
@@ -22,6 +23,8 @@ pub enum Spin {
     /// As the profile says, less while it does not pay.
     #[default]
     Profile,
+    /// As it is set for this call, always; where nothing is, as the profile says.
+    Of(Call),
     /// Not at all.
     Never,
     /// This long.
@@ -155,11 +158,16 @@ impl<'r> Waiting<'r, '_> {
     }
 
     fn budget(&mut self) -> Duration {
+        if let Spin::Of(call) = self.wait.spin
+            && let Some(set) = self.runtime.spins.of(call)
+        {
+            return set;
+        }
         match self.wait.spin {
             Spin::Never => Duration::ZERO,
             Spin::For(d) => d,
-            Spin::Profile if self.runtime.spin_always => self.runtime.spin,
-            Spin::Profile => self.kept.pays.next(self.runtime.spin),
+            Spin::Of(_) | Spin::Profile if self.runtime.spin_always => self.runtime.spin,
+            Spin::Of(_) | Spin::Profile => self.kept.pays.next(self.runtime.spin),
         }
     }
 
