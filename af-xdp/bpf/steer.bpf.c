@@ -166,6 +166,13 @@ struct {
 	TYPE(value, u32);
 } ports SEC(".maps");
 
+struct {
+	UINT(type, MAP_ARRAY);
+	UINT(max_entries, 1);
+	TYPE(key, u32);
+	TYPE(value, struct steer_limits);
+} limits SEC(".maps");
+
 /* Whose the pieces of a TCP segment are that do not carry its ports. */
 struct packet {
 	u8 source[16];
@@ -264,6 +271,29 @@ INLINE u32 slot_in_group(const struct steer_flow *flow, u64 h)
 	return ((volatile u8 *)group->bucket)[h >> 40 & (STEER_BUCKETS - 1)];
 }
 
+/* Whether those who drive the port may have the flow, whatever they have written into their maps. */
+static __attribute__((noinline)) int permitted(const struct steer_flow *flow)
+{
+	u32 zero = 0;
+	const struct steer_limits *l = map_lookup(&limits, &zero);
+	const word *local = (const word *)flow->local;
+	u32 port = __builtin_bswap16(flow->local_port);
+	int address = 0, range = 0;
+
+	if (!l)
+		return 0;
+	if (!l->addresses && !l->ports)
+		return 1;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < STEER_LIMITS; i++) {
+		const word *a = (const word *)l->address[i];
+
+		address |= i < l->addresses && a[0] == local[0] && a[1] == local[1];
+		range |= i < l->ports && l->first[i] <= port && port <= l->last[i];
+	}
+	return (address || !l->addresses) && (range || !l->ports);
+}
+
 /* The slot that a flow is steered to, or STEER_NOBODY; `port`: by its local endpoint; `hashed`: its hash. */
 INLINE u32 slot_of(const struct steer_flow *key, int *port, u64 *hashed)
 {
@@ -273,7 +303,7 @@ INLINE u32 slot_of(const struct steer_flow *key, int *port, u64 *hashed)
 
 	*port = 0;
 	*hashed = 0;
-	if (!c)
+	if (!c || !permitted(key))
 		return STEER_NOBODY;
 	h = hash(key, c->seed);
 	*hashed = h;

@@ -63,6 +63,17 @@ struct steer_config {
 	unsigned int overflow;
 };
 
+/* What may be steered at all: set when the program is loaded, and nobody who drives the port holds this map. */
+#define STEER_LIMITS 16
+struct steer_limits {
+	/* Local addresses and ranges of local ports (host order) that count; none: all do. */
+	unsigned int addresses;
+	unsigned int ports;
+	unsigned char address[STEER_LIMITS][16];
+	unsigned short first[STEER_LIMITS];
+	unsigned short last[STEER_LIMITS];
+};
+
 /* How many connection requests a stack can take, so that a flood of them takes a share of its time and of its rings,
  * and not all. The difference counts: the stack grants more at each of its turns. */
 struct steer_credit {

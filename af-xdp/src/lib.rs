@@ -84,5 +84,5 @@ pub use self::{
     port::{Options, Port, RX_HEADROOM, Road},
     settle::TakeOver,
     socket::{BindMode, RingSizes, UmemMode, XskParts, XskSocket, XskStatistics},
-    steer::{QUEUES, SLOTS, SteeredFlow, Steering, SteeringCounters, SteeringFds, XdpMode},
+    steer::{Limits, QUEUES, SLOTS, SteeredFlow, Steering, SteeringCounters, SteeringFds, XdpMode},
 };

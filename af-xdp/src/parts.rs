@@ -32,6 +32,18 @@ impl PortParts {
         slots.max().map_or(0, |last| last.saturating_add(1))
     }
 
+    /// Every descriptor, in an order that is always the same, to be read or renumbered.
+    pub fn descriptors(&mut self) -> Vec<&mut RawFd> {
+        let mut all = vec![&mut self.ledger];
+        for part in &mut self.interfaces {
+            let SteeringFds { link, xsks, flows, ports, counters, directory, groups, config, credits } =
+                &mut part.steering;
+            all.extend([link, xsks, flows, ports, counters, directory, groups, config, credits]);
+            all.extend(part.sockets.iter_mut().map(|socket| &mut socket.fd));
+        }
+        all
+    }
+
     /// Queues of all interfaces together.
     pub(crate) fn queues(&self) -> usize {
         let of = |part: &InterfaceParts| {
@@ -238,6 +250,17 @@ mod tests {
         assert_eq!(text.parse(), Ok(parts()), "{text}");
         assert_eq!((parts().queues(), parts().stacks()), (3, 2));
         assert!(text.starts_with("xdp3 800:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:veth:generic:"));
+    }
+
+    #[test]
+    fn every_descriptor_can_get_another_number() {
+        let mut parts = parts();
+        let before: Vec<RawFd> = parts.descriptors().into_iter().map(|fd| *fd).collect();
+        parts.descriptors().into_iter().for_each(|fd| *fd += 1000);
+        let text = parts.to_string();
+        let numbers: Vec<&str> = text.split([':', ' ']).collect();
+        assert_eq!(before.len(), 1 + 2 * 9 + 6);
+        assert!(before.iter().all(|fd| numbers.contains(&(fd + 1000).to_string().as_str())), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
 use crate::settle::{TakeOver, settle, shares};
 use crate::socket::{BindMode, Place, RingSizes, UmemMode, XskSocket};
-use crate::steer::{QUEUES, SteeredFlow, Steering, XdpMode};
+use crate::steer::{Limits, QUEUES, SteeredFlow, Steering, XdpMode};
 use crate::sys;
 
 /// What the kernel keeps free in front of a received frame (`XDP_PACKET_HEADROOM`).
@@ -89,15 +89,29 @@ impl Port {
     /// # Errors
     /// The step that failed, the system's error, and what to do.
     pub fn open(pool: &mut Pool, names: &[&str], options: &Options) -> Result<Self, SetupError> {
+        Self::open_within(pool, names, options, &Limits::default())
+    }
+
+    /// As [`Port::open`]; what is beyond `limits` stays the kernel's, whoever drives the port.
+    ///
+    /// # Errors
+    /// As [`Port::open`].
+    pub fn open_within(
+        pool: &mut Pool,
+        names: &[&str],
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<Self, SetupError> {
         let interfaces = find(pool, names)?;
-        let mut steerings = attach(&interfaces, options.xdp, options.multi_buffer)?;
+        let attach = |multi| attach(&interfaces, options.xdp, multi, limits);
+        let mut steerings = attach(options.multi_buffer)?;
         let native = steerings.iter().all(|(_, mode)| *mode == XdpMode::Native);
         let xdp: Vec<XdpMode> = steerings.iter().map(|(_, mode)| *mode).collect();
         let (nics, ledger, mode) = probe::bind_best(pool, &interfaces, &xdp, options, native)?;
         if options.multi_buffer && !mode.multi_buffer {
             // A program that says it takes long frames, and sockets that do not, would lose them.
             drop(steerings);
-            steerings = attach(&interfaces, options.xdp, false)?;
+            steerings = attach(false)?;
         }
         let mut opened = Vec::new();
         for (nic, (steering, xdp)) in nics.into_iter().zip(steerings) {
@@ -303,6 +317,7 @@ fn attach(
     interfaces: &[Interface],
     mode: Option<XdpMode>,
     multi_buffer: bool,
+    limits: &Limits,
 ) -> Result<Vec<(Steering, XdpMode)>, SetupError> {
-    interfaces.iter().map(|i| Steering::open(i, mode, multi_buffer)).collect()
+    interfaces.iter().map(|i| Steering::open(i, mode, multi_buffer, limits)).collect()
 }

@@ -8,6 +8,7 @@ mod credit;
 mod directory;
 mod groups;
 mod keys;
+mod limits;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use groups::Groups;
 use keys::{CONFIG_WORDS, COUNTS, CREDIT_WORDS, DIRECTORY, FLOW_WORDS, FlowKey, GROUP_WORDS, PortKey, SLOT};
 
 pub use keys::{QUEUES, SLOTS, SteeredFlow, SteeringCounters};
+pub use limits::Limits;
 
 /// The compiled steering program, as it is checked in.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/steer.bpf.o");
@@ -127,10 +129,12 @@ const DIRECTORY_SHAPE: (usize, usize) = (4, FLOW_WORDS * 8);
 const GROUPS_SHAPE: (usize, usize) = (4, GROUP_WORDS * 8);
 const CONFIG_SHAPE: (usize, usize) = (4, CONFIG_WORDS * 8);
 const CREDITS_SHAPE: (usize, usize) = (4, CREDIT_WORDS * 8);
+const LIMITS_SHAPE: (usize, usize) = (4, limits::SIZE);
 
 impl Steering {
     /// Loads the program and attaches it: natively where the driver can, else generic, unless `mode` asks for
-    /// one of them. `multi_buffer` loads the variant that says it can deal with frames in several buffers.
+    /// one of them. `multi_buffer` loads the variant that says it can deal with frames in several buffers. What is
+    /// beyond `limits` stays the kernel's, whatever those who hold the descriptors ask for.
     ///
     /// # Errors
     /// [`Step::Load`] and [`Step::Attach`]; a program that is there already is named and left alone.
@@ -138,12 +142,15 @@ impl Steering {
         interface: &Interface,
         mode: Option<XdpMode>,
         multi_buffer: bool,
+        limits: &Limits,
     ) -> Result<(Self, XdpMode), SetupError> {
         let attempt = || -> Result<(Self, XdpMode), SetupError> {
             if let Some(id) = xdp_program(interface.index).filter(|id| *id != 0) {
                 return Err(occupied(id));
             }
             let mut object = load()?;
+            let bytes = limits.bytes().at(Step::Load)?;
+            map(&object, "limits", LIMITS_SHAPE)?.update(&0u32.to_ne_bytes(), &bytes).at(Step::Load)?;
             let program = program(&mut object, multi_buffer)?;
             let (link, mode) = match mode {
                 Some(mode) => (attach(program.as_fd(), interface, mode)?, mode),

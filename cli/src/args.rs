@@ -21,6 +21,8 @@ pub(crate) enum Task {
     Run(Run),
     /// Show every stack that runs on this host
     Stat(Stat),
+    /// Open interfaces for users without privilege, as a file permits (as root)
+    Agent(Agent),
     /// Check policies, and change those in force
     Policy {
         #[command(subcommand)]
@@ -59,6 +61,20 @@ pub(crate) struct Run {
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// Flags of `ringroad agent`.
+#[derive(Debug, Group)]
+pub(crate) struct Agent {
+    /// Who may use what
+    #[arg(long, value_name = "FILE", default_value = ringroad::agent::RULES)]
+    pub(crate) rules: PathBuf,
+    /// Where to listen
+    #[arg(long, value_name = "PATH", default_value = ringroad::agent::SOCKET)]
+    pub(crate) socket: PathBuf,
+    /// Answer the one request on standard input
+    #[arg(long, hide = true)]
+    pub(crate) answer: bool,
 }
 
 /// Flags of `ringroad stat`.

@@ -7,7 +7,9 @@
 //! - [`launch`]: starts another program under Ringroad.
 //! - [`policy_file`]: the policy file, read and explained.
 //! - [`control`]: what `ringroad stat` shows.
+//! - [`agent`]: opens interfaces for users without privilege.
 
+pub mod agent;
 mod api;
 pub mod config;
 pub mod control;

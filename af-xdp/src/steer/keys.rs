@@ -38,7 +38,7 @@ pub(super) struct FlowKey(pub(super) [u8; FlowKey::SIZE]);
 pub(super) struct PortKey(pub(super) [u8; PortKey::SIZE]);
 
 /// IPv4 as v4-mapped.
-fn sixteen(address: IpAddr) -> [u8; 16] {
+pub(super) fn sixteen(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
         IpAddr::V6(a) => a.octets(),

@@ -73,6 +73,8 @@ pub struct Config {
     pub linger: Duration,
     /// Where the control sockets are; `None` is the first of the usual places that can be written.
     pub control_dir: Option<PathBuf>,
+    /// Where the agent listens, which opens interfaces for users without privilege.
+    pub agent: PathBuf,
     /// A port opened by the launcher, described for import.
     pub port: Option<String>,
 }
@@ -92,6 +94,7 @@ impl Default for Config {
             frames: 16384,
             linger: Duration::from_secs(2),
             control_dir: None,
+            agent: crate::agent::SOCKET.into(),
             port: None,
         }
     }

@@ -140,6 +140,15 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "RINGROAD_AGENT",
+        default: crate::agent::SOCKET,
+        doc: "Socket of the agent, which opens interfaces for users without privilege.",
+        parse: |c, v| {
+            c.agent = v.into();
+            Ok(())
+        },
+    },
+    Row {
         name: "RINGROAD_PORT",
         default: "",
         doc: "Set by `ringroad run` for the program it starts: the opened interfaces.",

@@ -11,6 +11,7 @@ mod header;
 mod policy;
 mod roster;
 mod secret;
+mod travel;
 
 use std::fs::File;
 use std::io;
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use af_xdp::{Interface, Options, PortParts, RingSizes, Road, SetupError, Slot};
+use af_xdp::{Interface, Limits, Options, PortParts, RingSizes, Road, SetupError, Slot};
 use nic::{Arena, Pool};
 
 use crate::config::Config;
@@ -74,8 +75,9 @@ pub(crate) struct Driving {
 }
 
 impl Port {
-    /// Opens the configured interfaces, with `policy` in the port for whoever drives it. Needs privilege.
-    pub(crate) fn open(config: &Config, policy: &str) -> Result<Self, StartError> {
+    /// Opens the configured interfaces, with `policy` in the port for whoever drives it; what is beyond `limits` stays
+    /// the kernel's. Needs privilege.
+    pub(crate) fn open(config: &Config, policy: &str, limits: &Limits) -> Result<Self, StartError> {
         let step = || format!("opening {}", config.interfaces.join(", "));
         let base = (HEADER as u64 + PARTS_ROOM).next_multiple_of(PAGE);
         let layout = Layout {
@@ -93,7 +95,7 @@ impl Port {
         })?;
         let names: Vec<&str> = config.interfaces.iter().map(String::as_str).collect();
         let opened = options(&names)
-            .and_then(|options| af_xdp::Port::open(&mut pool, &names, &options))
+            .and_then(|options| af_xdp::Port::open_within(&mut pool, &names, &options, limits))
             .map_err(|e| StartError::new(step(), e))?;
         let parts = opened.inheritable(high_numbers()).map_err(|e| StartError::new(step(), e))?;
         Self::write(file, layout, &parts.to_string(), policy).map_err(|e| StartError::new(step(), e))

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use af_xdp::Limits;
 use stack::config::{Config as StackConfig, Secrets};
 use stack::control::ControlEvent;
 use stack::engine::Stack;
@@ -19,6 +20,7 @@ use super::core::{Core, Link};
 use super::helper::{self, Duties};
 use super::steer::Programs;
 use super::{CURRENT, Runtime, atexit, now, report};
+use crate::agent;
 use crate::config::{Candidate, Config, Profile};
 use crate::control::server::Server;
 use crate::error::StartError;
@@ -52,7 +54,11 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
         return Err(no_interface());
     }
     let policy = policy_text(config.policy.as_deref())?;
-    Port::open(config, &policy)
+    // Who has the privilege needs no agent.
+    if !rustix::process::geteuid().is_root() && config.agent.exists() {
+        return agent::ask(&config.agent, config, &policy);
+    }
+    Port::open(config, &policy, &Limits::default())
 }
 
 /// The policy file with the files it names, known to be without faults, as it is kept in the port.

@@ -1,0 +1,142 @@
+//! `ringroad agent`: programs of users without privilege on the road, as far as the agent's file permits.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use lab::{IFACE, Lab, Namespace, Running, SERVER, eventually, product, stack_of};
+use ringroad_tests::assert_no_connections;
+
+/// Nobody, who may; and a number that nobody has, who may not.
+const PERMITTED: &str = "--reuid=65534";
+const STRANGER: &str = "--reuid=64321";
+
+struct Agent {
+    /// A copy of the command that every user can start.
+    command: String,
+    socket: String,
+    _running: Running,
+}
+
+impl Agent {
+    fn start(lab: &Lab, host: &Namespace, rules: &str) -> Self {
+        let folder = lab.folder().join("for-all");
+        fs::create_dir(&folder).expect("a folder");
+        for name in ["ringroad", "libringroad_preload.so"] {
+            let from = Path::new(product()).with_file_name(name);
+            fs::copy(from, folder.join(name)).expect("a copy of the product");
+        }
+        fs::write(folder.join("hello"), "hello from nobody").expect("a file");
+        for path in [lab.folder(), &folder] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a folder for all");
+        }
+        let rules = lab.file("agent.toml", rules).to_string_lossy().into_owned();
+        let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let socket = lab.folder().join("agent.sock").to_string_lossy().into_owned();
+        let agent = host.spawn(&[product(), "agent", "--rules", &rules, "--socket", &socket]);
+        eventually("the agent listens", 10, || fs::metadata(&socket).is_ok_and(|m| m.mode_is_open()));
+        Self { command: path("ringroad"), socket, _running: agent }
+    }
+
+    /// The command line of a program that a user puts on the road.
+    fn run<'a>(&'a self, user: &'a str, variable: &'a str, program: &[&'a str]) -> Vec<&'a str> {
+        let road = ["env", variable, &self.command, "run", "--strict", "--iface", IFACE, "--"];
+        let user = ["setpriv", user, "--regid=65534", "--clear-groups", "--no-new-privs"];
+        [&user[..], &road, program].concat()
+    }
+
+    fn variable(&self) -> String {
+        format!("RINGROAD_AGENT={}", self.socket)
+    }
+}
+
+trait Open {
+    fn mode_is_open(&self) -> bool;
+}
+
+impl Open for fs::Metadata {
+    /// Whether everybody may connect already.
+    fn mode_is_open(&self) -> bool {
+        self.permissions().mode() & 0o666 == 0o666
+    }
+}
+
+fn web_server<'a>(folder: &'a str, port: &'a str) -> [&'a str; 8] {
+    ["/usr/bin/python3", "-m", "http.server", "-d", folder, "-b", SERVER, port]
+}
+
+fn rules(more: &str) -> String {
+    format!("[[allow]]\nuser = 65534\ninterface = [\"{IFACE}\"]\n{more}")
+}
+
+#[test]
+fn a_user_without_privilege_serves_on_the_road() {
+    let lab = Lab::new("agent");
+    let (server, client) = lab.pair();
+    let agent = Agent::start(&lab, &server, &rules(""));
+    let before = server.counters();
+    let folder = lab.folder().join("for-all").to_string_lossy().into_owned();
+    let variable = agent.variable();
+    let web = server.spawn(&agent.run(PERMITTED, &variable, &web_server(&folder, "8000")));
+    eventually("the server has a stack that listens", 20, || listens(&server, &web, 8000));
+    let url = format!("http://{SERVER}:8000/hello");
+    for _ in 0..5 {
+        assert_eq!(client.must(&["curl", "-sS", "--fail", "--max-time", "10", &url]), "hello from nobody");
+    }
+    assert_no_connections(&server, &before);
+}
+
+#[test]
+fn who_is_not_permitted_is_told_so_in_one_line() {
+    let lab = Lab::new("stranger");
+    let (server, _client) = lab.pair();
+    let agent = Agent::start(&lab, &server, &rules(""));
+    let variable = agent.variable();
+    let outcome = server.run(&agent.run(STRANGER, &variable, &["true"]));
+    let expected = format!("ringroad: asking the agent for {IFACE}: user 64321 may not use {IFACE}\n");
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (1, expected.as_str()));
+    // Without --strict the program runs, in the kernel.
+    let words = agent.run(STRANGER, &variable, &["echo", "ran"]);
+    let words: Vec<&str> = words.into_iter().filter(|word| *word != "--strict").collect();
+    let outcome = server.run(&words);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "ran\n"));
+    assert!(
+        outcome.stderr.contains("may not use") && outcome.stderr.lines().count() == 1,
+        "{}",
+        outcome.stderr
+    );
+}
+
+/// A port that the file does not name stays the kernel's: the program serves there as ever.
+#[test]
+fn a_port_that_is_not_permitted_stays_in_the_kernel() {
+    let lab = Lab::new("limits");
+    let (server, client) = lab.pair();
+    let agent = Agent::start(&lab, &server, &rules("port = [8000]\n"));
+    let folder = lab.folder().join("for-all").to_string_lossy().into_owned();
+    let variable = agent.variable();
+    let fetch = |port: u16| {
+        let url = format!("http://{SERVER}:{port}/hello");
+        client.must(&["curl", "-sS", "--fail", "--max-time", "10", &url])
+    };
+    for (port, kernels) in [("8000", 0), ("8001", 1)] {
+        let web = server.spawn(&agent.run(PERMITTED, &variable, &web_server(&folder, port)));
+        let port = port.parse().expect("a number");
+        eventually("the server has a stack that listens", 20, || listens(&server, &web, port));
+        let before = server.counters();
+        assert_eq!(fetch(port), "hello from nobody");
+        assert_eq!(server.counters().since(&before, "TcpPassiveOpens"), kernels, "port {port}");
+        drop(web);
+        eventually("the interface is free again", 20, || {
+            !server.must(&["ip", "link", "show", IFACE]).contains("xdp")
+        });
+    }
+}
+
+fn listens(host: &Namespace, program: &Running, port: u16) -> bool {
+    let suffix = format!(":{port}");
+    stack_of(host, program).is_some_and(|stack| {
+        let sockets = stack["sockets"].as_array().cloned().unwrap_or_default();
+        sockets.iter().any(|s| s["local"].as_str().is_some_and(|local| local.ends_with(&suffix)))
+    })
+}
