@@ -271,27 +271,36 @@ INLINE u32 slot_in_group(const struct steer_flow *flow, u64 h)
 	return ((volatile u8 *)group->bucket)[h >> 40 & (STEER_BUCKETS - 1)];
 }
 
-/* Whether those who drive the port may have the flow, whatever they have written into their maps. */
-static __attribute__((noinline)) int permitted(const struct steer_flow *flow)
+/* Whether those who drive the port may have flows of the local end, whatever they have written into their maps. Not
+ * static: the verifier looks at such a function once, not once for every way that leads to it. */
+__attribute__((noinline)) int permitted(u64 high, u64 low, u32 port)
 {
-	u32 zero = 0;
+	u32 zero = 0, addresses, ports, i;
 	const struct steer_limits *l = map_lookup(&limits, &zero);
-	const word *local = (const word *)flow->local;
-	u32 port = __builtin_bswap16(flow->local_port);
-	int address = 0, range = 0;
 
 	if (!l)
 		return 0;
-	if (!l->addresses && !l->ports)
-		return 1;
+	addresses = l->addresses;
+	ports = l->ports;
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < STEER_LIMITS; i++) {
+	for (i = 0; addresses && i < STEER_LIMITS; i++) {
 		const word *a = (const word *)l->address[i];
 
-		address |= i < l->addresses && a[0] == local[0] && a[1] == local[1];
-		range |= i < l->ports && l->first[i] <= port && port <= l->last[i];
+		if (i >= addresses)
+			return 0;
+		if (a[0] == high && a[1] == low)
+			break;
 	}
-	return (address || !l->addresses) && (range || !l->ports);
+	if (i == STEER_LIMITS)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (i = 0; ports && i < STEER_LIMITS; i++) {
+		if (i >= ports)
+			return 0;
+		if (l->first[i] <= port && port <= l->last[i])
+			break;
+	}
+	return i != STEER_LIMITS;
 }
 
 /* The slot that a flow is steered to, or STEER_NOBODY; `port`: by its local endpoint; `hashed`: its hash. */
@@ -299,11 +308,12 @@ INLINE u32 slot_of(const struct steer_flow *key, int *port, u64 *hashed)
 {
 	u32 zero = 0, slot;
 	struct steer_config *c = map_lookup(&config, &zero);
+	const word *local = (const word *)key->local;
 	u64 h;
 
 	*port = 0;
 	*hashed = 0;
-	if (!c || !permitted(key))
+	if (!c || !permitted(local[0], local[1], __builtin_bswap16(key->local_port)))
 		return STEER_NOBODY;
 	h = hash(key, c->seed);
 	*hashed = h;
