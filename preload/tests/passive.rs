@@ -1,9 +1,11 @@
 //! Where nothing is to be accelerated the library is as good as not there.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::{CLIENT, IFACE, Lab, product};
+use lab::{CLIENT, IFACE, Lab, product, product_for_all};
 
 /// Programs that start other programs, read, write, poll and look names up.
 const PROGRAMS: [&[&str]; 4] = [
@@ -41,14 +43,17 @@ fn without_an_interface_it_does_and_says_nothing() {
 fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
     let lab = Lab::new("bypass");
     let (server, client) = lab.pair();
-    // A connection over the loopback, a socket of another protocol, and one connection that is accelerated.
+    // A connection over the loopback, a socket of another protocol, an io_uring, and one connection that is
+    // accelerated, with an option that only the kernel knows (TCP_THIN_LINEAR_TIMEOUTS).
     let script = format!(
-        "import socket, subprocess\n\
+        "import ctypes, socket, subprocess\n\
          l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()\n\
          c = socket.create_connection(l.getsockname()); a, _ = l.accept()\n\
          c.send(b'loopback'); assert a.recv(9) == b'loopback'\n\
          raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)\n\
          s = socket.create_connection(('{CLIENT}', 9000)); s.send(b'x'); s.recv(1)\n\
+         s.setsockopt(socket.IPPROTO_TCP, 16, 1)\n\
+         assert ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(256)) == -1\n\
          print(subprocess.run(['{}', 'stat', '--json'], capture_output=True, text=True).stdout)",
         product()
     );
@@ -69,4 +74,22 @@ fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
     assert_eq!(stack["bypass"]["route"], 1, "{text}");
     assert!(stack["bypass"]["protocol"].as_u64() >= Some(1), "{text}");
     assert_eq!(stack["bypass"]["no_stack"], 0, "{text}");
+    assert_eq!((&stack["bypass"]["option"], &stack["bypass"]["io_uring"]), (&1.into(), &1.into()), "{text}");
+}
+
+/// The loader ignores LD_PRELOAD for programs that give their user more than he has (ld.so(8)).
+#[test]
+fn a_set_user_id_program_is_left_alone() {
+    let lab = Lab::new("setuid");
+    let (server, _client) = lab.pair();
+    let ringroad = product_for_all(&lab);
+    for (mode, loaded) in [(0o755, true), (0o4755, false)] {
+        let cat = lab.folder().join(format!("cat-{mode:o}")).to_string_lossy().into_owned();
+        std::fs::copy("/bin/cat", &cat).unwrap();
+        std::fs::set_permissions(&cat, Permissions::from_mode(mode)).unwrap();
+        let road = [ringroad.to_str().unwrap(), "run", "--strict", "--iface", IFACE, "--"];
+        let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        let maps = server.must(&[&road[..], &user, &[&cat, "/proc/self/maps"]].concat());
+        assert_eq!(maps.contains("libringroad_preload.so"), loaded, "{maps}");
+    }
 }

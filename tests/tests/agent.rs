@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
-use lab::{IFACE, Lab, Namespace, Running, SERVER, eventually, product, stack_of};
+use lab::{IFACE, Lab, Namespace, Running, SERVER, eventually, product, product_for_all, stack_of};
 use ringroad_tests::assert_no_connections;
 
 /// Nobody, who may; and a number that nobody has, who may not.
@@ -20,22 +19,13 @@ struct Agent {
 
 impl Agent {
     fn start(lab: &Lab, host: &Namespace, rules: &str) -> Self {
-        let folder = lab.folder().join("for-all");
-        fs::create_dir(&folder).expect("a folder");
-        for name in ["ringroad", "libringroad_preload.so"] {
-            let from = Path::new(product()).with_file_name(name);
-            fs::copy(from, folder.join(name)).expect("a copy of the product");
-        }
-        fs::write(folder.join("hello"), "hello from nobody").expect("a file");
-        for path in [lab.folder(), &folder] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a folder for all");
-        }
+        let command = product_for_all(lab);
+        fs::write(command.with_file_name("hello"), "hello from nobody").expect("a file");
         let rules = lab.file("agent.toml", rules).to_string_lossy().into_owned();
-        let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
         let socket = lab.folder().join("agent.sock").to_string_lossy().into_owned();
         let agent = host.spawn(&[product(), "agent", "--rules", &rules, "--socket", &socket]);
         eventually("the agent listens", 10, || fs::metadata(&socket).is_ok_and(|m| m.mode_is_open()));
-        Self { command: path("ringroad"), socket, _running: agent }
+        Self { command: command.to_string_lossy().into_owned(), socket, _running: agent }
     }
 
     /// The command line of a program that a user puts on the road.

@@ -21,7 +21,9 @@ pub(crate) fn ask(socket: &Path, config: &Config, policy: &str) -> Result<Port, 
     let wish = Wish { interfaces: config.interfaces.clone(), frames: config.frames };
     say(&stream, &wish).map_err(failed)?;
     match hear(&stream).map_err(failed)? {
-        Answer::Port(count) => receive(&stream, count).and_then(|all| Port::arrived(all, policy)).map_err(failed),
+        Answer::Port(count) => {
+            receive(&stream, count).and_then(|all| Port::arrived(all, policy)).map_err(failed)
+        }
         Answer::Refused(why) => Err(StartError::new(step(), why)),
     }
 }

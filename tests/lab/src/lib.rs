@@ -36,7 +36,7 @@ pub use counters::Counters;
 pub use lab::{CLIENT, CLIENT6, IFACE, Lab, SERVER, SERVER6};
 pub use namespace::Namespace;
 pub use pcap::Pcap;
-pub use product::{example, product, stacks};
+pub use product::{example, product, product_for_all, stacks};
 pub use program::{Outcome, Running, Signal};
 pub use pump::{Pump, Sample, receive, send};
 pub use relay::{Relay, SplitMix, Trouble};

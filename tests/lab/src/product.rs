@@ -1,11 +1,14 @@
 //! The built product: where it is, and what it says of its running stacks.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::lab::Lab;
 use crate::namespace::Namespace;
 use crate::program::Outcome;
 
@@ -16,6 +19,25 @@ use crate::program::Outcome;
 pub fn product() -> &'static str {
     static BUILT: OnceLock<String> = OnceLock::new();
     BUILT.get_or_init(|| built(&["-p", "ringroad-cli", "-p", "ringroad-preload"], "ringroad"))
+}
+
+/// The path of a copy of the `ringroad` command that every user of this machine can start, its library beside it, in a
+/// folder of the laboratory that every user can read.
+///
+/// # Panics
+/// When it cannot be copied.
+#[must_use]
+pub fn product_for_all(lab: &Lab) -> PathBuf {
+    let folder = lab.folder().join("for-all");
+    fs::create_dir_all(&folder).expect("a folder");
+    for name in ["ringroad", "libringroad_preload.so"] {
+        fs::copy(Path::new(product()).with_file_name(name), folder.join(name))
+            .expect("a copy of the product");
+    }
+    for path in [lab.folder(), &folder] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a folder for all");
+    }
+    folder.join("ringroad")
 }
 
 /// The path of one of the examples, built likewise.
