@@ -31,21 +31,25 @@ impl Pkt {
     }
 
     /// The frame's number: a key for side tables, unique among the live packets of a pool.
+    #[inline]
     pub fn frame(&self) -> FrameIndex {
         self.frame
     }
 
     /// Where the window begins in the frame, in bytes: also the headroom in front of it.
+    #[inline]
     pub fn offset(&self) -> usize {
         usize::from(self.offset)
     }
 
     /// Bytes in the window.
+    #[inline]
     pub fn len(&self) -> usize {
         usize::from(self.len)
     }
 
     /// Whether the window is empty.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -54,6 +58,7 @@ impl Pkt {
     ///
     /// # Panics
     /// When the window is shorter than `n`.
+    #[inline]
     pub fn trim_front(&mut self, n: usize) {
         assert!(n <= self.len(), "trim of {n} bytes from a window of {}", self.len);
         self.offset += n as u16;
@@ -61,10 +66,12 @@ impl Pkt {
     }
 
     /// Cuts the window to its first `n` bytes; a longer `n` changes nothing.
+    #[inline]
     pub fn truncate(&mut self, n: usize) {
         self.len = self.len.min(n.try_into().unwrap_or(u16::MAX));
     }
 
+    #[inline]
     pub(crate) fn into_frame(self) -> FrameIndex {
         let frame = self.frame;
         mem::forget(self);
@@ -106,26 +113,31 @@ impl TxPkt {
     }
 
     /// The frame's number.
+    #[inline]
     pub fn frame(&self) -> FrameIndex {
         self.frame
     }
 
     /// Where the bytes to send begin in the frame.
+    #[inline]
     pub fn offset(&self) -> usize {
         usize::from(self.offset)
     }
 
     /// Bytes to send.
+    #[inline]
     pub fn len(&self) -> usize {
         usize::from(self.len)
     }
 
     /// Whether there is nothing to send.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// A driver took the frame over; it answers for it with [`Pool::returned`](crate::Pool::returned).
+    #[inline]
     pub fn into_frame(self) -> FrameIndex {
         let frame = self.frame;
         mem::forget(self);
