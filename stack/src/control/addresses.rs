@@ -25,20 +25,42 @@ pub(super) struct Addresses {
     v6: Vec<(Ipv6Addr, u32)>,
     /// Directed broadcasts, sorted.
     broadcasts: Vec<Ipv4Addr>,
+    /// A bit for the end of each of these addresses of IPv4: nearly all others are told from them at once.
+    ends: u64,
 }
 
 impl Addresses {
     #[inline]
     pub(super) fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
         match address {
-            IpAddr::V4(a) => self.v4.binary_search(&a).is_ok(),
-            IpAddr::V6(a) => self.v6.binary_search(&(a, scope_of(&a, iface))).is_ok(),
+            IpAddr::V4(a) => self.is_like_ours(a) && (self.v4.first() == Some(&a) || self.is_among_ours(a)),
+            IpAddr::V6(a) => self.is_own_v6(a, iface),
         }
+    }
+
+    #[inline(never)]
+    fn is_among_ours(&self, address: Ipv4Addr) -> bool {
+        self.v4.binary_search(&address).is_ok()
+    }
+
+    #[inline(never)]
+    fn is_own_v6(&self, address: Ipv6Addr, iface: IfaceId) -> bool {
+        self.v6.binary_search(&(address, scope_of(&address, iface))).is_ok()
+    }
+
+    #[inline]
+    fn is_like_ours(&self, address: Ipv4Addr) -> bool {
+        self.ends & end_of(address) != 0
     }
 
     #[inline]
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.broadcasts.binary_search(&address).is_ok()
+        address.is_broadcast() || self.is_like_ours(address) && self.is_directed_broadcast(address)
+    }
+
+    #[inline(never)]
+    fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.broadcasts.binary_search(&address).is_ok()
     }
 
     /// The interfaces that have an address.
@@ -98,10 +120,17 @@ impl Addresses {
                 IpAddr::V6(ip) => self.v6.push((ip, scope_of(&ip, a.iface))),
             }
         }
+        self.ends = self.v4.iter().chain(&self.broadcasts).fold(0, |ends, a| ends | end_of(*a));
         self.v4.sort_unstable();
         self.v6.sort_unstable();
         self.broadcasts.sort_unstable();
     }
+}
+
+/// The bit of an address's last six.
+#[inline]
+fn end_of(address: Ipv4Addr) -> u64 {
+    1 << (address.to_bits() & 63)
 }
 
 /// Whether two addresses are of one family and have their first `prefix` bits in common.

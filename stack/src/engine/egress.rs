@@ -1,6 +1,6 @@
 //! The way out: gate, route, neighbour, headers, queue.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 
 use nic::{Pkt, Pool, TxChecksum, TxPkt};
@@ -37,6 +37,15 @@ pub(super) const fn ip_header(to: IpAddr) -> usize {
 #[inline]
 pub(super) const fn link_and_ip(to: IpAddr) -> usize {
     ethernet::HEADER + ip_header(to)
+}
+
+/// Copies a transport header; those that nearly all packets have, without a call.
+#[inline]
+fn copy_header(to: &mut [u8], from: &[u8]) {
+    match (to.first_chunk_mut::<32>(), from.first_chunk::<32>()) {
+        (Some(to), Some(from_all)) if from.len() == 32 => *to = *from_all,
+        _ => to.copy_from_slice(from),
+    }
 }
 
 /// What the headers of a packet say, whatever their family.
@@ -313,42 +322,50 @@ impl Output {
         flow: &Flow,
         parts: &Parts<'_>,
     ) -> Result<TxChecksum, Unsent> {
-        let (local, remote) = (flow.key.local.ip(), flow.key.remote.ip());
-        let transport = parts.header.len() + parts.payload;
+        let (local, remote) = (flow.key.local, flow.key.remote);
+        let transport = (parts.header.len() + parts.payload) as u16;
         let protocol = flow.key.protocol as u8;
-        let before = link_and_ip(remote);
-        let pseudo = checksum::pseudo(local, remote, protocol, transport as u16);
+        let before = link_and_ip(remote.ip());
+        let pseudo = match (local, remote) {
+            (SocketAddr::V4(from), SocketAddr::V4(to)) => {
+                checksum::Raw::pseudo_v4(*from.ip(), *to.ip(), protocol, transport)
+            }
+            _ => checksum::Raw::pseudo(local.ip(), remote.ip(), protocol, transport),
+        };
         let port = usize::from(flow.route.port);
         let (field, left) = if parts.checksum_at == NO_CHECKSUM {
             (0, TxChecksum::Complete)
         } else if flow.route.home || self.control.ifaces()[port].tx_checksum {
             let place = TxChecksum::Partial { start: before as u16, offset: parts.checksum_at as u16 };
-            (pseudo, place)
+            (pseudo.folded(), place)
         } else {
-            let sum = checksum::add(checksum::sum(parts.header), checksum::sum(pool.bytes(pkt)));
-            let field = checksum::finish(checksum::add(sum, pseudo));
+            let field = checksum::of_pieces(parts.header, pool.bytes(pkt), pseudo);
             // RFC 768: an all zero checksum field means that there is none; TCP does not care.
             (if field == 0 { 0xffff } else { field }, TxChecksum::Complete)
         };
-        let ip = IpHeader {
-            source: local,
-            destination: remote,
-            protocol,
-            tos: flow.tos | parts.ecn as u8,
-            ttl: flow.ttl,
-            label: flow.route.label,
-            payload: transport as u16,
-        };
         let head = pool.headroom_mut(pkt, before + parts.header.len()).ok_or(Unsent::TooBig)?;
-        head[..ethernet::HEADER].copy_from_slice(&flow.route.link);
-        ip.write(&mut head[ethernet::HEADER..before]);
-        if flow.may_fragment && remote.is_ipv4() {
-            ipv4::allow_fragments(&mut head[ethernet::HEADER..before], self.ids.take());
+        let (front, header) = head.split_at_mut(before);
+        let (link, ip) = front.split_at_mut(ethernet::HEADER);
+        link.copy_from_slice(&flow.route.link);
+        let (tos, ttl) = (flow.tos | parts.ecn as u8, flow.ttl);
+        match (local, remote) {
+            (SocketAddr::V4(from), SocketAddr::V4(to)) => {
+                let (source, destination) = (*from.ip(), *to.ip());
+                let emit = ipv4::Emit { tos, ttl, protocol, source, destination, payload: transport };
+                ip.copy_from_slice(&emit.bytes());
+                if flow.may_fragment {
+                    ipv4::allow_fragments(ip, self.ids.take());
+                }
+            }
+            _ => {
+                let (source, destination) = (local.ip(), remote.ip());
+                let label = flow.route.label;
+                IpHeader { source, destination, protocol, tos, ttl, label, payload: transport }.write(ip);
+            }
         }
-        head[before..].copy_from_slice(parts.header);
+        copy_header(header, parts.header);
         if parts.checksum_at != NO_CHECKSUM {
-            let at = before + parts.checksum_at;
-            head[at..at + 2].copy_from_slice(&field.to_be_bytes());
+            header[parts.checksum_at..parts.checksum_at + 2].copy_from_slice(&field.to_be_bytes());
         }
         Ok(left)
     }

@@ -62,6 +62,12 @@ impl Stack {
             }
             None => Err(Reason::NotOurs.into()),
         };
+        if let Ok(arrived) = &arrived
+            && arrived.protocol == ipv4::TCP
+            && arrived.piece.is_none()
+        {
+            return self.receive_tcp(now, pkt, (arrived, meta.checksum), burst);
+        }
         match arrived {
             Ok(arrived) => self.hand_up(now, Inbound { pkt, arrived, checksum: meta.checksum }, burst),
             Err(refused) => self.refuse_packet(now, iface, pkt, refused),
@@ -69,6 +75,7 @@ impl Stack {
     }
 
     /// A packet for us goes to its transport.
+    #[inline(never)]
     pub(super) fn hand_up(&mut self, now: Instant, inbound: Inbound, burst: bool) {
         let inbound = match inbound.arrived.piece {
             None => inbound,
@@ -78,7 +85,7 @@ impl Stack {
             },
         };
         match inbound.arrived.protocol {
-            ipv4::TCP => self.receive_tcp(now, inbound, burst),
+            ipv4::TCP => self.receive_tcp(now, inbound.pkt, (&inbound.arrived, inbound.checksum), burst),
             ipv4::UDP => self.receive_udp(now, inbound),
             ipv4::ICMP if inbound.arrived.source.is_ipv4() => self.receive_icmp(now, inbound),
             ipv6::ICMP if inbound.arrived.source.is_ipv6() => self.receive_icmp(now, inbound),

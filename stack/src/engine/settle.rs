@@ -32,6 +32,12 @@ fn next(connection: &Connection) -> Next {
     }
 }
 
+/// Whether it is a connection that goes on, as nearly all do: nothing but its wake-ups and timers is to be settled.
+#[inline]
+pub(super) fn goes_on(entry: &Entry) -> bool {
+    entry.connection().is_some_and(|c| matches!(next(c), Next::Live) && !c.opening)
+}
+
 /// Settles a connection that goes on, as nearly all do, with the entry at hand. False when it does not go on: then
 /// [`Stack::settle`] has to look at it.
 #[inline]
@@ -41,7 +47,7 @@ pub(super) fn settled(
     wakes: &mut VecDeque<SocketId>,
     wheel: &mut Wheel,
 ) -> bool {
-    let live = entry.connection().is_some_and(|c| matches!(next(c), Next::Live) && !c.opening);
+    let live = goes_on(entry);
     if live {
         tell(entry, id, wakes, wheel);
     }

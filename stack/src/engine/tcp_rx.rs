@@ -2,15 +2,14 @@
 
 use core::net::IpAddr;
 
-use nic::Pkt;
+use nic::{Pkt, RxChecksum};
 
 use super::entry::Body;
-use super::rx::Inbound;
-use super::settle::settled;
+use super::settle::{goes_on, settled};
 use super::{STRAY_ANSWERS, Stack};
 use crate::error::SocketError;
 use crate::ip::Flow;
-use crate::ip::input::{Reason, is_intact};
+use crate::ip::input::{Arrived, Reason, is_intact};
 use crate::socket::Result;
 use crate::tcp::listen::{self, Arrival};
 use crate::tcp::time_wait::Outcome;
@@ -30,8 +29,13 @@ pub(super) struct Incoming {
 
 impl Stack {
     #[inline]
-    pub(super) fn receive_tcp(&mut self, now: Instant, inbound: Inbound, burst: bool) {
-        let Inbound { mut pkt, arrived, checksum } = inbound;
+    pub(super) fn receive_tcp(
+        &mut self,
+        now: Instant,
+        mut pkt: Pkt,
+        (arrived, checksum): (&Arrived, RxChecksum),
+        burst: bool,
+    ) {
         if arrived.to_group {
             // RFC 9293 §3.9.2.3 MUST-57: not for TCP, and not worth an answer.
             return self.drop_packet(pkt, Reason::NotOurs);
@@ -39,7 +43,7 @@ impl Stack {
         let bytes = &self.core.pool.bytes(&pkt)[arrived.payload()];
         let Ok(mut seg) = Segment::parse(bytes) else { return self.drop_packet(pkt, Reason::BadHeader) };
         seg.ecn = arrived.ecn();
-        if !is_intact(bytes, CHECKSUM_AT, &arrived, checksum) {
+        if !is_intact(bytes, CHECKSUM_AT, arrived, checksum) {
             return self.drop_packet(pkt, Reason::L4Checksum);
         }
         if seg.src_port == 0 || seg.dst_port == 0 {
@@ -95,6 +99,10 @@ impl Stack {
         if burst && !entry.dirty {
             entry.dirty = true;
             self.dirty.push(id);
+        }
+        if burst && goes_on(entry) {
+            // The end of the burst looks at it.
+            return;
         }
         if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
             self.settle(id);

@@ -3,7 +3,7 @@
 //! Sums are kept folded to 16 bits, as the numbers that stand in big-endian fields; sums of pieces that begin
 //! at even offsets are joined by [`add`].
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr};
 
 /// The folded sum of `bytes`; an odd last byte is padded with zero.
 ///
@@ -12,6 +12,81 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// the end. A sum of 128 bits is an addition and an addition of its carry; two of them do not wait for each other.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
+    u16::from_be(fold(raw(bytes)))
+}
+
+/// Whether `bytes`, their checksum included, and what is in `more` are intact: one fold for all.
+#[inline]
+pub fn is_intact(bytes: &[u8], more: Raw) -> bool {
+    fold(join(raw(bytes), more.0)) == 0xffff
+}
+
+/// The number for the checksum field of a packet of two pieces, of which the first is of even length, and what is in
+/// `more`.
+#[inline]
+pub fn of_pieces(first: &[u8], second: &[u8], more: Raw) -> u16 {
+    finish(u16::from_be(fold(join(join(raw(first), raw(second)), more.0))))
+}
+
+/// A sum that is not folded, of words in the machine's order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Raw(u64);
+
+impl Raw {
+    /// The sum of the pseudo-header; see [`pseudo`].
+    #[inline]
+    pub fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, len: u16) -> Self {
+        match (source, destination) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => Self::pseudo_v4(a, b, protocol, len),
+            (a, b) => Self(any_raw(a) + any_raw(b) + rest(protocol, len)),
+        }
+    }
+
+    /// As [`Raw::pseudo`], of IPv4.
+    #[inline]
+    pub fn pseudo_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> Self {
+        Self(v4_raw(source) + v4_raw(destination) + rest(protocol, len))
+    }
+
+    /// As the number that stands in a big-endian field.
+    #[inline]
+    pub fn folded(self) -> u16 {
+        u16::from_be(fold(self.0))
+    }
+}
+
+/// Protocol and length.
+#[inline]
+fn rest(protocol: u8, len: u16) -> u64 {
+    u64::from(u16::from(protocol).to_be()) + u64::from(len.to_be())
+}
+
+#[inline]
+fn v4_raw(a: Ipv4Addr) -> u64 {
+    u64::from(u32::from_ne_bytes(a.octets()))
+}
+
+#[inline]
+fn any_raw(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(a) => v4_raw(a),
+        IpAddr::V6(a) => {
+            let bits = u128::from_ne_bytes(a.octets());
+            (0..4).map(|n| (bits >> (32 * n)) as u64 & 0xffff_ffff).sum()
+        }
+    }
+}
+
+/// Ones' complement addition of 64 bits.
+#[inline]
+const fn join(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u64
+}
+
+/// The sum of `bytes`, folded to 64 bits.
+#[inline]
+fn raw(bytes: &[u8]) -> u64 {
     let word = |bytes: &[u8; 8]| u128::from(u64::from_ne_bytes(*bytes));
     let (mut even, mut odd) = (0, 0);
     let (blocks, rest) = bytes.as_chunks::<16>();
@@ -37,10 +112,7 @@ pub fn sum(bytes: &[u8]) -> u16 {
     if let [last] = rest {
         total += u128::from(u16::from_ne_bytes([*last, 0]));
     }
-    // Folded to 64 bits and to 33, so that nothing is lost.
-    let (low, carry) = (total as u64).overflowing_add((total >> 64) as u64);
-    let total = low + u64::from(carry);
-    u16::from_be(fold((total >> 32) + (total & 0xffff_ffff)))
+    join(total as u64, (total >> 64) as u64)
 }
 
 /// Joins the sums of two pieces.
@@ -54,27 +126,7 @@ pub const fn add(a: u16, b: u16) -> u16 {
 /// payload. Both addresses are of one family.
 #[inline]
 pub fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, len: u16) -> u16 {
-    fold(words(source) + words(destination) + u64::from(protocol) + u64::from(len))
-}
-
-/// The sum of an address's halves of 32 bits; as good as that of its quarters (2^16 is 1 in this arithmetic).
-#[inline]
-fn words(address: IpAddr) -> u64 {
-    match address {
-        IpAddr::V4(a) => v4_words(a),
-        IpAddr::V6(a) => v6_words(a),
-    }
-}
-
-#[inline]
-fn v4_words(a: Ipv4Addr) -> u64 {
-    u64::from(a.to_bits())
-}
-
-#[inline]
-fn v6_words(a: Ipv6Addr) -> u64 {
-    let bits = a.to_bits();
-    (0..4).map(|n| (bits >> (32 * n)) as u64 & 0xffff_ffff).sum()
+    Raw::pseudo(source, destination, protocol, len).folded()
 }
 
 /// The number for the checksum field.
@@ -91,6 +143,7 @@ pub const fn intact(sum: u16) -> bool {
 
 #[inline]
 const fn fold(total: u64) -> u16 {
+    // To 33 bits, to 18, to 17, to 16.
     let total = (total >> 32) + (total & 0xffff_ffff);
     let total = (total >> 16) + (total & 0xffff);
     let total = (total >> 16) + (total & 0xffff);
@@ -100,6 +153,8 @@ const fn fold(total: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use core::net::Ipv6Addr;
 
     use super::*;
 

@@ -248,7 +248,7 @@ impl Segment {
         if header_len < HEADER_LEN || header_len > bytes.len() {
             return Err(Malformed);
         }
-        Ok(Segment {
+        let mut seg = Segment {
             src_port: u16::from_be_bytes([fixed[0], fixed[1]]),
             dst_port: u16::from_be_bytes([fixed[2], fixed[3]]),
             seq: Seq(be32(fixed, 4)),
@@ -259,8 +259,10 @@ impl Segment {
             len: (bytes.len() - header_len) as u32,
             header_len: header_len as u8,
             ecn: Ecn::NotEct,
-            options: parse_options(&bytes[HEADER_LEN..header_len])?,
-        })
+            options: Options::default(),
+        };
+        parse_options(&bytes[HEADER_LEN..header_len], &mut seg.options)?;
+        Ok(seg)
     }
 
     /// SEG.LEN: octets of sequence space, SYN and FIN included.
@@ -282,13 +284,16 @@ fn be32(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[inline]
-fn parse_options(bytes: &[u8]) -> Result<Options, Malformed> {
-    let mut options = Options::default();
+fn parse_options(bytes: &[u8], options: &mut Options) -> Result<(), Malformed> {
     // RFC 7323 appendix A: what nearly every segment of an established connection has.
     if bytes.len() == TIMESTAMPS_LEN && bytes[..4] == [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10] {
         options.timestamps = Some(TimestampsOption { val: be32(bytes, 4), ecr: be32(bytes, 8) });
-        return Ok(options);
+        return Ok(());
     }
+    parse_all_options(bytes, options)
+}
+
+fn parse_all_options(bytes: &[u8], options: &mut Options) -> Result<(), Malformed> {
     let mut rest = bytes;
     while let Some((&kind, after)) = rest.split_first() {
         match kind {
@@ -299,12 +304,12 @@ fn parse_options(bytes: &[u8]) -> Result<Options, Malformed> {
                 if len < 2 || len > rest.len() {
                     return Err(Malformed);
                 }
-                parse_option(kind, &rest[2..len], &mut options)?;
+                parse_option(kind, &rest[2..len], options)?;
                 rest = &rest[len..];
             }
         }
     }
-    Ok(options)
+    Ok(())
 }
 
 fn parse_option(kind: u8, body: &[u8], options: &mut Options) -> Result<(), Malformed> {
@@ -355,6 +360,28 @@ impl Header {
     /// Writes the header with a zero checksum and returns its length, a multiple of four.
     #[inline]
     pub fn emit(&self, out: &mut [u8; HEADER_MAX]) -> usize {
+        let len = HEADER_LEN + self.options.emit(out);
+        self.emit_fixed(out, len);
+        len
+    }
+
+    /// As [`Header::emit`], of a header that has no options but these: nearly every one.
+    #[inline]
+    pub fn emit_plain(&self, timestamps: Option<TimestampsOption>, out: &mut [u8; HEADER_MAX]) -> usize {
+        let Some(ts) = timestamps else {
+            self.emit_fixed(out, HEADER_LEN);
+            return HEADER_LEN;
+        };
+        let len = HEADER_LEN + TIMESTAMPS_LEN;
+        out[20..24].copy_from_slice(&[KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10]);
+        out[24..28].copy_from_slice(&ts.val.to_be_bytes());
+        out[28..32].copy_from_slice(&ts.ecr.to_be_bytes());
+        self.emit_fixed(out, len);
+        len
+    }
+
+    #[inline]
+    fn emit_fixed(&self, out: &mut [u8; HEADER_MAX], len: usize) {
         out[0..2].copy_from_slice(&self.src_port.to_be_bytes());
         out[2..4].copy_from_slice(&self.dst_port.to_be_bytes());
         out[4..8].copy_from_slice(&self.seq.0.to_be_bytes());
@@ -363,9 +390,7 @@ impl Header {
         out[14..16].copy_from_slice(&self.wnd.to_be_bytes());
         out[16..18].fill(0);
         out[18..20].copy_from_slice(&self.urgent.to_be_bytes());
-        let len = HEADER_LEN + self.options.emit(out);
         out[12] = (len as u8 / 4) << 4;
-        len
     }
 }
 

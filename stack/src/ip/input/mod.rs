@@ -184,11 +184,10 @@ pub fn read(frame: &[u8], door: Door<'_>, host: &impl Host) -> Result<Arrived, R
         return Err(Reason::NotOurs.into());
     }
     let packet = &frame[ethernet::HEADER..];
-    let mut arrived = if ether_type == ethernet::IPV4 {
-        v4::read(packet, door, host)?
-    } else {
-        v6::read(packet, door, host)?
-    };
+    if ether_type == ethernet::IPV4 {
+        return v4::read(packet, (door, to_group), host);
+    }
+    let mut arrived = v6::read(packet, door, host)?;
     arrived.to_group |= to_group;
     Ok(arrived)
 }
@@ -201,9 +200,9 @@ pub fn is_intact(bytes: &[u8], at: usize, arrived: &Arrived, known: RxChecksum) 
         return true;
     }
     let Ok(len) = u16::try_from(bytes.len()) else { return false };
-    let pseudo = checksum::pseudo(arrived.source, arrived.destination, arrived.protocol, len);
-    if known == RxChecksum::MayBeUnfinished && be16(bytes, at) == Some(pseudo) {
+    let pseudo = checksum::Raw::pseudo(arrived.source, arrived.destination, arrived.protocol, len);
+    if known == RxChecksum::MayBeUnfinished && be16(bytes, at) == Some(pseudo.folded()) {
         return true;
     }
-    checksum::intact(checksum::add(pseudo, checksum::sum(bytes)))
+    checksum::is_intact(bytes, pseudo)
 }

@@ -6,9 +6,13 @@ use super::{Arrived, Door, Host, Reason, Refused};
 use crate::wire::ipv6_ext::Piece;
 use crate::wire::{checksum, ethernet, ipv4};
 
-/// Steps two to six.
+/// Steps two to six, of a packet that came in by `door`, `to_group` by its link.
 #[inline]
-pub(super) fn read(packet: &[u8], door: Door<'_>, host: &impl Host) -> Result<Arrived, Refused> {
+pub(super) fn read(
+    packet: &[u8],
+    (door, to_group): (Door<'_>, bool),
+    host: &impl Host,
+) -> Result<Arrived, Refused> {
     let iface = door.iface;
     let header = ipv4::parse(packet).map_err(|fault| match fault {
         ipv4::Fault::Truncated => Reason::Truncated,
@@ -17,15 +21,17 @@ pub(super) fn read(packet: &[u8], door: Door<'_>, host: &impl Host) -> Result<Ar
     if header.total_len > packet.len() {
         return Err(Reason::Truncated.into());
     }
-    if !checksum::intact(checksum::sum(&packet[..header.header_len])) {
+    if !is_intact(packet, header.header_len) {
         return Err(Reason::IpChecksum.into());
     }
     if is_martian(header.source, door, host) {
         return Err(Reason::Martian.into());
     }
     let destination = header.destination;
-    let to_many = destination.is_multicast() || host.is_broadcast(destination);
-    if !to_many && !host.is_own(destination.into(), iface) {
+    // An address of ours is no broadcast: of what is for us only the first is asked.
+    let to_one = host.is_own(destination.into(), iface);
+    let to_many = !to_one && (destination.is_multicast() || host.is_broadcast(destination));
+    if !to_one && !to_many {
         return Err(Reason::NotOurs.into());
     }
     let piece = header.is_fragment().then(|| Piece {
@@ -43,14 +49,24 @@ pub(super) fn read(packet: &[u8], door: Door<'_>, host: &impl Host) -> Result<Ar
         tos: header.tos,
         ttl: header.ttl,
         iface,
-        to_group: to_many,
+        to_group: to_group || to_many,
         packet: ethernet::HEADER..ethernet::HEADER + header.total_len,
         transport: ethernet::HEADER + header.header_len,
         piece,
     })
 }
 
+/// Whether the checksum of a header of `len` bytes is right; nearly all are as short as they can be.
+#[inline]
+fn is_intact(packet: &[u8], len: usize) -> bool {
+    match packet.first_chunk::<{ ipv4::HEADER }>() {
+        Some(header) if len == ipv4::HEADER => checksum::is_intact(header, checksum::Raw::default()),
+        _ => checksum::is_intact(&packet[..len], checksum::Raw::default()),
+    }
+}
+
 /// RFC 1122 §3.2.1.3: addresses that no host may send from, and our own, which nobody else may.
+#[inline]
 fn is_martian(source: Ipv4Addr, door: Door<'_>, host: &impl Host) -> bool {
     source.octets()[0] == 0
         || source.is_multicast()
