@@ -33,7 +33,22 @@ impl Instant {
         self.0 / 1_000_000
     }
 
+    /// `us` microseconds later.
+    #[inline]
+    #[must_use]
+    pub const fn plus_micros(self, us: u32) -> Self {
+        Self(self.0.saturating_add(us as u64 * 1000))
+    }
+
+    /// Whole microseconds from `earlier` to `self`, as many as fit; zero when `earlier` is later.
+    #[inline]
+    pub const fn micros_since(self, earlier: Instant) -> u32 {
+        let micros = self.0.saturating_sub(earlier.0) / 1000;
+        if micros > u32::MAX as u64 { u32::MAX } else { micros as u32 }
+    }
+
     /// The time from `earlier` to `self`; zero when `earlier` is later.
+    #[inline]
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -41,8 +56,9 @@ impl Instant {
 
 impl Add<Duration> for Instant {
     type Output = Instant;
+    #[inline]
     fn add(self, d: Duration) -> Instant {
-        Instant(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+        Instant(self.0.saturating_add(nanos(d)))
     }
 }
 
@@ -54,7 +70,21 @@ impl AddAssign<Duration> for Instant {
 
 impl Sub<Duration> for Instant {
     type Output = Instant;
+    #[inline]
     fn sub(self, d: Duration) -> Instant {
-        Instant(self.0.saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+        Instant(self.0.saturating_sub(nanos(d)))
     }
+}
+
+/// As many nanoseconds as fit: without the 128 bits that `as_nanos` takes.
+#[inline]
+const fn nanos(d: Duration) -> u64 {
+    d.as_secs().saturating_mul(1_000_000_000).saturating_add(d.subsec_nanos() as u64)
+}
+
+/// As many microseconds as fit.
+#[inline]
+pub(crate) const fn micros(d: Duration) -> u32 {
+    let micros = d.as_secs().saturating_mul(1_000_000).saturating_add(d.subsec_micros() as u64);
+    if micros > u32::MAX as u64 { u32::MAX } else { micros as u32 }
 }

@@ -2,6 +2,7 @@
 
 use super::Stack;
 use super::entry::{Body, Connection, Entry, Stage};
+use super::settle::settled;
 use crate::error::{Fault, SocketError};
 use crate::socket::{RecvFlags, Result, SendFlags};
 use crate::tcp::{State, call};
@@ -39,7 +40,8 @@ impl Stack {
         if let Body::Deferred(remote) = self.owned(id)?.body {
             return self.send_deferred(now, id, remote, len, source);
         }
-        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else {
+        let Some(entry) = self.table.get_mut(id) else { return Err(SocketError::BadSocket) };
+        let Some(connection) = entry.connection_mut() else {
             // Linux: EPIPE on a stream that was never connected.
             return Err(SocketError::BrokenPipe);
         };
@@ -49,7 +51,9 @@ impl Stack {
             false => call::send(tcb, env, len, flags.more, source),
             true => call::send_urgent(tcb, env, len, flags.more, source),
         };
-        self.settle(id);
+        if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+            self.settle(id);
+        }
         if gather {
             self.mark_dirty(id);
         }
@@ -80,7 +84,9 @@ impl Stack {
         } else {
             call::recv(&mut connection.tcb, &mut env, want, flags.peek, sink)
         };
-        self.settle(id);
+        if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+            self.settle(id);
+        }
         result
     }
 

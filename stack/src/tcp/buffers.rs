@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::plpmtud::Probe;
 use super::tally::Ledger;
 use crate::seq::Seq;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// What a segment takes of a kernel's memory besides its octets, before the whole is rounded up: what makes the
 /// buffer that SO_SNDBUF tells the same as there.
@@ -80,7 +80,7 @@ impl Buffers {
             Some((echo, _)) if echo == self.mark => {}
             Some((echo, age)) => {
                 self.mark = echo;
-                let sample = u32::try_from(age.as_micros()).unwrap_or(u32::MAX).max(1);
+                let sample = micros(age).max(1);
                 self.rtt = if self.rtt == 0 { sample } else { self.rtt - self.rtt / 8 + sample / 8 };
             }
             None => self.by_window(arrival),

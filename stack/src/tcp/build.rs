@@ -39,9 +39,14 @@ pub(super) fn transmit<E: Egress>(
     let new_data = len > 0 && seq.at_or_after(tcb.snd.nxt);
     let (bits, ecn) = ecn_of(tcb, env, flags, new_data);
     let flags = flags | bits;
-    let header = header(tcb, env, seq, flags, len);
     let mut bytes = [0; HEADER_MAX];
-    let header_len = header.emit(&mut bytes);
+    let header = header(tcb, env, seq, flags);
+    let header_len = if flags.has(Flags::SYN) || tcb.reassembly.has_news() {
+        let options = options(tcb, env, flags, len);
+        Header { options, ..header }.emit(&mut bytes)
+    } else {
+        header.emit_plain(timestamps(tcb, env, flags), &mut bytes)
+    };
     let header = &bytes[..header_len];
     let sent = match body {
         Body::None => hand_over(tcb, env, (header, ecn), Payload::None),
@@ -65,6 +70,7 @@ pub(super) fn transmit<E: Egress>(
 }
 
 /// What ECN adds to a segment (RFC 3168 §6.1).
+#[inline]
 fn ecn_of<E: Egress>(tcb: &Tcb, env: &Env<'_, E>, flags: Flags, new_data: bool) -> (Flags, Ecn) {
     match (flags.has(Flags::SYN), flags.has(Flags::ACK)) {
         // §6.1.1.1: a SYN that was not answered may have been dropped for its offer.
@@ -75,6 +81,7 @@ fn ecn_of<E: Egress>(tcb: &Tcb, env: &Env<'_, E>, flags: Flags, new_data: bool) 
     }
 }
 
+#[inline]
 fn hand_over<E: Egress>(
     tcb: &mut Tcb,
     env: &mut Env<'_, E>,
@@ -87,6 +94,7 @@ fn hand_over<E: Egress>(
 
 /// Lends the queued packet; while the NIC still has it from last time, a copy goes instead, so that no byte
 /// under a running transmission changes.
+#[inline]
 fn send_queued<E: Egress>(
     tcb: &mut Tcb,
     env: &mut Env<'_, E>,
@@ -102,6 +110,7 @@ fn send_queued<E: Egress>(
     env.egress.send(env.pool, &mut tcb.flow, out, env.now)
 }
 
+#[cold]
 fn twin<E: Egress>(env: &mut Env<'_, E>, at: FrameIndex) -> Option<Pkt> {
     let mut twin = env.pool.alloc()?;
     let from = env.segs.slot(at).pkt();
@@ -112,7 +121,9 @@ fn twin<E: Egress>(env: &mut Env<'_, E>, at: FrameIndex) -> Option<Pkt> {
     None
 }
 
-fn header<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, seq: Seq, flags: Flags, len: u32) -> Header {
+/// All but the options.
+#[inline]
+fn header<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, seq: Seq, flags: Flags) -> Header {
     let room = tcb.room(env.pool);
     // A SYN can have none: no octet was sent before it.
     let pointer = tcb.urgent.pointer(seq);
@@ -126,23 +137,20 @@ fn header<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, seq: Seq, flags: Flags
         flags: flags | urg,
         wnd,
         urgent: pointer.unwrap_or(0),
-        options: options(tcb, env, flags, len),
+        options: Options::default(),
     }
 }
 
 fn options<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, flags: Flags, len: u32) -> Options {
     let mut options = Options::default();
-    let first_syn = flags.has(Flags::SYN) && !flags.has(Flags::ACK);
+    let first_syn = is_first_syn(flags);
     if flags.has(Flags::SYN) {
         options.mss = Some(tcb.announced_mss(env));
         options.window_scale = (first_syn || tcb.role.scaled).then_some(tcb.rcv.shift);
         options.sack_permitted = first_syn || tcb.role.sack;
         options.fast_open = fast_open(tcb, env, first_syn);
     }
-    if first_syn || tcb.ts.on {
-        let ecr = if flags.has(Flags::ACK) { tcb.ts.recent } else { 0 };
-        options.timestamps = Some(TimestampsOption { val: tcb.ts.val(env.now), ecr });
-    }
+    options.timestamps = timestamps(tcb, env, flags);
     if tcb.role.sack && !flags.has(Flags::SYN) && tcb.reassembly.has_news() {
         // Beside data, blocks may take only what the payload leaves of a full segment.
         let room = u32::from(tcb.snd.mss).saturating_sub(len);
@@ -153,6 +161,18 @@ fn options<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, flags: Flags, len: u3
         }
     }
     options
+}
+
+fn is_first_syn(flags: Flags) -> bool {
+    flags.has(Flags::SYN) && !flags.has(Flags::ACK)
+}
+
+#[inline]
+fn timestamps<E: Egress>(tcb: &Tcb, env: &Env<'_, E>, flags: Flags) -> Option<TimestampsOption> {
+    (tcb.ts.on || is_first_syn(flags)).then(|| {
+        let ecr = if flags.has(Flags::ACK) { tcb.ts.recent } else { 0 };
+        TimestampsOption { val: tcb.ts.val(env.now), ecr }
+    })
 }
 
 /// RFC 7413 §4.1.1, §4.1.3: a SYN brings the cookie that is kept, or asks for one; only the first, in case

@@ -17,7 +17,17 @@ use crate::time::Instant;
 const SOON: Duration = Duration::from_millis(1);
 
 /// RACK_detect_loss_and_arm_timer (RFC 8985 §6.2, step 5).
+#[inline]
 pub(super) fn losses<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Losses {
+    // As nearly always: nothing that is on its way was overtaken.
+    match tcb.sent.is_overtaken(env.segs, &tcb.rack) {
+        true => overtaken(tcb, env),
+        false => Losses::default(),
+    }
+}
+
+#[inline(never)]
+fn overtaken<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Losses {
     let reo_wnd = tcb.rack.reo_wnd(Path {
         recovering: matches!(tcb.recovery.phase, Phase::Fast | Phase::Loss),
         segs_sacked: tcb.sent.sacked.segments,
@@ -26,7 +36,7 @@ pub(super) fn losses<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Losses {
     let losses = tcb.sent.detect_loss(env.segs, &tcb.rack, reo_wnd, env.now);
     env.stats.tcp_lost_retransmit += u64::from(losses.copies);
     if losses.waiting {
-        let at = tcb.rack.reordering_ends(reo_wnd).min(env.now + tcb.rto.rto());
+        let at = tcb.rack.reordering_ends(reo_wnd).min(tcb.rto.due(env.now));
         tcb.await_ack(Await::Reordering, at);
     }
     losses
@@ -66,7 +76,7 @@ pub(super) fn restart_timer<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     if tcb.snd.outstanding() == 0 {
         return tcb.await_ack(Await::Rto, Instant::NEVER);
     }
-    let rto = env.now + tcb.rto.rto();
+    let rto = tcb.rto.due(env.now);
     if !schedule_probe(tcb, rto, env) {
         tcb.await_ack(Await::Rto, rto);
     }
@@ -77,7 +87,7 @@ pub(super) fn restart_timer<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
 pub(super) fn start_timer<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     let rto = rto_of_oldest(tcb, env);
     if !schedule_probe(tcb, rto, env) && !tcb.awaits_ack() {
-        tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+        tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
     }
 }
 
@@ -89,7 +99,7 @@ pub(super) fn return_to_rto<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
 
 fn rto_of_oldest<E: Egress>(tcb: &Tcb, env: &Env<'_, E>) -> Instant {
     let sent_at = tcb.sent.head().map_or(tcb.snd.sent_at, |at| env.segs.slot(at).sent_at);
-    sent_at + tcb.rto.rto()
+    tcb.rto.due(sent_at)
 }
 
 /// TLP_calc_PTO (RFC 8985 §7.2): not during a recovery, not while anything is SACKed, not while a probe is out; and
@@ -104,8 +114,8 @@ fn schedule_probe<E: Egress>(tcb: &mut Tcb, rto: Instant, env: &Env<'_, E>) -> b
         && tcb.snd.outstanding() > 0;
     if may {
         let segments = tcb.sent.segments + u32::from(tcb.snd.fin_sent);
-        let pto = tlp::pto(tcb.rto.srtt(), segments, env.config.rto_min);
-        tcb.await_ack(Await::Probe, (env.now + pto).min(rto).max(env.now));
+        let pto = tlp::pto(tcb.rto.srtt_micros(), segments, env.config.rto_min);
+        tcb.await_ack(Await::Probe, env.now.plus_micros(pto).min(rto).max(env.now));
     }
     may
 }

@@ -90,7 +90,7 @@ fn probe_tail<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         Some(is_retrans) => {
             env.stats.tcp_loss_probes += 1;
             tcb.tlp.begin(tcb.snd.nxt, is_retrans);
-            tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+            tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
         }
         None => detect::return_to_rto(tcb, env),
     }
@@ -112,7 +112,7 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     let before = tcb.snd.retries;
     tcb.snd.retries += 1;
     tcb.rto.back_off();
-    tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+    tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
     if !tcb.state.is_synchronized() {
         env.stats.tcp_retransmits += 1;
         tcb.counts.retransmits += 1;

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// Half of the window; the other half is the bucket before.
 const HALF: Duration = Duration::from_secs(150);
@@ -27,7 +27,13 @@ impl MinRtt {
     /// A round trip was measured.
     #[inline]
     pub(super) fn on_sample(&mut self, rtt: Duration, now: Instant) {
-        let rtt = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX - 1).max(1);
+        self.on_micros(micros(rtt), now);
+    }
+
+    /// As [`MinRtt::on_sample`], in microseconds.
+    #[inline]
+    pub(super) fn on_micros(&mut self, rtt: u32, now: Instant) {
+        let rtt = rtt.clamp(1, u32::MAX - 1);
         let seconds = (now.as_nanos() / 1_000_000_000) as u32;
         let age = seconds.wrapping_sub(self.since);
         if age >= HALF.as_secs() as u32 {

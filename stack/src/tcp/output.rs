@@ -39,7 +39,27 @@ pub(super) enum Attempt {
 /// Sends whatever the windows, Nagle and the scoreboard allow, and an ACK that is due. The other conductors
 /// do this themselves; call it after options changed, when a neighbour was resolved, and at the end of a
 /// [`burst`](Env::burst).
+#[inline]
 pub fn push<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    let begins_keepalive = tcb.options.keepalive && tcb.timers.keepalive == Instant::NEVER;
+    if begins_keepalive || !is_idle(tcb, env) {
+        push_all(tcb, env);
+    }
+}
+
+/// Whether there is nothing to send at all: no data, no FIN and no ACK, and the path is what it was.
+#[inline]
+pub(super) fn is_idle<E: Egress>(tcb: &Tcb, env: &Env<'_, E>) -> bool {
+    tcb.state == State::Established
+        && !tcb.owed.now
+        && !tcb.snd.shut
+        && !tcb.sent.has_lost()
+        && tcb.sent.next_unsent().is_none()
+        && tcb.snd.path_epoch == env.shared.paths.epoch()
+}
+
+#[inline(never)]
+fn push_all<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     if tcb.options.keepalive && tcb.timers.keepalive == Instant::NEVER && tcb.state.is_synchronized() {
         tcb.timers.keepalive = tcb.rcv.heard_at + tcb.options.keepalive_idle();
     }
@@ -100,7 +120,7 @@ pub(super) fn send_syn<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> Result
     tcb.role.syn_again = tcb.role.syn_sent;
     tcb.role.syn_sent = true;
     tcb.snd.sent_at = env.now;
-    tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+    tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
     sent
 }
 
@@ -143,7 +163,7 @@ fn resend<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) -> bool {
         }
         if first {
             // What the timer now waits for was sent now.
-            tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+            tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
         }
     }
     true
@@ -283,7 +303,7 @@ pub(super) fn send_first_time<E: Egress>(
     took_fin(tcb, flags);
     tcb.recovery.on_sent(len);
     if !tcb.awaits_ack() {
-        tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+        tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
     }
     true
 }
@@ -300,7 +320,7 @@ pub(super) fn fin<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     }
     took_fin(tcb, Flags::FIN);
     if !tcb.awaits_ack() {
-        tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+        tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
     }
 }
 
@@ -383,13 +403,12 @@ pub(super) fn check_app_limited(tcb: &mut Tcb) {
 
 /// After a pause the window tells of a network that was (RFC 5681 §4.1).
 fn restart_after_idle<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
-    if tcb.snd.outstanding() == 0 && tcb.recovery.phase == Phase::Open {
-        let idle = env.now.since(tcb.snd.sent_at);
-        let rto = tcb.rto.rto();
-        if idle > rto {
-            tcb.cc.after_idle(idle, rto);
-            tcb.snd.sent_at = env.now;
-        }
+    if tcb.snd.outstanding() == 0
+        && tcb.recovery.phase == Phase::Open
+        && env.now > tcb.rto.due(tcb.snd.sent_at)
+    {
+        tcb.cc.after_idle(env.now.since(tcb.snd.sent_at), tcb.rto.rto());
+        tcb.snd.sent_at = env.now;
     }
 }
 
@@ -399,7 +418,7 @@ fn probe_later<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     if tcb.snd.outstanding() == 0 && tcb.timers.retransmit == Instant::NEVER {
         (tcb.counts.probes, tcb.counts.probes_in_all) = (0, 0);
         tcb.snd.stalled_at = env.now;
-        tcb.await_ack(Await::Persist, env.now + tcb.rto.rto());
+        tcb.await_ack(Await::Persist, tcb.rto.due(env.now));
     }
 }
 

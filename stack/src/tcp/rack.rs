@@ -86,12 +86,19 @@ impl Rack {
     /// sent once only.
     #[inline]
     pub(super) fn update(&mut self, newest: Xmit, original: bool, now: Instant) {
-        self.rtt = u32::try_from(now.since(newest.xmit_ts).as_micros()).unwrap_or(u32::MAX);
+        self.rtt = now.micros_since(newest.xmit_ts);
         if newest.after(self.newest()) {
             (self.xmit_ts, self.end_seq, self.original) = (newest.xmit_ts, newest.end_seq, original);
         }
     }
 
+    /// RACK_sent_after, for what arrived most recently and a segment in flight.
+    #[inline]
+    pub(super) fn is_after(&self, segment: Xmit) -> bool {
+        self.newest().after(segment)
+    }
+
+    #[inline]
     fn newest(&self) -> Xmit {
         Xmit { xmit_ts: self.xmit_ts, end_seq: self.end_seq }
     }
@@ -147,7 +154,7 @@ impl Rack {
     /// Step 5 for one segment in flight.
     #[inline]
     pub(super) fn judge(&self, segment: Xmit, reo_wnd: Duration, now: Instant) -> Verdict {
-        if !self.newest().after(segment) {
+        if !self.is_after(segment) {
             Verdict::NotOvertaken
         } else if segment.xmit_ts + self.rtt() + reo_wnd <= now {
             Verdict::Lost

@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use crate::config::TcpConfig;
+use crate::time::{Instant, micros};
 
 /// After a SYN was lost, the first RTO for data (RFC 6298 §5.7).
 const AFTER_LOST_SYN_US: u32 = 3_000_000;
@@ -37,9 +38,16 @@ impl Rto {
 
     /// A round trip was measured (never one of a retransmitted segment without timestamps: Karn). Only this ends
     /// the back-off.
+    #[inline]
     pub fn on_sample(&mut self, rtt: Duration) {
+        self.on_micros(micros(rtt));
+    }
+
+    /// As [`Rto::on_sample`], in microseconds.
+    #[inline]
+    pub fn on_micros(&mut self, rtt: u32) {
         // Above 2^29 − 1 µs (nine minutes) the eightfold would not fit; no round trip takes that long.
-        let rtt = micros(rtt).clamp(1, (1 << 29) - 1);
+        let rtt = rtt.clamp(1, (1 << 29) - 1);
         if self.srtt8 == 0 {
             // (2.2) SRTT ← R, RTTVAR ← R/2.
             self.srtt8 = rtt << 3;
@@ -65,8 +73,18 @@ impl Rto {
 
     /// The time-out now, back-off included.
     pub fn rto(&self) -> Duration {
-        let rto = u64::from(self.base) << self.backoff;
-        Duration::from_micros(rto.min(u64::from(self.max)))
+        Duration::from_micros(self.micros().into())
+    }
+
+    #[inline]
+    fn micros(&self) -> u32 {
+        (u64::from(self.base) << self.backoff).min(u64::from(self.max)) as u32
+    }
+
+    /// When the time-out falls due that begins at `from`.
+    #[inline]
+    pub fn due(&self, from: Instant) -> Instant {
+        from.plus_micros(self.micros())
     }
 
     /// (5.5) The timer expired: double the time-out, up to the maximum.
@@ -90,18 +108,21 @@ impl Rto {
     }
 
     /// The smoothed round trip, once measured.
+    #[inline]
     pub fn srtt(&self) -> Option<Duration> {
-        (self.srtt8 != 0).then(|| Duration::from_micros(u64::from(self.srtt8 >> 3)))
+        self.srtt_micros().map(|micros| Duration::from_micros(micros.into()))
+    }
+
+    /// As [`Rto::srtt`], in microseconds.
+    #[inline]
+    pub fn srtt_micros(&self) -> Option<u32> {
+        (self.srtt8 != 0).then_some(self.srtt8 >> 3)
     }
 
     /// The smoothed mean deviation.
     pub fn rttvar(&self) -> Duration {
         Duration::from_micros(u64::from(self.rttvar4 >> 2))
     }
-}
-
-fn micros(d: Duration) -> u32 {
-    u32::try_from(d.as_micros()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -151,6 +151,12 @@ impl Sent {
         at
     }
 
+    /// Whether anything that is on its way was sent before what arrived most recently.
+    #[inline]
+    pub(super) fn is_overtaken(&self, segs: &SegTable, rack: &Rack) -> bool {
+        self.flight.first != NONE && rack.is_after(segs.slot(self.flight.first).xmit())
+    }
+
     /// RACK_detect_loss (RFC 8985 §6.2, step 5): the segments that were sent before one that has arrived, by more
     /// than a round trip and `reo_wnd`. They are at the old end of the chain, so nothing else is looked at.
     pub(super) fn detect_loss(

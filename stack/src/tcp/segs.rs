@@ -49,25 +49,36 @@ pub(super) struct Slot {
 
 impl Slot {
     /// The packet. Only slots in a list are asked.
+    #[inline]
     pub(super) fn pkt(&self) -> &Pkt {
         self.pkt.as_ref().expect("a linked slot holds a packet")
     }
 
+    #[inline]
     pub(super) fn pkt_mut(&mut self) -> &mut Pkt {
         self.pkt.as_mut().expect("a linked slot holds a packet")
     }
 
+    /// Whether the scoreboard knows anything of it.
+    #[inline]
+    pub(super) fn is_marked(&self) -> bool {
+        self.mark != Mark::default()
+    }
+
     /// Octets queued here.
+    #[inline]
     pub(super) fn len(&self) -> u32 {
         self.pkt().len() as u32
     }
 
     /// One past the last sequence number.
+    #[inline]
     pub(super) fn end(&self) -> Seq {
         self.seq + self.len()
     }
 
     /// Its place in the order of transmission.
+    #[inline]
     pub(super) fn xmit(&self) -> Xmit {
         Xmit { xmit_ts: self.sent_at, end_seq: self.end() }
     }
@@ -118,10 +129,12 @@ impl SegTable {
         }
     }
 
+    #[inline]
     pub(super) fn slot(&self, at: FrameIndex) -> &Slot {
         &self.slots[at as usize]
     }
 
+    #[inline]
     pub(super) fn slot_mut(&mut self, at: FrameIndex) -> &mut Slot {
         &mut self.slots[at as usize]
     }
@@ -185,6 +198,7 @@ impl List {
     }
 
     /// Takes the packet at `at` out.
+    #[inline]
     pub(super) fn remove(&mut self, segs: &mut SegTable, at: FrameIndex) -> Pkt {
         let (prev, next) = (segs.slot(at).prev, segs.slot(at).next);
         match prev {
@@ -233,6 +247,16 @@ impl Chain {
     #[inline]
     pub(super) fn push(&mut self, segs: &mut SegTable, at: FrameIndex) {
         self.insert(segs, self.last, at);
+    }
+
+    /// Takes the first one out.
+    #[inline]
+    pub(super) fn pop(&mut self, segs: &mut SegTable) {
+        self.first = segs.slot(self.first).newer;
+        match self.first {
+            NONE => self.last = NONE,
+            first => segs.slot_mut(first).older = NONE,
+        }
     }
 
     /// Takes `at` out.

@@ -158,6 +158,7 @@ impl Sent {
     }
 
     /// The oldest segment, if it was sent.
+    #[inline]
     pub(super) fn head(&self) -> Option<FrameIndex> {
         (self.list.head != NONE && self.list.head != self.unsent).then_some(self.list.head)
     }
@@ -348,6 +349,20 @@ impl Sent {
             pool.free(pkt);
         }
         self.octets -= delivered.acked;
+    }
+
+    /// The `n` oldest segments, of so many octets, have arrived. They are in no sum, and the oldest in the order of
+    /// transmission too.
+    #[inline]
+    pub(super) fn pop(&mut self, segs: &mut SegTable, pool: &mut Pool, n: u32, octets: u32) {
+        for _ in 0..n {
+            let at = self.list.head;
+            self.forget(at);
+            self.flight.pop(segs);
+            pool.free(self.list.remove(segs, at));
+        }
+        self.segments -= n;
+        self.octets -= octets;
     }
 
     /// A whole segment with this mark leaves the sums.

@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use crate::seq::Seq;
+use crate::time::micros;
 use crate::wire::tcp::SackBlock;
 
 /// The time-out before a round trip was measured.
@@ -32,12 +33,12 @@ pub(super) enum Outcome {
     Repaired,
 }
 
-/// TLP_calc_PTO, without its bound by the RTO: `segments` are in flight. One alone may meet a delayed ACK, which
+/// TLP_calc_PTO in microseconds, without its bound by the RTO: `segments` are in flight. One alone may meet a delayed ACK, which
 /// takes up to `max_ack_delay`.
 #[inline]
-pub(super) fn pto(srtt: Option<Duration>, segments: u32, max_ack_delay: Duration) -> Duration {
-    let Some(srtt) = srtt else { return INITIAL };
-    srtt.saturating_mul(2) + if segments <= 1 { max_ack_delay } else { GRAIN }
+pub(super) fn pto(srtt: Option<u32>, segments: u32, max_ack_delay: Duration) -> u32 {
+    let Some(srtt) = srtt else { return micros(INITIAL) };
+    srtt.saturating_mul(2).saturating_add(micros(if segments <= 1 { max_ack_delay } else { GRAIN }))
 }
 
 impl Tlp {
@@ -108,9 +109,9 @@ mod tests {
     /// RFC 8985 §7.2.
     #[test]
     fn the_time_out_is_two_round_trips_and_waits_for_a_delayed_ack() {
-        assert_eq!(pto(None, 5, ms(200)), ms(1000));
-        assert_eq!(pto(Some(ms(30)), 2, ms(200)), ms(62));
-        assert_eq!(pto(Some(ms(30)), 1, ms(200)), ms(260));
+        assert_eq!(pto(None, 5, ms(200)), 1_000_000);
+        assert_eq!(pto(Some(30_000), 2, ms(200)), 62_000);
+        assert_eq!(pto(Some(30_000), 1, ms(200)), 260_000);
     }
 
     /// RFC 8985 §7.4.2.

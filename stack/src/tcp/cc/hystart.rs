@@ -6,6 +6,7 @@
 use core::time::Duration;
 
 use crate::seq::Seq;
+use crate::time::micros;
 
 /// RFC 9406 §4.3. Times in microseconds.
 const MIN_RTT_THRESH: u32 = 4_000;
@@ -60,7 +61,7 @@ impl HyStart {
     /// An ACK of new data in slow start: SND.UNA and SND.NXT as they are now, and the round trip it measured.
     pub(super) fn on_ack(&mut self, una: Seq, nxt: Seq, rtt: Option<Duration>) -> Pace {
         if let Some(rtt) = rtt {
-            let rtt = u32::try_from(rtt.as_micros()).unwrap_or(NONE - 1);
+            let rtt = micros(rtt).min(NONE - 1);
             self.current_round_min = self.current_round_min.min(rtt);
             self.samples = self.samples.saturating_add(1);
             self.judge();

@@ -69,7 +69,7 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     tcb.snd.retries = 0;
     tcb.snd.sent_at = env.now;
     // Data may be under way since before (RFC 7413).
-    tcb.timers.retransmit = if tcb.snd.outstanding() > 0 { env.now + tcb.rto.rto() } else { Instant::NEVER };
+    tcb.timers.retransmit = if tcb.snd.outstanding() > 0 { tcb.rto.due(env.now) } else { Instant::NEVER };
     // A CLOSE in SYN-RECEIVED was kept for now (RFC 9293 §3.10.4).
     tcb.state = if tcb.snd.shut { State::FinWait1 } else { State::Established };
     if tcb.options.keepalive {
@@ -78,19 +78,40 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
     tcb.wakes |= Readiness::OUT;
 }
 
-/// ESTABLISHED and later: what the ACK acknowledges, the window, the scoreboard, the state.
+/// The peer lives, and tells its window. Whether that changed.
 #[inline]
-pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -> Step {
-    let flight = tcb.pipe();
-    let outstanding = tcb.snd.outstanding() > 0;
-    let advance = seg.ack.since(tcb.snd.una);
-    let wnd_changed = tcb.snd.update_window(seg, u32::from(seg.wnd) << tcb.snd.shift);
+pub(super) fn heard(tcb: &mut Tcb, seg: &Segment) -> bool {
+    let changed = tcb.snd.update_window(seg, u32::from(seg.wnd) << tcb.snd.shift);
     tcb.counts.probes = 0;
     tcb.counts.keepalives = 0;
     if tcb.snd.wnd == 0 {
         // It is alive and says: not now. Such waiting does not count towards giving up (RFC 9293 §3.8.6.1).
         tcb.snd.retries = 0;
     }
+    changed
+}
+
+/// What is left of [`established`] when a segment brings data, and its ACK is that of the segment before, without
+/// blocks, while nothing is going on.
+#[inline]
+pub(super) fn no_news(tcb: &mut Tcb, seg: &Segment) {
+    heard(tcb, seg);
+    tcb.rack.on_ack(tcb.snd.una, tcb.snd.nxt, false);
+}
+
+/// Whether an ACK that acknowledges nothing tells nothing either.
+#[inline]
+pub(super) fn expects_none(tcb: &Tcb) -> bool {
+    tcb.meter.is_none() && !tcb.tlp.is_out() && tcb.recovery.is_trusted()
+}
+
+/// ESTABLISHED and later: what the ACK acknowledges, the window, the scoreboard, the state.
+#[inline]
+pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -> Step {
+    let flight = tcb.pipe();
+    let outstanding = tcb.snd.outstanding() > 0;
+    let advance = seg.ack.since(tcb.snd.una);
+    let wnd_changed = heard(tcb, seg);
     let echo = seg.options.timestamps.filter(|_| tcb.ts.on).map(|ts| ts.ecr);
     let recover_fs = detect::recover_fs(tcb);
     let mut delivered = Delivered::new(recover::answered(tcb, echo, env));
@@ -102,7 +123,7 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
         rtt = rtt.or(scoreboard(tcb, seg, &mut delivered, env));
     }
     if let Some(sent_at) = delivered.newest_once {
-        tcb.rack.min_rtt.on_sample(env.now.since(sent_at), env.now);
+        tcb.rack.min_rtt.on_micros(env.now.micros_since(sent_at), env.now);
     }
     let empty = seg.space() == 0 && !wnd_changed;
     let duplicate = advance == 0
@@ -198,17 +219,24 @@ fn acknowledged<E: Egress>(
         plpmtud::on_advance(tcb, env);
     }
     let rtt = measure(tcb, seg, delivered, env);
-    if (!was_writable || tcb.role.starved)
-        && let Some(buffers) = &mut tcb.buffers
-    {
+    make_writable(tcb, was_writable, env);
+    rtt
+}
+
+/// The send queue is shorter: who waits for that is told, and the buffer may grow.
+#[inline]
+pub(super) fn make_writable<E: Egress>(tcb: &mut Tcb, was_writable: bool, env: &Env<'_, E>) {
+    if was_writable && !tcb.role.starved {
+        return;
+    }
+    if let Some(buffers) = &mut tcb.buffers {
         let segments = tcb.cc.cwnd() / u32::from(tcb.snd.mss);
         buffers.grow_send(segments, tcb.snd.mss, env.config.send_buffer_max);
     }
-    if tcb.is_writable() && (!was_writable || tcb.role.starved) {
+    if tcb.is_writable() {
         tcb.role.starved = false;
         tcb.wakes |= Readiness::OUT;
     }
-    rtt
 }
 
 /// A round trip (RFC 6298 §3): from the segment itself when it was sent once, else from the echoed timestamp.
@@ -250,7 +278,7 @@ fn scoreboard<E: Egress>(
 /// Whether the window was in use when what is now acknowledged was in flight (RFC 7661): a window that was
 /// not filled is not proved.
 #[inline]
-fn is_cwnd_limited(tcb: &Tcb, flight: u32) -> bool {
+pub(super) fn is_cwnd_limited(tcb: &Tcb, flight: u32) -> bool {
     let cwnd = tcb.cc.cwnd();
     let in_slow_start = cwnd < tcb.cc.ssthresh();
     tcb.snd.cwnd_limited

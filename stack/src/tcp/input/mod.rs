@@ -9,6 +9,7 @@
 
 mod ack;
 mod checks;
+mod expected;
 mod icmp;
 mod recover;
 mod syn_sent;
@@ -71,6 +72,9 @@ pub(super) fn segment_slowly<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: P
 /// Sends what the segment made possible or necessary.
 #[inline]
 fn flush<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    if output::is_idle(tcb, env) {
+        return;
+    }
     output::data(tcb, env, false);
     if !(env.burst && tcb.owed.may_wait()) {
         output::acknowledge(tcb, env);
@@ -108,7 +112,13 @@ fn timestamps_are_plain<E: Egress>(tcb: &Tcb, seg: &Segment, env: &Env<'_, E>) -
 #[inline]
 fn predicted<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
     checks::take_timestamp(tcb, seg, env);
-    let _ = ack::established(tcb, seg, env);
+    if seg.ack == tcb.snd.una && ack::expects_none(tcb) {
+        ack::no_news(tcb, seg);
+    } else if let Some(run) = expected::run(tcb, seg.ack, env) {
+        expected::acknowledge(tcb, seg, run, env);
+    } else {
+        let _ = ack::established(tcb, seg, env);
+    }
     if seg.len > 0 {
         text::take_ecn(tcb, seg, env);
         text::measure(tcb, seg, env);

@@ -1,0 +1,94 @@
+//! The ACK that everybody expects: of whole segments that were sent once, in their order, while nothing is lost,
+//! SACKed, doubted or probed for. What is left of the fifth step then is little; a test holds it equal to the whole.
+
+use core::time::Duration;
+
+use super::ack::{heard, is_cwnd_limited, make_writable};
+use crate::ip::Egress;
+use crate::seq::Seq;
+use crate::tcp::cc::Ack as Acked;
+use crate::tcp::detect;
+use crate::tcp::env::Env;
+use crate::tcp::rack::Xmit;
+use crate::tcp::tcb::Tcb;
+use crate::time::Instant;
+use crate::wire::tcp::Segment;
+
+/// The segments that an ACK is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    segments: u32,
+    octets: u32,
+    /// When the oldest was sent, and where it ends.
+    first: (Instant, Seq),
+    /// When the youngest was sent.
+    last: Instant,
+}
+
+/// The segments that `ack`, which is beyond SND.UNA, acknowledges, if it is an expected one. What
+/// [`is_predicted`](super::is_predicted) says holds already.
+#[inline]
+pub(super) fn run<E: Egress>(tcb: &Tcb, ack: Seq, env: &Env<'_, E>) -> Option<Run> {
+    let calm = tcb.recovery.is_trusted()
+        && !tcb.tlp.is_out()
+        && !tcb.role.searches
+        && tcb.meter.is_none()
+        && tcb.sent.sacked.segments == 0
+        && !tcb.sent.is_overtaken(env.segs, &tcb.rack);
+    if !calm {
+        return None;
+    }
+    let first = tcb.sent.head().filter(|at| *at == tcb.sent.flight.first)?;
+    let slot = env.segs.slot(first);
+    let mut run = Run { segments: 0, octets: 0, first: (slot.sent_at, slot.end()), last: Instant::ZERO };
+    let mut at = first;
+    loop {
+        let slot = env.segs.slot(at);
+        if slot.is_marked() || ack.before(slot.end()) {
+            return None;
+        }
+        run.segments += 1;
+        run.octets += slot.len();
+        run.last = slot.sent_at;
+        if slot.end() == ack {
+            return Some(run);
+        }
+        at = slot.newer;
+        if at != slot.next || at == tcb.sent.unsent {
+            return None;
+        }
+    }
+}
+
+/// As [`established`](super::ack::established), for these segments.
+#[inline]
+pub(super) fn acknowledge<E: Egress>(tcb: &mut Tcb, seg: &Segment, run: Run, env: &mut Env<'_, E>) {
+    let (flight, advance) = (tcb.pipe(), seg.ack - tcb.snd.una);
+    heard(tcb, seg);
+    let was_writable = tcb.is_writable();
+    tcb.sent.pop(env.segs, env.pool, run.segments, run.octets);
+    tcb.tally.acked(tcb.snd.una.0, seg.ack.0);
+    tcb.snd.una = seg.ack;
+    tcb.urgent.acknowledged(seg.ack);
+    tcb.snd.retries = 0;
+    tcb.rto.on_micros(env.now.micros_since(run.first.0));
+    make_writable(tcb, was_writable, env);
+    tcb.rack.min_rtt.on_micros(env.now.micros_since(run.last), env.now);
+    if tcb.role.sack {
+        tcb.rack.update(Xmit { xmit_ts: run.last, end_seq: seg.ack }, true, env.now);
+        env.stats.tcp_sack_reorder += u64::from(tcb.rack.detect_reordering(Some(run.first.1), seg.ack));
+        tcb.rack.on_ack(tcb.snd.una, tcb.snd.nxt, false);
+    }
+    tcb.recovery.on_advance(tcb.snd.una, advance, u32::from(tcb.snd.mss));
+    detect::restart_timer(tcb, env);
+    let acked = Acked {
+        acked: run.octets,
+        app_limited: !is_cwnd_limited(tcb, flight),
+        una: tcb.snd.una,
+        nxt: tcb.snd.nxt,
+        rtt: Some(env.now.since(run.first.0)),
+        srtt: tcb.rto.srtt().unwrap_or(Duration::ZERO),
+    };
+    tcb.cc.on_ack(&acked, env.now);
+    tcb.snd.cwnd_limited = false;
+}
