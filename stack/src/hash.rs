@@ -5,7 +5,7 @@
 //! the result is SipHash of a message of `8 × words − 1` bytes: messages of different lengths never meet.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::types::{FlowKey, LocalKey, Protocol, scope_id};
 
@@ -115,6 +115,18 @@ impl FlowWords {
     pub fn v4(protocol: Protocol, local: (Ipv4Addr, u16), remote: (Ipv4Addr, u16)) -> Self {
         let addresses = u64::from(local.0.to_bits()) << 32 | u64::from(remote.0.to_bits());
         Self::V4([addresses, tail(protocol, local.1, remote.1)])
+    }
+
+    /// Whether they are those of `key`, in which no address is IPv4-mapped.
+    #[inline]
+    pub fn are_of(&self, key: &FlowKey) -> bool {
+        match (self, key.local, key.remote) {
+            (Self::V4(_), SocketAddr::V4(local), SocketAddr::V4(remote)) => {
+                *self == Self::v4(key.protocol, (*local.ip(), local.port()), (*remote.ip(), remote.port()))
+            }
+            (Self::V6(_), SocketAddr::V6(_), SocketAddr::V6(_)) => *self == Self::new(key),
+            _ => false,
+        }
     }
 
     /// SipHash-1-3 of the words.
@@ -241,5 +253,31 @@ mod tests {
         let key = HashKey::new([7; 16]);
         assert_ne!(key.derive(1).sip13(&[1]), key.derive(2).sip13(&[1]));
         assert_eq!(format!("{key:?}"), "HashKey(secret)");
+    }
+
+    #[test]
+    fn the_words_of_a_flow_are_of_no_other() {
+        let flows = [
+            ("10.0.0.1:80", "10.0.0.2:1000"),
+            ("10.0.0.1:81", "10.0.0.2:1000"),
+            ("10.0.0.2:80", "10.0.0.2:1000"),
+            ("10.0.0.1:80", "10.0.0.3:1000"),
+            ("10.0.0.1:80", "10.0.0.2:1001"),
+            ("[::a00:1]:80", "[::a00:2]:1000"),
+            ("[2001:db8::1]:80", "[2001:db8::2]:1000"),
+            ("[fe80::1%3]:80", "[fe80::2%3]:1000"),
+            ("[fe80::1%4]:80", "[fe80::2%4]:1000"),
+        ];
+        let keys = flows.map(|(local, remote)| {
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            FlowKey { protocol: Protocol::Tcp, local, remote }
+        });
+        for (n, key) in keys.iter().enumerate() {
+            let words = FlowWords::new(key);
+            for (m, other) in keys.iter().enumerate() {
+                assert_eq!(words.are_of(other), n == m, "{key:?} {other:?}");
+            }
+            assert!(!words.are_of(&FlowKey { protocol: Protocol::Udp, ..*key }));
+        }
     }
 }

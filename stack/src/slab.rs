@@ -98,10 +98,19 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Asks the processor to fetch the first `bytes` of what `id` may name.
+    /// Whatever lives in slot `index`.
     #[inline]
-    pub fn prefetch(&self, id: SocketId, bytes: usize) {
-        if let Some(slot) = self.slot(id.index) {
+    pub fn at(&self, index: u32) -> Option<&T> {
+        match self.slot(index)? {
+            Slot::Occupied { value, .. } => Some(value),
+            Slot::Vacant { .. } => None,
+        }
+    }
+
+    /// Asks the processor to fetch the first `bytes` of what may live in slot `index`.
+    #[inline]
+    pub fn prefetch(&self, index: u32, bytes: usize) {
+        if let Some(slot) = self.slot(index) {
             nic::prefetch(slot, bytes);
         }
     }

@@ -1,8 +1,9 @@
 //! Five-tuple → socket.
 //!
-//! [`FlowTable`] finds connections, [`LocalTable`] listeners and unconnected sockets. Both are keyed by the
-//! stack's secret, take one probe into one array, and grow without a pause.
+//! [`FlowIndex`] finds connections, [`FlowTable`] sockets of datagrams with a peer, [`LocalTable`] listeners and
+//! unconnected sockets. All are keyed by the stack's secret, take one probe into one array, and grow without a pause.
 
+mod index;
 mod keyed;
 mod table;
 
@@ -10,6 +11,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::hash::{FlowWords, HashKey, LocalWords};
 use crate::types::{FlowKey, LocalKey, Protocol, SocketId};
+pub use index::FlowIndex;
 pub use keyed::Keyed;
 use table::Table;
 
@@ -39,11 +41,9 @@ impl Packed for SocketId {
     }
 }
 
-/// Connections by five-tuple.
+/// Anything by five-tuple.
 #[derive(Debug)]
 pub struct FlowTable<V> {
-    /// Both tables': what has no entry in one is not asked for in the other.
-    key: HashKey,
     v4: Table<3>,
     v6: Table<6>,
     values: core::marker::PhantomData<V>,
@@ -57,7 +57,7 @@ impl<V: Packed> FlowTable<V> {
 
     /// A table that holds `flows` IPv4 flows before it has to grow.
     pub fn with_capacity(key: HashKey, flows: usize) -> Self {
-        Self { key, v4: Table::new(key, flows), v6: Table::new(key, 0), values: core::marker::PhantomData }
+        Self { v4: Table::new(key, flows), v6: Table::new(key, 0), values: core::marker::PhantomData }
     }
 
     /// Flows held.
@@ -79,33 +79,11 @@ impl<V: Packed> FlowTable<V> {
     /// What is kept for the flow that is packed in `words`.
     #[inline]
     pub fn at(&self, words: &FlowWords) -> Option<V> {
-        self.at_hash(words, self.hash(words))
-    }
-
-    /// As [`FlowTable::at`], with the hash that [`FlowTable::prefetch`] gave for the same words.
-    #[inline]
-    pub fn at_hash(&self, words: &FlowWords, hash: u64) -> Option<V> {
         match *words {
-            FlowWords::V4([a, b]) => self.v4.at(&[a, b, 0], hash),
-            FlowWords::V6([a, b, c, d, e]) => self.v6.at(&[a, b, c, d, e, 0], hash),
+            FlowWords::V4([a, b]) => self.v4.get(&[a, b, 0]),
+            FlowWords::V6([a, b, c, d, e]) => self.v6.get(&[a, b, c, d, e, 0]),
         }
         .map(V::unpack)
-    }
-
-    /// Asks the processor to fetch what [`FlowTable::at`] would look at first; the hash of the words.
-    #[inline]
-    pub fn prefetch(&self, words: &FlowWords) -> u64 {
-        let hash = self.hash(words);
-        match words {
-            FlowWords::V4(_) => self.v4.prefetch(hash),
-            FlowWords::V6(_) => self.v6.prefetch(hash),
-        }
-        hash
-    }
-
-    #[inline]
-    fn hash(&self, words: &FlowWords) -> u64 {
-        words.hash(&self.key)
     }
 
     /// Keeps `value` for `flow`; returns what it replaced.

@@ -44,12 +44,7 @@ impl<const W: usize> Table<W> {
     /// The value of the entry whose key words are those of `key`.
     #[inline]
     pub(super) fn get(&self, key: &[u64; W]) -> Option<u64> {
-        self.at(key, self.hash(key))
-    }
-
-    /// As [`Table::get`], with the hash of the key words at hand.
-    #[inline]
-    pub(super) fn at(&self, key: &[u64; W], hash: u64) -> Option<u64> {
+        let hash = self.hash(key);
         if let Some(at) = find(&self.slots, key, hash) {
             return Some(self.slots[at][W - 1]);
         }
@@ -57,18 +52,6 @@ impl<const W: usize> Table<W> {
             return None;
         }
         find(&self.old, key, hash).map(|at| self.old[at][W - 1])
-    }
-
-    /// Asks the processor to fetch the slot at which the search for an entry with this hash begins.
-    #[inline]
-    pub(super) fn prefetch(&self, hash: u64) {
-        let Some(mask) = self.slots.len().checked_sub(1) else { return };
-        // Home and the next but one: the search seldom goes further.
-        for at in [hash as usize, (hash as usize).wrapping_add(2)] {
-            if let Some(slot) = self.slots.get(at & mask) {
-                nic::prefetch(slot, nic::LINE);
-            }
-        }
     }
 
     /// Keeps `entry`; returns the value it replaced.

@@ -31,7 +31,7 @@ impl Stack {
     #[inline]
     pub(super) fn look_at(&self, id: SocketId) {
         if self.flows.len() >= MANY {
-            self.table.prefetch(id, HOT);
+            self.table.prefetch(id.index, HOT);
             self.wheel.prefetch(id.index);
         }
     }
@@ -41,14 +41,15 @@ impl Stack {
         self.ahead.clear();
         for frame in burst {
             if let Some(words) = peek(self.core.pool.bytes(&frame.pkt)) {
-                let hash = self.flows.prefetch(&words);
-                self.ahead.push((words, hash));
+                let hash = self.flows.hash(&words);
+                self.flows.prefetch(hash);
+                self.ahead.push(hash);
             }
         }
-        for (words, hash) in &self.ahead {
-            if let Some(id) = self.flows.at_hash(words, *hash) {
-                self.table.prefetch(id, HOT);
-                self.wheel.prefetch(id.index);
+        for &hash in &self.ahead {
+            if let Some(place) = self.flows.guess(hash) {
+                self.table.prefetch(place, HOT);
+                self.wheel.prefetch(place);
             }
         }
     }

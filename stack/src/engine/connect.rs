@@ -100,7 +100,7 @@ impl Stack {
         let entry = self.owned_mut(id)?;
         entry.set_local(Some(key.local));
         entry.body = Body::Connection(connection);
-        self.flows.insert(&key, id);
+        self.attach(&key, id);
         self.settle(id);
         Ok(taken)
     }
@@ -115,7 +115,11 @@ impl Stack {
 
     /// The next hop of a frame that waited did not answer. `seq` is the segment's, if it was one.
     pub(super) fn neighbour_failed(&mut self, now: Instant, flow: &FlowKey, seq: u32) {
-        let Some(id) = self.flows.get(flow) else { return };
+        let id = match flow.protocol {
+            Protocol::Tcp => self.connection_of(flow),
+            Protocol::Udp => self.peers.get(flow),
+        };
+        let Some(id) = id else { return };
         let Some(entry) = self.table.get_mut(id) else { return };
         match &mut entry.body {
             Body::Connection(connection) => {

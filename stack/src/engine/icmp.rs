@@ -47,7 +47,7 @@ impl Stack {
             self.icmp_for_datagram(now, lost)
         } else {
             self.core.pool.free(pkt);
-            let id = self.flows.get(&quoted.key).filter(|_| !arrived.to_group);
+            let id = self.connection_of(&quoted.key).filter(|_| !arrived.to_group);
             id.is_some_and(|id| self.icmp_for_stream(now, id, error, &quoted, bytes))
         };
         if found {

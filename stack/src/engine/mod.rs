@@ -14,6 +14,7 @@ mod egress;
 mod entry;
 mod family;
 mod fast_open;
+mod flows;
 mod home;
 mod icmp;
 mod icmp_out;
@@ -46,8 +47,8 @@ use nic::Pool;
 
 use crate::config::{Config, Secrets};
 use crate::control::{ControlEvent, Request};
-use crate::demux::{FlowTable, LocalTable};
-use crate::hash::{FlowWords, HashKey};
+use crate::demux::{FlowIndex, FlowTable, LocalTable};
+use crate::hash::HashKey;
 use crate::ip::fragments::Fragments;
 use crate::policy::{GateSnapshot, Policy, Retired, Successor};
 use crate::slab::Slab;
@@ -93,7 +94,9 @@ pub struct Stack {
     option_sets: OptionSets,
     table: Slab<Entry>,
     /// Connections by five-tuple.
-    flows: FlowTable<SocketId>,
+    flows: FlowIndex,
+    /// UDP sockets with a peer, likewise.
+    peers: FlowTable<SocketId>,
     /// Listeners and UDP sockets without a peer by local end.
     locals: LocalTable<SocketId>,
     wheel: Wheel,
@@ -112,8 +115,8 @@ pub struct Stack {
     hearers: Vec<SocketId>,
     fragments: Fragments,
     wakes: VecDeque<SocketId>,
-    /// Flows of the burst at hand, with their hashes.
-    ahead: Vec<(FlowWords, u64)>,
+    /// Hashes of the flows of the burst at hand.
+    ahead: Vec<u64>,
     /// Connections to push when the burst has ended.
     dirty: Vec<SocketId>,
     /// Sends count as part of a burst, too.
@@ -132,7 +135,8 @@ impl Stack {
         Self {
             option_sets: OptionSets::new(&config),
             table: Slab::new(config.max_sockets),
-            flows: FlowTable::new(key.derive(Use::Flows as u64)),
+            flows: FlowIndex::new(key.derive(Use::Flows as u64)),
+            peers: FlowTable::new(key.derive(Use::Flows as u64)),
             locals: LocalTable::new(key.derive(Use::Locals as u64)),
             wheel: Wheel::new(),
             requests: Requests::new(key.derive(Use::Requests as u64), config.max_sockets),

@@ -154,7 +154,7 @@ impl Stack {
         if !self.core.out.control.is_on_a_road(key.local.ip()) || !self.is_one_host(key.remote.ip()) {
             return Err(SocketError::AddressNotAvailable);
         }
-        if self.flows.get(&key).is_some()
+        if self.connection_of(&key).is_some()
             || self.requests.find(&key).is_some()
             || self.time_waits.find(&key).is_some()
         {
@@ -191,7 +191,7 @@ impl Stack {
 
     fn settle_in(&mut self, now: Instant, entry: Entry, key: FlowKey, stage: Stage) -> Result<Accepted> {
         let id = self.table.insert(entry).map_err(|_| SocketError::NoBuffers)?;
-        self.flows.insert(&key, id);
+        self.attach(&key, id);
         // Before anything is sent: its answer must find the way here.
         self.core.out.requests.push_back(Request::SteerFlow(key));
         if stage == Stage::Orphan {

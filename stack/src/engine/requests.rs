@@ -227,7 +227,7 @@ impl Stack {
         let entry = Entry::new(0, options, Body::Connection(connection));
         match self.table.insert(entry) {
             Ok(id) => {
-                self.flows.insert(&key, id);
+                self.attach(&key, id);
                 if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
                     listener.queue.push_back(id);
                 }

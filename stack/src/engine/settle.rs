@@ -190,7 +190,7 @@ impl Stack {
         }
         let steered = core::mem::take(&mut connection.steered);
         let key = connection.tcb.flow.key;
-        self.flows.remove(&key);
+        self.unattach(&key, id);
         self.unsteer_flow(steered, key);
     }
 

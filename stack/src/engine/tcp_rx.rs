@@ -52,7 +52,7 @@ impl Stack {
         let bytes = arrived.packet.len();
         pkt.truncate(arrived.packet.end);
         pkt.trim_front(arrived.transport + usize::from(seg.header_len));
-        match self.flows.at(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
+        match self.connection_at(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
             Some(id) => self.segment_for(now, id, &seg, (pkt, bytes), burst),
             None => {
                 let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
@@ -178,7 +178,7 @@ impl Stack {
     /// The stack of another process died with connections: has their peer show itself, so that it is told.
     /// Flows that are no TCP connection, or are one here, are left alone.
     pub fn provoke(&mut self, now: Instant, key: FlowKey) {
-        if key.protocol == Protocol::Tcp && self.flows.get(&key).is_none() {
+        if key.protocol == Protocol::Tcp && self.connection_of(&key).is_none() {
             reset::provoke(&mut Flow::new(key, Direction::In), &mut self.core.env(now, false));
         }
     }
@@ -199,7 +199,7 @@ impl Stack {
     /// # Errors
     /// `AddressNotAvailable` when it cannot.
     pub(super) fn take_tuple(&mut self, now: Instant, flow: &FlowKey) -> Result<Option<Predecessor>> {
-        if self.flows.get(flow).is_some() || self.requests.find(flow).is_some() {
+        if self.connection_of(flow).is_some() || self.requests.find(flow).is_some() {
             return Err(SocketError::AddressNotAvailable);
         }
         let Some(at) = self.time_waits.find(flow) else { return Ok(None) };

@@ -101,7 +101,7 @@ impl Stack {
             return Err(SocketError::Access);
         }
         let key = self.flow_to_peer(id, sending_end(bound), remote)?;
-        match self.flows.get(&key) {
+        match self.peers.get(&key) {
             Some(holder) if holder == id => return Ok(()),
             // The kernel has let both in (SO_REUSEADDR, SO_REUSEPORT): the later one is found first, as there.
             Some(holder) if !self.may_share(holder, id) => {
@@ -117,7 +117,7 @@ impl Stack {
         entry.set_local(Some(key.local));
         self.crowds.set_open(&bound, id, false);
         self.refront(&bound);
-        self.flows.insert(&key, id);
+        self.peers.insert(&key, id);
         if self.udp_flows.get(now, &key).is_none() {
             self.udp_flows.insert(now, Flow::new(key, Direction::Out));
         }
@@ -145,8 +145,8 @@ impl Stack {
         entry.set_local(bound);
         if let Some(local) = local {
             let key = FlowKey { protocol: Protocol::Udp, local, remote };
-            if self.flows.get(&key) == Some(id) {
-                self.flows.remove(&key);
+            if self.peers.get(&key) == Some(id) {
+                self.peers.remove(&key);
             }
         }
         if let Some(bound) = bound.map(local_key) {

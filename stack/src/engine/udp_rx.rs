@@ -74,7 +74,7 @@ impl Stack {
 
     /// The socket with this peer, else the one bound there; of several that share the end, the flow's own.
     pub(super) fn udp_socket_for(&self, key: &FlowKey) -> Option<SocketId> {
-        if let Some(id) = self.flows.get(key) {
+        if let Some(id) = self.peers.get(key) {
             return Some(id);
         }
         let front = self.local_socket(Protocol::Udp, key.local.ip(), key.local.port())?;

@@ -345,7 +345,7 @@ impl Parcel {
 
     fn set_timers<E: Egress>(&self, tcb: &mut Tcb, env: &Env<'_, E>) {
         if tcb.snd.outstanding() > 0 {
-            tcb.await_ack(Await::Rto, env.now + tcb.rto.rto());
+            tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
         }
         if tcb.role.orphan && tcb.state == State::FinWait2 {
             let most = env.now + tcb.fin_wait(env.config.fin_timeout).unwrap_or_default();

@@ -1,0 +1,37 @@
+//! Which connection has a five-tuple.
+
+use super::Stack;
+use super::entry::Entry;
+use crate::hash::FlowWords;
+use crate::types::{FlowKey, SocketId};
+
+impl Stack {
+    /// The connection with the five-tuple that is packed in `words`.
+    #[inline]
+    pub(super) fn connection_at(&self, words: &FlowWords) -> Option<SocketId> {
+        let is_it = |place| self.table.at(place).is_some_and(|entry| has(entry, words));
+        let place = self.flows.find(self.flows.hash(words), is_it)?;
+        self.table.id_at(place)
+    }
+
+    /// The connection with the five-tuple `key`.
+    pub(super) fn connection_of(&self, key: &FlowKey) -> Option<SocketId> {
+        self.connection_at(&FlowWords::new(key))
+    }
+
+    /// From here on `key`, which no connection has, leads to the connection `id`.
+    pub(super) fn attach(&mut self, key: &FlowKey, id: SocketId) {
+        debug_assert!(self.connection_of(key).is_none_or(|at| at == id), "one connection a flow");
+        self.flows.insert(self.flows.hash(&FlowWords::new(key)), id.index);
+    }
+
+    /// It does no longer.
+    pub(super) fn unattach(&mut self, key: &FlowKey, id: SocketId) {
+        self.flows.remove(self.flows.hash(&FlowWords::new(key)), id.index);
+    }
+}
+
+#[inline]
+fn has(entry: &Entry, words: &FlowWords) -> bool {
+    entry.connection().is_some_and(|c| c.attached && words.are_of(&c.tcb.flow.key))
+}
