@@ -4,12 +4,12 @@
 //! ```text
 //! engine [--quick] [--instructions]     the table
 //! engine one ENGINE WORK CONNECTIONS    one measurement; `count` for callgrind
-//! engine memory CONNECTIONS             bytes of an idle connection of ours
+//! engine memory CONNECTIONS             bytes of an idle connection of ours; `memory6`: over IPv6
 //! ```
 
 use std::time::{Duration, Instant};
 
-use ringroad_benches::engines::{Engine, Lwip, Ours, Smol};
+use ringroad_benches::engines::{Engine, Lwip, Ours, Ours6, Smol};
 use ringroad_benches::workload::{Bench, Work};
 
 #[path = "engine/table.rs"]
@@ -22,7 +22,8 @@ fn main() {
         ["one", engine, work, connections, ref rest @ ..] => {
             one(engine, work, number(connections), rest == ["count"]);
         }
-        ["memory", connections] => memory(number(connections)),
+        ["memory", connections] => memory::<Ours>(number(connections)),
+        ["memory6", connections] => memory::<Ours6>(number(connections)),
         _ => table::print(words.contains(&"--quick"), words.contains(&"--instructions")),
     }
 }
@@ -87,14 +88,14 @@ fn median<E: Engine>(bench: &mut Bench<E>, work: Work) -> f64 {
 }
 
 /// What an idle established connection of ours takes: of the allocator, and of the system.
-fn memory(connections: u32) {
+fn memory<E: Engine>(connections: u32) {
     let before = resident();
     let mut bench = None;
-    let info = allocation_counter::measure(|| bench = Some(Bench::<Ours>::new(connections, 0)));
+    let info = allocation_counter::measure(|| bench = Some(Bench::<E>::new(connections, 0)));
     let bench = bench.expect("a bench was made");
     let script = bench.own_bytes();
     let each = |bytes: u64| bytes.saturating_sub(script) as f64 / f64::from(connections);
-    let empty = allocation_counter::measure(|| drop(Bench::<Ours>::new(1, 0)));
+    let empty = allocation_counter::measure(|| drop(Bench::<E>::new(1, 0)));
     println!("connections          {connections}");
     println!("allocated, each      {:.1}", each(info.bytes_current.unsigned_abs()));
     println!("resident, each       {:.1}", each((resident() - before) as u64));

@@ -30,8 +30,10 @@ pub(crate) fn print(quick: bool, instructions: bool) {
         }
     }
     if !quick {
-        println!("\nbytes of an idle connection of ours");
-        print!("{}", run(&mut itself(&["memory", "1000000"])));
+        for (family, how) in [("IPv4", "memory"), ("IPv6", "memory6")] {
+            println!("\nbytes of an idle connection of ours, {family}");
+            print!("{}", run(&mut itself(&[how, "1000000"])));
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod lwip;
 mod ours;
+mod ours6;
 pub mod peer;
 mod smol;
 
 pub use self::lwip::Lwip;
 pub use self::ours::Ours;
+pub use self::ours6::Ours6;
 pub use self::smol::Smol;
 
 /// The engine's link address.

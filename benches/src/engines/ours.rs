@@ -1,6 +1,6 @@
 //! Ours.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nic::{Arena, Pool, RxFrame, RxMeta, TxPkt};
 use stack::Stack;
@@ -26,40 +26,49 @@ pub struct Ours {
     lent: Vec<TxPkt>,
 }
 
-impl Engine for Ours {
-    type Id = SocketId;
-    type Frame = RxFrame;
-
-    fn new(connections: u32, window: usize) -> Self {
+impl Ours {
+    /// One whose interface has the address `local`, and reaches everybody by way of `gateway`.
+    pub(super) fn at(local: IpAddr, gateway: IpAddr, connections: u32, window: usize) -> Self {
         let pool = Pool::new(Arena::new(FRAMES, 4096).expect("memory for the frames"));
         let buffer = window.max(256 * 1024);
         let tcp = TcpConfig { send_buffer: buffer, recv_buffer: buffer, ..TcpConfig::default() };
         let config = Config { max_sockets: connections + 4096, tcp, ..Config::default() };
         let mut stack = Stack::new(config, pool, Secrets([7; 32]));
-        let network = |network: [u8; 4], prefix, gateway: Option<Ipv4Addr>| Route {
-            network: network.into(),
+        let everybody = match local {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let route = |network, prefix, gateway| Route {
+            network,
             prefix,
-            gateway: gateway.map(IpAddr::V4),
+            gateway,
             iface: IFACE,
-            source: Some(LOCAL.into()),
+            source: Some(local),
             mtu: None,
         };
+        let link = if local.is_ipv4() { 24 } else { 120 };
         for event in [
             ControlEvent::Iface { iface: IFACE, mac: MAC, mtu: 1500, up: true, tx_checksum: false },
-            ControlEvent::Address { iface: IFACE, address: LOCAL.into(), prefix: 24, deprecated: false },
-            ControlEvent::Routes(vec![
-                network([10, 77, 0, 0], 24, None),
-                network([0, 0, 0, 0], 0, Some(GATEWAY)),
-            ]),
-            ControlEvent::Neighbour { iface: IFACE, address: GATEWAY.into(), mac: GATEWAY_MAC },
+            ControlEvent::Address { iface: IFACE, address: local, prefix: link, deprecated: false },
+            ControlEvent::Routes(vec![route(gateway, link, None), route(everybody, 0, Some(gateway))]),
+            ControlEvent::Neighbour { iface: IFACE, address: gateway, mac: GATEWAY_MAC },
         ] {
             stack.control(Instant::ZERO, event);
         }
         let listener = stack.tcp_socket(0).expect("a socket");
-        stack.bind(listener, (LOCAL, 80).into()).expect("a local end");
+        stack.bind(listener, (local, 80).into()).expect("a local end");
         stack.listen(listener, 4096).expect("a listener");
         stack.set_option(Instant::ZERO, listener, OptName::NoDelay, Value::Int(1)).expect("TCP_NODELAY");
         Self { stack, listener, lent: Vec::new() }
+    }
+}
+
+impl Engine for Ours {
+    type Id = SocketId;
+    type Frame = RxFrame;
+
+    fn new(connections: u32, window: usize) -> Self {
+        Self::at(LOCAL.into(), GATEWAY.into(), connections, window)
     }
 
     fn frame(&mut self, bytes: &[u8]) -> RxFrame {
