@@ -6,6 +6,7 @@ use super::checks::challenge;
 use super::recover::{self, News};
 use super::{DONE, GO_ON, Step, enter_time_wait, reset_for_ack};
 use crate::ip::Egress;
+use crate::seq::Seq;
 use crate::tcp::call;
 use crate::tcp::cc::{Ack as Acked, Delivery};
 use crate::tcp::detect;
@@ -209,18 +210,24 @@ fn acknowledged<E: Egress>(
 ) -> Option<Duration> {
     let was_writable = tcb.is_writable();
     tcb.sent.acknowledge(env.segs, env.pool, seg.ack, delivered);
-    tcb.tally.acked(tcb.snd.una.0, seg.ack.0);
-    tcb.snd.una = seg.ack;
-    tcb.urgent.acknowledged(seg.ack);
-    tcb.snd.retries = 0;
-    // MSG_MORE was for its own call (Linux); TCP_CORK goes on.
-    tcb.role.held = false;
+    advance(tcb, seg.ack);
     if tcb.role.searches {
         plpmtud::on_advance(tcb, env);
     }
     let rtt = measure(tcb, seg, delivered, env);
     make_writable(tcb, was_writable, env);
     rtt
+}
+
+/// Nothing before `ack` is waited for any more.
+#[inline]
+pub(super) fn advance(tcb: &mut Tcb, ack: Seq) {
+    tcb.tally.acked(tcb.snd.una.0, ack.0);
+    tcb.snd.una = ack;
+    tcb.urgent.acknowledged(ack);
+    tcb.snd.retries = 0;
+    // MSG_MORE was for its own call (Linux); TCP_CORK goes on.
+    tcb.role.held = false;
 }
 
 /// The send queue is shorter: who waits for that is told, and the buffer may grow.

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use super::ack::{heard, is_cwnd_limited, make_writable};
+use super::ack::{self, heard, is_cwnd_limited, make_writable};
 use crate::ip::Egress;
 use crate::seq::Seq;
 use crate::tcp::cc::Ack as Acked;
@@ -25,10 +25,10 @@ pub(super) struct Run {
     last: Instant,
 }
 
-/// The segments that `ack`, which is beyond SND.UNA, acknowledges, if it is an expected one. What
+/// The segments that an ACK of everything before `end`, which is beyond SND.UNA, is about, if it is an expected one. What
 /// [`is_predicted`](super::is_predicted) says holds already.
 #[inline]
-pub(super) fn run<E: Egress>(tcb: &Tcb, ack: Seq, env: &Env<'_, E>) -> Option<Run> {
+pub(super) fn run<E: Egress>(tcb: &Tcb, end: Seq, env: &Env<'_, E>) -> Option<Run> {
     let calm = tcb.recovery.is_trusted()
         && !tcb.tlp.is_out()
         && !tcb.role.searches
@@ -44,13 +44,13 @@ pub(super) fn run<E: Egress>(tcb: &Tcb, ack: Seq, env: &Env<'_, E>) -> Option<Ru
     let mut at = first;
     loop {
         let slot = env.segs.slot(at);
-        if slot.is_marked() || ack.before(slot.end()) {
+        if slot.is_marked() || end.before(slot.end()) {
             return None;
         }
         run.segments += 1;
         run.octets += slot.len();
         run.last = slot.sent_at;
-        if slot.end() == ack {
+        if slot.end() == end {
             return Some(run);
         }
         at = slot.newer;
@@ -67,10 +67,7 @@ pub(super) fn acknowledge<E: Egress>(tcb: &mut Tcb, seg: &Segment, run: Run, env
     heard(tcb, seg);
     let was_writable = tcb.is_writable();
     tcb.sent.pop(env.segs, env.pool, run.segments, run.octets);
-    tcb.tally.acked(tcb.snd.una.0, seg.ack.0);
-    tcb.snd.una = seg.ack;
-    tcb.urgent.acknowledged(seg.ack);
-    tcb.snd.retries = 0;
+    ack::advance(tcb, seg.ack);
     tcb.rto.on_micros(env.now.micros_since(run.first.0));
     make_writable(tcb, was_writable, env);
     tcb.rack.min_rtt.on_micros(env.now.micros_since(run.last), env.now);

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::drill::Drill;
-use crate::tcp::output;
+use crate::tcp::{call, output};
 use crate::types::Ecn;
 
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ enum Event {
     Mark(u8),
     Fin,
     Write(u32),
+    /// MSG_MORE.
+    More(u32),
     Read(usize),
     Shutdown,
     Wait(u64),
@@ -59,6 +61,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..4u8).prop_map(Event::Mark),
         1 => Just(Event::Fin),
         8 => (1..4000u32).prop_map(Event::Write),
+        2 => (1..1500u32).prop_map(Event::More),
         4 => (1..6000usize).prop_map(Event::Read),
         1 => Just(Event::Shutdown),
         3 => (1..300u64).prop_map(Event::Wait),
@@ -127,11 +130,18 @@ fn apply(d: &mut Drill, peer: &mut Peer, event: &Event) {
         Event::Write(n) => {
             let _ = d.host.send(&vec![7; n as usize]);
         }
+        Event::More(n) => {
+            let fill = |room: &mut [u8]| {
+                room.fill(7);
+                Ok(room.len())
+            };
+            let _ = d.host.with(|tcb, env| call::send(tcb, env, n as usize, true, fill));
+        }
         Event::Read(n) => {
             let _ = d.host.recv(n);
         }
         Event::Shutdown => {
-            let _ = d.host.with(crate::tcp::call::shutdown_send);
+            let _ = d.host.with(call::shutdown_send);
         }
         Event::Wait(ms) => {
             let now = d.host.now + core::time::Duration::from_millis(ms);
