@@ -12,39 +12,26 @@ pub(super) trait Bits: Copy + Ord {
     const WIDTH: u32;
     /// From the low bits of `wide`.
     fn narrow(wide: u128) -> Self;
-    /// Its highest sixteen bits.
-    fn top16(self) -> usize;
+    /// How far it is beyond `low`, in units of two to the `shift`; everything too far is far.
+    fn beyond(self, low: Self, shift: u32) -> usize;
 }
 
-impl Bits for u16 {
-    const WIDTH: u32 = 16;
-    fn narrow(wide: u128) -> Self {
-        wide as u16
-    }
-    fn top16(self) -> usize {
-        usize::from(self)
-    }
+macro_rules! bits {
+    ($($number:ty),*) => {$(
+        impl Bits for $number {
+            const WIDTH: u32 = Self::BITS;
+            fn narrow(wide: u128) -> Self {
+                wide as Self
+            }
+            #[inline]
+            fn beyond(self, low: Self, shift: u32) -> usize {
+                usize::try_from((self - low) >> shift).unwrap_or(usize::MAX)
+            }
+        }
+    )*};
 }
 
-impl Bits for u32 {
-    const WIDTH: u32 = 32;
-    fn narrow(wide: u128) -> Self {
-        wide as u32
-    }
-    fn top16(self) -> usize {
-        (self >> 16) as usize
-    }
-}
-
-impl Bits for u128 {
-    const WIDTH: u32 = 128;
-    fn narrow(wide: u128) -> Self {
-        wide
-    }
-    fn top16(self) -> usize {
-        (self >> 112) as usize
-    }
-}
+bits!(u16, u32, u128);
 
 /// A prefix: the first number in it, and how many bits its numbers share.
 pub(super) type Block = (u128, u8);
@@ -56,14 +43,17 @@ pub(super) struct Steps<T> {
     starts: Vec<T>,
     /// The value in each.
     values: Vec<u32>,
-    /// How many intervals begin below each value of the highest bits; empty when there are few intervals.
+    /// The stretch from the second start to the last in equal parts: how many intervals begin before each. Empty when
+    /// there are few intervals.
     index: Vec<u32>,
-    /// How far a number's top sixteen bits are shifted to make an index.
+    /// The size of a part, as a power of two.
     shift: u32,
 }
 
 /// Up to so many intervals, searching is quicker than an index.
 const UNINDEXED: usize = 16;
+/// Parts of an index at the most, as a power of two.
+const PARTS: u32 = 18;
 
 impl<T: Bits> Steps<T> {
     /// From the bounds as [`nest`] returns them, with other names for what it found.
@@ -82,29 +72,34 @@ impl<T: Bits> Steps<T> {
         if starts.len() <= UNINDEXED {
             return Self { starts, values, index: Vec::new(), shift: 0 };
         }
-        // Two to four entries an interval, sixteen bits at the most.
-        let bits = (starts.len().ilog2() + 2).min(16);
-        let shift = 16 - bits;
+        // Where the starts are, one to four parts an interval.
+        let (low, high) = (cuts[1].0, cuts[cuts.len() - 1].0);
+        let parts = (starts.len().ilog2() + 1).min(PARTS);
+        let shift = (128 - (high - low).leading_zeros()).saturating_sub(parts);
         let mut at = 0;
-        let below = |top: usize| {
-            while at < starts.len() && starts[at].top16() >> shift < top {
+        let before = |part: u128| {
+            while at < cuts.len() && cuts[at].0 < low + (part << shift) {
                 at += 1;
             }
             at as u32
         };
-        let index = (0..=1 << bits).map(below).collect();
+        let mut index: Vec<u32> = (0..=(high - low) >> shift).map(before).collect();
+        index.push(starts.len() as u32);
         Self { starts, values, index, shift }
     }
 
     /// The value at `number`.
     #[inline]
     pub(super) fn find(&self, number: T) -> u32 {
-        let (from, to) = match self.index.is_empty() {
-            true => (0, self.starts.len()),
-            false => {
-                let top = number.top16() >> self.shift;
-                (self.index[top] as usize, self.index[top + 1] as usize)
+        let (from, to) = match self.starts.get(1) {
+            Some(&low) if !self.index.is_empty() => {
+                if number < low {
+                    return self.values[0];
+                }
+                let part = number.beyond(low, self.shift).min(self.index.len() - 2);
+                (self.index[part] as usize, self.index[part + 1] as usize)
             }
+            _ => (0, self.starts.len()),
         };
         // The first interval begins at zero, so that at least one begins at or before `number`.
         let begun = from + self.starts[from..to].partition_point(|start| *start <= number);
