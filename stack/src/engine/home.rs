@@ -1,5 +1,4 @@
-//! Packets to the host's own addresses: from socket to socket, by no interface (RFC 1122 §3.3.1.1 leaves it to the
-//! host; Linux has the device `lo`).
+//! Packets to the host's own addresses: from socket to socket, by no interface (Linux has the device `lo` for them).
 //!
 //! They go the whole way down and up again, so that the gate judges them as they leave and as they arrive, and that
 //! sockets cannot tell. Only the wire is missing: checksums are not computed, and the frame itself arrives where its

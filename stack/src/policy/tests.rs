@@ -178,7 +178,7 @@ fn a_set_is_one_thing_however_many_rules_name_it() {
         protocol: RuleProtocol::Tcp,
         direction: RuleDirection::In,
         local_ports: vec![PortRange::one(n)],
-        ..RuleSpec::any(n.to_string(), if n % 2 == 0 { Action::Allow } else { Action::Deny })
+        ..RuleSpec::any(n.to_string(), if n.is_multiple_of(2) { Action::Allow } else { Action::Deny })
     };
     let rules = (1..=1000).map(|n| of_set(n, if n % 3 == 0 { &few } else { &crowd })).collect();
     let mut gate = gate(&table(Mode::Enforce, rules));
