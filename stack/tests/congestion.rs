@@ -125,6 +125,19 @@ fn most(mbit: u64) -> u64 {
     mbit * 1_000_000 / 8 * MSS / (MSS + 66)
 }
 
+/// Losses that are none of its making, one in a hundred, do not hold BBR down, also where a
+/// flight is so short that chance alone often loses more than one in fifty of it.
+#[test]
+fn bbr_is_not_held_down_by_one_loss_in_a_hundred() {
+    for seed in 1..=3 {
+        let mut race = Race::new(Link { loss: 10, ..path(50, 1.0) }, seed);
+        race.join(CongestionControl::Bbr);
+        race.run(5);
+        let got = race.run(20)[0];
+        assert!(got * 4 > 20 * most(50) * 3, "seed {seed}: {} of {} kB", got / 1000, 20 * most(50) / 1000);
+    }
+}
+
 /// RFC 9406: on a deep queue slow start ends by the delay, without a loss.
 #[test]
 fn hystart_leaves_slow_start_before_the_queue_is_full() {

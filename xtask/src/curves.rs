@@ -212,9 +212,11 @@ fn lossy(page: &mut Page) {
     page.row("ringroad cubic / kernel cubic", &format!("{:.2}", medians[0] / medians[1].max(0.001)));
     page.row("ringroad bbr / kernel bbr", &format!("{:.2}", medians[2] / medians[3].max(0.001)));
     page.say(
-        "RFC 9438 §4.3 lets CUBIC's estimate of Reno grow by a whole segment a round trip once it is where the last\n\
-         loss was; Linux goes on with 9/17 of one, which at this loss makes a tenth less. Linux's `bbr` is version 1,\n\
-         which does not look at losses; version 3 is held to 2 % of a flight.",
+        "RFC 9438 §4.3 has CUBIC's estimate of Reno grow by a whole segment a round trip once it is where the last\n\
+         loss was; Linux goes on with 9/17 of one. In virtual time that alone makes ours 1.15 times as fast on this link\n\
+         (3.61 and 3.14 Mbit/s, the mean of six seeds): what is left is within the noise. The RFC's rule is kept: it is a\n\
+         SHOULD, and what makes CUBIC no slower than the Reno that it estimates. Linux's `bbr` is version 1, which does\n\
+         not look at losses; version 3 is held to 2 % of a flight, and to what chance may add.",
     );
     page.picture("loss-cwnd", "The window where one in a hundred is lost", "segments", curves);
 }

@@ -200,7 +200,7 @@ impl Bbr {
         self.bounds.latest(&d.sample, d.delivered);
         self.update_max_bw(d);
         let (bw, cwnd) = (self.max_bw.get(), self.cwnd);
-        self.bounds.on_losses(&d.sample, bw, cwnd, probing);
+        self.bounds.on_losses(bw, cwnd, probing);
         let round = (self.round.count, self.full.reached);
         self.aggregation.update(d.sample.newly_acked, self.bw(), cwnd, round, d.now);
         self.check_full_pipe(&d.sample);
@@ -310,7 +310,7 @@ impl Bbr {
     pub(super) fn on_congestion(&mut self) {
         self.bounds.keep();
         self.save_cwnd();
-        self.bounds.loss_in_round = true;
+        self.bounds.note_loss(self.delivered);
         self.recovery = Recovering::Conserving;
         self.round.begin(self.delivered);
         self.cwnd = self.in_flight.saturating_add(self.mss).max(MIN_PIPE * self.mss).min(self.cwnd);
@@ -319,7 +319,7 @@ impl Bbr {
     /// A queue is building, as losses would show (RFC 3168 §6.1.2; the draft has no words for it): the bounds come
     /// down as for a round of losses, and a probe ends.
     pub(super) fn on_echo(&mut self) {
-        self.bounds.loss_in_round = true;
+        self.bounds.note_loss(self.delivered);
         match self.state {
             State::Startup => {
                 self.full.reached = true;
@@ -336,7 +336,7 @@ impl Bbr {
             self.bounds.keep();
             self.save_cwnd();
         }
-        self.bounds.loss_in_round = true;
+        self.bounds.note_loss(self.delivered);
         self.full.bw = 0;
         self.recovery = Recovering::Loss;
         self.cwnd = self.mss;

@@ -156,7 +156,7 @@ impl Bbr {
     pub(super) fn check_startup_done(&mut self, d: &Delivery) {
         if self.bounds.loss_round_start {
             let events = core::mem::take(&mut self.bounds.loss_events);
-            if !self.full.reached && events >= STARTUP_LOSSES && Bounds::is_too_high(&d.sample) {
+            if !self.full.reached && events >= STARTUP_LOSSES && Bounds::is_too_high(&d.sample, self.mss) {
                 self.full.reached = true;
                 self.bounds.inflight_hi = self.bdp(self.max_bw.get(), 1.0).max(self.bounds.inflight_latest);
             }
@@ -257,7 +257,7 @@ impl Bbr {
                 _ => {}
             }
         }
-        if Bounds::is_too_high(&d.sample) {
+        if Bounds::is_too_high(&d.sample, self.mss) {
             if self.cycle.samples {
                 self.too_high(d);
             }
