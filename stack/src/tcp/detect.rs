@@ -82,13 +82,11 @@ pub(super) fn restart_timer<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     }
 }
 
-/// New data was sent: the probe's timer starts anew, that of the RTO if it was not running (RFC 6298 §5.1).
+/// New data was sent: the probe's timer starts anew (RFC 8985 §7.2). That of the RTO runs since the first of it.
 #[inline]
 pub(super) fn start_timer<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     let rto = rto_of_oldest(tcb, env);
-    if !schedule_probe(tcb, rto, env) && !tcb.awaits_ack() {
-        tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
-    }
+    schedule_probe(tcb, rto, env);
 }
 
 /// What the timer was set for happened: it is the RTO's again, from when the oldest segment was sent.
@@ -102,16 +100,15 @@ fn rto_of_oldest<E: Egress>(tcb: &Tcb, env: &Env<'_, E>) -> Instant {
     tcb.rto.due(sent_at)
 }
 
-/// TLP_calc_PTO (RFC 8985 §7.2): not during a recovery, not while anything is SACKed, not while a probe is out; and
-/// never later than the RTO, which falls due at `rto`.
+/// TLP_calc_PTO (RFC 8985 §7.2) for what is in flight: not during a recovery, not while anything is SACKed, not while
+/// a probe is out; and never later than the RTO, which falls due at `rto`.
 #[inline]
 fn schedule_probe<E: Egress>(tcb: &mut Tcb, rto: Instant, env: &Env<'_, E>) -> bool {
     let may = tcb.role.sack
         && tcb.state.is_synchronized()
         && matches!(tcb.recovery.phase, Phase::Open | Phase::Cwr)
         && tcb.sent.sacked.segments == 0
-        && !tcb.tlp.is_out()
-        && tcb.snd.outstanding() > 0;
+        && !tcb.tlp.is_out();
     if may {
         let segments = tcb.sent.segments + u32::from(tcb.snd.fin_sent);
         let pto = tlp::pto(tcb.rto.srtt_micros(), segments, env.config.rto_min);

@@ -92,6 +92,15 @@ mod tests {
         may_send: true,
     };
 
+    /// RFC 5682 §3.1, steps 2b and 3a: new data counts only once F-RTO has sent it, and it has to have been sent.
+    #[test]
+    fn only_what_was_sent_as_a_test_is_one() {
+        let mut frto = Frto::begin(true);
+        assert_eq!(frto.on_ack(Evidence { sent_new: true, ..PARTIAL }), Verdict::SendNew);
+        assert_eq!(frto.on_ack(PARTIAL), Verdict::SendNew);
+        assert!(frto.holds_back());
+    }
+
     /// RFC 5682 §3.1, steps 1, 2b and 3b.
     #[test]
     fn an_original_that_arrives_after_new_data_was_sent() {

@@ -24,6 +24,11 @@ pub(super) struct Stamp {
 
 #[cfg(test)]
 impl Stamp {
+    /// Octets that were lost when it was sent.
+    pub(super) fn lost(&self) -> u32 {
+        self.lost
+    }
+
     /// When the segment was sent, seen from `now`.
     pub(super) fn sent_at(&self, now: Instant) -> Instant {
         now - Duration::from_micros(micros(now).wrapping_sub(self.sent_at).into())

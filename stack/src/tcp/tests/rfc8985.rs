@@ -1,6 +1,7 @@
 //! RFC 8985: RACK-TLP. Ten segments are sent at 0 ms over a path of 100 ms, so the reordering window is 25 ms.
 
 use super::drill::Drill;
+use crate::ip::Unsent;
 use crate::tcp::recovery::Phase;
 
 const SACK: &str = "<mss 1000,sackOK>";
@@ -445,4 +446,33 @@ fn a_large_window_is_recovered_hole_by_hole() {
     }
     assert_eq!((again.len(), d.host.stats.tcp_retransmits), (100, 100));
     assert_eq!((d.host.stats.tcp_sack_recovery, d.host.stats.tcp_timeouts), (1, 0));
+}
+
+/// RFC 8985 §7.3: a probe that finds no way out leaves the retransmission timer to run.
+#[test]
+fn a_probe_without_a_way_out_does_not_put_the_time_out_off() {
+    let mut d = Drill::in_flight(SACK, 10);
+    d.host.wire.refuse = Some(Unsent::NoNeighbour);
+    d.at(250);
+    d.host.wire.refuse = None;
+    d.at(299);
+    d.silent();
+    d.at(301);
+    d.expect_all(&[". 1:1001(1000)"]);
+    assert_eq!((d.host.stats.tcp_loss_probes, d.host.stats.tcp_timeouts), (0, 1));
+    d.inject(". 1:1(0) ack 10001");
+}
+
+/// draft-ietf-ccwg-bbr §4.1.2.3: what a time-out holds to be lost is counted in the next sample, too.
+#[test]
+fn a_rate_sample_hears_of_what_a_time_out_found() {
+    let mut d = Drill::on_a_path("<mss 1000>");
+    d.host.with(|tcb, env| tcb.measure(env.segs));
+    d.write(1, 10_000).unwrap();
+    d.host.wire.sent.clear();
+    d.at(301);
+    let now = d.host.now;
+    let meter = d.host.tcb.as_mut().and_then(|tcb| tcb.meter.as_mut()).expect("a meter");
+    assert_eq!(meter.rate.on_sent(1, 0, now).lost(), 10_000);
+    d.host.wire.sent.clear();
 }

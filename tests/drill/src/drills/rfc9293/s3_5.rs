@@ -193,7 +193,7 @@ fn an_ack_of_something_else_is_reset_in_syn_received(on: On) {
     assert_eq!(d.state(), State::SynReceived);
 }
 
-/// RFC 9293 MUST-42: several connections on one port; accept(2) as Linux has it
+/// Several connections on one port; accept(2) as Linux has it
 fn a_connection_is_accepted_only_when_it_is_established(on: On) {
     let mut d = Drill::listening(on);
     d.inject("S 0:0(0) win 1000");

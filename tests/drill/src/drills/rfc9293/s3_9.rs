@@ -14,6 +14,7 @@ drills![
     a_syn_to_everybody_is_not_heard,
     a_syn_from_everybody_is_not_heard,
     a_listener_goes_on_beside_its_connections,
+    a_port_can_be_listened_on_while_a_connection_opens,
     the_traffic_class_and_the_time_to_live_are_the_applications,
     ip_options_are_ignored,
     soft_errors_do_not_abort,
@@ -82,7 +83,21 @@ fn a_syn_from_everybody_is_not_heard(on: On) {
     assert_eq!(d.state(), State::Listen);
 }
 
-/// RFC 9293 MUST-41, MUST-42
+/// RFC 9293 MUST-42
+fn a_port_can_be_listened_on_while_a_connection_opens(on: On) {
+    let mut d = Drill::new(on);
+    d.set(OptName::ReuseAddr, 1);
+    assert_eq!(d.connect(), Err(SocketError::InProgress.into()));
+    d.expect("S 0:0(0)");
+    d.another();
+    d.listen();
+    // The connection is not disturbed.
+    d.inject("S. 0:0(0) ack 1 <mss 1000>");
+    d.expect_all(&[". 1:1(0) ack 1"]);
+    assert_eq!(d.state(), State::Established);
+}
+
+/// RFC 9293 MUST-41
 fn a_listener_goes_on_beside_its_connections(on: On) {
     let mut d = Drill::established(on);
     d.inject_addressed(next(on), on.family().local(), "S 0:0(0) <mss 1000>");
