@@ -34,7 +34,7 @@ impl Stack {
                 listener.backlog = backlog;
                 Ok(())
             }
-            Body::Fresh => {
+            Body::Fresh(_) => {
                 let local = entry.local().ok_or(SocketError::Invalid)?;
                 let options = entry.options.clone();
                 let key = LocalKey { protocol: Protocol::Tcp, address: local.ip(), port: local.port() };
@@ -84,7 +84,7 @@ impl Stack {
         let listener = match &mut entry.body {
             Body::Listener(listener) => listener,
             Body::Datagram(_) => return Err(SocketError::NotSupported),
-            Body::Fresh | Body::Deferred(_) | Body::Connection(_) => return Err(SocketError::Invalid),
+            Body::Fresh(_) | Body::Deferred(_) | Body::Connection(_) => return Err(SocketError::Invalid),
         };
         let id = listener.queue.pop_front().ok_or(SocketError::WouldBlock)?;
         let entry = self.table.get_mut(id).ok_or(SocketError::ConnectionAborted)?;
@@ -100,7 +100,7 @@ impl Stack {
     /// their handshake are forgotten without a word, as Linux does, when something of theirs comes up next.
     pub(super) fn stop_listening(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        let Body::Listener(listener) = core::mem::replace(&mut entry.body, Body::Fresh) else { return };
+        let Body::Listener(listener) = core::mem::replace(&mut entry.body, Body::Fresh(None)) else { return };
         self.crowds.leave(&listener.key, id);
         self.refront(&listener.key);
         for child in listener.queue {

@@ -18,7 +18,7 @@ impl Stack {
     /// # Errors
     /// `NoBuffers` when there are `max_sockets` already.
     pub fn tcp_socket(&mut self, cookie: u64) -> Result<SocketId> {
-        self.socket(cookie, Body::Fresh)
+        self.socket(cookie, Body::Fresh(None))
     }
 
     /// A UDP socket, not bound, not connected. `cookie` comes back in its wake-ups.
@@ -119,10 +119,10 @@ impl Stack {
         let (read, write) = (how != How::Write, how != How::Read);
         let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
         match &mut entry.body {
-            Body::Fresh => Err(SocketError::NotConnected),
+            Body::Fresh(_) => Err(SocketError::NotConnected),
             Body::Deferred(_) => {
                 // Linux: a connect that is shut is a connect that is over.
-                entry.body = Body::Fresh;
+                entry.body = Body::Fresh(None);
                 Ok(())
             }
             Body::Listener(_) => {
@@ -138,6 +138,10 @@ impl Stack {
                 datagram.shut_read |= read;
                 datagram.shut_write |= write;
                 self.wake(id);
+                Ok(())
+            }
+            Body::Connection(connection) if connection.tcb.state == State::SynSent => {
+                self.disconnect(now, id);
                 Ok(())
             }
             Body::Connection(connection) => {
@@ -158,7 +162,7 @@ impl Stack {
         let entry = self.owned_mut(id)?;
         let abort = entry.options.linger == Some(0);
         match &mut entry.body {
-            Body::Fresh | Body::Deferred(_) => self.remove(id),
+            Body::Fresh(_) | Body::Deferred(_) => self.remove(id),
             Body::Listener(_) => {
                 self.stop_listening(now, id);
                 self.remove(id);
@@ -176,7 +180,8 @@ impl Stack {
     pub fn readiness(&self, id: SocketId) -> Readiness {
         let Ok(entry) = self.owned(id) else { return Readiness::ERR | Readiness::HUP };
         match &entry.body {
-            Body::Fresh => Readiness::OUT | Readiness::HUP,
+            Body::Fresh(None) => Readiness::OUT | Readiness::HUP,
+            Body::Fresh(Some(_)) => Readiness::OUT | Readiness::HUP | Readiness::ERR,
             Body::Deferred(_) => Readiness::OUT,
             Body::Listener(listener) if listener.queue.is_empty() => Readiness::NONE,
             Body::Listener(_) => Readiness::IN,
@@ -212,7 +217,8 @@ impl Stack {
         match &mut self.owned_mut(id).ok()?.body {
             Body::Connection(connection) => connection.tcb.take_error(),
             Body::Datagram(datagram) => datagram.error.take(),
-            Body::Fresh | Body::Deferred(_) | Body::Listener(_) => None,
+            Body::Fresh(error) => error.take(),
+            Body::Deferred(_) | Body::Listener(_) => None,
         }
     }
 
@@ -222,7 +228,7 @@ impl Stack {
     /// `BadSocket`; `Invalid` for a listener.
     pub fn recv_queue(&self, id: SocketId) -> Result<usize> {
         match &self.owned(id)?.body {
-            Body::Fresh | Body::Deferred(_) => Ok(0),
+            Body::Fresh(_) | Body::Deferred(_) => Ok(0),
             Body::Listener(_) => Err(SocketError::Invalid),
             Body::Connection(connection) => Ok(connection.tcb.recv_ahead() as usize),
             Body::Datagram(d) => Ok(d.queue.front(&self.datagrams).map_or(0, |w| w.pkt.len())),
@@ -250,7 +256,7 @@ impl Stack {
         match &self.owned(id)?.body {
             Body::Listener(_) => Err(SocketError::Invalid),
             Body::Connection(connection) => Ok(connection.tcb.unsent() as usize),
-            Body::Fresh | Body::Deferred(_) | Body::Datagram(_) => Ok(0),
+            Body::Fresh(_) | Body::Deferred(_) | Body::Datagram(_) => Ok(0),
         }
     }
 
@@ -262,7 +268,7 @@ impl Stack {
         match &self.owned(id)?.body {
             Body::Listener(_) => Err(SocketError::Invalid),
             Body::Connection(connection) => Ok(connection.tcb.send_queue() as usize),
-            Body::Fresh | Body::Deferred(_) | Body::Datagram(_) => Ok(0),
+            Body::Fresh(_) | Body::Deferred(_) | Body::Datagram(_) => Ok(0),
         }
     }
 
@@ -315,11 +321,6 @@ fn shut<E: crate::ip::Egress>(
 ) -> Result<()> {
     debug_assert!(connection.stage == Stage::Owned, "only an owner shuts");
     let tcb = &mut connection.tcb;
-    if tcb.state == State::SynSent {
-        // Linux: a connect that is shut is a connect that is over.
-        call::abort(tcb, env);
-        return Ok(());
-    }
     if write {
         call::shutdown_send(tcb, env)?;
     }

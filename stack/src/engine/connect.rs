@@ -4,14 +4,14 @@ use core::net::SocketAddr;
 
 use super::Stack;
 use super::egress::Output;
-use super::entry::{Body, Connection, Stage};
+use super::entry::{Body, Connection, Entry, Stage};
 use crate::control::Request;
 use crate::error::SocketError;
 use crate::ip::Flow;
 use crate::seq::Seq;
 use crate::socket::Result;
 use crate::tcp::input::{self, PathError};
-use crate::tcp::{Env, State, Tcb, connect};
+use crate::tcp::{Env, State, Tcb, call, connect};
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, Protocol, SocketId, canonical};
 
@@ -40,7 +40,7 @@ impl Stack {
             }
             // Linux, as of a connect that is put off.
             Body::Deferred(_) => return Err(SocketError::IsConnected),
-            Body::Fresh => {}
+            Body::Fresh(_) => {}
         }
         let options = self.owned(id)?.options.clone();
         if self.defers_connect(&options, remote) {
@@ -108,9 +108,21 @@ impl Stack {
     /// A closed connection's socket can be used again.
     pub(super) fn renew(&mut self, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
-        if let Body::Connection(mut connection) = core::mem::replace(&mut entry.body, Body::Fresh) {
+        if let Body::Connection(mut connection) = core::mem::replace(&mut entry.body, Body::Fresh(None)) {
             connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
         }
+    }
+
+    /// A connect that is shut is over, and the socket as it was, but for SO_ERROR (Linux: tcp_disconnect).
+    pub(super) fn disconnect(&mut self, now: Instant, id: SocketId) {
+        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
+        call::abort(&mut connection.tcb, &mut self.core.env(now, false));
+        self.settle(id);
+        self.renew(id);
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.body = Body::Fresh(Some(SocketError::ConnectionReset));
+        }
+        self.wake(id);
     }
 
     /// The next hop of a frame that waited did not answer. `seq` is the segment's, if it was one.
@@ -131,7 +143,7 @@ impl Stack {
                 datagram.error = Some(SocketError::HostUnreachable);
                 self.wake(id);
             }
-            Body::Fresh | Body::Deferred(_) | Body::Listener(_) => {}
+            Body::Fresh(_) | Body::Deferred(_) | Body::Listener(_) => {}
         }
     }
 }

@@ -33,7 +33,7 @@ fn describe(entry: &Entry) -> SocketInfo {
         srtt_us: 0,
     };
     match &entry.body {
-        Body::Fresh | Body::Deferred(_) => {}
+        Body::Fresh(_) | Body::Deferred(_) => {}
         Body::Listener(listener) => {
             info.state = "LISTEN";
             info.recv_queue = listener.queue.len() as u64;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::datagram::Datagram;
 use super::fast_open::Pending;
+use crate::error::SocketError;
 use crate::socket::stored::Stored;
 use crate::tcp::Tcb;
 use crate::time::Instant;
@@ -33,8 +34,8 @@ pub(super) struct Entry {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly every socket is a connection")]
 pub(super) enum Body {
-    /// TCP, neither listening nor connected.
-    Fresh,
+    /// TCP, neither listening nor connected; with what SO_ERROR says of a connect that was shut.
+    Fresh(Option<SocketError>),
     /// TCP, to be connected there with the first send (TCP_FASTOPEN_CONNECT).
     Deferred(SocketAddr),
     /// TCP, listening.

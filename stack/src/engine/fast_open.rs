@@ -153,7 +153,7 @@ impl Stack {
             Body::Connection(connection) => {
                 return Err(again(connection).err().unwrap_or(SocketError::IsConnected));
             }
-            Body::Fresh => {}
+            Body::Fresh(_) => {}
         }
         self.open_fast(now, id, remote, len, source)
     }
@@ -167,7 +167,7 @@ impl Stack {
         len: usize,
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<usize> {
-        self.owned_mut(id)?.body = Body::Fresh;
+        self.owned_mut(id)?.body = Body::Fresh(None);
         self.open_fast(now, id, remote, len, source)
     }
 

@@ -43,7 +43,7 @@ impl Stack {
         let Some(entry) = self.table.get_mut(id) else { return Err(SocketError::BadSocket) };
         let Some(connection) = entry.connection_mut() else {
             // Linux: EPIPE on a stream that was never connected.
-            return Err(SocketError::BrokenPipe);
+            return Err(self.take_error(id).unwrap_or(SocketError::BrokenPipe));
         };
         let gather = self.gather;
         let (tcb, env) = (&mut connection.tcb, &mut self.core.env(now, gather));
@@ -73,7 +73,8 @@ impl Stack {
         let Some(connection) = entry.connection_mut() else {
             // Linux: who was never connected has no urgent data either, but a listener.
             let none = flags.oob && !listens;
-            return Err(if none { SocketError::Invalid } else { SocketError::NotConnected });
+            let usual = if none { SocketError::Invalid } else { SocketError::NotConnected };
+            return Err(self.take_error(id).filter(|_| !none).unwrap_or(usual));
         };
         if flags.oob {
             return urgent_octet(connection, want, flags, sink);
@@ -137,7 +138,7 @@ impl Stack {
                 Body::Connection(connection) if connection.tcb.state != State::Closed => {
                     call::abort(&mut connection.tcb, &mut self.core.env(now, false));
                 }
-                Body::Fresh | Body::Deferred(_) | Body::Connection(_) => {}
+                Body::Fresh(_) | Body::Deferred(_) | Body::Connection(_) => {}
             }
             self.remove(id);
         }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use stack::error::SocketError;
-use stack::socket::OptName;
+use stack::socket::{How, OptName};
+use stack::types::Readiness;
 
 use super::drills;
 use crate::{Complaint, Drill, Family, Knob, On, State};
@@ -20,6 +21,7 @@ drills![
     soft_errors_do_not_abort,
     soft_errors_are_the_reason_in_the_end,
     a_port_that_nobody_has_ends_a_connect,
+    a_connect_that_is_shut_is_over,
     an_unreachable_host_ends_a_connect,
     an_error_about_what_is_not_in_flight_is_not_heard,
     source_quench_is_not_heard,
@@ -259,4 +261,32 @@ fn keepalive_intervals_can_be_set_and_are_two_hours(on: On) {
     assert_eq!(seconds(&mut d), Ok(7200));
     d.set(OptName::KeepIdle, 90);
     assert_eq!(seconds(&mut d), Ok(90));
+}
+
+/// shutdown(2) as Linux has it: in SYN-SENT it is a disconnect, which is what poll tells
+fn a_connect_that_is_shut_is_over(on: On) {
+    for how in [How::Write, How::Read, How::Both] {
+        let mut d = Drill::new(on);
+        assert_eq!(d.connect(), Err(SocketError::InProgress.into()));
+        d.expect("S 0:0(0)");
+        assert_eq!(d.ready(), Readiness::NONE);
+        assert_eq!(d.shutdown_with(how), Ok(()));
+        assert_eq!(d.ready(), Readiness::OUT | Readiness::HUP | Readiness::ERR);
+        // Whoever asks first is told.
+        let told = Err(SocketError::ConnectionReset.into());
+        match how {
+            How::Write => assert_eq!(d.error(), SocketError::ConnectionReset.errno()),
+            How::Read => assert_eq!(d.recv(1), told),
+            How::Both => assert_eq!(d.write(1, 1).map(|_| vec![]), told),
+        }
+        assert_eq!(d.ready(), Readiness::OUT | Readiness::HUP);
+        assert_eq!(d.recv(1), Err(SocketError::NotConnected.into()));
+        assert_eq!(d.write(1, 1), Err(SocketError::BrokenPipe.into()));
+        assert_eq!(d.shutdown_with(how), Err(SocketError::NotConnected.into()));
+        // The next one begins anew.
+        assert_eq!(d.connect(), Err(SocketError::InProgress.into()));
+        d.expect("S 0:0(0)");
+        d.inject("S. 0:0(0) ack 1 <mss 1000>");
+        d.expect_all(&[". 1:1(0) ack 1"]);
+    }
 }
