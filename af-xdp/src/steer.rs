@@ -291,6 +291,15 @@ impl Steering {
         }
     }
 
+    /// The stacks that hear an endpoint, as bits by slot.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn hearers(&self, protocol: u8, local: SocketAddr) -> io::Result<u64> {
+        let group = self.group(&PortKey::new(protocol, local).0)?;
+        Ok(group.map_or(0, |group| self.groups.members_of(group)))
+    }
+
     fn group(&self, key: &[u8]) -> io::Result<Option<u32>> {
         let mut group = [0; SLOT];
         Ok(self.ports.lookup(key, &mut group)?.then(|| u32::from_ne_bytes(group)))
@@ -314,6 +323,24 @@ impl Steering {
         self.flows.update(&key.0, &u32::from(slot).to_ne_bytes())?;
         self.config.long(MASK_AND_OVERFLOW).fetch_add(ONE_MORE, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// As [`Steering::add_flow`], but a flow that another stack has stays that stack's: its first packet was steered
+    /// here before.
+    ///
+    /// # Errors
+    /// As [`Steering::add_flow`].
+    pub fn add_new_flow(
+        &self,
+        protocol: u8,
+        local: SocketAddr,
+        remote: SocketAddr,
+        slot: Slot,
+    ) -> io::Result<()> {
+        match self.slot_of(protocol, local, remote) {
+            Some(other) if other != slot => Ok(()),
+            _ => self.add_flow(protocol, local, remote, slot),
+        }
     }
 
     /// Ends [`Steering::add_flow`]; a flow that is not there is no error.

@@ -16,7 +16,7 @@ use stack::types::{Readiness, SocketId, canonical};
 use crate::dispatch::owner;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
-use crate::{datagram_options, epoll, kernel, options, state};
+use crate::{datagram_options, epoll, heirs, kernel, options, state};
 
 /// How long to leave it at that when the stack could not be had, in nanoseconds.
 const TRY_AGAIN: u64 = 100_000_000;
@@ -108,7 +108,7 @@ pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason
         return Runtime::current().map(|runtime| (runtime, id)).ok_or(Reason::NoStack);
     }
     if held.file.is(Flag::Inherited) {
-        return Err(Reason::Inherited);
+        return heirs::claim(held);
     }
     let due = match held.file.kind() {
         Kind::Stream => held.file.is(Flag::Listening),

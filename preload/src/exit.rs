@@ -5,7 +5,7 @@ use core::ptr;
 use libc::c_int;
 use ringroad::Runtime;
 
-use crate::{guard, stdio};
+use crate::{guard, heirs, stdio};
 
 /// Registers for `exit` and the return from `main`: registered first, it runs last.
 pub(crate) fn install() {
@@ -22,6 +22,7 @@ extern "C" fn at_exit() {
 /// Gives closed connections their time.
 fn drain() {
     if let (Some(runtime), Some(_inside)) = (Runtime::current(), guard::enter()) {
+        heirs::give_all_back();
         runtime.exit();
     }
 }

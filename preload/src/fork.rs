@@ -8,10 +8,21 @@ use ringroad::runtime::Turn;
 
 use crate::attach;
 use crate::dispatch::lifecycle;
+use crate::heirs;
 use crate::state::{self, State};
 
 /// The locks between `prepare` and what follows it.
-struct Locks(UnsafeCell<Option<(Option<Turn<'static>>, MutexGuard<'static, State>)>>);
+struct Locks(UnsafeCell<Option<Held>>);
+
+/// What is held over a fork.
+struct Held {
+    turn: Option<Turn<'static>>,
+    state: MutexGuard<'static, State>,
+    link: Option<heirs::Prepared>,
+    /// Nobody asks a parent for a connection.
+    #[expect(dead_code, reason = "held, not read")]
+    claims: MutexGuard<'static, ()>,
+}
 
 // SAFETY: touched only by the handlers below, between the taking and the giving back of the locks in it.
 unsafe impl Sync for Locks {}
@@ -25,30 +36,36 @@ pub(crate) fn install() {
 }
 
 extern "C" fn prepare() {
-    // The order of locks: the runtime's first.
+    // The order of locks.
+    let claims = state::lock_claims();
     let turn = Runtime::current().map(Runtime::lock);
     let state = state::lock();
+    let link = turn.as_ref().and_then(|_| heirs::prepare(&state));
     // SAFETY: both locks are held (the state's always is), so no other thread is between its prepare and
     // its give_back.
-    unsafe { *LOCKS.0.get() = Some((turn, state)) };
+    unsafe { *LOCKS.0.get() = Some(Held { turn, state, link, claims }) };
 }
 
-fn take_back() -> Option<(Option<Turn<'static>>, MutexGuard<'static, State>)> {
+fn take_back() -> Option<Held> {
     // SAFETY: as in `prepare`; in the child this is the only thread.
     unsafe { (*LOCKS.0.get()).take() }
 }
 
 extern "C" fn parent() {
-    if let Some((turn, state)) = take_back() {
+    if let Some(Held { mut turn, mut state, link, .. }) = take_back() {
+        if let (Some(link), Some(turn)) = (link, &mut turn) {
+            heirs::in_parent(&mut state.heirs, turn, link);
+        }
         drop(state);
         drop(turn);
     }
 }
 
 extern "C" fn child() {
-    let Some((turn, state)) = take_back() else { return };
+    let Some(Held { turn, mut state, link, .. }) = take_back() else { return };
     // The parent's runtime is not ours: not even its lock is given back, which would send its frames.
     core::mem::forget(turn);
+    heirs::in_child(&mut state.heirs, link);
     drop(state);
     Runtime::after_fork_in_child();
     lifecycle::after_fork_in_child();

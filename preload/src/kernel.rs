@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 use core::ptr;
 
-use libc::{c_int, c_void, socklen_t};
+use libc::{c_char, c_int, c_void, socklen_t};
 
 use crate::errno::{Errno, check};
 use crate::real;
@@ -454,4 +454,39 @@ pub(crate) fn set_option_raw(
 ) -> c_int {
     // SAFETY: the application's own arguments, which the kernel checks.
     unsafe { real::setsockopt(fd, level, name, value, len) }
+}
+
+/// How a program to be executed is named.
+#[derive(Clone, Copy)]
+pub(crate) enum Program {
+    /// By a path.
+    Path(*const c_char),
+    /// By a name to be looked for in PATH.
+    Name(*const c_char),
+    /// By a descriptor.
+    Open(c_int),
+}
+
+/// `execve` and its relatives, with an environment of ours: comes back only when it fails.
+pub(crate) fn exec(program: Program, args: *const *const c_char, env: &[*const c_char]) -> Errno {
+    debug_assert!(env.last().is_some_and(|last| last.is_null()));
+    let env = env.as_ptr();
+    let failed = match program {
+        // SAFETY: the application's own arguments, which the kernel checks; the table ends with null.
+        Program::Path(path) => unsafe { real::execve(path, args, env) },
+        // SAFETY: as above; libc reads the name, as the application asked.
+        Program::Name(name) => unsafe { real::execvpe(name, args, env) },
+        // SAFETY: as above.
+        Program::Open(fd) => unsafe { real::fexecve(fd, args, env) },
+    };
+    check(failed as isize).err().unwrap_or(Errno(libc::ENOSYS))
+}
+
+/// The process's own environment, as libc keeps it.
+pub(crate) fn environment() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: libc's own variable; what it points to is read as the application's memory is.
+    unsafe { environ }
 }

@@ -99,6 +99,19 @@ pub(crate) fn note_v6_only(held: &Held) {
     }
 }
 
+/// Notes which options were set on a listener that was open when the program began: those that a fresh one has not.
+pub(crate) fn note_inherited(held: &Held) {
+    let Ok(fresh) = kernel::socket(held.file.family(), libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) else {
+        return;
+    };
+    for (at, option) in OptName::ALL.iter().enumerate() {
+        if !option.is_for_datagrams() && from_kernel(held.fd, *option) != from_kernel(fresh, *option) {
+            held.file.touch(at);
+        }
+    }
+    let _ = kernel::close(fresh);
+}
+
 /// The option of that number, if it means something to this stream: IPv6's are not for sockets of IPv4.
 fn for_stream(held: &Held, level: c_int, name: c_int) -> Option<OptName> {
     let foreign = level == libc::IPPROTO_IPV6 && !held.file.is(Flag::V6);

@@ -4,7 +4,7 @@ use ringroad::Config;
 use ringroad::control::register_bypass;
 use ringroad::runtime::port_descriptors;
 
-use crate::{attach, exit, fdtable, fork, guard, real, reason, signals};
+use crate::{attach, environment, exit, fdtable, fork, guard, heritage, real, reason, signals};
 
 /// The dynamic loader calls what stands in this section.
 #[cfg(not(test))]
@@ -26,6 +26,8 @@ extern "C" fn at_load() {
     // Daemons close all descriptors that they do not know.
     port_descriptors(&config).into_iter().for_each(|fd| fdtable::protect(fd, true));
     attach::configure(config);
+    environment::keep();
+    heritage::take_listeners();
     register_bypass(bypasses);
     signals::install_fault_handler();
     fork::install();

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::epoll::Interests;
 use crate::fdtable::Registry;
 use crate::groups::Joined;
+use crate::heirs::Heirs;
 
 /// What the lock guards.
 #[derive(Default)]
@@ -15,6 +16,8 @@ pub(crate) struct State {
     pub(crate) registry: Registry,
     /// Epoll sets.
     pub(crate) interests: Interests,
+    /// What children may ask for.
+    pub(crate) heirs: Heirs,
     /// Groups that UDP sockets have joined.
     pub(crate) groups: Joined,
 }
@@ -24,4 +27,11 @@ static STATE: OnceLock<Mutex<State>> = OnceLock::new();
 /// Takes the lock.
 pub(crate) fn lock() -> MutexGuard<'static, State> {
     STATE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static CLAIMS: Mutex<()> = Mutex::new(());
+
+/// Taken, before all others, while a connection is asked for.
+pub(crate) fn lock_claims() -> MutexGuard<'static, ()> {
+    CLAIMS.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod launch;
+pub mod link;
 pub mod log;
 mod netlink;
 pub mod policy_file;

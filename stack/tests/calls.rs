@@ -246,7 +246,7 @@ fn assert_balanced(requests: &[Request]) {
                 let at = ports.iter().position(|p| p == key).expect("a port that was asked for");
                 ports.swap_remove(at);
             }
-            Request::SteerFlow(key) => {
+            Request::SteerFlow(key) | Request::SteerNewFlow(key) => {
                 assert!(!flows.contains(key), "{key:?} was asked for twice");
                 flows.push(*key);
             }

@@ -277,3 +277,107 @@ fn a_connection_whose_end_is_elsewhere_is_refused() {
     assert_eq!(refused.unwrap_err(), SocketError::AddressNotAvailable);
     assert_ne!(stranger.address, Family::V4.of(2));
 }
+
+/// A listener of the stack at the cable leaves, and the other stack, which listens at the same end, gets the cable.
+/// What waited is accepted there; what was under way to the old one is not refused.
+#[test]
+fn what_waits_in_a_listener_that_leaves_is_accepted_elsewhere() {
+    let mut twins = Twins::new(Link { delay: Duration::from_millis(10), ..Link::default() }, 1);
+    let old = twins.net.listen(1, 80, 16);
+    twins.swap();
+    let new = twins.net.listen(1, 80, 16);
+    twins.swap();
+    // One is established and has said something, one has its SYN-ACK under way, one its SYN.
+    let first = twins.net.connecting(0, 80);
+    twins.net.run_ms(100);
+    twins.net.send(0, first, b"hello").unwrap();
+    twins.net.run_ms(25);
+    let second = twins.net.connecting(0, 80);
+    twins.net.run_ms(15);
+    let third = twins.net.connecting(0, 80);
+    twins.net.run_ms(2);
+    let now = twins.net.now;
+    twins.net.b().leave(now, old).unwrap();
+    assert_eq!(twins.net.b().close(now, old), Err(SocketError::BadSocket), "it is nobody's");
+    assert_eq!(twins.net.b().waiting(old), 2);
+    // The third's SYN still arrives at the old one, which answers.
+    twins.net.run_ms(9);
+    assert_eq!(twins.net.b().waiting(old), 3);
+    let now = twins.net.now;
+    assert!(twins.net.b().hand_over(now, |_| None).is_empty(), "nobody to give it to");
+    let letters = twins.net.b().hand_over(now, |_| Some(7));
+    assert_eq!(twins.net.b().waiting(old), 0);
+    twins.net.pump();
+    twins.swap();
+    let mut letter = &letters[&7][..];
+    while !letter.is_empty() {
+        twins.net.b().take_over(now, &mut letter).unwrap();
+    }
+    twins.net.run_ms(3000);
+    let now = twins.net.now;
+    let mut accepted = Vec::new();
+    while let Ok(a) = twins.net.b().accept(now, new) {
+        accepted.push(a.id);
+    }
+    assert_eq!(accepted.len(), 3);
+    assert_eq!(twins.net.recv(1, accepted[0], 100).unwrap(), b"hello");
+    for client in [first, second, third] {
+        assert!(twins.net.a().readiness(client).contains(Readiness::OUT));
+        assert!(!twins.net.a().readiness(client).contains(Readiness::HUP));
+    }
+    // The old one ends by itself.
+    twins.swap();
+    twins.net.run_ms(3000);
+    assert!(!twins.net.b().has_leavers());
+}
+
+#[test]
+fn what_nobody_takes_is_reset_in_the_end_and_a_new_listener_has_it_before() {
+    for again in [false, true] {
+        let mut twins = Twins::new(Link::default(), 1);
+        let old = twins.net.listen(1, 80, 16);
+        let client = twins.net.connecting(0, 80);
+        twins.net.run_ms(50);
+        let now = twins.net.now;
+        twins.net.b().leave(now, old).unwrap();
+        let new = again.then(|| twins.net.listen(1, 80, 16));
+        twins.net.run_ms(5000);
+        let now = twins.net.now;
+        match new {
+            Some(new) => assert!(twins.net.b().accept(now, new).is_ok()),
+            None => assert_eq!(twins.net.recv(0, client, 1), Err(SocketError::ConnectionReset)),
+        }
+        assert!(!twins.net.b().has_leavers());
+    }
+}
+
+#[test]
+fn a_letter_that_makes_no_sense_is_refused() {
+    let mut twins = Twins::new(Link::default(), 1);
+    let old = twins.net.listen(1, 80, 16);
+    twins.net.connecting(0, 80);
+    twins.net.run_ms(50);
+    let now = twins.net.now;
+    twins.net.b().leave(now, old).unwrap();
+    let letter = twins.net.b().hand_over(now, |_| Some(1)).remove(&1).unwrap();
+    twins.swap();
+    let refused = twins.net.b().take_over(now, &mut &letter[..]);
+    assert_eq!(refused, Err(SocketError::ConnectionRefused), "nobody listens");
+    twins.net.listen(1, 80, 16);
+    let mut rng = Rng::new(3);
+    for _ in 0..5000 {
+        let mut bad = letter.clone();
+        bad.truncate(rng.below(letter.len() as u64 + 1) as usize);
+        if !bad.is_empty() {
+            let at = rng.below(bad.len() as u64) as usize;
+            bad[at] = rng.next() as u8;
+        }
+        let mut rest = &bad[..];
+        while !rest.is_empty() {
+            let before = rest.len();
+            let _ = twins.net.b().take_over(now, &mut rest);
+            assert!(rest.len() < before, "it goes on");
+        }
+    }
+    twins.net.b().reset_all(now);
+}

@@ -31,6 +31,11 @@ impl Groups {
         self.words.long(group as usize * GROUP_WORDS)
     }
 
+    /// The members of a group, as bits.
+    pub(super) fn members_of(&self, group: u32) -> u64 {
+        if group < GROUPS { self.members(group).load(Ordering::Relaxed) } else { 0 }
+    }
+
     /// A group without members; none when there is none.
     pub(super) fn vacant(&self) -> Option<u32> {
         (0..GROUPS).find(|group| self.members(*group).load(Ordering::Relaxed) == 0)

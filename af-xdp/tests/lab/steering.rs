@@ -99,6 +99,26 @@ fn steering_settles(open: &Open, packets: u64) {
     });
 }
 
+/// A packet that was steered here before another stack took its flow takes nothing from that stack.
+#[test]
+fn a_new_flow_is_whose_it_is_first() {
+    let lab = Lab::new(1);
+    let open = lab.open(64, &Options::default());
+    let steering = &open.road.steering;
+    let (local, remote) = (SocketAddr::from((NEAR, 5000)), SocketAddr::from((FAR, 7000)));
+    assert_eq!(steering.hearers(UDP, local).unwrap(), 0);
+    for slot in [1, 0] {
+        steering.add_port(UDP, local, slot).unwrap();
+        steering.add_new_flow(UDP, local, remote, slot).unwrap();
+    }
+    assert_eq!(
+        (steering.slot_of(UDP, local, remote), steering.hearers(UDP, local).unwrap()),
+        (Some(1), 0b11)
+    );
+    steering.add_flow(UDP, local, remote, 0).unwrap();
+    assert_eq!(steering.slot_of(UDP, local, remote), Some(0), "who is given it has it");
+}
+
 #[test]
 fn cleared_maps_steer_nothing() {
     let lab = Lab::new(1);

@@ -11,7 +11,7 @@ use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
 use crate::reason::Reason;
 use crate::state::{self, State};
-use crate::{epoll, kernel, options};
+use crate::{epoll, heirs, kernel, options};
 
 /// `socket`: a kernel socket, remembered if it could be accelerated one day.
 pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
@@ -58,17 +58,21 @@ pub(crate) fn remember(fd: c_int, kind: Kind, set_up: impl FnOnce(&Held)) -> Opt
 pub(crate) fn forget(held: &Held) {
     // The runtime's lock comes before the state's, which is free again here.
     if let (Some(id), Some(runtime)) = (unhang(held), Runtime::current()) {
-        let mut turn = runtime.lock();
-        let now = turn.now();
-        let _ = turn.stack().close(now, id);
+        close_socket(&mut runtime.lock(), held, id);
     }
 }
 
 /// As [`forget`], for who holds the runtime's lock.
 pub(crate) fn forget_in(turn: &mut Turn<'_>, held: &Held) {
     if let Some(id) = unhang(held) {
-        let now = turn.now();
-        let _ = turn.stack().close(now, id);
+        close_socket(turn, held, id);
+    }
+}
+
+/// Closes the stack's socket of a file that is gone, unless children have it, too.
+fn close_socket(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
+    if !heirs::keep(&mut state::lock().heirs, turn, held.word, id) {
+        turn.close(id);
     }
 }
 
@@ -91,7 +95,11 @@ fn unhang(held: &Held) -> Option<SocketId> {
 
 /// Frees the file's place in the table. The stack's socket, which is to be closed.
 fn release(state: &mut State, held: &Held) -> Option<SocketId> {
-    let socket = held.file.socket().filter(|_| !held.file.is(Flag::Inherited));
+    let inherited = held.file.is(Flag::Inherited);
+    let socket = held.file.socket().filter(|_| !inherited);
+    if inherited {
+        heirs::release(&state.heirs, held.word);
+    }
     state.registry.release(held.word);
     socket
 }
@@ -128,9 +136,7 @@ fn end_orphan(held: &Held) {
     let socket = release(&mut state, held);
     drop(state);
     if let (Some(id), Some(runtime)) = (socket, Runtime::current()) {
-        let mut turn = runtime.lock();
-        let now = turn.now();
-        let _ = turn.stack().close(now, id);
+        close_socket(&mut runtime.lock(), held, id);
     }
 }
 
@@ -150,8 +156,13 @@ pub(crate) fn close(fd: c_int) -> Outcome {
     }
     let Some(held) = fdtable::get(fd) else { return Err(Reason::Plain.into()) };
     super::control::linger(&held);
+    let listened = held.file.is(Flag::Listening);
     forget(&held);
-    Ok(kernel::close(fd)?)
+    let closed = kernel::close(fd);
+    if let (true, Some(runtime)) = (listened, Runtime::current()) {
+        runtime.lock().closed();
+    }
+    Ok(closed?)
 }
 
 /// `dup`, and `fcntl(F_DUPFD)`.

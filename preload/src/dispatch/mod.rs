@@ -21,7 +21,8 @@ use ringroad::Runtime;
 use stack::types::SocketId;
 
 use crate::errno::Leave;
-use crate::fdtable::{self, Held, Kind};
+use crate::fdtable::{self, Flag, Held, Kind};
+use crate::heirs;
 use crate::reason::Reason;
 
 /// The file behind `fd`, or a bypass.
@@ -36,6 +37,7 @@ fn attached(held: &Held) -> Result<(&'static Runtime, SocketId), Leave> {
     let runtime = Runtime::current();
     match (held.socket(), runtime) {
         (Some(id), Some(runtime)) => Ok((runtime, id)),
+        _ if held.file.is(Flag::Inherited) => Ok(heirs::claim(held)?),
         _ => Err(Leave::Bypass(Reason::Plain)),
     }
 }

@@ -116,9 +116,9 @@ macro_rules! for_each_call {
             any execve(path: *const c_char, args: *const *const c_char, env: *const *const c_char) -> c_int
                 = SYS_execve => exec::execve;
             any execv(path: *const c_char, args: *const *const c_char) -> c_int = NONE => exec::execv;
-            any execvp(file: *const c_char, args: *const *const c_char) -> c_int = NONE => exec::execv;
+            any execvp(file: *const c_char, args: *const *const c_char) -> c_int = NONE => exec::execvp;
             any execvpe(file: *const c_char, args: *const *const c_char, env: *const *const c_char) -> c_int
-                = NONE => exec::execve;
+                = NONE => exec::execvpe;
             any fexecve(fd: c_int, args: *const *const c_char, env: *const *const c_char) -> c_int
                 = NONE => exec::fexecve;
 

@@ -378,3 +378,54 @@ CASE(a_child_serves_the_connection_of_its_parent_no_more_than_it_may)
     char b[8];
     SAY(read(fd, b, 8));
 }
+
+CASE(a_child_serves_what_its_parent_closes)
+{
+    int fd = server(), status;
+    fflush(stdout);
+    if (fork() == 0) {
+        char b[8];
+        long n = read(fd, b, 8);
+        write(fd, b, n);
+        _exit(n);
+    }
+    close(fd);
+    SAY(peer("send 5"));
+    SAY(peer("recv 5"));
+    SAY(peer("eof"));
+    wait(&status);
+    printf("%d\n", WEXITSTATUS(status));
+}
+
+CASE(a_connection_comes_back_from_a_child_that_used_it)
+{
+    int fd = server(), status;
+    char b[8];
+    SAY(peer("send 4"));
+    fflush(stdout);
+    if (fork() == 0)
+        _exit(read(fd, b, 2));
+    wait(&status);
+    printf("%d\n", WEXITSTATUS(status));
+    SAY(read(fd, b, 8));
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+}
+
+CASE(a_connection_ends_with_the_last_child_that_holds_it)
+{
+    int fd = server(), status;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        /* It never uses it. */
+        pause();
+        _exit(0);
+    }
+    close(fd);
+    SAY(peer("send 2"));
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    printf("%d\n", WTERMSIG(status));
+    SAY(peer("eof"));
+}

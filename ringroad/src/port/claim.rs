@@ -22,7 +22,8 @@ impl Owner {
         (word != 0).then_some(Self { pid: (word >> 32) as u32, start: word as u32 })
     }
 
-    fn word(self) -> u64 {
+    /// In one word.
+    pub(super) fn word(self) -> u64 {
         u64::from(self.pid) << 32 | u64::from(self.start)
     }
 

@@ -14,7 +14,7 @@ use super::secret::Key;
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word.
-const VERSION: u64 = 4;
+const VERSION: u64 = 5;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 4096;
@@ -36,6 +36,8 @@ enum Word {
 
 /// The word of the first slot's process; those of the others follow.
 const OWNERS: usize = 64;
+/// The words of the first slot's box for letters: the number of the end to read, and of the end to write.
+const POSTS: usize = 192;
 
 /// How the file is laid out: header, description of the descriptors, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +122,19 @@ impl Header {
     /// The word that names the process that drives slot `slot`.
     pub(super) fn owner(&self, slot: Slot) -> &AtomicU64 {
         self.at(OWNERS + usize::from(slot))
+    }
+
+    /// The ends of a slot's box for letters: to read, to write.
+    pub(super) fn post(&self, slot: Slot) -> (RawFd, RawFd) {
+        let end = |n| self.at(POSTS + 2 * usize::from(slot) + n).load(Ordering::Acquire) as RawFd;
+        (end(0), end(1))
+    }
+
+    /// Notes those numbers.
+    pub(super) fn set_post(&self, slot: Slot, ends: (RawFd, RawFd)) {
+        for (n, fd) in [ends.0, ends.1].into_iter().enumerate() {
+            self.at(POSTS + 2 * usize::from(slot) + n).store(fd as u64, Ordering::Release);
+        }
     }
 
     fn word(&self, word: Word) -> &AtomicU64 {

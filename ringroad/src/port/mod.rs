@@ -9,6 +9,7 @@ mod claim;
 mod fds;
 mod header;
 mod policy;
+mod post;
 mod roster;
 mod secret;
 mod travel;
@@ -30,6 +31,7 @@ use fds::borrow;
 pub(crate) use fds::{aside, socket_aside};
 use header::{HEADER, Header, Layout};
 pub(crate) use policy::Texts;
+pub(crate) use post::Post;
 pub(crate) use roster::Roster;
 
 /// Bytes in a frame: an MTU of 1500 with headroom, two to a page would leave too little.
@@ -98,10 +100,12 @@ impl Port {
             .and_then(|options| af_xdp::Port::open_within(&mut pool, &names, &options, limits))
             .map_err(|e| StartError::new(step(), e))?;
         let parts = opened.inheritable(high_numbers()).map_err(|e| StartError::new(step(), e))?;
-        Self::write(file, layout, &parts.to_string(), policy).map_err(|e| StartError::new(step(), e))
+        Self::write(file, layout, &parts, policy).map_err(|e| StartError::new(step(), e))
     }
 
-    fn write(file: File, mut layout: Layout, parts: &str, policy: &str) -> io::Result<Self> {
+    fn write(file: File, mut layout: Layout, parts: &PortParts, policy: &str) -> io::Result<Self> {
+        let stacks = parts.stacks();
+        let parts = parts.to_string();
         layout.parts_len = parts.len() as u64;
         file.write_all_at(parts.as_bytes(), HEADER as u64)?;
         let header = Header::map(&file)?;
@@ -113,6 +117,7 @@ impl Port {
         let policy = rustix::io::fcntl_dupfd_cloexec(&policy::create(policy)?, high_numbers())?;
         rustix::io::fcntl_setfd(&policy, rustix::io::FdFlags::empty())?;
         header.set_policy(policy.into_raw_fd());
+        post::make(&header, stacks)?;
         Ok(Self { file, header, layout })
     }
 
@@ -126,7 +131,7 @@ impl Port {
     /// Keeps the port for this process and its children, but for no program they execute.
     pub(crate) fn keep(self) -> io::Result<()> {
         let parts = self.parts()?;
-        for fd in descriptors(&parts).into_iter().chain([self.header.roster(), self.header.policy()]) {
+        for fd in self.descriptors(&parts) {
             let fd = borrow(fd)?;
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
         }
@@ -151,8 +156,21 @@ impl Port {
         let file = if own >= 0 { Some(own) } else { config.port.as_ref().and_then(|p| p.parse().ok()) };
         let port = Self::inherited(config).and_then(Result::ok);
         let parts = port.as_ref().and_then(|port| port.parts().ok());
-        let own = port.as_ref().map(|port| [port.header.roster(), port.header.policy()]);
-        parts.iter().flat_map(descriptors).chain(own.into_iter().flatten()).chain(file).collect()
+        let inherited = port.iter().zip(&parts).flat_map(|(port, parts)| port.descriptors(parts));
+        inherited.chain(file).collect()
+    }
+
+    /// All of them but the file.
+    fn descriptors(&self, parts: &PortParts) -> Vec<RawFd> {
+        let mut all = vec![parts.ledger, self.header.roster(), self.header.policy()];
+        for part in &parts.interfaces {
+            all.extend(part.steering.all());
+            all.extend(part.sockets.iter().map(|x| x.fd));
+        }
+        for (read, write) in (0..parts.stacks()).map(|slot| self.header.post(slot)) {
+            all.extend([read, write]);
+        }
+        all
     }
 
     fn import(fd: RawFd) -> io::Result<Self> {
@@ -278,13 +296,4 @@ fn memory(layout: &Layout) -> io::Result<(File, Pool)> {
 fn high_numbers() -> RawFd {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(HIGHEST);
     limit.min(HIGHEST).saturating_sub(BELOW_LIMIT).max(3) as RawFd
-}
-
-fn descriptors(parts: &PortParts) -> Vec<RawFd> {
-    let mut all = vec![parts.ledger];
-    for part in &parts.interfaces {
-        all.extend(part.steering.all());
-        all.extend(part.sockets.iter().map(|x| x.fd));
-    }
-    all
 }

@@ -35,6 +35,6 @@ impl Port {
             rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty())?;
             *number = high.into_raw_fd();
         }
-        Self::write(port.file, port.layout, &parts.to_string(), policy)
+        Self::write(port.file, port.layout, &parts, policy)
     }
 }

@@ -10,6 +10,7 @@ use stack::time::Instant;
 use stack::types::IfaceId;
 
 use super::bell::Bell;
+use super::handover::Handover;
 use super::pulse::Pulse;
 use super::steer::Steer;
 use super::{API_COOKIE, Sleepers, WakeObserver};
@@ -53,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) helper_dozes: bool,
     /// The port is given back: the rings are not ours to touch.
     pub(crate) stopped: bool,
+    /// What goes to other processes, and comes from them.
+    pub(super) handover: Handover,
     /// What the helper reads without the lock.
     pub(crate) pulse: Arc<Pulse>,
     burst: Burst,
@@ -87,6 +90,7 @@ impl Core {
             helper: None,
             helper_dozes: false,
             stopped: false,
+            handover: Handover::default(),
             pulse: Arc::default(),
             burst: Burst::with_capacity(BURST),
             unkicked: 0,

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use super::{CURRENT, Runtime, Spin, Wait};
 
+/// How long a process that ends waits for others to take what it has not accepted.
+const TAKING: Duration = Duration::from_secs(1);
+/// How often it looks whether they have.
+const LOOK: Duration = Duration::from_millis(1);
+
 impl Runtime {
     /// Waits until closed connections have delivered their data and their FIN, `limit` at most. True when
     /// nothing is left.
@@ -14,6 +19,23 @@ impl Runtime {
         let wait = Wait { deadline, spin: Spin::Never, ..Wait::default() };
         let waited = self.wait(wait, |turn| (!turn.stack().busy()).then_some(()));
         matches!(waited, super::Waited::Ready(()))
+    }
+
+    /// Waits a little until others have taken what the process has not accepted.
+    fn hand_over(&self) {
+        let until = self.now() + TAKING;
+        loop {
+            let mut turn = self.lock_quietly();
+            turn.poll();
+            let now = turn.now();
+            let core = turn.core();
+            core.hand_over(now);
+            if now >= until || !core.is_handing_over() {
+                return;
+            }
+            drop(turn);
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// The process ends: its sockets are closed, what they have left gets the configured time to go out, what
@@ -26,8 +48,10 @@ impl Runtime {
         }
         let mut turn = self.lock();
         let now = turn.now();
+        turn.core().leave(now);
         turn.stack().close_all(now);
         drop(turn);
+        self.hand_over();
         if !self.drain(self.linger) {
             tracing::info!("closed connections had data left when the process ended");
         }

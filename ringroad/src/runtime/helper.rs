@@ -52,12 +52,14 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
     let core = turn.core();
     let pulse = Arc::clone(&core.pulse);
     let interfaces = core.links.iter().flat_map(|l| l.nic.wait_fds()).copied().collect();
+    let letters = core.letters_fd().unwrap_or(-1);
     drop(turn);
     let helper = Helper {
         runtime,
         bell,
         pulse,
         interfaces,
+        letters,
         duties,
         guest: None,
         calm: 0,
@@ -81,6 +83,8 @@ struct Helper {
     pulse: Arc<Pulse>,
     /// To be polled while it leads.
     interfaces: Vec<RawFd>,
+    /// Where letters of other processes come; -1: there is no such place.
+    letters: RawFd,
     duties: Duties,
     /// Its place among the sleepers, while it drives the stack.
     guest: Option<SleeperId>,
@@ -117,6 +121,9 @@ impl Helper {
             fds.push(input(self.duties.netlink.fd()));
             fds.push(input(self.duties.server.as_ref().map_or(-1, Server::fd)));
             fds.push(input(self.duties.roster.as_ref().map_or(-1, Roster::fd)));
+            fds.push(input(self.letters));
+            let guest = self.pulse.guest();
+            fds.push(input(guest.map_or(-1, |(fd, _)| fd)));
             let refresh = self.refreshed + REFRESH;
             let timeout = match next {
                 Next::Tick => Some(TICK),
@@ -146,9 +153,25 @@ impl Helper {
             if fds[3].revents != 0 {
                 self.attend();
             }
+            if fds[4].revents != 0 {
+                self.read_letters();
+            }
+            if let Some((_, attend)) = guest
+                && fds[5].revents != 0
+            {
+                attend();
+            }
             self.forget_bereaved();
             self.neighbours();
         }
+    }
+
+    /// Connections come from another process.
+    fn read_letters(&mut self) {
+        let mut turn = self.runtime.lock_quietly();
+        let now = turn.now();
+        turn.core().read_letters(now);
+        turn.flush();
     }
 
     /// Another process came or died.
@@ -186,7 +209,8 @@ impl Helper {
         let now = now();
         let absent = self.pulse.absent(now, ABSENT);
         let overdue = self.pulse.overdue(now, OVERDUE);
-        if !absent && !overdue && self.guest.is_none() {
+        let moving = self.pulse.is_moving();
+        if !absent && !overdue && !moving && self.guest.is_none() {
             // It polls: keep away from the lock.
             self.calm = 0;
             return Some(Next::Tick);
@@ -199,6 +223,10 @@ impl Helper {
         if overdue {
             core.flush_overdue(now);
         }
+        if moving {
+            core.hand_over(now);
+            core.flush(now);
+        }
         if let Some(id) = self.guest {
             core.sleepers.woke(id);
         }
@@ -206,13 +234,13 @@ impl Helper {
         if core.sleepers.app_leads() || !absent || !lives {
             self.guest.take().map(|id| core.sleepers.leave(id));
             self.calm = if absent { self.calm + 1 } else { 0 };
-            core.helper_dozes = self.calm >= CALM;
+            core.helper_dozes = self.calm >= CALM && !moving;
             return Some(if core.helper_dozes { Next::Doze { lives } } else { Next::Tick });
         }
         self.calm = 0;
         core.turn(now);
         let id = *self.guest.get_or_insert_with(|| core.sleepers.enter(self.bell.clone(), &[], true));
-        let until = core.wake_at(now);
+        let until = if moving { core.wake_at(now).min(now + TICK) } else { core.wake_at(now) };
         core.sleepers.sleep_until(id, until);
         Some(if core.sleepers.leads(id) { Next::Lead(until) } else { Next::Tick })
     }

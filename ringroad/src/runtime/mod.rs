@@ -9,6 +9,7 @@ mod bell;
 mod block;
 mod core;
 mod exit;
+mod handover;
 mod helper;
 mod observe;
 mod policy;

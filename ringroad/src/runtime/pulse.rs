@@ -1,9 +1,14 @@
 //! What the helper reads without the lock, so that it never holds the application up.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use stack::time::Instant;
+
+/// A descriptor, and what to call when it is readable.
+type Guest = (RawFd, fn());
 
 /// Signs of life of the application.
 #[derive(Debug, Default)]
@@ -14,6 +19,10 @@ pub(crate) struct Pulse {
     held: AtomicU64,
     /// The stack asked for something that the helper does.
     asked: AtomicBool,
+    /// Connections are on their way to other processes, or from them.
+    moving: AtomicBool,
+    /// What the helper attends to besides.
+    guest: Mutex<Option<Guest>>,
 }
 
 impl Pulse {
@@ -46,6 +55,26 @@ impl Pulse {
             0 => false,
             since => now.since(Instant::from_nanos(since)) >= time,
         }
+    }
+
+    /// Connections go to other processes or come from them, which the helper sees to, or no longer.
+    pub(super) fn moves(&self, on: bool) {
+        self.moving.store(on, Ordering::Release);
+    }
+
+    /// Whether they do.
+    pub(super) fn is_moving(&self) -> bool {
+        self.moving.load(Ordering::Acquire)
+    }
+
+    /// What the helper is to call whenever a descriptor is readable.
+    pub(super) fn set_guest(&self, fd: RawFd, attend: fn()) {
+        *self.guest.lock().unwrap_or_else(PoisonError::into_inner) = Some((fd, attend));
+    }
+
+    /// That descriptor, and what to call.
+    pub(super) fn guest(&self) -> Option<Guest> {
+        *self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The helper has something to do.

@@ -17,6 +17,7 @@ use stack::types::IfaceId;
 
 use super::bell::Bell;
 use super::core::{Core, Link};
+use super::handover::Handover;
 use super::helper::{self, Duties};
 use super::steer::Programs;
 use super::{CURRENT, Runtime, atexit, now, report};
@@ -26,7 +27,7 @@ use crate::control::server::Server;
 use crate::error::StartError;
 use crate::netlink::{self, Driven, Netlink};
 use crate::policy_file::{Bundle, PolicyFile};
-use crate::port::{Driving, Port, Roster, Texts};
+use crate::port::{Driving, Port, Post, Roster, Texts};
 
 /// One start at a time.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -154,11 +155,22 @@ impl Runtime {
             .ok()
     }
 
+    /// Where letters of the other processes come, where there may be some.
+    fn post(&self, config: &Config) -> Option<Post> {
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let claimed = claimed.as_ref().filter(|claimed| claimed.is_shared())?;
+        let port = Port::inherited(config)?.ok()?;
+        Post::new(port, claimed)
+            .inspect_err(|error| tracing::warn!(%error, "nothing will be handed over to other processes"))
+            .ok()
+    }
+
     /// Tells the stack of the host, and starts the helper.
     fn launch(self, config: &Config) -> Result<&'static Runtime, StartError> {
         let mut events = Vec::new();
         let mut turn = self.lock_quietly();
         let core = turn.core();
+        core.handover = Handover::with(self.post(config));
         let driven = core.links.iter().map(driven).collect();
         let netlink = Netlink::open(driven, &mut events)
             .map_err(|e| StartError::new("reading the kernel's tables", e))?;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use af_xdp::{Slot, Steering};
 use stack::control::{ControlEvent, Request};
-use stack::types::{IfaceId, LocalKey};
+use stack::types::{FlowKey, IfaceId, LocalKey, Protocol};
 
 /// Tells the steering programs what the stack wants.
 pub(crate) trait Steer: Send {
@@ -21,6 +21,15 @@ pub(crate) trait Steer: Send {
 
     /// Connection requests that were too many, and were dropped before the stack had them.
     fn shed(&self) -> u64;
+
+    /// The processes of the port that hear what is sent to an end over TCP, as bits by slot.
+    fn hearers(&self, local: SocketAddr) -> u64;
+
+    /// The ends that a listener hears.
+    fn ends(&self, key: &LocalKey) -> Vec<SocketAddr>;
+
+    /// Whether a flow leads here by a rule of its own.
+    fn holds(&self, key: &FlowKey) -> bool;
 
     /// Nothing is steered any more.
     fn clear(&mut self);
@@ -87,8 +96,8 @@ impl Programs {
             self.wildcards.push(*key);
         }
         let mut result = Ok(());
-        for &address in self.addresses.iter().filter(|a| a.is_ipv4() == key.address.is_ipv4()) {
-            result = result.and(self.port(protocol, SocketAddr::new(address, key.port), on));
+        for end in self.ends(key) {
+            result = result.and(self.port(protocol, end, on));
         }
         result
     }
@@ -115,6 +124,9 @@ impl Steer for Programs {
             Request::UnsteerPort(key) => self.local(key, false),
             Request::SteerFlow(f) => {
                 self.each(|p| p.add_flow(f.protocol as u8, f.local, f.remote, self.slot))
+            }
+            Request::SteerNewFlow(f) => {
+                self.each(|p| p.add_new_flow(f.protocol as u8, f.local, f.remote, self.slot))
             }
             Request::UnsteerFlow(f) => {
                 self.each(|p| p.remove_flow(f.protocol as u8, f.local, f.remote, self.slot))
@@ -145,6 +157,24 @@ impl Steer for Programs {
 
     fn shed(&self) -> u64 {
         self.programs.iter().map(|program| program.steering.shed(self.slot) - program.shed_before).sum()
+    }
+
+    fn hearers(&self, local: SocketAddr) -> u64 {
+        let of = |program: &Steering| program.hearers(Protocol::Tcp as u8, local).unwrap_or_default();
+        self.programs.iter().fold(0, |all, program| all | of(&program.steering))
+    }
+
+    fn ends(&self, key: &LocalKey) -> Vec<SocketAddr> {
+        if !key.address.is_unspecified() {
+            return vec![SocketAddr::new(key.address, key.port)];
+        }
+        let of_family = self.addresses.iter().filter(|a| a.is_ipv4() == key.address.is_ipv4());
+        of_family.map(|address| SocketAddr::new(*address, key.port)).collect()
+    }
+
+    fn holds(&self, f: &FlowKey) -> bool {
+        let slot = |program: &Steering| program.slot_of(f.protocol as u8, f.local, f.remote);
+        self.programs.iter().any(|program| slot(&program.steering) == Some(self.slot))
     }
 
     fn clear(&mut self) {

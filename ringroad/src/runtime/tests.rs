@@ -1,5 +1,6 @@
 //! Threads that wait, on a NIC that only counts how often it was polled.
 
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,7 +11,7 @@ use nic::{Arena, Burst, Caps, Doorbell, Nic, Pool, TxPkt};
 use stack::config::{Config, Secrets};
 use stack::control::{ControlEvent, Request};
 use stack::engine::Stack;
-use stack::types::IfaceId;
+use stack::types::{FlowKey, IfaceId, LocalKey};
 
 use super::bell::Bell;
 use super::block::input;
@@ -73,6 +74,18 @@ impl Steer for Nowhere {
 
     fn shed(&self) -> u64 {
         0
+    }
+
+    fn hearers(&self, _: SocketAddr) -> u64 {
+        0
+    }
+
+    fn ends(&self, _: &LocalKey) -> Vec<SocketAddr> {
+        Vec::new()
+    }
+
+    fn holds(&self, _: &FlowKey) -> bool {
+        false
     }
 
     fn clear(&mut self) {}

@@ -1,10 +1,12 @@
 //! The lock, held.
 
 use std::any::Any;
+use std::os::fd::RawFd;
 use std::sync::MutexGuard;
 
 use stack::engine::Stack;
 use stack::time::Instant;
+use stack::types::SocketId;
 
 use super::core::Core;
 use super::{Sleepers, WakeObserver, now};
@@ -27,6 +29,26 @@ impl<'a> Turn<'a> {
     #[inline]
     pub fn stack(&mut self) -> &mut Stack {
         &mut self.core.stack
+    }
+
+    /// Closes a socket for the application. What waits in a listener may go to another process.
+    pub fn close(&mut self, id: SocketId) {
+        let now = self.now();
+        self.core.close(now, id);
+    }
+
+    /// The kernel's descriptor of a socket that was closed is closed, too.
+    pub fn closed(&mut self) {
+        let now = self.now();
+        self.core.settle_leavers(now);
+    }
+
+    /// Has the helper thread call `attend` whenever `fd` is readable, until the runtime ends.
+    pub fn attend(&mut self, fd: RawFd, attend: fn()) {
+        self.core.pulse.set_guest(fd, attend);
+        if let Some(bell) = &self.core.helper {
+            bell.ring();
+        }
     }
 
     /// The time of this turn: read once, the same for all its calls.

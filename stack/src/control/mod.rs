@@ -104,6 +104,8 @@ pub enum Request {
     UnsteerPort(crate::types::LocalKey),
     /// Steer exactly this flow to the stack.
     SteerFlow(crate::types::FlowKey),
+    /// The same, unless another stack of the port has taken the flow since its first packet was steered here.
+    SteerNewFlow(crate::types::FlowKey),
     /// No longer.
     UnsteerFlow(crate::types::FlowKey),
 }

@@ -39,6 +39,7 @@ impl Stack {
                 let options = entry.options.clone();
                 let key = LocalKey { protocol: Protocol::Tcp, address: local.ip(), port: local.port() };
                 if let Some(front) = self.locals.get(&key)
+                    && !self.leavers.contains(&front)
                     && !(options.reuse_port && self.reuses_port(front))
                 {
                     return Err(SocketError::AddressInUse);
@@ -47,12 +48,14 @@ impl Stack {
                 let cookies_until = Instant::ZERO;
                 let mut fast_open = Pending::default();
                 fast_open.reserve(self.fast_open_limit(&options, backlog));
+                let (leaves, crowded, requests) = (None, false, 0);
                 let listener =
-                    Listener { key, backlog, crowded: false, requests: 0, cookies_until, fast_open, queue };
+                    Listener { key, backlog, leaves, crowded, requests, cookies_until, fast_open, queue };
                 self.owned_mut(id)?.body = Body::Listener(listener);
                 self.crowds.join(key, id);
                 self.refront(&key);
                 self.steer_port(id, key);
+                self.succeed_leaver(&key, id);
                 Ok(())
             }
         }
@@ -109,6 +112,8 @@ impl Stack {
             }
             self.remove(child);
         }
-        self.unsteer_port(id, listener.key);
+        if listener.leaves.is_none() {
+            self.unsteer_port(id, listener.key);
+        }
     }
 }

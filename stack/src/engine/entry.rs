@@ -51,6 +51,8 @@ pub(super) enum Body {
 pub(super) struct Listener {
     pub(super) key: LocalKey,
     pub(super) backlog: u32,
+    /// Since when it is nobody's, and what waits in it is for other stacks.
+    pub(super) leaves: Option<Instant>,
     /// Others listen at the same end (SO_REUSEPORT).
     pub(super) crowded: bool,
     /// Handshakes under way: as many as the backlog (Linux: inet_csk_reqsk_queue_is_full).
@@ -137,6 +139,7 @@ impl Entry {
     pub(super) fn is_owned(&self) -> bool {
         match &self.body {
             Body::Connection(c) => c.stage == Stage::Owned,
+            Body::Listener(l) => l.leaves.is_none(),
             _ => true,
         }
     }

@@ -18,6 +18,7 @@ mod flows;
 mod home;
 mod icmp;
 mod icmp_out;
+mod leaving;
 mod moving;
 mod option_sets;
 mod options;
@@ -104,6 +105,8 @@ pub struct Stack {
     time_waits: TimeWaits,
     /// Connections that went to other stacks.
     departed: Departed,
+    /// Listeners that leave.
+    leavers: Vec<SocketId>,
     steering: Steering,
     datagrams: DatagramTable,
     udp_flows: FlowCache,
@@ -142,6 +145,7 @@ impl Stack {
             requests: Requests::new(key.derive(Use::Requests as u64), config.max_sockets),
             time_waits: TimeWaits::new(key.derive(Use::TimeWaits as u64), MAX_TIME_WAITS),
             departed: Departed::default(),
+            leavers: Vec::new(),
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
             udp_flows: FlowCache::new(key.derive(Use::UdpFlows as u64), config.max_udp_flows),
@@ -242,6 +246,7 @@ impl Stack {
         let sockets = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
         let sockets = sockets.min(self.requests.next_deadline()).min(self.core.path_mtus().next_deadline());
         let sockets = sockets.min(self.time_waits.next_deadline()).min(self.departed.next_deadline());
+        let sockets = sockets.min(self.leavers_deadline());
         sockets.min(self.fragments.next_deadline()).min(self.core.out.next_deadline())
     }
 
@@ -260,6 +265,7 @@ impl Stack {
             self.unsteer_flow(over.steered, over.key);
         }
         self.expire_departed(now);
+        self.expire_leavers(now);
         self.give_up_pieces(now);
         self.core.out.expire(&mut self.core.pool, now);
         self.deliver_home(now);

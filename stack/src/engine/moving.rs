@@ -54,14 +54,14 @@ pub(super) struct Departed {
 }
 
 impl Departed {
-    fn note(&mut self, now: Instant, key: FlowKey) {
+    pub(super) fn note(&mut self, now: Instant, key: FlowKey) {
         let until = now + SILENCE;
         self.flows.insert(key, until);
         self.order.push_back((until, key));
     }
 
     /// It is back.
-    fn forget(&mut self, key: &FlowKey) {
+    pub(super) fn forget(&mut self, key: &FlowKey) {
         self.flows.remove(key);
     }
 
@@ -102,7 +102,13 @@ pub enum Taker {
 impl Stack {
     /// Whether a socket is a connection that [`Stack::export`] takes as it is now.
     pub fn may_travel(&self, id: SocketId) -> bool {
-        self.table.get(id).and_then(Entry::connection).is_some_and(travels)
+        let connection = self.table.get(id).and_then(Entry::connection);
+        connection.is_some_and(|c| travels(c) && !self.is_at_home(&c.tcb.flow.key))
+    }
+
+    /// Whether both ends are this host's: such a connection has both in one stack, and stays there.
+    pub(super) fn is_at_home(&self, key: &FlowKey) -> bool {
+        self.core.out.control.is_on_a_road(key.remote.ip())
     }
 
     /// Has a connection leave: its bytes, appended to `to`, are for [`Stack::import`] of another stack, and its socket
@@ -113,7 +119,8 @@ impl Stack {
     /// closed), and for a socket that is no connection.
     pub fn export(&mut self, now: Instant, id: SocketId, to: &mut Vec<u8>) -> Result<FlowKey> {
         let entry = self.table.get(id).ok_or(SocketError::BadSocket)?;
-        let connection = entry.connection().filter(|c| travels(c)).ok_or(SocketError::NotConnected)?;
+        let connection =
+            entry.connection().filter(|_| self.may_travel(id)).ok_or(SocketError::NotConnected)?;
         let parcel = Parcel::of(&connection.tcb, &self.core.segs, &self.core.pool);
         entry.options.put(to);
         (connection.connecting, connection.urgent).put(to);
@@ -149,15 +156,31 @@ impl Stack {
         result
     }
 
+    /// Whether a connection with these ends can be one of this stack's that came from another.
+    pub(super) fn may_be_here(&self, key: &FlowKey) -> bool {
+        let ours = self.core.out.control.is_on_a_road(key.local.ip());
+        ours && !self.is_at_home(key) && self.is_one_host(key.remote.ip())
+    }
+
+    /// Whether this stack has a connection with these ends, in whatever state.
+    pub(super) fn is_taken(&self, key: &FlowKey) -> bool {
+        self.connection_of(key).is_some()
+            || self.requests.find(key).is_some()
+            || self.time_waits.find(key).is_some()
+    }
+
+    /// The ends of the connection at the front of `from`, and what is behind it; none when there is none.
+    pub(super) fn who_arrives(mut from: &[u8]) -> Option<(FlowKey, &[u8])> {
+        let arrived = Arrived::read(&mut from)?;
+        Some((arrived.parcel.key(), from))
+    }
+
     fn admit(&mut self, now: Instant, arrived: &Arrived, taker: Taker) -> Result<Accepted> {
         let key = arrived.parcel.key();
-        if !self.core.out.control.is_on_a_road(key.local.ip()) || !self.is_one_host(key.remote.ip()) {
+        if !self.may_be_here(&key) {
             return Err(SocketError::AddressNotAvailable);
         }
-        if self.connection_of(&key).is_some()
-            || self.requests.find(&key).is_some()
-            || self.time_waits.find(&key).is_some()
-        {
+        if self.is_taken(&key) {
             return Err(SocketError::AddressInUse);
         }
         if self.table.is_full() {
@@ -208,6 +231,11 @@ impl Stack {
         }
         self.settle(id);
         Ok(Accepted { id, local: key.local, remote: key.remote })
+    }
+
+    /// The flows that left lately.
+    pub fn departed(&self) -> impl Iterator<Item = FlowKey> {
+        self.departed.flows.keys().copied()
     }
 
     /// Forgets connections that left, when their time has come.

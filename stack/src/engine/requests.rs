@@ -66,6 +66,38 @@ impl Requests {
         self.pending.flows()
     }
 
+    /// Those of one listener.
+    pub(super) fn of(&self, listener: SocketId) -> Vec<(FlowKey, Request)> {
+        let of = |key: FlowKey| {
+            let pending = self.pending.get(self.pending.find(&key)?)?;
+            (pending.listener == listener).then_some((key, pending.request))
+        };
+        self.pending.flows().filter_map(of).collect()
+    }
+
+    /// Those of one listener are another's: how many.
+    pub(super) fn bequeath(&mut self, from: SocketId, to: SocketId) -> u32 {
+        let flows: Vec<FlowKey> = self.of(from).into_iter().map(|(key, _)| key).collect();
+        for key in &flows {
+            if let Some(pending) = self.find(key).and_then(|at| self.pending.get_mut(at)) {
+                pending.listener = to;
+            }
+        }
+        flows.len() as u32
+    }
+
+    /// One goes to another stack.
+    pub(super) fn depart(&mut self, key: &FlowKey) {
+        if let Some(at) = self.find(key) {
+            self.remove(at);
+        }
+    }
+
+    /// One comes from another stack. False when there is no room.
+    pub(super) fn arrive(&mut self, key: &FlowKey, request: Request, listener: SocketId) -> bool {
+        self.insert(key, Pending { request, listener })
+    }
+
     fn insert(&mut self, key: &FlowKey, pending: Pending) -> bool {
         let Some(at) = self.pending.insert(key, pending) else { return false };
         self.wheel.arm(at, pending.request.deadline());
@@ -251,7 +283,7 @@ impl Stack {
     fn steer_accepted(&mut self, key: FlowKey) -> bool {
         let each = self.core.config.steer_each;
         if each {
-            self.core.out.requests.push_back(ControlRequest::SteerFlow(key));
+            self.core.out.requests.push_back(ControlRequest::SteerNewFlow(key));
         }
         each
     }

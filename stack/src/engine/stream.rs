@@ -148,6 +148,7 @@ impl Stack {
                 self.forget_request(at);
             }
         }
+        self.leavers.clear();
         self.fragments.clear(&mut self.core.pool);
         while let Some(over) = self.time_waits.expire(Instant::NEVER) {
             self.unsteer_flow(over.steered, over.key);

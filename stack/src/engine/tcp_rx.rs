@@ -125,6 +125,10 @@ impl Stack {
             }
             Outcome::Reuse => {
                 self.end_time_wait(at);
+                if self.core.config.steer_each && self.listener_for(&incoming.key).is_none() {
+                    // Who listens is another stack, if anybody: the peer's next SYN finds it.
+                    return self.drop_packet(incoming.pkt, Reason::Moved);
+                }
                 // The listener counts it.
                 self.core.stats.tcp_segs_in -= 1;
                 self.segment_for_nobody(now, incoming, Some(state.predecessor()));

@@ -31,6 +31,7 @@ use crate::plain::{Plain, plain};
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, Protocol};
+use crate::wire::tcp::Flags;
 
 /// Changes with the meaning of any byte.
 const VERSION: u16 = 1;
@@ -74,6 +75,16 @@ plain!(TcpOptions {
     send_locked,
     recv_locked,
 });
+
+impl Plain for Flags {
+    fn put(&self, to: &mut Vec<u8>) {
+        self.0.put(to);
+    }
+
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        u8::take(from).map(Flags)
+    }
+}
 
 impl Plain for Octet {
     fn put(&self, to: &mut Vec<u8>) {

@@ -10,12 +10,17 @@ use super::options::TcpOptions;
 use super::state::State;
 use super::tcb::Tcb;
 use crate::ip::{Egress, Flow};
+use crate::plain::plain;
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, Segment, TimestampsOption};
 
 /// No window scaling.
 const UNSCALED: u8 = u8::MAX;
+/// RFC 7323 §2.3.
+const SCALE_MOST: u8 = 14;
+/// The longest time-out of a SYN-ACK (Linux: TCP_RTO_MAX).
+const TIMEOUT_MOST: core::time::Duration = core::time::Duration::from_secs(120);
 
 /// What a SYN asked for, and what came of it so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +50,9 @@ struct Facts {
     sent: bool,
     again: bool,
 }
+
+plain!(Facts { mss, sack, timestamps, sent, again });
+plain!(Request { deadline, sent_at, irs, iss, edge, ts_recent, wnd, mss, flags, scale, retries, facts });
 
 impl Request {
     /// What is to be kept of `tcb`, which is in SYN-RECEIVED and began with `syn`.
@@ -82,6 +90,12 @@ impl Request {
                 ..Facts::default()
             },
         }
+    }
+
+    /// One that came from another stack, if there can be such a one; its timer is due before long.
+    pub fn arrived(mut self, now: Instant) -> Option<Self> {
+        self.deadline = self.deadline.min(now + TIMEOUT_MOST);
+        (self.scale <= SCALE_MOST || self.scale == UNSCALED).then_some(self)
     }
 
     /// Takes over what has changed in a `Tcb` that was revived from this.

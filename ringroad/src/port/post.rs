@@ -1,0 +1,107 @@
+//! Letters between the processes of a port: a socket pair for each slot, which every process of the port holds and
+//! nobody else, so that whoever can write there may. A letter arrives whole or not at all, whoever is killed meanwhile,
+//! and only with the process that it was meant for: one that comes to the slot later finds it and throws it away.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+
+use af_xdp::Slot;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::claim;
+use super::fds::borrow;
+use super::header::Header;
+use super::{Claimed, Port, high_numbers};
+use crate::link;
+
+/// A letter longer than this goes in a file of its own.
+const LONG: usize = 16 * 1024;
+/// The addressee's word.
+const HEAD: usize = size_of::<u64>();
+const _: () = assert!(HEAD + LONG <= link::TEXT_MOST);
+
+/// Our place among the processes of the port.
+pub(crate) struct Post {
+    port: Port,
+    me: Slot,
+    inbox: BorrowedFd<'static>,
+}
+
+impl Post {
+    /// The place of the process that has `claimed`; `port` is the same port, mapped once more.
+    pub(crate) fn new(port: Port, claimed: &Claimed) -> io::Result<Self> {
+        let inbox = borrow(port.header.post(claimed.slot).0)?;
+        Ok(Self { port, me: claimed.slot, inbox })
+    }
+
+    /// Readable when a letter has come.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.inbox.as_raw_fd()
+    }
+
+    /// Our slot.
+    pub(crate) fn slot(&self) -> Slot {
+        self.me
+    }
+
+    /// Whether a process drives the slot.
+    pub(crate) fn is_inhabited(&self, slot: Slot) -> bool {
+        claim::owner(self.port.header.owner(slot)).is_some_and(claim::Owner::lives)
+    }
+
+    /// Sends a letter to the process that drives `slot`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when its box is full; `NotFound` when nobody drives the slot.
+    pub(crate) fn send(&self, slot: Slot, letter: &[u8]) -> io::Result<()> {
+        let owner = claim::owner(self.port.header.owner(slot)).ok_or(io::ErrorKind::NotFound)?;
+        let to = borrow(self.port.header.post(slot).1)?;
+        let mut text = owner.word().to_le_bytes().to_vec();
+        if letter.len() > LONG {
+            return link::send(to, &text, Some(letter));
+        }
+        text.extend_from_slice(letter);
+        link::send(to, &text, None)
+    }
+
+    /// The next letter to us.
+    pub(crate) fn receive(&self) -> Option<Vec<u8>> {
+        let mine = claim::owner(self.port.header.owner(self.me))?.word().to_le_bytes();
+        loop {
+            let note = match link::receive(self.inbox) {
+                Ok(note) => note,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) => {
+                    tracing::warn!(%error, "reading a letter");
+                    return None;
+                }
+            };
+            match note.text.split_at_checked(HEAD) {
+                Some((head, body)) if head == mine => {
+                    return Some(note.enclosed.unwrap_or_else(|| body.to_vec()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Makes the boxes of `stacks` slots, at high numbers that an `exec` leaves open.
+pub(super) fn make(header: &Header, stacks: Slot) -> io::Result<()> {
+    for slot in 0..stacks {
+        let ends = socketpair(
+            AddressFamily::UNIX,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        header.set_post(slot, (high(&ends.0)?, high(&ends.1)?));
+    }
+    Ok(())
+}
+
+fn high(fd: &OwnedFd) -> io::Result<RawFd> {
+    let high = rustix::io::fcntl_dupfd_cloexec(fd, high_numbers())?;
+    rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty())?;
+    Ok(high.into_raw_fd())
+}
