@@ -117,6 +117,8 @@ enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60 };
 enum { EXTENSIONS = 6 };
 /* What is added to a pointer into a packet must be seen to be small. */
 enum { FAR = 0x3fff };
+/* A datagram in a longer packet fits no frame of a stack: the kernel's socket hears it. (TCP is cut.) */
+enum { DATAGRAM_MAX = 3584 };
 
 struct {
 	UINT(type, MAP_XSK);
@@ -555,6 +557,8 @@ INLINE int steer6(struct xdp_md *ctx)
 		return icmp6(ctx, ip, f.at);
 	if (f.protocol != PROTO_TCP && f.protocol != PROTO_UDP)
 		return pass(STEER_PASS_OTHER);
+	if (f.protocol == PROTO_UDP && __builtin_bswap16(ip->payload_length) > DATAGRAM_MAX)
+		return pass(STEER_PASS_FRAGMENT);
 	l4 = data + (f.at & FAR);
 	if ((void *)(l4 + 1) > end)
 		return pass(STEER_PASS_SHORT);
@@ -602,6 +606,8 @@ INLINE int steer(struct xdp_md *ctx)
 		return icmp(ctx, ip, l4, end);
 	if (ip->protocol != PROTO_TCP && ip->protocol != PROTO_UDP)
 		return pass(STEER_PASS_OTHER);
+	if (ip->protocol == PROTO_UDP && __builtin_bswap16(ip->total_length) > DATAGRAM_MAX)
+		return pass(STEER_PASS_FRAGMENT);
 	if ((void *)(l4 + 1) > end)
 		return pass(STEER_PASS_SHORT);
 	mapped(key.local, ip->destination);

@@ -97,7 +97,7 @@ enum steer_counter {
 	STEER_PASS_MISS,    /* TCP or UDP that nobody asked for */
 	STEER_PASS_OTHER,   /* neither TCP nor UDP nor an ICMP error of ours */
 	STEER_PASS_LINK,    /* not IP: ARP, VLAN, ... */
-	STEER_PASS_FRAGMENT,
+	STEER_PASS_FRAGMENT, /* pieces, and datagrams that fit no frame */
 	STEER_PASS_SHORT,   /* cut off, or a header that contradicts itself */
 	STEER_PASS_NO_XSK,  /* steered, but no socket sits in the slot for this queue */
 	STEER_SHED_SYN,     /* dropped: a SYN to a stack that has too many of them */

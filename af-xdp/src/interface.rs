@@ -41,8 +41,6 @@ const VIRTUAL: &[&str] = &[
     "vif",
     "netvsc",
     "hv_netvsc",
-    "lo",
-    "loopback",
 ];
 
 const ETHTOOL_GDRVINFO: u32 = 3;
@@ -79,7 +77,12 @@ impl Interface {
     /// Whether frames may arrive with `CHECKSUM_PARTIAL` checksums, because their sender may be a kernel that
     /// shares memory with this one.
     pub fn is_virtual(&self) -> bool {
-        VIRTUAL.contains(&self.driver.as_str())
+        VIRTUAL.contains(&self.driver.as_str()) || self.is_loopback()
+    }
+
+    /// Whether it leads back to this host (Linux: LOOPBACK_IFINDEX, in every network namespace).
+    pub fn is_loopback(&self) -> bool {
+        self.index == 1
     }
 }
 

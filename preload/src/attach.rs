@@ -5,7 +5,7 @@
 //! bound UDP socket when the process first waits for it. The second rule is what keeps a master process,
 //! which only binds, listens and forks, from ever taking a connection.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::OnceLock;
 
@@ -21,6 +21,9 @@ use crate::{datagram_options, epoll, heirs, kernel, options, state};
 /// How long to leave it at that when the stack could not be had, in nanoseconds.
 const TRY_AGAIN: u64 = 100_000_000;
 
+/// The loopback device's name.
+const LOOPBACK: &str = "lo";
+
 static CONFIG: OnceLock<Config> = OnceLock::new();
 static TRIED: AtomicU64 = AtomicU64::new(0);
 /// The thread that starts the runtime, or zero.
@@ -30,6 +33,13 @@ static REPORTED: AtomicBool = AtomicBool::new(false);
 /// Keeps the configuration, which is read when the library is loaded.
 pub(crate) fn configure(config: Config) {
     let _ = CONFIG.set(config);
+}
+
+/// Whether what is sent to an address never leaves the host by a way that the stack could take. The unspecified
+/// address is taken for the host's own.
+pub(crate) fn stays_in_kernel(address: IpAddr) -> bool {
+    let accelerated = || CONFIG.get().is_some_and(|c| c.interfaces.iter().any(|name| name == LOOPBACK));
+    address.is_unspecified() || (address.is_loopback() && !accelerated())
 }
 
 /// Lets the next attempt be made at once (a child after fork).

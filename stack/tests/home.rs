@@ -2,16 +2,17 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use common::{Family, Host, IFACE, pattern};
 use ringroad_stack::config::Config;
+use ringroad_stack::control::ControlEvent;
 use ringroad_stack::error::SocketError;
 use ringroad_stack::policy::{Action, Mode, Policy, PolicySpec, Prefix, RuleDirection, RuleSpec, TableSpec};
 use ringroad_stack::socket::{Datagram, OptName, RecvFlags, Value};
 use ringroad_stack::time::Instant;
-use ringroad_stack::types::{Protocol, Readiness, SocketId};
+use ringroad_stack::types::{IfaceId, Protocol, Readiness, SocketId};
 use ringroad_stack::wire::checksum;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -355,4 +356,96 @@ fn our_own_address_on_the_wire_is_still_a_martian() {
         net.hosts[1].receive(now, &frame);
         assert_eq!(net.b().stats().drop_martian, 1);
     }
+}
+
+const LO: IfaceId = IfaceId(9);
+
+/// As [`Alone::new`]; the stack drives the loopback device, too.
+fn with_loopback(family: Family) -> Alone {
+    let mut alone = Alone::new(family);
+    let stack = &mut alone.host.stack;
+    let lo = ControlEvent::Iface { iface: LO, mac: [0; 6], mtu: 65_535, up: true, tx_checksum: false };
+    stack.control(alone.now, lo);
+    let address = if family == Family::V4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let prefix = if family == Family::V4 { 8 } else { 128 };
+    stack.control(alone.now, ControlEvent::Address { iface: LO, address, prefix, deprecated: false });
+    alone.host.address = address;
+    alone
+}
+
+/// What leaves by the loopback device.
+fn by_loopback(alone: &mut Alone) -> Vec<Vec<u8>> {
+    alone.host.stack.push(alone.now);
+    let (pool, queue) = alone.host.stack.tx_queue(LO).unwrap();
+    let frames = queue.drain(..).map(|frame| {
+        let bytes = pool.lent_bytes(&frame).to_vec();
+        pool.take_back(frame);
+        bytes
+    });
+    frames.collect()
+}
+
+/// A frame that another stack, or the kernel, sent by the loopback device.
+fn receive_on_loopback(alone: &mut Alone, frame: &[u8]) {
+    let frame = alone.host.frame(frame);
+    alone.host.stack.rx(alone.now, LO, frame);
+}
+
+#[test]
+fn between_sockets_of_the_stack_the_loopback_device_sees_nothing() {
+    for family in Family::BOTH {
+        let mut alone = with_loopback(family);
+        let listener = alone.listen(80);
+        let (client, server) = alone.connected(listener);
+        assert_eq!(alone.send(client, b"hello"), Ok(5));
+        assert_eq!(by_loopback(&mut alone), Vec::<Vec<u8>>::new());
+        assert_eq!(alone.recv(server).unwrap(), b"hello");
+    }
+}
+
+/// A socket of the kernel's, or of another stack's: to it and from it by the loopback device.
+#[test]
+fn what_nobody_hears_leaves_by_the_loopback_device() {
+    for family in Family::BOTH {
+        let mut alone = with_loopback(family);
+        let (sender, to) = (alone.udp(5000), alone.at(6000));
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            assert_eq!(alone.host.stack.source_for(protocol, to), Some(to.ip()));
+        }
+        assert_eq!(alone.send_to(sender, to, b"out"), Ok(3));
+        let [frame] = &by_loopback(&mut alone)[..] else { panic!("one frame leaves") };
+        assert_eq!(frame[..12], [0; 12]);
+        // Another stack gets it as it is; its address is ours, and that is well here.
+        let mut other = with_loopback(family);
+        let receiver = other.udp(6000);
+        receive_on_loopback(&mut other, frame);
+        let (bytes, told) = other.recv_from(receiver).unwrap();
+        assert_eq!((&bytes[..], told.remote), (&b"out"[..], alone.at(5000)));
+        // A whole handshake, over there and back.
+        let listener = other.listen(80);
+        let (client, begun) = alone.connect(other.at(80));
+        assert_eq!(begun, Err(SocketError::InProgress));
+        for _ in 0..3 {
+            by_loopback(&mut alone).iter().for_each(|frame| receive_on_loopback(&mut other, frame));
+            by_loopback(&mut other).iter().for_each(|frame| receive_on_loopback(&mut alone, frame));
+        }
+        assert!(other.host.stack.accept(other.now, listener).is_ok());
+        assert!(alone.host.stack.readiness(client).contains(Readiness::OUT));
+        let stats = [alone.host.stack.stats(), other.host.stack.stats()];
+        assert!(stats.iter().all(|s| s.drop_martian + s.drop_l4_checksum + s.home_frames == 0));
+    }
+}
+
+/// RFC 1122 §3.2.1.3 (g): all of network 127 is this host.
+#[test]
+fn the_whole_loopback_network_is_home() {
+    let mut alone = with_loopback(Family::V4);
+    let to = SocketAddr::from(([127, 9, 8, 7], 80));
+    assert!(alone.host.stack.serves(to.ip()));
+    assert_eq!(alone.host.stack.source_for(Protocol::Tcp, to), Some(Ipv4Addr::LOCALHOST.into()));
+    let (receiver, sender) = (alone.udp(80), alone.udp(5000));
+    assert_eq!(alone.send_to(sender, to, b"x"), Ok(1));
+    alone.run_ms(1);
+    let (_, told) = alone.recv_from(receiver).unwrap();
+    assert_eq!((told.local, told.remote), (to, SocketAddr::from(([127, 0, 0, 1], 5000))));
 }

@@ -26,6 +26,12 @@ pub fn on_kernel(host: &Namespace, program: &[&str], port: u16) -> Running {
     start(host, program, port, Where::Kernel)
 }
 
+/// Starts a server by its whole command line, `ringroad run` included, and waits until it listens on the road.
+#[must_use]
+pub fn start_on(host: &Namespace, command: &[&str], port: u16) -> Running {
+    start(host, command, port, Where::Road)
+}
+
 /// The SHA-256 of a file on this machine, by `sha256sum`.
 #[must_use]
 pub fn sha256(host: &Namespace, path: &str) -> String {

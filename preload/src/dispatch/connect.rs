@@ -53,7 +53,7 @@ fn connect_stream(held: &Held, named: Named, by_send: bool) -> Outcome {
         return Err(Reason::Inherited.into());
     }
     // What never leaves the host is not worth starting a stack for.
-    if remote.ip().is_loopback() || remote.ip().is_unspecified() {
+    if attach::stays_in_kernel(remote.ip()) {
         return Err(Reason::Route.into());
     }
     let runtime = attach::runtime()?;
@@ -178,7 +178,7 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
         _ => None,
     };
     let remote = match understood.unwrap_or(named) {
-        Named::Inet(remote) if !is_here(remote.ip()) => {
+        Named::Inet(remote) if !attach::stays_in_kernel(remote.ip()) => {
             let runtime = match attach::runtime() {
                 Ok(runtime) => runtime,
                 Err(reason) => return left_to_kernel(held, reason),
@@ -213,11 +213,6 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether what is sent there never leaves the host; the unspecified address is taken for the host's own.
-fn is_here(address: IpAddr) -> bool {
-    address.is_loopback() || address.is_unspecified()
 }
 
 fn left_to_kernel(held: &Held, reason: Reason) -> Outcome {

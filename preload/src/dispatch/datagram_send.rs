@@ -135,7 +135,7 @@ fn by_kernel(
 /// whether it is a broadcast.
 fn reachable(held: &Held, to: SocketAddr) -> Result<bool, Leave> {
     let remote = to.ip();
-    if remote.is_loopback() || remote.is_unspecified() {
+    if attach::stays_in_kernel(remote) {
         return Err(Reason::Route.into());
     }
     let runtime = attach::runtime()?;

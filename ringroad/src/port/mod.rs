@@ -8,6 +8,7 @@
 mod claim;
 mod fds;
 mod header;
+mod loopback;
 mod policy;
 mod post;
 mod roster;
@@ -81,6 +82,14 @@ impl Port {
     /// the kernel's. Needs privilege.
     pub(crate) fn open(config: &Config, policy: &str, limits: &Limits) -> Result<Self, StartError> {
         let step = || format!("opening {}", config.interfaces.join(", "));
+        for name in &config.interfaces {
+            if Interface::find(name).is_ok_and(|interface| interface.is_loopback())
+                && let Some(command) = loopback::remedy(name)
+            {
+                let reason = format!("the kernel takes no frames of ours on {name} as it is set");
+                return Err(StartError::new(step(), reason).remedy(command));
+            }
+        }
         let base = (HEADER as u64 + PARTS_ROOM).next_multiple_of(PAGE);
         let layout = Layout {
             parts_len: 0,

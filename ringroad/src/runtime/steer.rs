@@ -8,6 +8,9 @@ use af_xdp::{Slot, Steering};
 use stack::control::{ControlEvent, Request};
 use stack::types::{FlowKey, IfaceId, LocalKey, Protocol};
 
+/// The loopback device's number, the same in every network namespace (Linux: LOOPBACK_IFINDEX).
+const LOOPBACK: IfaceId = IfaceId(1);
+
 /// Tells the steering programs what the stack wants.
 pub(crate) trait Steer: Send {
     /// Carries out a steering request; others are not its business.
@@ -112,8 +115,10 @@ impl Programs {
         result
     }
 
-    fn drives(&self, iface: IfaceId) -> bool {
-        self.programs.iter().any(|program| program.iface == iface)
+    /// Whether packets to the addresses of an interface pass a program: its own, or the loopback device's, by which
+    /// the host itself reaches all of them.
+    fn sees(&self, iface: IfaceId) -> bool {
+        self.programs.iter().any(|program| program.iface == iface || program.iface == LOOPBACK)
     }
 }
 
@@ -137,10 +142,8 @@ impl Steer for Programs {
 
     fn control(&mut self, event: &ControlEvent) -> io::Result<()> {
         match event {
-            ControlEvent::Address { iface, address, .. } if self.drives(*iface) => {
-                self.address(*address, true)
-            }
-            ControlEvent::AddressGone { iface, address } if self.drives(*iface) => {
+            ControlEvent::Address { iface, address, .. } if self.sees(*iface) => self.address(*address, true),
+            ControlEvent::AddressGone { iface, address } if self.sees(*iface) => {
                 self.address(*address, false)
             }
             _ => Ok(()),

@@ -33,6 +33,8 @@ impl Addresses {
     #[inline]
     pub(super) fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
         match address {
+            // All of the loopback network (Linux: the route `local 127.0.0.0/8`).
+            IpAddr::V4(a) if a.is_loopback() => self.is_among_ours(Ipv4Addr::LOCALHOST),
             IpAddr::V4(a) => self.is_like_ours(a) && (self.v4.first() == Some(&a) || self.is_among_ours(a)),
             IpAddr::V6(a) => self.is_own_v6(a, iface),
         }

@@ -8,6 +8,7 @@ use super::addresses::{Address, Addresses, same_network};
 use super::{ControlEvent, MacAddr, Route};
 use crate::time::Instant;
 use crate::types::{IfaceId, is_link_local};
+use crate::wire::ethernet;
 
 /// How long a question to the control plane is given before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,6 +33,14 @@ pub struct Iface {
     pub up: bool,
     /// Whether frames may leave with unfinished L4 checksums.
     pub tx_checksum: bool,
+}
+
+impl Iface {
+    /// Whether it leads back to this host: no other kind of link has this address.
+    #[inline]
+    pub fn is_loopback(&self) -> bool {
+        self.mac == ethernet::NOWHERE
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +137,22 @@ impl Control {
         self.addresses.is_own(address, iface)
     }
 
-    /// Whether the address belongs to an interface that the stack drives.
+    /// Whether packets to this address of the host can come by an interface that the stack drives: its own, or the
+    /// loopback device, by which the host itself reaches all that are of no one link.
     pub fn is_on_a_road(&self, address: IpAddr) -> bool {
         self.addresses.ifaces_of(address).any(|iface| self.port(iface).is_some())
+            || (self.leads_home(address) && self.is_own(address, IfaceId(0)))
+    }
+
+    /// The loopback device, by its place in [`Control::ifaces`], if the stack drives it.
+    #[inline]
+    pub fn loopback(&self) -> Option<usize> {
+        self.ifaces.iter().position(|iface| iface.up && iface.is_loopback())
+    }
+
+    /// Whether the host hears what is sent to this address of its own by the loopback device.
+    pub fn leads_home(&self, own: IpAddr) -> bool {
+        !matches!(own, IpAddr::V6(a) if is_link_local(&a)) && self.loopback().is_some()
     }
 
     /// Whether the address is the broadcast of a network of ours, or the limited one.
@@ -250,7 +272,10 @@ impl Control {
         let mut having = self.addresses.ifaces_of(own).filter(of_link);
         let port = having.find_map(|iface| self.port(iface)).unwrap_or(0);
         self.ifaces.get(port)?;
-        Some(NextHop { port: port as u16, address: own, mtu: self.home_mtu, source: Some(own), home: true })
+        // Of the loopback network one address is the host's by name, the others are too (RFC 1122 §3.2.1.3).
+        let source = if own.is_ipv4() && own.is_loopback() { Ipv4Addr::LOCALHOST.into() } else { own };
+        let (address, mtu) = (own, self.home_mtu);
+        Some(NextHop { port: port as u16, address, mtu, source: Some(source), home: true })
     }
 
     /// The address to send from on an interface whatever the routes say: to a group there.

@@ -258,6 +258,13 @@ impl Output {
         Err(unsent)
     }
 
+    /// The next packet for this host leaves by an interface after all.
+    pub(super) fn send_home(&mut self, port: usize) {
+        if let Some((_, frame)) = self.home.pop() {
+            self.enqueue(port, false, frame);
+        }
+    }
+
     fn enqueue(&mut self, port: usize, home: bool, frame: TxPkt) {
         if home {
             return self.home.push(port, frame);
@@ -282,7 +289,7 @@ impl Output {
         let (id, own) = (iface.id, iface.mac);
         (memo.port, memo.home, memo.mtu) = (hop.port, hop.home, hop.mtu);
         let mac = match destination {
-            _ if hop.home => own,
+            _ if hop.home => ethernet::NOWHERE,
             IpAddr::V4(a) if self.control.is_broadcast(a) => ethernet::BROADCAST,
             a if a.is_multicast() => ethernet::group(a),
             _ => match self.control.resolve(now, &hop) {
@@ -299,6 +306,7 @@ impl Output {
                 }
             },
         };
+        let own = if hop.home { ethernet::NOWHERE } else { own };
         memo.link = ethernet::header(mac, own, ethernet::type_of(destination));
         memo.generation = self.control.generation();
         Ok(None)
@@ -332,10 +340,9 @@ impl Output {
             }
             _ => checksum::Raw::pseudo(local.ip(), remote.ip(), protocol, transport),
         };
-        let port = usize::from(flow.route.port);
         let (field, left) = if parts.checksum_at == NO_CHECKSUM {
             (0, TxChecksum::Complete)
-        } else if flow.route.home || self.control.ifaces()[port].tx_checksum {
+        } else if self.leaves_checksum(&flow.route) {
             let place = TxChecksum::Partial { start: before as u16, offset: parts.checksum_at as u16 };
             (pseudo.folded(), place)
         } else {
@@ -368,6 +375,13 @@ impl Output {
             header[parts.checksum_at..parts.checksum_at + 2].copy_from_slice(&field.to_be_bytes());
         }
         Ok(left)
+    }
+
+    /// Whether somebody else finishes checksums, or nobody looks at them.
+    #[inline]
+    fn leaves_checksum(&self, route: &RouteMemo) -> bool {
+        let port = if route.home { self.control.loopback() } else { Some(usize::from(route.port)) };
+        port.is_none_or(|port| self.control.ifaces()[port].tx_checksum)
     }
 
     /// Judges and routes. What remains is to write and to queue.

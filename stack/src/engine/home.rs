@@ -1,4 +1,5 @@
-//! Packets to the host's own addresses: from socket to socket, by no interface (Linux has the device `lo` for them).
+//! Packets to the host's own addresses: from socket to socket, by no interface. What no socket of this stack hears
+//! leaves by the loopback device, if the stack drives that; without it, it is not sent from here at all.
 //!
 //! They go the whole way down and up again, so that the gate judges them as they leave and as they arrive, and that
 //! sockets cannot tell. Only the wire is missing: checksums are not computed, and the frame itself arrives where its
@@ -13,10 +14,10 @@ use nic::{Pkt, Pool, RxChecksum, TxPkt};
 use super::Stack;
 use super::family::{ANY_V4, ANY_V6};
 use super::rx::Inbound;
-use crate::ip::input::{self, Door, Reason};
+use crate::ip::input::{self, Arrived, Door, Reason};
 use crate::time::Instant;
 use crate::types::{FlowKey, IfaceId, LocalKey, Protocol, canonical, scope_id};
-use crate::wire::{ipv4, udp};
+use crate::wire::{be16, ethernet, ipv4, udp};
 
 /// Frames delivered together, before those who received them send.
 const BATCH: usize = 32;
@@ -46,6 +47,11 @@ impl Home {
 
     pub(super) fn push(&mut self, port: usize, frame: TxPkt) {
         self.queue.push_back((port as u16, frame));
+    }
+
+    /// Takes the oldest out.
+    pub(super) fn pop(&mut self) -> Option<(u16, TxPkt)> {
+        self.queue.pop_front()
     }
 
     /// When they are to be delivered: at once.
@@ -90,10 +96,9 @@ impl Stack {
     pub fn source_for(&self, protocol: Protocol, remote: SocketAddr) -> Option<IpAddr> {
         let remote = canonical(remote);
         let hop = self.core.out.control.route(remote.ip(), scope_id(&remote))?;
-        if hop.home && !self.is_heard(protocol, remote) {
-            return None;
-        }
-        hop.source
+        let ours =
+            !hop.home || self.core.out.control.leads_home(remote.ip()) || self.is_heard(protocol, remote);
+        hop.source.filter(|_| ours)
     }
 
     /// Whether a socket of this stack may hear what is sent to an address of the host, which belongs to an interface
@@ -110,10 +115,11 @@ impl Stack {
             }
     }
 
-    /// Whether a flow ends at this host, though at no socket of this stack.
+    /// Whether a flow ends at this host, though at no socket of this stack, and no interface of it leads there.
     pub(super) fn is_the_kernels(&self, key: &FlowKey) -> bool {
         let scope = IfaceId(scope_id(&key.remote));
-        if !self.core.out.control.is_own(key.remote.ip(), scope) {
+        let (control, remote) = (&self.core.out.control, key.remote.ip());
+        if !control.is_own(remote, scope) || control.leads_home(remote) {
             return false;
         }
         let there = FlowKey { protocol: key.protocol, local: key.remote, remote: key.local };
@@ -137,6 +143,9 @@ impl Stack {
 
     fn deliver_batch(&mut self, now: Instant) {
         for _ in 0..BATCH {
+            if self.pass_on() {
+                continue;
+            }
             match self.core.out.home.next(&mut self.core.pool, now) {
                 Next::Arrives(port, pkt) => self.receive_at_home(now, port, pkt),
                 Next::Lost => Reason::NoFrames.count(&mut self.core.stats),
@@ -146,11 +155,48 @@ impl Stack {
         self.push_dirty(now);
     }
 
+    /// Lets the next packet leave by the loopback device, if there is one and nobody here hears it: a socket of the
+    /// kernel's does, or of another stack's.
+    fn pass_on(&mut self) -> bool {
+        let control = &self.core.out.control;
+        let Some((lo, (port, frame))) = control.loopback().zip(self.core.out.home.queue.front()) else {
+            return false;
+        };
+        let bytes = self.core.pool.lent_bytes(frame);
+        let door =
+            Door { iface: control.ifaces()[usize::from(*port)].id, mac: &ethernet::NOWHERE, home: true };
+        let stays = match input::read(bytes, door, control) {
+            Ok(arrived) => self.is_for_us(bytes, &arrived) || !control.leads_home(arrived.destination),
+            Err(_) => true,
+        };
+        if !stays {
+            self.core.out.send_home(lo);
+        }
+        !stays
+    }
+
+    /// Whether a socket of this stack hears a packet. Of errors the loopback device's steering knows.
+    fn is_for_us(&self, frame: &[u8], arrived: &Arrived) -> bool {
+        let bytes = &frame[arrived.payload()];
+        let (Some(from), Some(to)) = (be16(bytes, 0), be16(bytes, 2)) else { return true };
+        match arrived.protocol {
+            ipv4::TCP => {
+                let key = arrived.flow(Protocol::Tcp, from, to);
+                self.connection_of(&key).is_some()
+                    || self.requests.find(&key).is_some()
+                    || self.time_waits.find(&key).is_some()
+                    || self.listener_for(&key).is_some()
+            }
+            ipv4::UDP => self.udp_socket_for(&arrived.flow(Protocol::Udp, from, to)).is_some(),
+            _ => false,
+        }
+    }
+
     fn receive_at_home(&mut self, now: Instant, port: usize, pkt: Pkt) {
         self.core.stats.home_frames += 1;
         let control = &self.core.out.control;
         let iface = &control.ifaces()[port];
-        let (id, door) = (iface.id, Door { iface: iface.id, mac: &iface.mac, home: true });
+        let (id, door) = (iface.id, Door { iface: iface.id, mac: &ethernet::NOWHERE, home: true });
         match input::read(self.core.pool.bytes(&pkt), door, control) {
             Ok(arrived) => {
                 self.hand_up(now, Inbound { pkt, arrived, checksum: RxChecksum::Verified }, true);

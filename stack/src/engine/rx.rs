@@ -57,7 +57,8 @@ impl Stack {
         let control = &self.core.out.control;
         let arrived = match control.port(iface) {
             Some(port) => {
-                let door = Door { iface, mac: &control.ifaces()[port].mac, home: false };
+                let from = &control.ifaces()[port];
+                let door = Door { iface, mac: &from.mac, home: from.is_loopback() };
                 input::read(self.core.pool.bytes(&pkt), door, control)
             }
             None => Err(Reason::NotOurs.into()),

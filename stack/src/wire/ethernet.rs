@@ -13,6 +13,9 @@ pub const IPV6: u16 = 0x86dd;
 /// The address of everybody on the link.
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 
+/// The address at both ends of a loopback device, and of no other link.
+pub const NOWHERE: [u8; 6] = [0; 6];
+
 /// A header in one piece, as it is kept to be sent again.
 pub fn header(destination: [u8; 6], source: [u8; 6], ether_type: u16) -> [u8; HEADER] {
     let mut h = [0; HEADER];
