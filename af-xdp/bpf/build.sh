@@ -9,4 +9,4 @@ strip=$(command -v llvm-strip-14 || command -v llvm-strip)
 "$clang" -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -fdebug-compilation-dir=. -c steer.bpf.c -o "$out"
 # BTF stays (the maps are described in it), debugging information goes.
 "$strip" -g "$out"
-[ "$#" -gt 0 ] || sha256sum steer.h credit.h steer.bpf.c steer.bpf.o > SHA256SUMS
+[ "$#" -gt 0 ] || sha256sum steer.h credit.h kernels.h steer.bpf.c steer.bpf.o > SHA256SUMS

@@ -345,6 +345,7 @@ INLINE int redirect_to(struct xdp_md *ctx, u32 slot, enum steer_counter how)
 }
 
 #include "credit.h"
+#include "kernels.h"
 
 /* An ICMP error about a packet of the flow. */
 INLINE int redirect_error(struct xdp_md *ctx, const struct steer_flow *key)
@@ -374,6 +375,8 @@ INLINE int transport(struct xdp_md *ctx, struct steer_flow *key, const struct po
 		count(STEER_SHED_SYN);
 		return XDP_DROP;
 	}
+	if (port && key->protocol == PROTO_TCP && is_the_kernels(ctx, key))
+		return pass(STEER_PASS_KERNELS);
 	return redirect_to(ctx, slot, port ? STEER_PORT : STEER_FLOW);
 }
 

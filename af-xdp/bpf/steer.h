@@ -101,6 +101,7 @@ enum steer_counter {
 	STEER_PASS_SHORT,   /* cut off, or a header that contradicts itself */
 	STEER_PASS_NO_XSK,  /* steered, but no socket sits in the slot for this queue */
 	STEER_SHED_SYN,     /* dropped: a SYN to a stack that has too many of them */
+	STEER_PASS_KERNELS, /* a connection that the kernel took before the stack listened */
 	STEER_COUNTERS,
 };
 

@@ -40,6 +40,44 @@ fn a_second_nginx_on_the_same_port_is_told_that_it_is_in_use() {
     assert!(stack_of(&server, &first).is_some());
 }
 
+/// Answers each connection with what it says; the first before it waits for a second.
+const LATE: &str = "
+import os, socket, sys, time
+listener = socket.create_server(('0.0.0.0', 80), backlog=8)
+while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+while True:
+    peer, _ = listener.accept()
+    peer.sendall(peer.recv(100).upper())
+    peer.close()
+";
+/// Connects twice before anybody accepts, and speaks when told to.
+const EARLY: &str = "
+import os, socket, sys, time
+early = [socket.create_connection((sys.argv[1], 80), timeout=20) for _ in range(2)]
+open(sys.argv[2], 'w').close()
+while not os.path.exists(sys.argv[3]): time.sleep(0.01)
+for one in early:
+    one.sendall(b'early')
+    print(one.recv(100).decode(), one.recv(100))
+";
+
+#[test]
+fn who_connected_before_the_program_waited_stays_with_the_kernel() {
+    let lab = Lab::new("early");
+    let (server, client) = lab.pair();
+    let file = |name: &str| lab.folder().join(name).to_str().expect("a path").to_owned();
+    let (begin, speak) = (file("begin"), file("speak"));
+    let program = server.spawn(&ringroad(&[], &["python3", "-c", LATE, &begin]));
+    eventually("the kernel listens", 20, || server.listens(80));
+    let mut early = client.spawn(&["python3", "-c", EARLY, SERVER, &begin, &speak]);
+    let listens = |stack: &serde_json::Value| stack["sockets"].as_array().is_some_and(|s| !s.is_empty());
+    eventually("the program listens on the road", 20, || {
+        stack_of(&server, &program).is_some_and(|stack| listens(&stack))
+    });
+    std::fs::write(&speak, "").expect("a file");
+    assert_eq!((early.ended(20), early.said()), (0, "EARLY b''\nEARLY b''\n".to_owned()));
+}
+
 #[test]
 fn after_kill_the_kernel_serves_at_once() {
     let lab = Lab::new("kill");

@@ -131,9 +131,11 @@ pub struct SteeringCounters {
     pub pass_no_xsk: u64,
     /// Dropped: a SYN to a stack that has too many of them.
     pub shed_syn: u64,
+    /// Passed: of a connection that the kernel took before the stack listened.
+    pub pass_kernels: u64,
 }
 
-const COUNTERS: usize = 11;
+const COUNTERS: usize = 12;
 
 /// Bytes in `struct steer_counts`.
 pub(super) const COUNTS: usize = COUNTERS * 8;
@@ -159,6 +161,7 @@ impl SteeringCounters {
             pass_short: of(8),
             pass_no_xsk: of(9),
             shed_syn: of(10),
+            pass_kernels: of(11),
         }
     }
 }

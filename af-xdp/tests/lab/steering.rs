@@ -34,6 +34,7 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
             c.pass_short,
             c.pass_no_xsk,
             c.shed_syn,
+            c.pass_kernels,
         ]
     };
     let mut now = before;
@@ -54,6 +55,7 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
         pass_short: d[8],
         pass_no_xsk: d[9],
         shed_syn: d[10],
+        pass_kernels: d[11],
     }
 }
 
