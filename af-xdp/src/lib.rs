@@ -39,7 +39,8 @@
 //! Frames longer than a chunk, which only a kernel on this host makes (TSO), are cut into segments again, so a
 //! stack sees frames of one chunk at most; they may be longer than the MTU. On veth that happens in generic
 //! mode alone: a native program, multi-buffer or not, makes the driver turn segmentation offload off at the
-//! peer. UDP superframes (UDP_SEGMENT) do not say where to cut; they are dropped and counted (`rx_uncut`).
+//! peer. UDP superframes (UDP_SEGMENT) do not say where to cut, and a datagram must arrive whole: what is longer
+//! than a chunk the steering program leaves to the kernel, whose socket hears it.
 //!
 //! While the interface is down, `kick` leaves frames in the ring, says `Quiet` and counts (`kicks_down`); the
 //! first kick after it is up again sends them.

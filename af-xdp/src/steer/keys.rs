@@ -123,7 +123,7 @@ pub struct SteeringCounters {
     pub pass_other: u64,
     /// Passed: not IP (ARP, VLAN, ...).
     pub pass_link: u64,
-    /// Passed: a fragment, for the kernel to reassemble.
+    /// Passed: a fragment, for the kernel to reassemble, or a datagram that fits no frame.
     pub pass_fragment: u64,
     /// Passed: cut off, or a header that contradicts itself.
     pub pass_short: u64,
