@@ -49,19 +49,27 @@ impl Post {
         claim::owner(self.port.header.owner(slot)).is_some_and(claim::Owner::lives)
     }
 
-    /// Sends a letter to the process that drives `slot`.
+    /// Whether the process that a letter went to, by what [`Post::send`] answered, drives the slot still.
+    pub(crate) fn is_home(&self, slot: Slot, addressee: u64) -> bool {
+        let owner = claim::owner(self.port.header.owner(slot));
+        owner.is_some_and(|owner| owner.word() == addressee && owner.lives())
+    }
+
+    /// Sends a letter to the process that drives `slot`; answers which that is.
     ///
     /// # Errors
     /// `WouldBlock` when its box is full; `NotFound` when nobody drives the slot.
-    pub(crate) fn send(&self, slot: Slot, letter: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, slot: Slot, letter: &[u8]) -> io::Result<u64> {
         let owner = claim::owner(self.port.header.owner(slot)).ok_or(io::ErrorKind::NotFound)?;
         let to = borrow(self.port.header.post(slot).1)?;
         let mut text = owner.word().to_le_bytes().to_vec();
         if letter.len() > LONG {
-            return link::send(to, &text, Some(letter));
+            link::send(to, &text, Some(letter))?;
+        } else {
+            text.extend_from_slice(letter);
+            link::send(to, &text, None)?;
         }
-        text.extend_from_slice(letter);
-        link::send(to, &text, None)
+        Ok(owner.word())
     }
 
     /// The next letter to us.

@@ -29,6 +29,7 @@ impl Runtime {
             turn.poll();
             let now = turn.now();
             let core = turn.core();
+            core.read_letters(now);
             core.hand_over(now);
             if now >= until || !core.is_handing_over() {
                 return;

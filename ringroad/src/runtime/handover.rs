@@ -3,6 +3,7 @@
 //! Until another process says that a flow is its own, in the directory that the steering program reads, it is ours and
 //! we are silent about it; so a letter that is lost with its reader costs what was in it and nothing else.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use af_xdp::Slot;
 use stack::engine::Stack;
 use stack::error::SocketError;
 use stack::time::Instant;
-use stack::types::{LocalKey, SocketId};
+use stack::types::{FlowKey, LocalKey, SocketId};
 
 use super::core::Core;
 use super::steer::Steer;
@@ -30,12 +31,23 @@ const HEAD: usize = 2;
 pub(super) struct Handover {
     post: Option<Post>,
     /// Whose box was full.
-    outbox: Vec<(Slot, Vec<u8>)>,
+    outbox: Vec<(Slot, Vec<u8>, Vec<FlowKey>)>,
+    /// Letters of which something was not taken yet: their reader may end before it reads them.
+    kept: Vec<Kept>,
     /// What there was no room for.
     inbox: Vec<Vec<u8>>,
     /// Who is next.
     turn: u8,
     looked: Instant,
+}
+
+/// A letter that went out.
+struct Kept {
+    to: Slot,
+    addressee: u64,
+    letter: Vec<u8>,
+    /// What nobody has taken.
+    flows: Vec<FlowKey>,
 }
 
 impl Handover {
@@ -45,21 +57,32 @@ impl Handover {
 
     /// Whether letters wait for room, here or there.
     fn is_stuck(&self) -> bool {
-        !self.outbox.is_empty() || !self.inbox.is_empty()
+        !self.outbox.is_empty() || !self.inbox.is_empty() || !self.kept.is_empty()
     }
 
-    fn send(&mut self, to: Slot, letter: Vec<u8>) {
+    fn send(&mut self, to: Slot, letter: Vec<u8>, flows: Vec<FlowKey>) {
         let Some(post) = &self.post else { return };
         match post.send(to, &letter) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.outbox.push((to, letter)),
+            Ok(_) if flows.is_empty() => {}
+            Ok(addressee) => self.kept.push(Kept { to, addressee, letter, flows }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.outbox.push((to, letter, flows)),
             Err(error) => tracing::debug!(to, %error, "a letter was lost"),
         }
     }
 
-    fn send_again(&mut self) {
-        for (to, letter) in std::mem::take(&mut self.outbox) {
-            self.send(to, letter);
+    /// Sends what found no room, and what its reader did not live to read.
+    fn send_again(&mut self, steer: &dyn Steer) {
+        for (to, letter, flows) in std::mem::take(&mut self.outbox) {
+            self.send(to, letter, flows);
+        }
+        for mut kept in std::mem::take(&mut self.kept) {
+            kept.flows.retain(|flow| steer.holds(flow));
+            let Some(first) = kept.flows.first() else { continue };
+            let home = self.post.as_ref().is_some_and(|post| post.is_home(kept.to, kept.addressee));
+            match if home { None } else { self.mate(steer, first.local) } {
+                Some(mate) => self.send(mate, kept.letter, kept.flows),
+                None => self.kept.push(kept),
+            }
         }
     }
 
@@ -87,6 +110,7 @@ impl Core {
         }
         self.pulse.moves(true);
         self.drain();
+        self.handover.looked = Instant::ZERO;
         self.hand_over(now);
     }
 
@@ -100,17 +124,22 @@ impl Core {
 
     /// Hands over what can be, and gives up what nobody will take.
     pub(super) fn hand_over(&mut self, now: Instant) {
-        self.handover.send_again();
+        self.handover.send_again(&*self.steer);
         if self.stack.has_leavers() {
             let (handover, steer) = (&mut self.handover, &*self.steer);
+            let mut flows: BTreeMap<Slot, Vec<FlowKey>> = BTreeMap::new();
             // A flow that another stack has meanwhile is not ours to give: its peer asked twice, and was heard twice.
-            let letters = self
-                .stack
-                .hand_over(now, |key| if steer.holds(key) { handover.mate(steer, key.local) } else { None });
+            let letters = self.stack.hand_over(now, |key| {
+                let to = if steer.holds(key) { handover.mate(steer, key.local) } else { None };
+                to.inspect(|to| flows.entry(*to).or_default().push(*key))
+            });
             for (to, body) in letters {
-                self.handover.send(to, headed(0, &body));
+                self.handover.send(to, headed(0, &body), flows.remove(&to).unwrap_or_default());
             }
-            self.give_up(now);
+            if now.since(self.handover.looked) >= LOOK {
+                self.handover.looked = now;
+                self.give_up(now);
+            }
         }
         for rest in std::mem::take(&mut self.handover.inbox) {
             self.open(now, &rest);
@@ -121,18 +150,10 @@ impl Core {
     /// Ends the listeners that nobody else hears, unless the kernel knows one there: then some process holds it and
     /// may come yet (a server that is about to start its new workers).
     fn give_up(&mut self, now: Instant) {
-        let look = now.since(self.handover.looked) >= LOOK;
         for (id, key) in self.stack.leavers() {
-            if self.is_heard(&key) {
-                continue;
-            }
-            if self.stack.waiting(id) == 0 {
+            let hope = self.is_heard(&key) || self.stack.waiting(id) > 0 && kernel_listens(key.port);
+            if !hope {
                 self.stack.give_up(now, id);
-            } else if look {
-                self.handover.looked = now;
-                if !kernel_listens(key.port) {
-                    self.stack.give_up(now, id);
-                }
             }
         }
     }
@@ -181,7 +202,7 @@ impl Core {
                     let item = &before[..before.len() - rest.len()];
                     let to = Stack::end_of(item).and_then(|local| self.handover.mate(&*self.steer, local));
                     if let Some(to) = to {
-                        self.handover.send(to, headed(hops + 1, item));
+                        self.handover.send(to, headed(hops + 1, item), Vec::new());
                     }
                 }
                 Err(error) => tracing::debug!(%error, "what another process had was not taken"),

@@ -48,9 +48,17 @@ impl Stack {
                 let cookies_until = Instant::ZERO;
                 let mut fast_open = Pending::default();
                 fast_open.reserve(self.fast_open_limit(&options, backlog));
-                let (leaves, crowded, requests) = (None, false, 0);
-                let listener =
-                    Listener { key, backlog, leaves, crowded, requests, cookies_until, fast_open, queue };
+                let listener = Listener {
+                    key,
+                    backlog,
+                    leaves: None,
+                    empty_at: Instant::ZERO,
+                    crowded: false,
+                    requests: 0,
+                    cookies_until,
+                    fast_open,
+                    queue,
+                };
                 self.owned_mut(id)?.body = Body::Listener(listener);
                 self.crowds.join(key, id);
                 self.refront(&key);

@@ -53,6 +53,8 @@ pub(super) struct Listener {
     pub(super) backlog: u32,
     /// Since when it is nobody's, and what waits in it is for other stacks.
     pub(super) leaves: Option<Instant>,
+    /// When nothing waited in it last, since it leaves.
+    pub(super) empty_at: Instant,
     /// Others listen at the same end (SO_REUSEPORT).
     pub(super) crowded: bool,
     /// Handshakes under way: as many as the backlog (Linux: inet_csk_reqsk_queue_is_full).

@@ -18,7 +18,7 @@ use crate::tcp::{Request, State};
 use crate::time::Instant;
 use crate::types::{FlowKey, LocalKey, Protocol, SocketId};
 
-/// For so long a listener that is empty goes on: what was steered to it may not have been read yet.
+/// For so long a listener that is empty goes on at least: what was steered to it may not have been read yet.
 const AFTERGLOW: Duration = Duration::from_secs(1);
 /// After this nobody will come for what waits in it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,7 +36,7 @@ impl Stack {
     pub fn leave(&mut self, now: Instant, id: SocketId) -> Result<()> {
         let entry = self.owned_mut(id)?;
         let listener = entry.listener_mut().ok_or(SocketError::Invalid)?;
-        listener.leaves = Some(now);
+        (listener.leaves, listener.empty_at) = (Some(now), now);
         let key = listener.key;
         entry.cookie = 0;
         self.unsteer_port(id, key);
@@ -120,6 +120,11 @@ impl Stack {
         for id in self.leavers.clone() {
             self.hand_over_handshakes(now, id, &mut address, &mut letters);
             self.hand_over_queue(now, id, &mut address, &mut letters);
+            if self.waiting(id) == 0
+                && let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut)
+            {
+                listener.empty_at = now;
+            }
         }
         letters
     }
@@ -241,7 +246,7 @@ impl Stack {
         }
         let listener = self.hears(&key).ok_or(SocketError::ConnectionRefused)?;
         if self.requests.arrive(&key, request, listener) {
-            self.departed.forget(&key);
+            self.make_way(&key);
             self.core.out.requests.push_back(ControlRequest::SteerFlow(key));
             if let Some(listener) = self.table.get_mut(listener).and_then(Entry::listener_mut) {
                 listener.requests += 1;
@@ -259,21 +264,33 @@ impl Stack {
 
     /// When the next listener that leaves has to be looked at.
     pub(super) fn leavers_deadline(&self) -> Instant {
-        let deadline = |id: &SocketId| match &self.table.get(*id)?.body {
-            Body::Listener(l) => {
-                l.leaves.map(|at| at + if self.waiting(*id) == 0 { AFTERGLOW } else { PATIENCE })
+        let deadline = |id: &SocketId| {
+            let Body::Listener(listener) = &self.table.get(*id)?.body else { return None };
+            if self.waiting(*id) > 0 {
+                return Some(listener.empty_at + PATIENCE);
             }
-            _ => None,
+            let afterglow = listener.leaves? + AFTERGLOW;
+            Some(if self.time_waits.is_empty() {
+                afterglow
+            } else {
+                afterglow.max(self.time_waits.next_deadline())
+            })
         };
         self.leavers.iter().filter_map(deadline).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Ends the listeners that have left, or waited for long enough.
+    /// Ends the listeners that have left, or waited for long enough. While connections are in TIME-WAIT here, whoever
+    /// uses their ends again is steered here, too, and has to be heard.
     pub(super) fn expire_leavers(&mut self, now: Instant) {
         for id in self.leavers.clone() {
+            let waits = self.waiting(id) > 0;
             let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut) else { continue };
-            let age = listener.leaves.map_or(PATIENCE, |at| now.since(at));
-            if age >= PATIENCE || (age >= AFTERGLOW && self.waiting(id) == 0) {
+            let (left, empty_at) = (listener.leaves.unwrap_or(now), listener.empty_at);
+            let over = match waits {
+                true => now.since(empty_at) >= PATIENCE,
+                false => now.since(left) >= AFTERGLOW && self.time_waits.is_empty(),
+            };
+            if over {
                 self.give_up(now, id);
             }
         }

@@ -162,11 +162,17 @@ impl Stack {
         ours && !self.is_at_home(key) && self.is_one_host(key.remote.ip())
     }
 
-    /// Whether this stack has a connection with these ends, in whatever state.
+    /// Whether this stack has a connection with these ends that is not over.
     pub(super) fn is_taken(&self, key: &FlowKey) -> bool {
-        self.connection_of(key).is_some()
-            || self.requests.find(key).is_some()
-            || self.time_waits.find(key).is_some()
+        self.connection_of(key).is_some() || self.requests.find(key).is_some()
+    }
+
+    /// A connection with these ends comes from another stack: one that is over here does not stand in its way.
+    pub(super) fn make_way(&mut self, key: &FlowKey) {
+        if let Some(at) = self.time_waits.find(key) {
+            self.time_waits.remove(at);
+        }
+        self.departed.forget(key);
     }
 
     /// The ends of the connection at the front of `from`, and what is behind it; none when there is none.
@@ -198,7 +204,7 @@ impl Stack {
         options.dress(&mut flow);
         let mut env = self.core.env(now, false);
         let tcb = arrived.parcel.unpack(flow, options.tcp, &mut env).ok_or(SocketError::NoBuffers)?;
-        self.departed.forget(&key);
+        self.make_way(&key);
         let connection = Connection {
             tcb,
             stage,

@@ -143,7 +143,8 @@ impl Stack {
         match fast_open {
             FastOpenAnswer::Open { give } => {
                 let tcb = listen::open_early(tcb, pkt, give, &mut env);
-                return self.establish(parent, options, tcb, false);
+                let steered = self.steer_accepted(key);
+                return self.establish(parent, options, tcb, (steered, false));
             }
             FastOpenAnswer::Give => listen::answer_giving(&mut tcb, &mut env),
             FastOpenAnswer::Plain => listen::answer(&mut tcb, &mut env),
@@ -188,8 +189,11 @@ impl Stack {
             State::SynReceived => self.requests.update(at, &tcb),
             State::Closed => self.forget_request(at),
             _ => {
-                self.forget_request(at);
-                self.establish(parent, options, tcb, burst);
+                // Its steering goes on: a packet that came between the end of one and the beginning of the other could
+                // find another stack, which would reset it.
+                self.drop_request(at);
+                let steered = self.core.config.steer_each;
+                self.establish(parent, options, tcb, (steered, burst));
             }
         }
     }
@@ -238,15 +242,21 @@ impl Stack {
         }
         input::segment(&mut tcb, &incoming.seg, incoming.pkt, &mut env);
         if tcb.state.is_synchronized() {
-            self.establish(parent, options, tcb, false);
+            let steered = self.steer_accepted(incoming.key);
+            self.establish(parent, options, tcb, (steered, false));
         }
         None
     }
 
     /// The handshake is done, or needs not be: a connection waits for `accept`.
-    fn establish(&mut self, parent: SocketId, options: Arc<Stored>, tcb: Tcb, burst: bool) {
+    fn establish(
+        &mut self,
+        parent: SocketId,
+        options: Arc<Stored>,
+        tcb: Tcb,
+        (steered, burst): (bool, bool),
+    ) {
         let (key, opening) = (tcb.flow.key, tcb.state == State::SynReceived);
-        let steered = self.steer_accepted(key);
         let connection = Connection {
             tcb,
             stage: Stage::Queued(parent),
@@ -288,11 +298,17 @@ impl Stack {
         each
     }
 
-    /// A handshake is over, one way or the other.
+    /// A handshake is over without a connection.
     pub(super) fn forget_request(&mut self, at: u32) {
-        let Some(key) = self.requests.pending.flow(at) else { return };
+        if let Some(key) = self.requests.pending.flow(at) {
+            self.drop_request(at);
+            self.unsteer_flow(self.core.config.steer_each, key);
+        }
+    }
+
+    /// Takes a handshake out of the tables.
+    fn drop_request(&mut self, at: u32) {
         let Some(pending) = self.requests.remove(at) else { return };
-        self.unsteer_flow(self.core.config.steer_each, key);
         if let Some(listener) = self.table.get_mut(pending.listener).and_then(Entry::listener_mut) {
             listener.requests -= 1;
         }

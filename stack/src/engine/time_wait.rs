@@ -56,6 +56,11 @@ impl TimeWaits {
         true
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.oldest == NONE
+    }
+
     /// The record of a flow.
     #[inline]
     pub(super) fn find(&self, key: &FlowKey) -> Option<u32> {
