@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn counters_are_summed_over_cpus() {
         let mut rows = SteeringCounters::buffer();
-        (rows[0], rows[11], rows[31]) = (1, 2, 5);
+        (rows[0], rows[COUNTERS], rows[2 * COUNTERS + 9]) = (1, 2, 5);
         let c = SteeringCounters::sum(&rows);
         assert_eq!((c.flow, c.pass_no_xsk, c.port), (3, 5, 0));
     }
