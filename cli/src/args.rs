@@ -23,6 +23,8 @@ pub(crate) enum Task {
     Stat(Stat),
     /// Open interfaces for users without privilege, as a file permits (as root)
     Agent(Agent),
+    /// Show what the gates refused lately, and who scans
+    Alerts(Alerts),
     /// Check policies, and change those in force
     Policy {
         #[command(subcommand)]
@@ -83,6 +85,16 @@ pub(crate) struct Stat {
     /// Only the stack of this process
     pub(crate) pid: Option<u32>,
     /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `ringroad alerts`.
+#[derive(Debug, Group)]
+pub(crate) struct Alerts {
+    /// Only the stack of this process
+    pub(crate) pid: Option<u32>,
+    /// Print a line of JSON each
     #[arg(long)]
     pub(crate) json: bool,
 }

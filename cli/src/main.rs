@@ -1,6 +1,7 @@
 //! The `ringroad` command: run a program on the road, see what the stacks do, and what their gate lets through.
 
 mod agent;
+mod alerts;
 mod args;
 mod import;
 mod policy;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     match Args::parse().task {
         Task::Run(flags) => run::run(&flags),
         Task::Stat(flags) => stat::run(&flags),
+        Task::Alerts(flags) => alerts::run(&flags),
         Task::Policy { task } => policy::run(&task),
         Task::Agent(flags) => agent::run(&flags),
     }

@@ -10,6 +10,7 @@
 //! - [`agent`]: opens interfaces for users without privilege.
 
 pub mod agent;
+mod alerts;
 mod api;
 pub mod config;
 pub mod control;
@@ -22,6 +23,7 @@ pub mod policy_file;
 mod port;
 pub mod runtime;
 
+pub use alerts::Sink as AlertSink;
 pub use api::{Incoming, Meta, TcpListener, TcpStream, UdpSocket};
 pub use config::{Config, Profile};
 pub use error::StartError;

@@ -28,6 +28,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bind9-dnsutils", "dig"),
     ("socat", "socat"),
     ("iperf3", "iperf3"),
+    ("nmap", "nmap"),
     ("python3", "python3"),
     ("gcc", "cc"),
     ("clang", "clang"),

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use stack::types::CongestionControl;
 
+use crate::alerts::Sink;
+
 pub use parse::{Settings, Warning};
 pub use spins::{Call, Spins};
 pub use table::{ROWS, Row, help};
@@ -53,6 +55,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// The policy file; without one everything is allowed.
     pub policy: Option<PathBuf>,
+    /// Where alerts are written, besides what `ringroad alerts` shows.
+    pub alerts: Vec<Sink>,
     /// The profile.
     pub profile: Profile,
     /// How long a wait spins before it blocks; `None` is the profile's.
@@ -84,6 +88,7 @@ impl Default for Config {
         Self {
             interfaces: Vec::new(),
             policy: None,
+            alerts: Vec::new(),
             profile: Profile::default(),
             spin: None,
             spin_calls: Spins::default(),

@@ -43,6 +43,16 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "RINGROAD_ALERTS",
+        default: "",
+        doc: "Where alerts are written: file:PATH, unix:PATH or syslog, separated by commas.",
+        parse: |c, v| {
+            let words = v.split(',').map(str::trim).filter(|s| !s.is_empty());
+            c.alerts = words.map(str::parse).collect::<Result<_, String>>()?;
+            Ok(())
+        },
+    },
+    Row {
         name: "RINGROAD_PROFILE",
         default: "balanced",
         doc: "balanced, latency or throughput.",

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::model::{Report, StackReport};
+use super::model::{Alert, Report, StackReport};
 use super::place;
 
 /// How long a stack may take to answer.
@@ -53,6 +53,15 @@ pub fn stacks(pid: Option<u32>) -> Report {
     stacks.sort_by_key(|s| s.pid);
     stacks.dedup_by_key(|s| s.pid);
     Report { stacks }
+}
+
+/// What the stacks of our network namespace, or that of `pid`, told lately of what they refused; oldest first.
+pub fn alerts(pid: Option<u32>) -> Vec<Alert> {
+    let ask =
+        |(_, path): (u32, PathBuf)| serde_json::from_str::<Vec<Alert>>(&ask(&path, "alerts").ok()?).ok();
+    let mut all: Vec<Alert> = answering(pid).into_iter().filter_map(ask).flatten().collect();
+    all.sort_by(|a, b| a.last.total_cmp(&b.last));
+    all
 }
 
 /// Sends one line to a control socket and reads the whole answer.

@@ -135,3 +135,51 @@ pub struct Applied {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
+
+/// Something that the gate refused, or would have, as often as it did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Alert {
+    /// Counts the alerts of this process.
+    pub number: u64,
+    /// `denied`; `limited`: its source had begun too many; `syn scan` and its like: one source that tries many ports;
+    /// `syn sweep` and its like: many hosts; `many`: what was too much to tell apart.
+    pub kind: String,
+    /// The process whose stack it was.
+    pub pid: u32,
+    /// What it runs.
+    pub command: String,
+    /// `in` or `out`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub direction: String,
+    /// `tcp` or `udp`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
+    /// Our end; inbound with the port.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub local: String,
+    /// The other end; outbound with the port.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote: String,
+    /// The table that answered; empty: the default did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub table: String,
+    /// The rule that said so; empty: none matched.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
+    /// Whether it was dropped, or the table only monitors.
+    pub dropped: bool,
+    /// How often.
+    pub count: u64,
+    /// The first time, in seconds since 1970.
+    pub first: f64,
+    /// The last.
+    pub last: f64,
+    /// Alerts before this one that could not be written in time.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

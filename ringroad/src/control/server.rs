@@ -87,6 +87,7 @@ fn answer(mut client: UnixStream, runtime: &'static Runtime) -> io::Result<()> {
     let mut words = line.split(|b| *b == b' ').map(|word| std::str::from_utf8(word).unwrap_or_default());
     match (words.next(), words.next()) {
         (Some("stat"), None) => client.write_all(&serde_json::to_vec(&runtime.report())?),
+        (Some("alerts"), None) => client.write_all(&serde_json::to_vec(&runtime.alerts())?),
         (Some("policy"), None) => apply::begin(client, runtime, None),
         (Some("apply"), Some(len)) => apply::begin(client, runtime, Some(len.parse().unwrap_or(0))),
         _ => client.write_all(b"{\"error\":\"unknown request\"}"),

@@ -151,6 +151,12 @@ impl Core {
         while let Some(request) = self.stack.next_request() {
             self.request(request);
         }
+        if self.stack.has_refusals()
+            && self.pulse.refuses()
+            && let Some(bell) = &self.helper
+        {
+            bell.ring();
+        }
         self.backlog = false;
         for at in 0..self.links.len() {
             self.transmit(at);

@@ -56,6 +56,7 @@ impl Runtime {
         if !self.drain(self.linger) {
             tracing::info!("closed connections had data left when the process ended");
         }
+        self.last_words();
         let mut turn = self.lock();
         turn.app_polls();
         let now = turn.now();

@@ -35,6 +35,8 @@ const REFRESH: Duration = Duration::from_secs(20);
 const AT_A_TIME: usize = 128;
 /// How long what such peers still send is answered here.
 const TELLING: Duration = Duration::from_secs(3);
+/// How often what the gate refused is looked at.
+const HEAR: Duration = Duration::from_millis(100);
 /// Its stack: it calls nothing deep.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -66,6 +68,8 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
         refreshed: now(),
         bereaved: Vec::new(),
         told: Instant::NEVER,
+        heard: Instant::ZERO,
+        alerts: Instant::NEVER,
     };
     // The application's signals are for its own threads; a new thread inherits the mask of its maker.
     without_signals(|| {
@@ -95,6 +99,10 @@ struct Helper {
     bereaved: Vec<FlowKey>,
     /// When their peers count as told.
     told: Instant,
+    /// When what the gate refused was looked at last.
+    heard: Instant,
+    /// When there is something to say of it at the latest.
+    alerts: Instant,
 }
 
 /// What comes next.
@@ -137,6 +145,10 @@ impl Helper {
                 Instant::NEVER => timeout,
                 told => Some(timeout.unwrap_or(Duration::MAX).min(told.since(now()))),
             };
+            let timeout = match self.alerts_due() {
+                Instant::NEVER => timeout,
+                due => Some(timeout.unwrap_or(Duration::MAX).min(due.since(now()))),
+            };
             // An error is as good as a time-out: everything is looked at below.
             let _ = ppoll(&mut fds, timeout, None);
             if fds[0].revents != 0 {
@@ -163,6 +175,11 @@ impl Helper {
             }
             self.forget_bereaved();
             self.neighbours();
+            let now = now();
+            if now >= self.alerts_due() {
+                self.heard = now;
+                self.alerts = self.runtime.hear(now);
+            }
         }
     }
 
@@ -172,6 +189,12 @@ impl Helper {
         let now = turn.now();
         turn.core().read_letters(now);
         turn.flush();
+    }
+
+    /// When to look at what the gate refused.
+    fn alerts_due(&self) -> Instant {
+        let refused = if self.pulse.has_refused() { self.heard + HEAR } else { Instant::NEVER };
+        refused.min(self.alerts)
     }
 
     /// Another process came or died.

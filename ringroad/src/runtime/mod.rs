@@ -4,6 +4,7 @@
 //! [`Runtime::wait`] polls the interfaces until the caller is satisfied or time is up. A helper thread steps
 //! in only when nobody else does.
 
+mod alerts;
 mod atexit;
 mod bell;
 mod block;
@@ -37,6 +38,7 @@ use crate::config::Spins;
 use crate::control::model::InterfaceReport;
 use crate::port::Claimed;
 
+use self::alerts::Alerts;
 use self::core::Core;
 pub use observe::{API_COOKIE, WakeObserver};
 pub(crate) use signals::without_signals;
@@ -64,6 +66,7 @@ pub struct Runtime {
     /// The port, as long as the process drives it.
     claimed: Mutex<Option<Claimed>>,
     control_socket: Mutex<Option<PathBuf>>,
+    alerts: Mutex<Alerts>,
 }
 
 impl Runtime {
@@ -79,6 +82,7 @@ impl Runtime {
             interfaces: Vec::new(),
             claimed: Mutex::default(),
             control_socket: Mutex::default(),
+            alerts: Mutex::new(Alerts::new(&[])),
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Pulse {
     moving: AtomicBool,
     /// What the helper attends to besides.
     guest: Mutex<Option<Guest>>,
+    /// The gate refused something.
+    refused: AtomicBool,
 }
 
 impl Pulse {
@@ -75,6 +77,22 @@ impl Pulse {
     /// That descriptor, and what to call.
     pub(super) fn guest(&self) -> Option<Guest> {
         *self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gate refused something. Whether it had not since the last time somebody looked.
+    #[inline]
+    pub(super) fn refuses(&self) -> bool {
+        !self.refused.load(Ordering::Relaxed) && !self.refused.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether it has.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Somebody looks.
+    pub(super) fn take_refused(&self) {
+        self.refused.store(false, Ordering::Release);
     }
 
     /// The helper has something to do.

@@ -15,6 +15,7 @@ use stack::engine::Stack;
 use stack::policy::Policy;
 use stack::types::IfaceId;
 
+use super::alerts::Alerts;
 use super::bell::Bell;
 use super::core::{Core, Link};
 use super::handover::Handover;
@@ -140,6 +141,7 @@ impl Runtime {
             linger: config.linger,
             interfaces,
             claimed: Mutex::new(Some(claimed)),
+            alerts: Mutex::new(Alerts::new(&config.alerts)),
             ..Runtime::over(core, config.spin())
         };
         runtime.launch(config)

@@ -51,7 +51,7 @@ use crate::control::{ControlEvent, Request};
 use crate::demux::{FlowIndex, FlowTable, LocalTable};
 use crate::hash::HashKey;
 use crate::ip::fragments::Fragments;
-use crate::policy::{GateSnapshot, Policy, Retired, Successor};
+use crate::policy::{GateSnapshot, Policy, Refusal, Retired, Successor};
 use crate::slab::Slab;
 use crate::socket::Wake;
 use crate::stats::Stats;
@@ -209,6 +209,17 @@ impl Stack {
     /// The policy in force.
     pub fn policy_in_force(&self) -> &Arc<Policy> {
         self.core.out.gate.policy()
+    }
+
+    /// Whether the gate has refused something that nobody was told of.
+    #[inline]
+    pub fn has_refusals(&self) -> bool {
+        self.core.out.gate.has_refusals()
+    }
+
+    /// Moves what the gate refused lately to `into`. How many more there were that were only counted.
+    pub fn take_refusals(&mut self, into: &mut Vec<Refusal>) -> u64 {
+        self.core.out.gate.take_refusals(into)
     }
 
     /// How many policies were in force, this one included.

@@ -64,6 +64,7 @@ impl Stack {
     /// A segment that is of no connection, or not yet, or no longer.
     #[inline(never)]
     fn segment_elsewhere(&mut self, now: Instant, incoming: Incoming, burst: bool) {
+        self.core.out.gate.in_hand(Some(incoming.seg.flags.0));
         if let Some(at) = self.requests.find(&incoming.key) {
             self.segment_for_request(now, at, incoming, burst);
         } else if let Some(at) = self.time_waits.find(&incoming.key) {
@@ -71,6 +72,7 @@ impl Stack {
         } else {
             self.segment_for_nobody(now, incoming, None);
         }
+        self.core.out.gate.in_hand(None);
     }
 
     /// A segment of a connection: its payload, and the length of the IP packet.

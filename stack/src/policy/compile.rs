@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::classifier::Classifier;
 use super::nest::{Block, NONE, Steps, nest};
 use super::ready::{Ready, Room, block};
+use super::refusals::Refusal;
 use super::spec::{Action, Mode, PolicySpec, Prefix, TableSpec};
 use crate::types::{Direction, FlowKey, Protocol};
 
@@ -79,6 +80,8 @@ impl core::error::Error for PolicyError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) allowed: bool,
+    /// Whether it is not permitted, even if it passes.
+    pub(super) refused: bool,
     pub(super) row: u32,
 }
 
@@ -250,12 +253,22 @@ impl Policy {
     /// The same, with the row that counts it.
     pub(super) fn decide(&self, key: &FlowKey, direction: Direction) -> Decision {
         let Judgement { allowed, table, rule } = self.judge(key, direction);
-        let row = match (table.map(|table| &self.tables[table]), rule) {
-            (None, _) => NO_TABLE,
-            (Some(table), None) => table.denied_row(),
-            (Some(table), Some(rule)) => table.first_row + rule as u32,
+        let (row, refused) = match (table.map(|table| &self.tables[table]), rule) {
+            (None, _) => (NO_TABLE, !allowed),
+            (Some(table), None) => (table.denied_row(), true),
+            (Some(table), Some(rule)) => {
+                (table.first_row + rule as u32, table.rules[rule].action == Action::Deny)
+            }
         };
-        Decision { allowed, row }
+        Decision { allowed, refused, row }
+    }
+
+    /// The names of the table and the rule by which something was refused; none for what no table or rule is for.
+    pub fn names(&self, refusal: &Refusal) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
+        let at = self.tables.partition_point(|table| table.first_row <= refusal.row);
+        let Some(table) = at.checked_sub(1).and_then(|at| self.tables.get(at)) else { return (None, None) };
+        let rule = table.rules.get((refusal.row - table.first_row) as usize);
+        (Some(&table.name), rule.map(|rule| &rule.name))
     }
 
     /// Whether it denies nothing to anybody.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::compile::{Policy, Row};
+use super::compile::{Decision, Policy, Row};
 use super::limit::Limits;
+use super::refusals::{Refusal, Refusals};
 use super::spec::{Mode, PolicySpec};
 use crate::hash::HashKey;
 use crate::time::Instant;
@@ -36,6 +37,9 @@ pub struct Gate {
     /// Flows beyond each limit of the policy, in the order of its limits.
     limited: Vec<u64>,
     limits: Limits,
+    refusals: Refusals,
+    /// Of the segment in hand that is of no known connection.
+    flags: Option<u8>,
 }
 
 impl Gate {
@@ -51,7 +55,10 @@ impl Gate {
     pub fn new(policy: Arc<Policy>, key: HashKey) -> Self {
         let mut limits = Limits::new(key);
         limits.prepare(!policy.limits.is_empty());
-        Self { generation: 1, rows: rows_of(&policy), limited: vec![0; policy.limits.len()], limits, policy }
+        let mut refusals = Refusals::default();
+        refusals.prepare(!policy.is_open());
+        let (rows, limited) = (rows_of(&policy), vec![0; policy.limits.len()]);
+        Self { generation: 1, rows, limited, limits, refusals, flags: None, policy }
     }
 
     /// Whether a packet of `len` bytes of the flow `key`, which began in `direction`, may pass. Counts it. The
@@ -59,8 +66,7 @@ impl Gate {
     #[inline]
     pub fn judge(&mut self, memo: &mut VerdictMemo, key: &FlowKey, direction: Direction, len: usize) -> bool {
         if memo.generation != self.generation {
-            let decision = self.policy.decide(key, direction);
-            *memo = VerdictMemo { generation: self.generation, allowed: decision.allowed, row: decision.row };
+            self.decide(memo, key, direction);
         }
         let (count, row) = &mut self.rows[memo.row as usize];
         count.add(len);
@@ -68,6 +74,33 @@ impl Gate {
             self.rows[denied as usize].0.add(len);
         }
         memo.allowed
+    }
+
+    #[inline(never)]
+    fn decide(&mut self, memo: &mut VerdictMemo, key: &FlowKey, direction: Direction) {
+        let Decision { allowed, refused, row } = self.policy.decide(key, direction);
+        *memo = VerdictMemo { generation: self.generation, allowed, row };
+        if refused {
+            let flags = self.flags.take();
+            let refusal = Refusal { key: *key, direction, flags, limited: false, dropped: !allowed, row };
+            self.refusals.push(refusal);
+        }
+    }
+
+    /// The flags of the segment that will be judged next, which is of no known connection; none when it has been.
+    pub fn in_hand(&mut self, flags: Option<u8>) {
+        self.flags = flags;
+    }
+
+    /// Whether there is something to [take away](Gate::take_refusals).
+    #[inline]
+    pub fn has_refusals(&self) -> bool {
+        self.refusals.wait()
+    }
+
+    /// Moves what was refused lately to `into`. How many more there were that were only counted.
+    pub fn take_refusals(&mut self, into: &mut Vec<Refusal>) -> u64 {
+        self.refusals.take(into)
     }
 
     /// Whether a flow that was judged, and let pass, by `memo` may begin: asked once, by its first packet of `len`
@@ -85,7 +118,16 @@ impl Gate {
         }
         self.limited[at] += 1;
         self.rows[limit.denied as usize].0.add(len);
-        limit.mode == Mode::Monitor
+        let (flags, dropped) = (self.flags.take(), limit.mode == Mode::Enforce);
+        self.refusals.push(Refusal {
+            key: *key,
+            direction: Direction::In,
+            flags,
+            limited: true,
+            dropped,
+            row,
+        });
+        !dropped
     }
 
     /// Puts `policy` in force. Every flow is judged anew at its next packet. Rules that have the name of their table
@@ -107,6 +149,8 @@ impl Gate {
             next.limited[new] = self.limited[old];
         }
         self.limits.prepare(!next.policy.limits.is_empty());
+        self.refusals.prepare(!next.policy.is_open());
+        self.refusals.forget();
         // Zero means "never judged".
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         let rows = std::mem::replace(&mut self.rows, next.rows);

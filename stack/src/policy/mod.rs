@@ -17,12 +17,14 @@ mod limit;
 mod nest;
 mod ports;
 mod ready;
+mod refusals;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 pub use compile::{Judgement, MAX_CELLS, MAX_PREFIXES, MAX_RULES, Policy, PolicyError};
 pub use gate::{Count, CounterSnapshot, Gate, GateSnapshot, Retired, RuleSnapshot, Successor, TableSnapshot};
+pub use refusals::Refusal;
 pub use spec::{
     Action, AddressSet, Mode, PolicySpec, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec, TableSpec,
 };

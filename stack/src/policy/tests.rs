@@ -274,6 +274,41 @@ fn a_limit_holds_for_what_begins_and_for_nothing_else() {
     assert_eq!(gate.snapshot().tables[0].rules[1].limited, 2 + 5);
 }
 
+#[test]
+fn what_is_refused_waits_to_be_told() {
+    let rules = vec![
+        rule("no ssh", &["0.0.0.0/0"], &[PortRange::one(22)], Action::Deny),
+        rule("web", &["0.0.0.0/0"], &WEB, Action::Allow),
+    ];
+    let mut gate = gate(&table(Mode::Monitor, rules.clone()));
+    let at = |port: u16| flow(&format!("10.77.0.1:{port}"), "1.2.3.4:5");
+    judge(&mut gate, &at(80), Direction::In);
+    assert!(!gate.has_refusals());
+    gate.in_hand(Some(2));
+    judge(&mut gate, &at(22), Direction::In);
+    judge(&mut gate, &at(23), Direction::Out);
+    let mut told = Vec::new();
+    assert_eq!(gate.take_refusals(&mut told), 0);
+    let policy = Arc::clone(gate.policy());
+    let names = |refusal: &Refusal| policy.names(refusal).1.map(|name| name.to_string());
+    let told: Vec<_> =
+        told.iter().map(|r| (r.key.local.port(), r.direction, r.flags, r.dropped, names(r))).collect();
+    assert_eq!(
+        told,
+        [
+            (22, Direction::In, Some(2), false, Some("no ssh".to_owned())),
+            (23, Direction::Out, None, false, None)
+        ]
+    );
+
+    // A flood is counted; another policy has other rows.
+    gate.swap(Policy::compile(&table(Mode::Enforce, rules)).unwrap());
+    (0..5000).for_each(|port| _ = judge(&mut gate, &at(port), Direction::Out));
+    let mut told = Vec::new();
+    assert_eq!(gate.take_refusals(&mut told) as usize + told.len(), 5000);
+    assert!(told.iter().all(|refusal| refusal.dropped) && told.len() == 1024 && !gate.has_refusals());
+}
+
 /// Values near each other, so that rules overlap and packets hit their edges.
 fn port() -> impl Strategy<Value = u16> {
     prop_oneof![0_u16..12, Just(80), Just(u16::MAX - 1), Just(u16::MAX), any::<u16>()]

@@ -1,0 +1,243 @@
+//! Where refusals come together.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack::policy::{Policy, Refusal};
+use stack::time::Instant;
+use stack::types::{Direction, FlowKey, Protocol};
+
+use super::scan::{Probe, Source};
+use super::young::Young;
+use crate::control::model::Alert;
+
+/// Alerts that are counted apart from one another, at the least; the rest is counted together.
+const APART: usize = 128;
+/// Sources that are watched for scans, at the least.
+const SOURCES: usize = 2048;
+/// An alert waits so long for what belongs to it: what turns out to be a scan is told as that alone.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// What goes on is told again after so long.
+const AGAIN: Duration = Duration::from_secs(10);
+/// What is over for so long is forgotten.
+const OVER: Duration = Duration::from_secs(60);
+
+/// A refusal with the names of its rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) key: FlowKey,
+    pub(crate) direction: Direction,
+    pub(crate) flags: Option<u8>,
+    pub(crate) limited: bool,
+    pub(crate) dropped: bool,
+    pub(crate) table: String,
+    pub(crate) rule: String,
+}
+
+impl Seen {
+    /// A refusal by a rule of `policy`.
+    pub(crate) fn new(policy: &Policy, refusal: &Refusal) -> Self {
+        let (table, rule) = policy.names(refusal);
+        let owned = |name: Option<&Arc<str>>| name.map(|name| name.to_string()).unwrap_or_default();
+        Self {
+            key: refusal.key,
+            direction: refusal.direction,
+            flags: refusal.flags,
+            limited: refusal.limited,
+            dropped: refusal.dropped,
+            table: owned(table),
+            rule: owned(rule),
+        }
+    }
+}
+
+/// Whose stack it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) command: String,
+}
+
+impl Process {
+    fn alert(&self) -> Alert {
+        Alert { pid: self.pid, command: self.command.clone(), ..Alert::default() }
+    }
+}
+
+/// What is counted as one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Matter {
+    outbound: bool,
+    limited: bool,
+    protocol: Protocol,
+    local: IpAddr,
+    remote: IpAddr,
+    /// The port that is asked for: ours inbound, theirs outbound.
+    port: u16,
+    rule: String,
+}
+
+#[derive(Debug)]
+struct Counted {
+    alert: Alert,
+    first: Instant,
+    last: Instant,
+    told_at: Option<Instant>,
+    /// Its count when it was told last.
+    told: u64,
+}
+
+/// Gathers refusals into alerts.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    matters: Young<Matter, Counted>,
+    sources: Young<(IpAddr, Probe), Source>,
+    /// What was too much to count apart.
+    crowd: u64,
+    crowd_told: Option<Instant>,
+    /// The wall clock at the start of the stack's.
+    epoch: f64,
+    process: Process,
+    next: Instant,
+}
+
+impl Desk {
+    /// `epoch`: the time of day, in seconds, when the stack's clock was zero.
+    pub(crate) fn new(epoch: f64, process: Process) -> Self {
+        Self {
+            matters: Young::new(APART),
+            sources: Young::new(SOURCES),
+            crowd: 0,
+            crowd_told: None,
+            epoch,
+            process,
+            next: Instant::NEVER,
+        }
+    }
+
+    /// When there is something to [`tell`](Desk::tell) at the latest.
+    pub(crate) fn due(&self) -> Instant {
+        self.next
+    }
+
+    /// Refusals that nobody looked at.
+    pub(crate) fn lost(&mut self, now: Instant, count: u64) {
+        self.crowd += count;
+        if count > 0 {
+            self.next = self.next.min(now + PATIENCE);
+        }
+    }
+
+    /// One more refusal.
+    pub(crate) fn take(&mut self, now: Instant, seen: &Seen) {
+        self.next = self.next.min(now + PATIENCE);
+        let outbound = seen.direction == Direction::Out;
+        let (local, remote) = (seen.key.local, seen.key.remote);
+        if !outbound && !seen.limited {
+            let probe = Probe::of(seen.key.protocol, seen.flags);
+            let (source, _) = self.sources.entry(&(remote.ip(), probe), || Source::new(now));
+            source.tries(now, local.ip(), local.port());
+        }
+        let matter = Matter {
+            outbound,
+            limited: seen.limited,
+            protocol: seen.key.protocol,
+            local: local.ip(),
+            remote: remote.ip(),
+            port: if outbound { remote.port() } else { local.port() },
+            rule: seen.rule.clone(),
+        };
+        let process = &self.process;
+        let make = || Counted {
+            alert: raise(process, &matter, seen),
+            first: now,
+            last: now,
+            told_at: None,
+            told: 0,
+        };
+        let (counted, gone) = self.matters.entry(&matter, make);
+        counted.alert.count += 1;
+        counted.last = now;
+        self.crowd += gone.iter().map(|(_, counted)| counted.alert.count - counted.told).sum::<u64>();
+    }
+
+    /// What there is to say now.
+    pub(crate) fn tell(&mut self, now: Instant) -> Vec<Alert> {
+        if now < self.next { Vec::new() } else { self.tell_since(now, PATIENCE) }
+    }
+
+    /// What there is to say at the end: nothing waits for what may belong to it.
+    pub(crate) fn tell_all(&mut self, now: Instant) -> Vec<Alert> {
+        self.tell_since(now, Duration::ZERO)
+    }
+
+    /// What has waited for `patience`.
+    fn tell_since(&mut self, now: Instant, patience: Duration) -> Vec<Alert> {
+        let mut told = Vec::new();
+        let stamp = |at: Instant| self.epoch + at.as_nanos() as f64 / 1e9;
+        let (sources, process) = (&mut self.sources, &self.process);
+        self.matters.retain(|matter, counted| {
+            if matter.outbound || matter.limited {
+                return true;
+            }
+            // What belongs to a scan is told by it.
+            let scan =
+                super::scan::probes().find_map(|probe| sources.peek(&(matter.remote, probe))?.scan(probe));
+            scan.is_none() || counted.told > 0
+        });
+        sources.retain(|_, source| !source.is_idle(now));
+        for (&(remote, probe), source) in sources.values_mut() {
+            let Some(kind) = source.scan(probe).filter(|_| !source.told) else { continue };
+            source.told = true;
+            let (count, first) = source.count();
+            told.push(Alert {
+                kind,
+                remote: remote.to_string(),
+                count,
+                first: stamp(first),
+                last: stamp(now),
+                ..process.alert()
+            });
+        }
+        for (_, counted) in self.matters.values_mut() {
+            let waits = counted.told_at.map_or(counted.first + patience, |at| at + AGAIN);
+            if counted.alert.count == counted.told || now < waits {
+                continue;
+            }
+            (counted.told, counted.told_at) = (counted.alert.count, Some(now));
+            (counted.alert.first, counted.alert.last) = (stamp(counted.first), stamp(counted.last));
+            told.push(counted.alert.clone());
+        }
+        if self.crowd > 0 && self.crowd_told.is_none_or(|at| now.since(at) >= AGAIN) {
+            self.crowd_told = Some(now);
+            let count = std::mem::take(&mut self.crowd);
+            let (first, last) = (stamp(now), stamp(now));
+            told.push(Alert { kind: "many".into(), count, first, last, ..process.alert() });
+        }
+        self.matters.retain(|_, counted| now.since(counted.last) < OVER);
+        let idle = self.matters.len() == 0 && self.crowd == 0;
+        self.next = if idle { Instant::NEVER } else { now + PATIENCE };
+        told
+    }
+}
+
+/// The alert of a matter that has just come up.
+fn raise(process: &Process, matter: &Matter, seen: &Seen) -> Alert {
+    let ends = |address: IpAddr, port: u16| std::net::SocketAddr::new(address, port).to_string();
+    let (local, remote) = match matter.outbound {
+        true => (matter.local.to_string(), ends(matter.remote, matter.port)),
+        false => (ends(matter.local, matter.port), matter.remote.to_string()),
+    };
+    Alert {
+        kind: if seen.limited { "limited" } else { "denied" }.into(),
+        direction: if matter.outbound { "out" } else { "in" }.into(),
+        protocol: if matter.protocol == Protocol::Tcp { "tcp" } else { "udp" }.into(),
+        local,
+        remote,
+        table: seen.table.clone(),
+        rule: seen.rule.clone(),
+        dropped: seen.dropped,
+        ..process.alert()
+    }
+}

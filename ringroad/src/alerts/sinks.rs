@@ -1,0 +1,131 @@
+//! Where alerts are written: files, the system's log, sockets of others. A thread of its own writes them; when it is
+//! behind, alerts are left out and counted in the next one.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::control::model::Alert;
+use crate::runtime::without_signals;
+
+/// Alerts that wait to be written.
+const WAITING: usize = 1024;
+/// How long the end of a process waits for them.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// The socket of syslog, which journald answers, too.
+const SYSLOG: &str = "/dev/log";
+/// Facility authpriv, severity warning (RFC 5424 §6.2.1).
+const PRIORITY: u8 = 10 * 8 + 4;
+
+/// Where alerts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// A file, a line of JSON each.
+    File(PathBuf),
+    /// A datagram socket, one of JSON each.
+    Socket(PathBuf),
+    /// The system's log.
+    Syslog,
+}
+
+impl std::str::FromStr for Sink {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Socket(path.into())),
+            None if text == "syslog" => Ok(Self::Syslog),
+            _ => Err("expected file:PATH, unix:PATH or syslog, separated by commas".to_owned()),
+        }
+    }
+}
+
+/// The way to those who write.
+#[derive(Debug)]
+pub(crate) struct Sinks {
+    to: SyncSender<Vec<u8>>,
+    /// Disconnected when all is written.
+    done: Receiver<()>,
+    left_out: u64,
+}
+
+impl Sinks {
+    /// Starts the thread that writes to `sinks`; `None` when there are none, or it cannot be started.
+    pub(crate) fn open(sinks: &[Sink]) -> Option<Self> {
+        if sinks.is_empty() {
+            return None;
+        }
+        let (to, from) = sync_channel(WAITING);
+        let (end, done) = sync_channel(0);
+        let sinks = sinks.to_vec();
+        let write = move || {
+            write_all(&sinks, &from);
+            drop(end);
+        };
+        let started = without_signals(|| thread::Builder::new().name("ringroad-alerts".into()).spawn(write));
+        match started {
+            Ok(_) => Some(Self { to, done, left_out: 0 }),
+            Err(error) => {
+                tracing::warn!(%error, "alerts are not written");
+                None
+            }
+        }
+    }
+
+    /// Waits until all is written, a moment at most.
+    pub(super) fn close(self) {
+        let Self { to, done, .. } = self;
+        drop(to);
+        let _ = done.recv_timeout(LAST_WORDS);
+    }
+
+    /// Hands one over, or counts it when those who write are behind.
+    pub(super) fn send(&mut self, alert: &Alert) {
+        let mut alert = alert.clone();
+        alert.left_out = self.left_out;
+        let Ok(line) = serde_json::to_vec(&alert) else { return };
+        match self.to.try_send(line) {
+            Ok(()) => self.left_out = 0,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.left_out += 1,
+        }
+    }
+}
+
+fn write_all(sinks: &[Sink], from: &Receiver<Vec<u8>>) {
+    let socket = UnixDatagram::unbound();
+    if let Ok(socket) = &socket {
+        let _ = socket.set_nonblocking(true);
+    }
+    let mut failing = vec![false; sinks.len()];
+    for line in from {
+        for (sink, failing) in sinks.iter().zip(&mut failing) {
+            let done = match (sink, &socket) {
+                (Sink::File(path), _) => append(path, &line),
+                (Sink::Socket(path), Ok(socket)) => socket.send_to(&line, path).map(drop),
+                (Sink::Syslog, Ok(socket)) => {
+                    let mut record = format!("<{PRIORITY}>ringroad[{}]: ", std::process::id()).into_bytes();
+                    record.extend_from_slice(&line);
+                    socket.send_to(&record, SYSLOG).map(drop)
+                }
+                (_, Err(error)) => Err(std::io::Error::from(error.kind())),
+            };
+            if let Err(error) = &done
+                && !*failing
+            {
+                tracing::warn!(?sink, %error, "an alert was not written");
+            }
+            *failing = done.is_err();
+        }
+    }
+}
+
+/// Opened anew each time, so that a file may be rotated.
+fn append(path: &Path, line: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(&[line, b"\n"].concat())
+}
