@@ -41,7 +41,7 @@ fn curl(client: &Namespace, from: &str) -> i32 {
 }
 
 #[test]
-fn a_refused_client_and_a_refused_destination_are_named() {
+fn a_refused_client_is_named() {
     let lab = Lab::new("alerts");
     let (server, client) = hosts(&lab);
     let file = lab.file("policy.toml", policy());
@@ -60,8 +60,15 @@ fn a_refused_client_and_a_refused_destination_are_named() {
         (&"in".into(), &SERVER.into(), &true.into())
     );
     assert!(told["count"].as_u64() >= Some(1) && told["command"] == "nginx", "{told}");
+}
 
-    // A program that ends at once has its last words written.
+/// A program that ends at once has its last words written.
+#[test]
+fn a_refused_destination_is_named() {
+    let lab = Lab::new("outward");
+    let (server, _client) = hosts(&lab);
+    let file = lab.file("policy.toml", policy());
+    let file = file.to_string_lossy();
     let log = lab.folder().join("alerts.json");
     let words = ["env", &format!("RINGROAD_ALERTS=file:{}", log.display())].map(str::to_owned);
     let fetch = ["curl", "-sS", "--max-time", "3", &format!("http://{CLIENT}:9/")].map(str::to_owned);
