@@ -12,6 +12,11 @@ use ringroad::Runtime;
 use crate::errno::Outcome;
 use crate::kernel;
 
+/// Beside a thread's number: libc does not know yet. Such a number is the address of a structure.
+const TELLING: u64 = 1;
+/// How often a thread lets others run until libc knows; whoever told it may have been ended by that.
+const TRIES: u32 = 1000;
+
 /// Threads that may be wanted at a time. One that ends by itself leaves its place to later ones.
 const PLACES: usize = 32;
 
@@ -46,12 +51,15 @@ pub(crate) const fn is_point(name: &str) -> bool {
 pub(crate) fn pthread_cancel(thread: pthread_t) -> Outcome {
     // Noted first: once libc knows, the thread may be gone.
     let place = &WANTED[NEXT.fetch_add(1, Ordering::Relaxed) % PLACES];
-    place.store(thread, Ordering::Release);
+    place.store(thread | TELLING, Ordering::Release);
     ANY.store(true, Ordering::Release);
     let error = kernel::cancel(thread);
-    if error != 0 {
-        place.store(0, Ordering::Release);
-    } else if let Some(runtime) = Runtime::current() {
+    let told = if error == 0 { thread } else { 0 };
+    // The place may be another's already.
+    let _ = place.compare_exchange(thread | TELLING, told, Ordering::AcqRel, Ordering::Relaxed);
+    if error == 0
+        && let Some(runtime) = Runtime::current()
+    {
         runtime.lock().sleepers().notify_all();
     }
     Ok(error as isize)
@@ -66,21 +74,32 @@ pub(crate) fn pending() -> bool {
 #[cold]
 fn is_wanted() -> bool {
     let this = kernel::this_thread();
-    WANTED.iter().any(|place| place.load(Ordering::Acquire) == this) && kernel::cancel_is_enabled()
+    WANTED.iter().any(|place| place.load(Ordering::Acquire) & !TELLING == this) && kernel::cancel_is_enabled()
 }
 
-/// As [`pending`], and forgets it: libc is asked now.
+/// As [`pending`], and forgets it: libc is asked now, and knows.
 #[inline]
 pub(crate) fn take() -> bool {
     let pending = pending();
     if pending {
         let this = kernel::this_thread();
-        for place in &WANTED {
-            // Another thread's place stays.
-            let _ = place.compare_exchange(this, 0, Ordering::AcqRel, Ordering::Relaxed);
-        }
+        // Other threads' places stay.
+        WANTED.iter().for_each(|place| forget(place, this));
     }
     pending
+}
+
+#[cold]
+fn forget(place: &AtomicU64, this: pthread_t) {
+    for _ in 0..TRIES {
+        if place.load(Ordering::Acquire) != this | TELLING {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    for noted in [this | TELLING, this] {
+        let _ = place.compare_exchange(noted, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
