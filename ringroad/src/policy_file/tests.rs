@@ -6,6 +6,9 @@ use stack::policy::{Action, Mode, PortRange, Prefix, RuleDirection, RuleProtocol
 
 use super::*;
 
+mod pages;
+mod sets;
+
 /// The example of the documentation.
 const EXAMPLE: &str = r#"default = "allow"                 # addresses that have no table: allow | deny
 [[table]]
@@ -334,101 +337,10 @@ fn too_much_is_refused_at_its_place() {
     );
 }
 
-/// What a directory of files says, or its faults.
-fn load(files: &[(&str, &str)]) -> Result<PolicyFile, String> {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("ringroad-sets-{}-{number}", std::process::id()));
-    fs::create_dir(&dir).unwrap();
-    for (name, text) in files {
-        fs::write(dir.join(name), text).unwrap();
-    }
-    let loaded = PolicyFile::load(&dir.join("policy.toml"));
-    fs::remove_dir_all(&dir).unwrap();
-    loaded.map_err(|error| error.faults().map_or_else(|| error.to_string(), ToString::to_string))
-}
-
 /// A policy whose one rule is for `remote`, under `sets` that begin in line 2.
 fn with_sets(sets: &str, remote: &str) -> String {
     let rule = format!("{{ name = 'r', direction = 'in', action = 'allow', remote = {remote} }}");
     format!("[sets]\n{sets}\n[[table]]\nlocal = '10.0.0.1'\nrule = [{rule}]\n")
-}
-
-#[test]
-fn sets_are_inline_from_files_and_of_sets() {
-    let sets = "office = ['192.0.2.0/24', '2001:db8::/32']\npartners = { file = 'partners.txt' }\n\
-                all = ['@office', '@partners', '198.51.100.7']";
-    let partners = "# who they are\n203.0.113.0/24   # the first\n\n  203.0.113.0/24\n10.9.0.1\n";
-    let text = with_sets(sets, "['@all', '10.5.0.0/16']");
-    let file = load(&[("policy.toml", &text), ("partners.txt", partners)]).unwrap();
-    let rule = &file.spec.tables[0].rules[0];
-    let all: Vec<String> = rule.remote_sets[0].prefixes.iter().map(value::short).collect();
-    assert_eq!(all, ["10.9.0.1", "192.0.2.0/24", "198.51.100.7", "203.0.113.0/24", "2001:db8::/32"]);
-    assert_eq!(explain_rule(rule), "allow TCP and UDP from 10.5.0.0/16, @all (5), any port, to our any port");
-    assert_eq!(file.warnings, []);
-    // What was loaded can be understood without the files.
-    assert_eq!(PolicyFile::from_bundle(file.bundle.clone()).unwrap().spec, file.spec);
-}
-
-#[test]
-fn faults_of_sets() {
-    let fault = |sets: &str, remote: &str| faults(&with_sets(sets, remote)).join("\n");
-    assert_eq!(
-        fault("a = ['@b']\nb = ['@c', '10.0.0.0/8']\nc = ['@a']\nd = ['@a']", "'@d'"),
-        "2:1: the set \"a\" holds itself: @a → @b → @c → @a; take one of them out of another"
-    );
-    assert_eq!(
-        fault("a = ['@a']", "'@a'"),
-        "2:1: the set \"a\" holds itself: @a → @a; take one of them out of another"
-    );
-    assert_eq!(
-        fault("office = ['10.0.0.0/8']", "'@ofice'"),
-        "5:68: no set is named \"@ofice\"; did you mean \"@office\"?"
-    );
-    assert_eq!(fault("a = ['@nobody']", "'@a'"), "2:5: no set is named \"@nobody\"; there are @a");
-    assert_eq!(
-        fault("a = '10.0.0.1/8'", "'@a'"),
-        "2:5: \"10.0.0.1/8\" has bits set beyond its prefix; the network is \"10.0.0.0/8\", the host \"10.0.0.1\""
-    );
-    assert_eq!(
-        fault("'a b' = '10.0.0.1'", "'any'"),
-        "2:1: \"a b\" is no name for a set; letters, digits, - and _, at most 64"
-    );
-    assert_eq!(
-        fault("a = { fiel = 'x' }", "'@a'").lines().nth(1),
-        Some("2:7: unknown key \"fiel\"; did you mean \"file\"?")
-    );
-    assert_eq!(fault("a = { file = 'x' }", "'@a'"), "2:14: \"x\" cannot be read: it is not there");
-    assert_eq!(
-        faults("sets = 3"),
-        [
-            "1:8: `sets` cannot be an integer; begin them with [sets], then a line for each: name = [\"10.0.0.0/8\"]"
-        ]
-    );
-
-    let text = with_sets("a = { file = 'a.txt' }", "'@a'");
-    let wrong = "10.0.0.1\n  10.0.0\n# fine\n10.0.0.300\n";
-    assert_eq!(
-        load(&[("policy.toml", &text), ("a.txt", wrong)]).unwrap_err(),
-        "2:14: a.txt:2:3: \"10.0.0\" is no address or network; an address or a network, like \"10.77.0.0/24\"\n\
-         2:14: a.txt:4:1: \"10.0.0.300\" is no address or network; an address or a network, like \"10.77.0.0/24\""
-    );
-    let error = load(&[("policy.toml", &text)]).unwrap_err();
-    assert_eq!(error, "2:14: \"a.txt\" cannot be read: No such file or directory (os error 2)");
-    let many = (0..=MAX_SET)
-        .fold(String::new(), |all, n| all + &format!("{}\n", std::net::Ipv4Addr::from_bits(n as u32)));
-    assert_eq!(
-        load(&[("policy.toml", &text), ("a.txt", &many)]).unwrap_err(),
-        "2:14: \"a.txt\" has more than 100000 lines; split it"
-    );
-}
-
-#[test]
-fn a_long_chain_of_sets_is_no_deep_stack() {
-    let chain: String = (1..900).map(|n| format!("s{n} = ['@s{}']\n", n - 1)).collect();
-    let text = with_sets(&format!("s0 = '10.1.0.0/16'\n{chain}"), "'@s899'");
-    let file = PolicyFile::parse(&text).unwrap();
-    assert_eq!(file.spec.tables[0].rules[0].remote_sets[0].prefixes.len(), 1);
 }
 
 #[test]
@@ -569,47 +481,6 @@ fn files_that_cannot_be_read() {
     let loaded = PolicyFile::load(&path);
     fs::remove_file(&path).unwrap();
     assert_eq!(loaded.unwrap().policy.rules(), 1);
-}
-
-/// The pieces of a page that are marked as `kind`.
-fn examples<'t>(page: &'t str, kind: &str) -> Vec<&'t str> {
-    let begin = format!("```{kind}\n");
-    let after = |at: usize| &page[at + begin.len()..];
-    page.match_indices(&begin).filter_map(|(at, _)| after(at).split("```").next()).collect()
-}
-
-#[test]
-fn every_example_of_the_documentation_is_a_policy() {
-    let page = include_str!("../../../docs/policy.md");
-    let policies = examples(page, "toml");
-    assert_eq!(policies.len(), 5);
-    for text in policies {
-        let file = PolicyFile::parse(text).unwrap_or_else(|faults| panic!("{faults} in\n{text}"));
-        assert_eq!(file.warnings, [], "{text}");
-    }
-    let readme = include_str!("../../../README.md");
-    assert!(examples(readme, "toml").into_iter().all(|text| PolicyFile::parse(text).is_ok()));
-
-    let [with_file, addresses, ..] = examples(page, "text")[..] else { panic!("an example is gone") };
-    let text = with_sets(with_file.trim(), "'@blocked'");
-    let files = [("blocked.txt".to_owned(), addresses.to_owned())].into();
-    let file = PolicyFile::from_bundle(Bundle { text, files }).unwrap();
-    assert_eq!(file.spec.tables[0].rules[0].remote_sets[0].prefixes.len(), 2);
-}
-
-#[test]
-fn the_verdict_of_the_documentation_is_the_verdict() {
-    let page = include_str!("../../../docs/policy.md");
-    let file = PolicyFile::parse(examples(page, "toml")[0]).unwrap();
-    let verdict = file.try_flow(&"tcp 10.0.0.9:4000 -> 10.77.0.1:22".parse().unwrap());
-    assert!(page.contains(&verdict.words), "{}", verdict.words);
-    let faulty = "[[table]]\nlocal = '10.77.0.1'\n#\n";
-    let shown = examples(page, "console")[0];
-    let wrong = faulty.replace("#", "rule = [{ name = 'r', direction = 'in', action = 'deny', protcol = 'tcp', remote = '10.77.0.5/24' }]");
-    for fault in faults(&wrong) {
-        let what = fault.splitn(3, ':').nth(2).unwrap_or_default().to_owned();
-        assert!(shown.contains(&what), "{what} in {shown}");
-    }
 }
 
 /// Whatever is done to a file, its faults lie in it, and nothing panics.
