@@ -1,27 +1,18 @@
 //! Connections by five-tuple, eight bytes each: half of the tuple's hash, and where the connection lies, which knows
 //! its tuple. A lookup costs one cache miss before that of the connection, at ten flows as at a million, and both
-//! families cost the same.
-//!
-//! Open addressing, as in `table`: collisions go to the next slot, removing closes the gap, and an array that is
-//! five eighths full is replaced by one twice as long, into which every change moves some old entries over. Half a
-//! hash is enough for all of that, so the connections are left alone.
+//! families cost the same. Half a hash is enough for `growing`, so connections are left alone when it grows.
 
+use super::growing::{Growing, Layout, SMALLEST};
 use crate::hash::{FlowWords, HashKey};
 
-/// Slots of a new index.
-const SMALLEST: usize = 16;
-/// Old slots moved per change. Any more than 8/5 empties the old array before the new one is full.
-const MOVES: usize = 16;
+/// The highest place that there may be.
+const HIGHEST: u32 = u32::MAX - 2;
 
-/// Half of a hash in the upper half, one more than the place in the lower: zero is empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Half of a hash in the upper half, one more than the place in the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot(u64);
 
 impl Slot {
-    const EMPTY: Slot = Slot(0);
-    /// An old slot whose entry has moved or was removed: look further.
-    const GONE: Slot = Slot(u64::MAX);
-
     fn new(hash: u64, place: u32) -> Self {
         Self(hash << 32 | (u64::from(place) + 1))
     }
@@ -31,14 +22,23 @@ impl Slot {
         self.0 >> 32 == hash & 0xffff_ffff
     }
 
+    /// More than [`HIGHEST`] when the slot holds no entry.
     #[inline]
-    fn hash(self) -> u64 {
-        self.0 >> 32
+    fn place(self) -> u32 {
+        (self.0 as u32).wrapping_sub(1)
     }
+}
+
+/// Entries have their places by the half that they keep.
+#[derive(Debug)]
+struct Halves;
+
+impl Layout<1> for Halves {
+    const MARK: usize = 0;
 
     #[inline]
-    fn place(self) -> Option<u32> {
-        (self != Self::EMPTY && self != Self::GONE).then(|| (self.0 as u32).wrapping_sub(1))
+    fn hash(&self, entry: &[u64; 1]) -> u64 {
+        entry[0] >> 32
     }
 }
 
@@ -46,29 +46,23 @@ impl Slot {
 #[derive(Debug)]
 pub struct FlowIndex {
     key: HashKey,
-    slots: Vec<u64>,
-    /// Entries, those in `old` included.
-    len: usize,
-    /// What the index grew out of; empty when all has moved.
-    old: Vec<u64>,
-    /// Old slots before this one have moved.
-    moved: usize,
+    entries: Growing<Halves, 1>,
 }
 
 impl FlowIndex {
     /// An empty index.
     pub fn new(key: HashKey) -> Self {
-        Self { key, slots: vec![0; SMALLEST], len: 0, old: Vec::new(), moved: 0 }
+        Self { key, entries: Growing::new(Halves, SMALLEST) }
     }
 
     /// Flows held.
     pub fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// What the other calls know a flow by.
@@ -80,12 +74,12 @@ impl FlowIndex {
     /// The place of a flow with this hash, of those of which `is_it` says that they are the one.
     #[inline]
     pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let wanted = |slot: Slot| slot.has(hash) && slot.place().is_some_and(&is_it);
-        let found = match search(&self.slots, hash, wanted) {
-            None if !self.old.is_empty() => search(&self.old, hash, wanted),
-            found => found,
+        let wanted = |&[slot]: &[u64; 1]| {
+            let place = Slot(slot).place();
+            // A slot that has moved looks like one of the highest hash at a place that is none.
+            Slot(slot).has(hash) && place <= HIGHEST && is_it(place)
         };
-        found?.1.place()
+        self.entries.find(hash, wanted).map(|&[slot]| Slot(slot).place())
     }
 
     /// The place that a flow with this hash most likely has: what is there was not asked.
@@ -97,117 +91,22 @@ impl FlowIndex {
     /// Asks the processor to fetch the slot at which the search for this hash begins.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        if let Some(slot) = self.slots.get(hash as usize & (self.slots.len() - 1)) {
+        if let Some(slot) = self.entries.first(hash) {
             nic::prefetch(slot, nic::LINE);
         }
     }
 
     /// Notes that a flow with this hash, which is not held yet, lies at `place`.
     pub fn insert(&mut self, hash: u64, place: u32) {
-        debug_assert!(place < u32::MAX - 1, "a place is that of a socket");
-        self.move_some();
-        if self.len >= self.slots.len() / 8 * 5 {
-            self.grow();
-        }
-        put(&mut self.slots, Slot::new(hash, place));
-        self.len += 1;
+        debug_assert!(place <= HIGHEST, "a place is that of a socket");
+        self.entries.add([Slot::new(hash, place).0]);
     }
 
     /// Forgets the flow with this hash that lies at `place`. False when there was none.
     pub fn remove(&mut self, hash: u64, place: u32) -> bool {
-        self.move_some();
-        let wanted = Slot::new(hash, place);
-        if let Some((at, _)) = search(&self.slots, hash, |slot| slot == wanted) {
-            self.close_gap(at);
-        } else if let Some((at, _)) = search(&self.old, hash, |slot| slot == wanted) {
-            self.old[at] = Slot::GONE.0;
-        } else {
-            return false;
-        }
-        self.len -= 1;
-        true
+        let wanted = Slot::new(hash, place).0;
+        self.entries.remove(hash, |&[slot]| slot == wanted).is_some()
     }
-
-    fn grow(&mut self) {
-        // Sixteen moves a change finish long before the new array fills; were that to change, finish here.
-        while !self.old.is_empty() {
-            self.move_some();
-        }
-        // Zeroed memory, which the allocator gets from the system untouched: no single insertion pays for all of it.
-        let twice = vec![0; self.slots.len() * 2];
-        self.old = core::mem::replace(&mut self.slots, twice);
-        self.moved = 0;
-    }
-
-    #[inline]
-    fn move_some(&mut self) {
-        if self.old.is_empty() {
-            return;
-        }
-        for _ in 0..MOVES {
-            let slot = Slot(self.old[self.moved]);
-            if slot.place().is_some() {
-                put(&mut self.slots, slot);
-                // What was empty stays so: there a search ends.
-                self.old[self.moved] = Slot::GONE.0;
-            }
-            self.moved += 1;
-            if self.moved == self.old.len() {
-                self.old = Vec::new();
-                return;
-            }
-        }
-    }
-
-    /// Empties slot `gap` and moves later entries of its run up, so that none is cut off from its first slot.
-    fn close_gap(&mut self, mut gap: usize) {
-        let mask = self.slots.len() - 1;
-        let mut at = gap;
-        loop {
-            at = (at + 1) & mask;
-            let slot = Slot(self.slots[at]);
-            if slot == Slot::EMPTY {
-                break;
-            }
-            let home = slot.hash() as usize & mask;
-            // The entry may move up when its home is not behind the gap, counted round the ring.
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
-                self.slots[gap] = slot.0;
-                gap = at;
-            }
-        }
-        self.slots[gap] = Slot::EMPTY.0;
-    }
-}
-
-/// The first slot of a run that is `wanted`, and where it is.
-#[inline]
-fn search(slots: &[u64], hash: u64, wanted: impl Fn(Slot) -> bool) -> Option<(usize, Slot)> {
-    let mask = slots.len().checked_sub(1)?;
-    let mut at = hash as usize & mask;
-    // An array is never full, so this ends sooner.
-    for _ in 0..slots.len() {
-        let slot = Slot(*slots.get(at)?);
-        if slot == Slot::EMPTY {
-            return None;
-        }
-        if wanted(slot) {
-            return Some((at, slot));
-        }
-        at = (at + 1) & mask;
-    }
-    debug_assert!(false, "an array has empty slots");
-    None
-}
-
-#[inline]
-fn put(slots: &mut [u64], slot: Slot) {
-    let mask = slots.len() - 1;
-    let mut at = slot.hash() as usize & mask;
-    while slots[at] != Slot::EMPTY.0 {
-        at = (at + 1) & mask;
-    }
-    slots[at] = slot.0;
 }
 
 #[cfg(test)]
@@ -265,13 +164,12 @@ mod tests {
                 }
                 assert_eq!(index.len(), model.len());
             }
-            assert!(index.slots.len() >= 4096, "{} slots: the test grew nothing", index.slots.len());
+            let slots = index.entries.shape().0;
+            assert!(slots >= 4096, "{slots} slots: the test grew nothing");
             for (flow, place) in model {
                 assert!(index.remove(hash(flow), place));
             }
-            let left =
-                index.slots.iter().chain(&index.old).filter(|slot| Slot(**slot).place().is_some()).count();
-            assert_eq!((index.len(), left), (0, 0));
+            assert_eq!((index.len(), index.entries.shape().2), (0, 0));
         }
     }
 }

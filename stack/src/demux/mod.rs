@@ -3,6 +3,7 @@
 //! [`FlowIndex`] finds connections, [`FlowTable`] sockets of datagrams with a peer, [`LocalTable`] listeners and
 //! unconnected sockets. All are keyed by the stack's secret, take one probe into one array, and grow without a pause.
 
+mod growing;
 mod index;
 mod keyed;
 mod table;

@@ -1,174 +1,61 @@
-//! An open-addressing hash table of words that grows a little at a time.
-//!
-//! Keys and values lie in one array, so that a lookup of a flow that nobody asked for lately costs one cache
-//! miss, at ten flows as at a million. Collisions go to the next slot; removing closes the gap, so there are
-//! no tombstones to slow lookups down as flows come and go.
-//!
-//! When the array is five eighths full, one twice as long takes its place: new entries go there, and every
-//! change of the table moves some old entries over. The new array is zeroed memory, which the allocator gets
-//! from the system untouched, so that no single insertion pays for all of it.
+//! A hash table of words: keys and values lie in one array, `growing`'s.
 
+use super::growing::{Growing, Layout, SMALLEST};
 use crate::hash::HashKey;
-
-/// Slots of a new table.
-const SMALLEST: usize = 16;
-/// Old slots moved per change. Any more than 8/5 empties the old array before the new one is full.
-const MOVES: usize = 16;
-/// In the last key word of an old slot: its entry has moved or was removed; look further.
-const GONE: u64 = u64::MAX;
 
 /// Entries of `W` words: `W − 1` of key, the last of which is neither zero nor all ones, and a value.
 #[derive(Debug)]
-pub(super) struct Table<const W: usize> {
-    key: HashKey,
-    slots: Vec<[u64; W]>,
-    /// Entries, those in `old` included.
-    len: usize,
-    /// What the table grew out of; empty when all has moved.
-    old: Vec<[u64; W]>,
-    /// Old slots before this one have moved.
-    moved: usize,
+pub(super) struct Table<const W: usize>(Growing<Words, W>);
+
+/// Entries have their places by all words of their keys.
+#[derive(Debug)]
+struct Words(HashKey);
+
+impl<const W: usize> Layout<W> for Words {
+    const MARK: usize = W - 2;
+
+    #[inline]
+    fn hash(&self, entry: &[u64; W]) -> u64 {
+        self.0.sip13(&entry[..W - 1])
+    }
 }
 
 impl<const W: usize> Table<W> {
     /// A table that holds `entries` before it grows.
     pub(super) fn new(key: HashKey, entries: usize) -> Self {
-        let slots = (entries * 8 / 5 + 1).next_power_of_two().max(SMALLEST);
-        Self { key, slots: vec![[0; W]; slots], len: 0, old: Vec::new(), moved: 0 }
+        Self(Growing::new(Words(key), (entries * 8 / 5 + 1).next_power_of_two().max(SMALLEST)))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// The value of the entry whose key words are those of `key`.
     #[inline]
     pub(super) fn get(&self, key: &[u64; W]) -> Option<u64> {
-        let hash = self.hash(key);
-        if let Some(at) = find(&self.slots, key, hash) {
-            return Some(self.slots[at][W - 1]);
-        }
-        if self.old.is_empty() {
-            return None;
-        }
-        find(&self.old, key, hash).map(|at| self.old[at][W - 1])
+        self.0.find(self.0.layout.hash(key), |entry| is_of(entry, key)).map(|entry| entry[W - 1])
     }
 
     /// Keeps `entry`; returns the value it replaced.
     pub(super) fn insert(&mut self, entry: [u64; W]) -> Option<u64> {
-        debug_assert!(entry[W - 2] != 0 && entry[W - 2] != GONE);
-        self.move_some();
-        let hash = self.hash(&entry);
-        if let Some(at) = find(&self.slots, &entry, hash) {
-            return Some(core::mem::replace(&mut self.slots[at][W - 1], entry[W - 1]));
+        let hash = self.0.layout.hash(&entry);
+        if let Some(held) = self.0.find_mut(hash, |held| is_of(held, &entry)) {
+            return Some(core::mem::replace(&mut held[W - 1], entry[W - 1]));
         }
-        if let Some(at) = find(&self.old, &entry, hash) {
-            return Some(core::mem::replace(&mut self.old[at][W - 1], entry[W - 1]));
-        }
-        if self.len >= self.slots.len() / 8 * 5 {
-            self.grow();
-        }
-        place(&mut self.slots, entry, hash);
-        self.len += 1;
+        self.0.add(entry);
         None
     }
 
     /// Removes the entry whose key words are those of `key`; returns its value.
     pub(super) fn remove(&mut self, key: &[u64; W]) -> Option<u64> {
-        self.move_some();
-        let hash = self.hash(key);
-        let value = if let Some(at) = find(&self.slots, key, hash) {
-            let value = self.slots[at][W - 1];
-            self.close_gap(at);
-            value
-        } else {
-            let at = find(&self.old, key, hash)?;
-            self.old[at][W - 2] = GONE;
-            self.old[at][W - 1]
-        };
-        self.len -= 1;
-        Some(value)
-    }
-
-    #[inline]
-    fn hash(&self, entry: &[u64; W]) -> u64 {
-        self.key.sip13(&entry[..W - 1])
-    }
-
-    fn grow(&mut self) {
-        // Sixteen moves a change finish long before the new array fills; were that to change, finish here.
-        while !self.old.is_empty() {
-            self.move_some();
-        }
-        let twice = vec![[0; W]; self.slots.len() * 2];
-        self.old = core::mem::replace(&mut self.slots, twice);
-        self.moved = 0;
-    }
-
-    #[inline]
-    fn move_some(&mut self) {
-        if self.old.is_empty() {
-            return;
-        }
-        for _ in 0..MOVES {
-            let entry = self.old[self.moved];
-            if entry[W - 2] != 0 && entry[W - 2] != GONE {
-                place(&mut self.slots, entry, self.key.sip13(&entry[..W - 1]));
-                self.old[self.moved][W - 2] = GONE;
-            }
-            self.moved += 1;
-            if self.moved == self.old.len() {
-                self.old = Vec::new();
-                return;
-            }
-        }
-    }
-
-    /// Empties slot `gap` and moves later entries of its run up, so that none is cut off from its first slot.
-    fn close_gap(&mut self, mut gap: usize) {
-        let mask = self.slots.len() - 1;
-        let mut at = gap;
-        loop {
-            at = (at + 1) & mask;
-            let entry = self.slots[at];
-            if entry[W - 2] == 0 {
-                break;
-            }
-            let home = self.hash(&entry) as usize & mask;
-            // The entry may move up when its home is not behind the gap, counted round the ring.
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
-                self.slots[gap] = entry;
-                gap = at;
-            }
-        }
-        self.slots[gap] = [0; W];
+        let hash = self.0.layout.hash(key);
+        self.0.remove(hash, |entry| is_of(entry, key)).map(|entry| entry[W - 1])
     }
 }
 
 #[inline]
-fn find<const W: usize>(slots: &[[u64; W]], key: &[u64; W], hash: u64) -> Option<usize> {
-    let mask = slots.len().checked_sub(1)?;
-    let mut at = hash as usize & mask;
-    loop {
-        let slot = slots.get(at)?;
-        if slot[..W - 1] == key[..W - 1] {
-            return Some(at);
-        }
-        if slot[W - 2] == 0 {
-            return None;
-        }
-        at = (at + 1) & mask;
-    }
-}
-
-#[inline]
-fn place<const W: usize>(slots: &mut [[u64; W]], entry: [u64; W], hash: u64) {
-    let mask = slots.len() - 1;
-    let mut at = hash as usize & mask;
-    while slots[at][W - 2] != 0 {
-        at = (at + 1) & mask;
-    }
-    slots[at] = entry;
+fn is_of<const W: usize>(entry: &[u64; W], key: &[u64; W]) -> bool {
+    entry[..W - 1] == key[..W - 1]
 }
 
 #[cfg(test)]
@@ -202,23 +89,21 @@ mod tests {
             }
             assert_eq!(table.len(), model.len());
         }
-        assert!(table.slots.len() >= 16_384, "{} slots: the test grew nothing", table.slots.len());
+        assert!(table.0.shape().0 >= 16_384, "{} slots: the test grew nothing", table.0.shape().0);
         for ((a, b), value) in model {
             assert_eq!(table.remove(&[a, b, 0]), Some(value));
         }
-        assert_eq!(table.len(), 0);
-        let left = table.slots.iter().chain(&table.old).filter(|s| s[1] != 0 && s[1] != GONE).count();
-        assert_eq!(left, 0);
+        assert_eq!((table.len(), table.0.shape().2), (0, 0));
     }
 
     #[test]
     fn a_table_made_for_n_entries_does_not_grow_for_them() {
         let mut table = Table::<2>::new(HashKey::new([1; 16]), 1000);
-        assert_eq!(table.slots.len(), 2048);
+        assert_eq!(table.0.shape().0, 2048);
         for n in 1..=1000 {
             table.insert([n, n]);
         }
-        assert_eq!((table.slots.len(), table.old.len()), (2048, 0));
+        assert_eq!(table.0.shape(), (2048, 0, 1000));
     }
 
     #[test]
