@@ -7,26 +7,16 @@ use ringroad::control::model::Alert;
 
 use crate::args::Alerts;
 use crate::table::{columns, row};
-use crate::{complain, print};
+use crate::tell;
 
 /// Asks every stack and prints what they tell, oldest first.
 pub(crate) fn run(flags: &Alerts) -> ExitCode {
     let alerts = client::alerts(flags.pid);
-    let text = if flags.json {
+    tell(if flags.json {
         alerts.iter().map(|alert| serde_json::to_string(alert).map(|line| line + "\n")).collect()
     } else {
         Ok(text(&alerts))
-    };
-    match text {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn text(alerts: &[Alert]) -> String {

@@ -35,3 +35,17 @@ fn print(text: &str) {
 fn complain(what: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr(), "ringroad: {what}");
 }
+
+/// Prints what was asked for, or says why there is none.
+fn tell<E: std::fmt::Display>(text: Result<String, E>) -> ExitCode {
+    match text {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

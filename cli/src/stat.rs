@@ -8,7 +8,7 @@ use ringroad::control::model::{Count, PolicyReport, Report, SocketReport, StackR
 
 use crate::args::Stat;
 use crate::table::{columns, row};
-use crate::{complain, print};
+use crate::{complain, tell};
 
 /// A busy server has thousands of these: the table counts them.
 const TIME_WAIT: &str = "TIME-WAIT";
@@ -20,16 +20,7 @@ pub(crate) fn run(flags: &Stat) -> ExitCode {
         complain(&format!("process {pid} runs no stack, or it does not answer"));
         return ExitCode::FAILURE;
     }
-    match if flags.json { json(&report) } else { Ok(text(&report)) } {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    tell(if flags.json { json(&report) } else { Ok(text(&report)) })
 }
 
 fn json(report: &Report) -> serde_json::Result<String> {
