@@ -220,8 +220,8 @@ impl Port {
     }
 
     /// Settles what the dead stack of slot `slot`, which this port was opened for, left behind, on behalf of stack
-    /// `me`; `gone` says which other stacks have died, too. Its endpoints are those of the others, its flows become `me`'s and are named to `flow`, once for each
-    /// interface, its frames return.
+    /// `me`; `gone` says which other stacks have died, too. Its endpoints are those of the others, its flows become
+    /// `me`'s and are named to `flow`, once for each interface, its frames return.
     ///
     /// # Errors
     /// [`Step::Inherit`] when there is no such slot, [`Step::Steer`].

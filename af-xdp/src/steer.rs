@@ -343,7 +343,7 @@ impl Steering {
         }
     }
 
-    /// Ends [`Steering::add_flow`]; a flow that is not there is no error.
+    /// Ends [`Steering::add_flow`]; a flow that is not there, or another stack's by now, is no error.
     ///
     /// # Errors
     /// The operating system's.
@@ -355,11 +355,18 @@ impl Steering {
         slot: Slot,
     ) -> io::Result<()> {
         let key = FlowKey::new(protocol, local, remote);
-        let overflown = self.config.long(MASK_AND_OVERFLOW).load(Ordering::Relaxed) >= ONE_MORE;
-        if self.directory.remove(&key, self.seed(), slot) || !overflown {
+        if self.directory.remove(&key, self.seed(), slot) || self.overflown(&key)? != Some(slot) {
             return Ok(());
         }
         self.flows.delete(&key.0)
+    }
+
+    /// The stack of a flow that found no place in the directory.
+    fn overflown(&self, key: &FlowKey) -> io::Result<Option<Slot>> {
+        let mut slot = [0; SLOT];
+        let some = self.config.long(MASK_AND_OVERFLOW).load(Ordering::Relaxed) >= ONE_MORE;
+        let found = some && self.flows.lookup(&key.0, &mut slot)?;
+        Ok(if found { Slot::try_from(u32::from_ne_bytes(slot)).ok() } else { None })
     }
 
     /// Stack `slot` begins to say how many connection requests it is ready for: `most` now, and never more at once.
@@ -380,13 +387,14 @@ impl Steering {
         self.credits.shed(slot)
     }
 
-    /// The stack that has a flow, as the directory knows it.
+    /// The stack that has a flow.
     pub fn slot_of(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> Option<Slot> {
-        self.directory.get(&FlowKey::new(protocol, local, remote), self.seed())
+        let key = FlowKey::new(protocol, local, remote);
+        self.directory.get(&key, self.seed()).or_else(|| self.overflown(&key).ok().flatten())
     }
 
-    /// Nothing is steered to stack `slot` any more, which is gone or begins anew; `gone` says which others are, too. Its flows go to `heir`, if there
-    /// is one, and are named to `flow`. Looks at everything.
+    /// Nothing is steered to stack `slot` any more, which is gone or begins anew; `gone` says which others are, too. Its
+    /// flows go to `heir`, if there is one, and are named to `flow`. Looks at everything.
     ///
     /// # Errors
     /// As [`Steering::add_port`].

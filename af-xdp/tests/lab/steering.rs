@@ -121,6 +121,29 @@ fn a_new_flow_is_whose_it_is_first() {
     assert_eq!(steering.slot_of(UDP, local, remote), Some(0), "who is given it has it");
 }
 
+/// Flows that find no place in the directory are whose they are as well.
+#[test]
+fn a_full_directory_gives_no_flow_away() {
+    let lab = Lab::new(1);
+    let open = lab.open(64, &Options::default());
+    let steering = &open.road.steering;
+    // Its places, and a few thousand more.
+    let flows = (0..70_000_u32).map(|n| {
+        let (local, remote) = (1000 + (n >> 14) as u16, 1000 + (n & 0x3fff) as u16);
+        (SocketAddr::from((NEAR, local)), SocketAddr::from((FAR, remote)))
+    });
+    for (local, remote) in flows.clone() {
+        steering.add_flow(UDP, local, remote, 1).unwrap();
+    }
+    for (local, remote) in flows {
+        steering.add_new_flow(UDP, local, remote, 0).unwrap();
+        steering.remove_flow(UDP, local, remote, 0).unwrap();
+        assert_eq!(steering.slot_of(UDP, local, remote), Some(1));
+        steering.remove_flow(UDP, local, remote, 1).unwrap();
+        assert_eq!(steering.slot_of(UDP, local, remote), None);
+    }
+}
+
 #[test]
 fn cleared_maps_steer_nothing() {
     let lab = Lab::new(1);
