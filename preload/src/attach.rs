@@ -7,7 +7,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::OnceLock;
+use std::sync::{MutexGuard, OnceLock};
 
 use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
 use ringroad::{Config, StartError};
@@ -52,6 +52,11 @@ pub(crate) fn forget_attempts() {
 pub(crate) fn may_try() -> bool {
     let tried = TRIED.load(Ordering::Relaxed);
     tried == 0 || kernel::now() - tried >= TRY_AGAIN
+}
+
+/// Nobody starts a runtime meanwhile; none when it is this thread, whose handler forks, that starts one.
+pub(crate) fn hold_start() -> Option<MutexGuard<'static, ()>> {
+    (STARTER.load(Ordering::Relaxed) != kernel::thread()).then(Runtime::hold_start)
 }
 
 /// The runtime of this process, started if need be.

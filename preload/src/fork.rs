@@ -22,6 +22,9 @@ struct Held {
     /// Nobody asks a parent for a connection.
     #[expect(dead_code, reason = "held, not read")]
     claims: MutexGuard<'static, ()>,
+    /// Nobody starts a runtime.
+    #[expect(dead_code, reason = "held, not read")]
+    start: Option<MutexGuard<'static, ()>>,
 }
 
 // SAFETY: touched only by the handlers below, between the taking and the giving back of the locks in it.
@@ -38,12 +41,13 @@ pub(crate) fn install() {
 extern "C" fn prepare() {
     // The order of locks.
     let claims = state::lock_claims();
+    let start = attach::hold_start();
     let turn = Runtime::current().map(Runtime::lock);
     let state = state::lock();
     let link = turn.as_ref().and_then(|_| heirs::prepare(&state));
     // SAFETY: both locks are held (the state's always is), so no other thread is between its prepare and
     // its give_back.
-    unsafe { *LOCKS.0.get() = Some(Held { turn, state, link, claims }) };
+    unsafe { *LOCKS.0.get() = Some(Held { turn, state, link, claims, start }) };
 }
 
 fn take_back() -> Option<Held> {

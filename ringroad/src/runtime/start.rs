@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use af_xdp::Limits;
@@ -106,13 +106,18 @@ fn candidate(c: &Candidate) -> String {
 }
 
 impl Runtime {
+    /// Nobody starts a runtime meanwhile: for a fork, whose child would find it half done.
+    pub fn hold_start() -> MutexGuard<'static, ()> {
+        STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts the runtime of this process, or answers the one that runs already.
     ///
     /// # Errors
     /// The step that failed: no interface, no privilege; [`StartError::driven_by`] when another live
     /// process drives the port.
     pub fn start(config: &Config) -> Result<&'static Runtime, StartError> {
-        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = Self::hold_start();
         if let Some(running) = Self::current() {
             return Ok(running);
         }
@@ -131,7 +136,8 @@ impl Runtime {
         let mut stack_config = StackConfig::default();
         stack_config.tcp.congestion = config.congestion;
         stack_config.tcp.ecn = config.ecn;
-        stack_config.steer_each = claimed.is_shared();
+        // Also alone: what only its port brings here, the steering program asks the kernel's table for.
+        stack_config.steer_each = true;
         follow_kernel(&mut stack_config);
         let stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
         let core = Core::new(stack, links, Box::new(steer), hold(config.profile));
