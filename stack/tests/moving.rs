@@ -178,6 +178,21 @@ fn who_let_a_connection_go_is_silent_for_a_while_and_then_says_that_nobody_has_i
     assert!(twins.net.hosts[1].requests.iter().any(unsteered));
 }
 
+/// Whoever had it died with it at once: its peer is told, as that of any other that died.
+#[test]
+fn who_let_a_connection_go_answers_for_it_when_its_taker_has_died() {
+    let mut twins = Twins::new(Link::default(), 1);
+    let (a, b, _) = twins.net.connected();
+    let now = twins.net.now;
+    let key = twins.net.b().export(now, b, &mut Vec::new()).unwrap();
+    twins.net.run_ms(100);
+    let now = twins.net.now;
+    twins.net.b().provoke(now, key);
+    twins.net.pump();
+    twins.net.run_ms(500);
+    assert_eq!(twins.net.recv(0, a, 1), Err(SocketError::ConnectionReset));
+}
+
 #[test]
 fn a_listener_accepts_what_arrives_for_it_and_gives_its_options() {
     let mut twins = Twins::new(Link::default(), 1);

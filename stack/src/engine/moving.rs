@@ -60,7 +60,7 @@ impl Departed {
         self.order.push_back((until, key));
     }
 
-    /// It is back.
+    /// It is back, or went to one that has died.
     pub(super) fn forget(&mut self, key: &FlowKey) {
         self.flows.remove(key);
     }

@@ -182,9 +182,10 @@ impl Stack {
     }
 
     /// The stack of another process died with connections: has their peer show itself, so that it is told.
-    /// Flows that are no TCP connection, or are one here, are left alone.
+    /// Flows that are no TCP connection, or are one here, are left alone. What left for the dead one is silent no longer.
     pub fn provoke(&mut self, now: Instant, key: FlowKey) {
         if key.protocol == Protocol::Tcp && self.connection_of(&key).is_none() {
+            self.departed.forget(&key);
             reset::provoke(&mut Flow::new(key, Direction::In), &mut self.core.env(now, false));
         }
     }
