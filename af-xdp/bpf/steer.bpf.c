@@ -27,24 +27,19 @@ typedef u64 __attribute__((may_alias)) word;
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static u64 (*ktime_get_ns)(void) = (void *)5;
-static long (*redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9, MAP_XSK = 17 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9, MAP_LPM_TRIE = 11, MAP_XSK = 17 };
 enum { MAP_NO_PREALLOC = 1, MAP_MMAPABLE = 1 << 10 };
-enum { XDP_DROP = 1, XDP_PASS = 2 };
-
-struct xdp_md {
-	u32 data;
-	u32 data_end;
-	u32 data_meta;
-	u32 ingress_ifindex;
-	u32 rx_queue_index;
-	u32 egress_ifindex;
-};
 
 struct eth_header {
 	u8 destination[6];
 	u8 source[6];
 	u16 type;
+};
+
+/* In front of the EtherType (IEEE 802.1Q 9.6). */
+struct vlan_tag {
+	u16 type;
+	u16 tci;
 };
 
 struct ipv4_header {
@@ -105,7 +100,8 @@ struct icmp_header {
 	u32 rest;
 };
 
-enum { ETH_IPV4 = 0x0800, ETH_IPV6 = 0x86dd };
+enum { ETH_IPV4 = 0x0800, ETH_IPV6 = 0x86dd, ETH_VLAN = 0x8100 };
+enum { VLAN_ID = 0x0fff };
 enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
 enum { TCP_SYN = 0x02, TCP_ACK = 0x10 };
 enum { ICMP_UNREACHABLE = 3, ICMP_TIME_EXCEEDED = 11, ICMP_PARAMETER_PROBLEM = 12 };
@@ -120,12 +116,7 @@ enum { FAR = 0x3fff };
 /* A datagram in a longer packet fits no frame of a stack: the kernel's socket hears it. (TCP is cut.) */
 enum { DATAGRAM_MAX = 3584 };
 
-struct {
-	UINT(type, MAP_XSK);
-	UINT(max_entries, STEER_SLOTS * STEER_QUEUES);
-	TYPE(key, u32);
-	TYPE(value, u32);
-} xsks SEC(".maps");
+#include "way.h"
 
 struct {
 	UINT(type, MAP_HASH);
@@ -168,6 +159,19 @@ struct {
 	TYPE(value, u32);
 } ports SEC(".maps");
 
+struct address {
+	u8 bytes[16];
+};
+
+/* On which VLAN the host's addresses live; those of the interface itself are not here. */
+struct {
+	UINT(type, MAP_HASH);
+	UINT(max_entries, STEER_TAGGED_MAX);
+	UINT(map_flags, MAP_NO_PREALLOC);
+	TYPE(key, struct address);
+	TYPE(value, u32);
+} tagged SEC(".maps");
+
 struct {
 	UINT(type, MAP_ARRAY);
 	UINT(max_entries, 1);
@@ -208,7 +212,7 @@ INLINE void count(enum steer_counter which)
 INLINE int pass(enum steer_counter why)
 {
 	count(why);
-	return XDP_PASS;
+	return PASS;
 }
 
 INLINE void mapped(u8 to[16], u32 v4)
@@ -219,6 +223,13 @@ INLINE void mapped(u8 to[16], u32 v4)
 	word[1] = 0;
 	word[2] = __builtin_bswap32(0xffff);
 	word[3] = v4;
+}
+
+INLINE int is_v4(const u8 address[16])
+{
+	const u32 *word = (const u32 *)address;
+
+	return !word[0] && !word[1] && word[2] == __builtin_bswap32(0xffff);
 }
 
 /* As `hash` in src/steer/directory.rs. */
@@ -305,8 +316,23 @@ __attribute__((noinline)) int permitted(u64 high, u64 low, u32 port)
 	return i != STEER_LIMITS;
 }
 
+/* Whether a packet came by the VLAN that has the address: a tag that is elsewhere, or that a driver took off before we
+ * saw it, makes it the kernel's, who sees both. */
+INLINE int is_at_home(const struct steer_config *c, const u8 local[16], u32 vlan)
+{
+	u32 *has;
+
+	if (!vlan && !c->tagged)
+		return 1;
+	has = map_lookup(&tagged, local);
+	if (vlan == (has ? *has : 0))
+		return 1;
+	count(STEER_MISS_VLAN);
+	return 0;
+}
+
 /* The slot that a flow is steered to, or STEER_NOBODY; `port`: by its local endpoint; `hashed`: its hash. */
-INLINE u32 slot_of(const struct steer_flow *key, int *port, u64 *hashed)
+INLINE u32 slot_of(const struct steer_flow *key, u32 vlan, int *port, u64 *hashed)
 {
 	u32 zero = 0, slot;
 	struct steer_config *c = map_lookup(&config, &zero);
@@ -316,6 +342,8 @@ INLINE u32 slot_of(const struct steer_flow *key, int *port, u64 *hashed)
 	*port = 0;
 	*hashed = 0;
 	if (!c || !permitted(local[0], local[1], __builtin_bswap16(key->local_port)))
+		return STEER_NOBODY;
+	if (!is_at_home(c, key->local, vlan))
 		return STEER_NOBODY;
 	h = hash(key, c->seed);
 	*hashed = h;
@@ -333,93 +361,140 @@ INLINE u32 slot_of(const struct steer_flow *key, int *port, u64 *hashed)
 	return slot;
 }
 
-INLINE int redirect_to(struct xdp_md *ctx, u32 slot, enum steer_counter how)
-{
-	int action;
+#include "credit.h"
+#include "kernels.h"
+#include "guard.h"
 
-	if (ctx->rx_queue_index >= STEER_QUEUES)
-		return pass(STEER_PASS_NO_XSK);
-	action = redirect_map(&xsks, (u64)slot * STEER_QUEUES + ctx->rx_queue_index, XDP_PASS);
-	count(action == XDP_PASS ? STEER_PASS_NO_XSK : how);
+/* Sends the packet to a stack, which knows of no priority tags. PASS: there is no socket for it. */
+INLINE int lead_to(struct context *ctx, u32 slot)
+{
+	int action = to_stack(ctx, slot);
+
+	if (action != PASS)
+		untag(ctx);
 	return action;
 }
 
-#include "credit.h"
-#include "kernels.h"
+INLINE int redirect_to(struct context *ctx, struct steer_alarm *p, u32 slot, enum steer_counter how)
+{
+	int action = lead_to(ctx, slot);
 
-/* An ICMP error about a packet of the flow. */
-INLINE int redirect_error(struct xdp_md *ctx, const struct steer_flow *key)
+	if (action == PASS)
+		return unasked(ctx, p, STEER_PASS_NO_XSK);
+	count(how);
+	return action;
+}
+
+/* An ICMP error about a packet of the flow. Nobody answers it, so it is not judged here. */
+INLINE int redirect_error(struct context *ctx, const struct steer_flow *key, u32 vlan)
 {
 	u64 hashed;
-	int port;
-	u32 slot = slot_of(key, &port, &hashed);
+	int port, action;
+	u32 slot = slot_of(key, vlan, &port, &hashed);
 
-	return slot < STEER_SLOTS ? redirect_to(ctx, slot, STEER_ICMP) : pass(STEER_PASS_OTHER);
+	if (slot >= STEER_SLOTS)
+		return pass(STEER_PASS_OTHER);
+	action = lead_to(ctx, slot);
+	count(action == PASS ? STEER_PASS_NO_XSK : STEER_ICMP);
+	return action;
 }
 
 /* A whole packet of TCP or UDP, whose header begins with the ports. */
-INLINE int transport(struct xdp_md *ctx, struct steer_flow *key, const struct ports *l4, void *end)
+INLINE int transport(struct context *ctx, struct steer_alarm *p, const struct ports *l4, void *end, u32 len)
 {
 	const struct tcp_header *tcp = (const void *)l4;
+	struct steer_flow *key = &p->flow;
+	u32 slot, sequence = 0;
+	int port, opens = 0;
 	u64 hashed;
-	int port;
-	u32 slot;
 
 	key->local_port = l4->destination;
 	key->remote_port = l4->source;
-	slot = slot_of(key, &port, &hashed);
+	if (key->protocol == PROTO_TCP && (void *)(tcp + 1) <= end) {
+		p->tcp_flags = tcp->flags;
+		opens = (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+		sequence = tcp->sequence;
+	}
+	slot = slot_of(key, p->vlan, &port, &hashed);
+	if (is_kept_out(ctx, p, slot, port))
+		return DROP;
+	if (key->protocol == PROTO_UDP && len > DATAGRAM_MAX && !is_cut(ctx))
+		return pass(STEER_PASS_FRAGMENT);
 	if (slot >= STEER_SLOTS)
 		return pass(STEER_PASS_MISS);
-	if (key->protocol == PROTO_TCP && (void *)(tcp + 1) <= end && (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-	    !has_credit(slot, hashed, tcp->sequence)) {
+	if (opens && !has_credit(slot, hashed, sequence)) {
 		count(STEER_SHED_SYN);
-		return XDP_DROP;
+		return DROP;
 	}
 	if (port && key->protocol == PROTO_TCP && is_the_kernels(ctx, key))
 		return pass(STEER_PASS_KERNELS);
-	return redirect_to(ctx, slot, port ? STEER_PORT : STEER_FLOW);
+	return redirect_to(ctx, p, slot, port ? STEER_PORT : STEER_FLOW);
 }
 
-/* A piece of a TCP segment. The first carries the ports and says where the others go; one that comes before it is
- * the kernel's. `first`: where the ports are, or nowhere. */
-INLINE int piece(struct xdp_md *ctx, struct steer_flow *key, u32 id, const struct ports *first)
+/* A piece of a packet: of TCP, or of anything that is judged. The first carries the ports and says where the others go;
+ * one that comes before it is the kernel's. Pieces of anything but TCP the kernel puts together: the whole datagram
+ * arrives on the kernel's socket, and is judged as what comes to that of the stack. `first`: where the ports are, or
+ * nowhere. */
+INLINE int piece(struct context *ctx, struct steer_alarm *p, u32 id, const struct ports *first)
 {
 	struct packet packet = { .id = id };
-	u32 slot, *known;
+	struct steer_flow *key = &p->flow;
+	u32 slot = STEER_NOBODY, *known;
 	u64 hashed;
-	int port;
+	int port = 0;
 
+	if (key->protocol != PROTO_TCP && !is_guarded())
+		return pass(STEER_PASS_FRAGMENT);
 	__builtin_memcpy(packet.source, key->remote, 16);
 	__builtin_memcpy(packet.destination, key->local, 16);
 	if (first) {
-		key->protocol = PROTO_TCP;
-		key->local_port = first->destination;
-		key->remote_port = first->source;
-		slot = slot_of(key, &port, &hashed);
-		if (slot >= STEER_SLOTS)
-			return pass(STEER_PASS_FRAGMENT);
-		map_update(&packets, &packet, &slot, 0);
+		int names = key->protocol == PROTO_ICMP || key->protocol == PROTO_ICMP6;
+
+		key->local_port = names ? first->source : first->destination;
+		key->remote_port = names ? 0 : first->source;
+		if (!names)
+			slot = slot_of(key, p->vlan, &port, &hashed);
+		p->tcp_flags = STEER_FLAGS_UNKNOWN;
+		if (is_kept_out(ctx, p, slot, port)) {
+			slot = STEER_NOBODY;
+			map_update(&packets, &packet, &slot, 0);
+			return DROP;
+		}
+		if (key->protocol != PROTO_TCP || slot >= STEER_SLOTS)
+			slot = STEER_KERNEL;
+		if (slot < STEER_SLOTS || is_guarded())
+			map_update(&packets, &packet, &slot, 0);
 	} else {
 		known = map_lookup(&packets, &packet);
-		if (!known)
-			return pass(STEER_PASS_FRAGMENT);
+		if (!known) {
+			key->protocol = FRAGMENT;
+			return unasked(ctx, p, STEER_PASS_FRAGMENT);
+		}
 		slot = *known;
+		if (slot == STEER_NOBODY) {
+			count(STEER_DROP_CLOAKED);
+			return DROP;
+		}
 	}
-	return redirect_to(ctx, slot, STEER_PIECE);
+	return slot < STEER_SLOTS ? redirect_to(ctx, p, slot, STEER_PIECE) : pass(STEER_PASS_FRAGMENT);
 }
 
 /* An ICMP error quotes the head of a packet that this host sent: its source is our side (RFC 792, RFC 1122 3.2.2). */
-INLINE int icmp(struct xdp_md *ctx, const struct ipv4_header *outer, void *l4, void *end)
+INLINE int icmp(struct context *ctx, struct steer_alarm *p, const struct ipv4_header *outer, void *l4, void *end)
 {
 	struct icmp_header *icmp = l4;
 	struct ipv4_header *ip = (void *)(icmp + 1);
 	struct ports *quoted;
 	struct steer_flow key = {};
 
-	if ((void *)(ip + 1) > end)
-		return pass(STEER_PASS_OTHER);
+	if ((void *)ip > end)
+		return pass(STEER_PASS_SHORT);
 	if (icmp->type != ICMP_UNREACHABLE && icmp->type != ICMP_TIME_EXCEEDED &&
-	    icmp->type != ICMP_PARAMETER_PROBLEM)
+	    icmp->type != ICMP_PARAMETER_PROBLEM) {
+		p->flow.local_port = ((struct ports *)icmp)->source;
+		return unasked(ctx, p, STEER_PASS_OTHER);
+	}
+	if ((void *)(ip + 1) > end)
 		return pass(STEER_PASS_OTHER);
 	if (ip->version_length >> 4 != 4 || (ip->version_length & 15) < 5)
 		return pass(STEER_PASS_SHORT);
@@ -439,7 +514,7 @@ INLINE int icmp(struct xdp_md *ctx, const struct ipv4_header *outer, void *l4, v
 	key.local_port = quoted->source;
 	key.remote_port = quoted->destination;
 	key.protocol = ip->protocol;
-	return redirect_error(ctx, &key);
+	return redirect_error(ctx, &key, p->vlan);
 }
 
 /* Where the walk over extension headers has come. */
@@ -489,24 +564,24 @@ INLINE int same16(const u8 *a, const u8 *b)
 }
 
 /* As piece4(); `at` is where the fragment header begins. */
-INLINE int piece6(struct xdp_md *ctx, const struct ipv6_header *ip, u32 at)
+INLINE int piece6(struct context *ctx, struct steer_alarm *p, u32 at)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct fragment_header *f = data + (at & FAR);
 	struct ports *l4 = (void *)(f + 1);
-	struct steer_flow key = {};
+	u16 offset;
 
-	if ((void *)(l4 + 1) > end)
-		return pass(STEER_PASS_SHORT);
-	if (f->next != PROTO_TCP)
-		return pass(STEER_PASS_FRAGMENT);
-	__builtin_memcpy(key.local, ip->destination, 16);
-	__builtin_memcpy(key.remote, ip->source, 16);
-	return piece(ctx, &key, f->id, f->offset & BE16(0xfff8) ? 0 : l4);
+	if ((void *)(f + 1) > end)
+		return unasked(ctx, p, STEER_PASS_SHORT);
+	offset = f->offset & BE16(0xfff8);
+	if (!offset && (void *)(l4 + 1) > end)
+		return unasked(ctx, p, STEER_PASS_SHORT);
+	p->flow.protocol = f->next;
+	return piece(ctx, p, f->id, offset ? 0 : l4);
 }
 
 /* As icmp() (RFC 4443 3). Of the transport at least the ports are quoted. */
-INLINE int icmp6(struct xdp_md *ctx, const struct ipv6_header *outer, u32 at)
+INLINE int icmp6(struct context *ctx, struct steer_alarm *p, const struct ipv6_header *outer, u32 at)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct icmp_header *icmp = data + (at & FAR);
@@ -515,9 +590,13 @@ INLINE int icmp6(struct xdp_md *ctx, const struct ipv6_header *outer, u32 at)
 	struct steer_flow key = {};
 	struct found f;
 
+	if ((void *)ip > end)
+		return pass(STEER_PASS_SHORT);
+	if (icmp->type < ICMP6_UNREACHABLE || icmp->type > ICMP6_PARAMETER_PROBLEM) {
+		p->flow.local_port = ((struct ports *)icmp)->source;
+		return unasked(ctx, p, STEER_PASS_OTHER);
+	}
 	if ((void *)(ip + 1) > end)
-		return pass(STEER_PASS_OTHER);
-	if (icmp->type < ICMP6_UNREACHABLE || icmp->type > ICMP6_PARAMETER_PROBLEM)
 		return pass(STEER_PASS_OTHER);
 	if ((ip->version_class_label & 0xf0) != 0x60)
 		return pass(STEER_PASS_SHORT);
@@ -538,98 +617,130 @@ INLINE int icmp6(struct xdp_md *ctx, const struct ipv6_header *outer, u32 at)
 	key.local_port = quoted->source;
 	key.remote_port = quoted->destination;
 	key.protocol = f.protocol;
-	return redirect_error(ctx, &key);
+	return redirect_error(ctx, &key, p->vlan);
 }
 
-INLINE int steer6(struct xdp_md *ctx)
+/* `at`: where the header begins. */
+INLINE int steer6(struct context *ctx, u32 at, u32 vlan)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv6_header *ip = data + sizeof(struct eth_header);
-	struct steer_flow key = {};
+	struct ipv6_header *ip = data + at;
+	struct steer_alarm p = { .vlan = vlan };
 	struct ports *l4;
 	struct found f;
 
 	if ((void *)(ip + 1) > end || (ip->version_class_label & 0xf0) != 0x60)
 		return pass(STEER_PASS_SHORT);
-	f = walk(data, end, sizeof(struct eth_header) + sizeof(*ip), ip->next);
+	__builtin_memcpy(p.flow.local, ip->destination, 16);
+	__builtin_memcpy(p.flow.remote, ip->source, 16);
+	f = walk(data, end, at + sizeof(*ip), ip->next);
+	p.flow.protocol = f.protocol;
 	if (f.fragment)
-		return piece6(ctx, ip, f.at);
+		return piece6(ctx, &p, f.at);
 	if (f.cut)
-		return pass(STEER_PASS_SHORT);
+		return unasked(ctx, &p, STEER_PASS_SHORT);
 	if (f.protocol == PROTO_ICMP6)
-		return icmp6(ctx, ip, f.at);
+		return icmp6(ctx, &p, ip, f.at);
 	if (f.protocol != PROTO_TCP && f.protocol != PROTO_UDP)
-		return pass(STEER_PASS_OTHER);
-	if (f.protocol == PROTO_UDP && __builtin_bswap16(ip->payload_length) > DATAGRAM_MAX)
-		return pass(STEER_PASS_FRAGMENT);
+		return unasked(ctx, &p, STEER_PASS_OTHER);
 	l4 = data + (f.at & FAR);
 	if ((void *)(l4 + 1) > end)
 		return pass(STEER_PASS_SHORT);
-	__builtin_memcpy(key.local, ip->destination, 16);
-	__builtin_memcpy(key.remote, ip->source, 16);
-	key.protocol = f.protocol;
-	return transport(ctx, &key, l4, end);
+	return transport(ctx, &p, l4, end, __builtin_bswap16(ip->payload_length));
 }
 
-/* Pieces of anything but TCP the kernel puts together; the whole datagram arrives on the kernel's socket. */
-INLINE int piece4(struct xdp_md *ctx, const struct ipv4_header *ip, void *end)
+/* The first piece must carry the ports; the last may be shorter than they are. */
+INLINE int piece4(struct context *ctx, struct steer_alarm *p, const struct ipv4_header *ip, void *end)
 {
 	struct ports *l4 = (void *)ip + (ip->version_length & 15) * 4;
-	struct steer_flow key = {};
+	u16 offset = ip->fragment & BE16(0x1fff);
 
-	if (ip->protocol != PROTO_TCP)
-		return pass(STEER_PASS_FRAGMENT);
-	if ((void *)(l4 + 1) > end)
-		return pass(STEER_PASS_SHORT);
-	mapped(key.local, ip->destination);
-	mapped(key.remote, ip->source);
-	return piece(ctx, &key, ip->id, ip->fragment & BE16(0x1fff) ? 0 : l4);
+	if (!offset && (void *)(l4 + 1) > end) {
+		p->flow.protocol = FRAGMENT;
+		return unasked(ctx, p, STEER_PASS_SHORT);
+	}
+	return piece(ctx, p, ip->id, offset ? 0 : l4);
 }
 
-INLINE int steer(struct xdp_md *ctx)
+/* `type`: what the header at byte `at` is. */
+INLINE int steer_ip(struct context *ctx, u16 type, u32 at, u32 vlan)
 {
-	void *end = (void *)(long)ctx->data_end;
-	struct eth_header *eth = (void *)(long)ctx->data;
-	struct ipv4_header *ip = (void *)(eth + 1);
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ipv4_header *ip = data + at;
+	struct steer_alarm p = { .vlan = vlan };
 	struct ports *l4;
-	struct steer_flow key = {};
 
-	if ((void *)(eth + 1) > end)
-		return pass(STEER_PASS_SHORT);
-	if (eth->type == BE16(ETH_IPV6))
-		return steer6(ctx);
-	if (eth->type != BE16(ETH_IPV4))
+	if (type == BE16(ETH_IPV6))
+		return steer6(ctx, at, vlan);
+	if (type != BE16(ETH_IPV4))
 		return pass(STEER_PASS_LINK);
 	if ((void *)(ip + 1) > end || ip->version_length >> 4 != 4 || (ip->version_length & 15) < 5)
 		return pass(STEER_PASS_SHORT);
+	mapped(p.flow.local, ip->destination);
+	mapped(p.flow.remote, ip->source);
+	p.flow.protocol = ip->protocol;
 	if (ip->fragment & BE16(IPV4_MORE_OR_OFFSET))
-		return piece4(ctx, ip, end);
+		return piece4(ctx, &p, ip, end);
 	l4 = (void *)ip + (ip->version_length & 15) * 4;
 	if (ip->protocol == PROTO_ICMP)
-		return icmp(ctx, ip, l4, end);
+		return icmp(ctx, &p, ip, l4, end);
 	if (ip->protocol != PROTO_TCP && ip->protocol != PROTO_UDP)
-		return pass(STEER_PASS_OTHER);
-	if (ip->protocol == PROTO_UDP && __builtin_bswap16(ip->total_length) > DATAGRAM_MAX)
-		return pass(STEER_PASS_FRAGMENT);
+		return unasked(ctx, &p, STEER_PASS_OTHER);
 	if ((void *)(l4 + 1) > end)
 		return pass(STEER_PASS_SHORT);
-	mapped(key.local, ip->destination);
-	mapped(key.remote, ip->source);
-	key.protocol = ip->protocol;
-	return transport(ctx, &key, l4, end);
+	return transport(ctx, &p, l4, end, __builtin_bswap16(ip->total_length));
 }
+
+/* Looks behind one tag; of two the kernel knows. A priority tag names no VLAN. */
+INLINE int steer(struct context *ctx)
+{
+	u32 at = sizeof(struct eth_header), vlan = 0;
+	struct eth_header *eth;
+	struct vlan_tag *tag;
+	void *end;
+	u16 type;
+
+	if (!is_plain(ctx))
+		return pass(STEER_PASS_LINK);
+	end = (void *)(long)ctx->data_end;
+	eth = (void *)(long)ctx->data;
+	if ((void *)(eth + 1) > end)
+		return pass(STEER_PASS_SHORT);
+	type = eth->type;
+	if (type == BE16(ETH_VLAN)) {
+		tag = (void *)eth + sizeof(*eth) - sizeof(eth->type);
+		if ((void *)(tag + 2) > end)
+			return pass(STEER_PASS_SHORT);
+		vlan = __builtin_bswap16(tag->tci) & VLAN_ID;
+		type = tag[1].type;
+		at += sizeof(*tag);
+	}
+	return steer_ip(ctx, type, at, vlan);
+}
+
+#ifdef STEER_TC
+
+SEC("classifier")
+int steer_tc(struct context *ctx)
+{
+	return steer(ctx);
+}
+
+#else
 
 /* Two programs of one body: a driver that cannot do multi-buffer XDP refuses the one that says it can. */
 SEC("xdp.frags")
-int steer_frags(struct xdp_md *ctx)
+int steer_frags(struct context *ctx)
 {
 	return steer(ctx);
 }
 
 SEC("xdp")
-int steer_linear(struct xdp_md *ctx)
+int steer_linear(struct context *ctx)
 {
 	return steer(ctx);
 }
+
+#endif
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

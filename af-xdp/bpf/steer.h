@@ -9,6 +9,8 @@
 
 #define STEER_FLOWS_MAX 262144
 #define STEER_PORTS_MAX 65536
+/* Addresses that live on VLANs of the interface. */
+#define STEER_TAGGED_MAX 4096
 /* TCP segments in pieces that are under way at once. */
 #define STEER_PACKETS 1024
 /* Groups of stacks that share local endpoints. */
@@ -23,6 +25,20 @@
 
 /* SYNs that are remembered, so that they are known when they come again; a power of two. */
 #define STEER_SHED (1 << 20)
+
+/* What the program itself carries out of a policy (guard.h). There are two banks of it: one in force, one in the
+ * making. */
+#define STEER_TABLES 256
+/* Rules of a table for what comes in, as bits of so many words. */
+#define STEER_WORDS 16
+/* Different sets of rules that match an address, a port or a protocol; the first of a bank is empty. */
+#define STEER_CLASSES 4096
+/* Addresses, prefixes and blocks of ports, in both banks together. */
+#define STEER_PLACES (1 << 19)
+/* Packets kept out that wait to be told of; a power of two. */
+#define STEER_ALARMS 1024
+/* In the place of a slot, of a packet in pieces: they are the kernel's. (STEER_NOBODY: they are dropped.) */
+#define STEER_KERNEL 0xfe
 
 /* Addresses take 16 bytes; IPv4 is v4-mapped (::ffff:a.b.c.d). Ports are in network order. */
 struct steer_flow {
@@ -61,7 +77,76 @@ struct steer_config {
 	unsigned int mask;
 	/* Flows that found no place in it, ever: they are in the map of flows. */
 	unsigned int overflow;
+	/* The number of the guard in force, whose lowest bit is its bank; zero: none is. */
+	unsigned int guard;
+	/* The highest number there was. */
+	unsigned int guards;
+	/* Of what the guard was made. */
+	unsigned long long guard_mark;
+	/* Whether addresses live on VLANs, or ever did. */
+	unsigned long long tagged;
 };
+
+enum steer_kind {
+	STEER_LOCAL,        /* an address of the host, to the number of its table */
+	STEER_REMOTE4,      /* prefixes and blocks of ports, to their class */
+	STEER_REMOTE6,
+	STEER_LOCAL_PORT,
+	STEER_REMOTE_PORT,
+	STEER_ICMP_TYPE,    /* type and code, as one number */
+};
+
+/* Key of the trie of places: what comes after `len`, in bits, counts. The kind comes first, so that the host's own
+ * addresses come before all else when the trie is walked. */
+struct steer_place {
+	unsigned int len;
+	unsigned char kind;
+	unsigned char bank;
+	unsigned char table;
+	unsigned char zero;
+	unsigned char data[16];
+};
+
+/* A set of rules, a bit each: the lowest comes first in its table. */
+struct steer_class {
+	unsigned long long of[STEER_WORDS];
+};
+
+enum steer_table_flag {
+	STEER_CLOAK = 1,    /* what no stack has asked for is judged before the kernel sees it */
+	STEER_OFFLOAD = 2,  /* what a port leads to a stack is judged, too */
+	STEER_UDP_OUT = 4,  /* it permits datagrams to others: what comes to a socket may be a reply */
+};
+
+struct steer_table {
+	unsigned int flags;
+	/* Classes: the rules that permit; those for TCP, UDP, ICMP and ICMPv6. */
+	unsigned int allow;
+	unsigned int protocol[4];
+	/* Kept out by the program. */
+	unsigned long long packets;
+	unsigned long long bytes;
+};
+
+/* A packet that is judged; kept as one that was kept out. */
+struct steer_alarm {
+	/* Of ICMP, `local_port` is type and code. */
+	struct steer_flow flow;
+	/* The guard, the table, and the bit of the rule that decided, or STEER_NO_RULE. */
+	unsigned int guard;
+	unsigned int rule;
+	unsigned short table;
+	unsigned char table_flags;
+	unsigned char tcp_flags;
+	/* The packet's VLAN; none: 0. Not told. */
+	unsigned int vlan;
+	/* One more than its place among all there were; in the making: zero. */
+	unsigned long long number;
+};
+
+#define STEER_NO_RULE 0xffffffff
+/* No segment has all of them: of a piece they are not looked for. */
+#define STEER_FLAGS_UNKNOWN 0xff
 
 /* What may be steered at all: set when the program is loaded, and nobody who drives the port holds this map. */
 #define STEER_LIMITS 16
@@ -96,12 +181,15 @@ enum steer_counter {
 	STEER_ICMP,         /* redirected: ICMP error that embeds a packet of ours */
 	STEER_PASS_MISS,    /* TCP or UDP that nobody asked for */
 	STEER_PASS_OTHER,   /* neither TCP nor UDP nor an ICMP error of ours */
-	STEER_PASS_LINK,    /* not IP: ARP, VLAN, ... */
+	STEER_PASS_LINK,    /* not IP: ARP, two VLAN tags, ... */
 	STEER_PASS_FRAGMENT, /* pieces, and datagrams that fit no frame */
 	STEER_PASS_SHORT,   /* cut off, or a header that contradicts itself */
 	STEER_PASS_NO_XSK,  /* steered, but no socket sits in the slot for this queue */
 	STEER_SHED_SYN,     /* dropped: a SYN to a stack that has too many of them */
 	STEER_PASS_KERNELS, /* a connection that the kernel took before the stack listened */
+	STEER_DROP_CLOAKED, /* dropped: to a cloaked address that does not know the sender */
+	STEER_DROP_DENIED,  /* dropped: denied by a table that the program carries out */
+	STEER_MISS_VLAN,    /* of those passed: whose tag is not that of the VLAN that has their address */
 	STEER_COUNTERS,
 };
 

@@ -5,15 +5,7 @@
 //! the sender left to its NIC is done here instead, in place: the headers go into the room in front of each
 //! further part. Nothing is copied but headers.
 
-/// Ethernet, IP and TCP headers at their longest; IPv6 without extension headers is 40 bytes.
-const HEADERS_MAX: usize = ETH + 60 + 60;
-const ETH: usize = 14;
-/// Bytes of an IPv6 header.
-const V6: usize = 40;
-
-const FIN: u8 = 0x01;
-const PSH: u8 = 0x08;
-const CWR: u8 = 0x80;
+use crate::headers::{CWR, FIN, HEADERS_MAX, PSH, is_v6, network, pseudo, set_ip_len};
 
 /// A superframe of which the first part has been seen.
 #[derive(Debug)]
@@ -21,6 +13,8 @@ pub(crate) struct Cut {
     headers: [u8; HEADERS_MAX],
     /// Bytes of headers in use.
     len: usize,
+    /// Where the IP header begins: there may be a VLAN tag.
+    ip: usize,
     /// Where the TCP header begins.
     tcp: usize,
     /// FIN and PSH as the superframe had them: they belong to its last segment.
@@ -37,23 +31,24 @@ impl Cut {
     /// Makes a segment of the first part of a superframe, in place. `None` when it is no TCP superframe, or its
     /// checksum is not the unfinished one of a local sender: only such a sender makes superframes.
     pub(crate) fn begin(first: &mut [u8]) -> Option<Self> {
-        let (ip_len, total) = network(first)?;
-        let tcp = ETH + ip_len;
+        let (ip, ip_len, total) = network(first)?;
+        let tcp = ip + ip_len;
         let len = tcp + usize::from(first[tcp + 12] >> 4) * 4;
-        if len < tcp + 20 || len > first.len() || total + ETH <= first.len() {
+        if len < tcp + 20 || len > first.len() || total + ip <= first.len() {
             return None;
         }
-        if first[tcp + 16..tcp + 18] != pseudo(&first[ETH..], total - ip_len).to_be_bytes() {
+        if first[tcp + 16..tcp + 18] != pseudo(&first[ip..], total - ip_len).to_be_bytes() {
             return None;
         }
         let mut cut = Self {
             headers: [0; HEADERS_MAX],
             len,
+            ip,
             tcp,
             last_flags: first[tcp + 13] & (FIN | PSH),
             seq: u32::from_be_bytes([first[tcp + 4], first[tcp + 5], first[tcp + 6], first[tcp + 7]]),
-            id: u16::from_be_bytes([first[ETH + 4], first[ETH + 5]]),
-            left: total + ETH - len,
+            id: u16::from_be_bytes([first[ip + 4], first[ip + 5]]),
+            left: total + ip - len,
         };
         cut.headers[..len].copy_from_slice(&first[..len]);
         cut.headers[tcp + 13] &= !(FIN | PSH);
@@ -62,6 +57,14 @@ impl Cut {
         // RFC 3168 6.1.2: CWR is said once, by the first segment.
         cut.headers[tcp + 13] &= !CWR;
         Some(cut)
+    }
+
+    /// The same of a superframe that a NIC has joined and verified: what its checksum field holds is of no use.
+    pub(crate) fn begin_verified(first: &mut [u8]) -> Option<Self> {
+        let (ip, ip_len, total) = network(first)?;
+        let unfinished = pseudo(&first[ip..], total.checked_sub(ip_len)?);
+        first[ip + ip_len + 16..][..2].copy_from_slice(&unfinished.to_be_bytes());
+        Self::begin(first)
     }
 
     /// Bytes of headers in front of every segment.
@@ -79,17 +82,12 @@ impl Cut {
 
     fn segment(&mut self, payload: usize, last: bool, room: &mut [u8]) {
         room.copy_from_slice(&self.headers[..self.len]);
-        let (ip, tcp) = room[ETH..].split_at_mut(self.tcp - ETH);
-        let total = self.len - ETH + payload;
-        if is_v6(ip) {
-            ip[4..6].copy_from_slice(&((total - V6) as u16).to_be_bytes());
-        } else {
-            ip[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+        let (ip, tcp) = room[self.ip..].split_at_mut(self.tcp - self.ip);
+        let total = self.len - self.ip + payload;
+        if !is_v6(ip) {
             ip[4..6].copy_from_slice(&self.id.to_be_bytes());
-            ip[10..12].fill(0);
-            let sum = !fold(words(ip));
-            ip[10..12].copy_from_slice(&sum.to_be_bytes());
         }
+        set_ip_len(ip, total);
         tcp[4..8].copy_from_slice(&self.seq.to_be_bytes());
         if last {
             tcp[13] |= self.last_flags;
@@ -102,55 +100,10 @@ impl Cut {
     }
 }
 
-/// The bytes of the network header of a frame that carries TCP right behind it, unfragmented, and those of the
-/// whole packet. `None` for others.
-fn network(frame: &[u8]) -> Option<(usize, usize)> {
-    let ip = frame.get(ETH..)?;
-    let tcp = libc::IPPROTO_TCP as u8;
-    if ip.len() < 40 {
-        return None;
-    }
-    let (len, total) = match (&frame[12..14], ip[0] >> 4) {
-        ([0x08, 0x00], 4) => {
-            let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff;
-            let len = usize::from(ip[0] & 15) * 4;
-            if len < 20 || fragment != 0 || ip[9] != tcp {
-                return None;
-            }
-            (len, usize::from(u16::from_be_bytes([ip[2], ip[3]])))
-        }
-        ([0x86, 0xdd], 6) if ip[6] == tcp => (V6, V6 + usize::from(u16::from_be_bytes([ip[4], ip[5]]))),
-        _ => return None,
-    };
-    (ip.len() >= len + 20).then_some((len, total))
-}
-
-fn is_v6(ip: &[u8]) -> bool {
-    ip[0] >> 4 == 6
-}
-
-/// The sum of 16-bit words, not folded.
-fn words(bytes: &[u8]) -> u32 {
-    bytes.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)]))).sum()
-}
-
-fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
-}
-
-/// What a sender leaves in the field for its NIC to finish: the folded pseudo-header sum of `len` bytes of TCP
-/// (RFC 9293 3.1).
-fn pseudo(ip: &[u8], len: usize) -> u16 {
-    let addresses = if is_v6(ip) { &ip[8..V6] } else { &ip[12..20] };
-    fold(words(addresses) + libc::IPPROTO_TCP as u32 + len as u32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::{fold, words};
 
     const PAYLOAD: usize = 5000;
 
@@ -243,6 +196,17 @@ mod tests {
         let mut extended = whole[..3000].to_vec();
         extended[20] = 60;
         assert!(Cut::begin(&mut extended).is_none(), "an extension header");
+    }
+
+    #[test]
+    fn of_what_a_nic_has_verified_the_checksum_is_made_unfinished() {
+        let whole = superframe();
+        let (mut expected, mut joined) = (whole[..1792].to_vec(), whole[..1792].to_vec());
+        joined[50..52].copy_from_slice(&[0xab, 0xcd]);
+        assert!(Cut::begin(&mut joined.clone()).is_none());
+        assert!(Cut::begin_verified(&mut joined).is_some() && Cut::begin(&mut expected).is_some());
+        assert_eq!(joined, expected);
+        assert!(Cut::begin_verified(&mut whole[..40].to_vec()).is_none());
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub enum Step {
     Load,
     /// Attaching the steering program to the interface.
     Attach,
+    /// Making the device that hears for the stacks at tc ingress.
+    Device,
+    /// Making the packet socket that they send through.
+    Packet,
     /// Binding a socket to a queue.
     Bind,
     /// Sending a frame to see whether the mode works.
@@ -37,6 +41,8 @@ impl Step {
             Self::Rings => "mapping the rings",
             Self::Load => "loading the steering program",
             Self::Attach => "attaching the steering program",
+            Self::Device => "making a TAP device",
+            Self::Packet => "opening a packet socket",
             Self::Bind => "binding the AF_XDP socket",
             Self::Probe => "sending a first frame",
             Self::Steer => "entering the socket in the steering map",
@@ -70,6 +76,11 @@ impl SetupError {
         Self { step, interface: None, source: io::Error::from_raw_os_error(errno), advice: advice.into() }
     }
 
+    /// Whether another port has the interface.
+    pub fn is_taken(&self) -> bool {
+        self.errno() == libc::EBUSY && self.advice.ends_with(ANOTHER)
+    }
+
     pub(crate) fn on(mut self, interface: &str) -> Self {
         self.interface = Some(interface.to_owned());
         self
@@ -99,6 +110,10 @@ impl std::error::Error for SetupError {
     }
 }
 
+/// The advice where another port has the interface.
+pub(crate) const ANOTHER: &str =
+    "another ringroad runs on this interface: end it, or choose another interface";
+
 /// Marks a step's failures.
 pub(crate) trait At<T> {
     /// The result, its error that of step `step`.
@@ -114,7 +129,14 @@ impl<T> At<T> for io::Result<T> {
 fn advice(step: Step, errno: i32) -> String {
     match (step, errno) {
         (Step::Socket, libc::EAFNOSUPPORT) => "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)".into(),
-        (Step::Socket, libc::EPERM) => missing(&[CAP_NET_RAW]),
+        (Step::Socket | Step::Packet, libc::EPERM) => missing(&[CAP_NET_RAW]),
+        (Step::Device, libc::EPERM) => missing(&[CAP_NET_ADMIN]),
+        (Step::Device, libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
+            "there is no /dev/net/tun: modprobe tun, or give it to the container".into()
+        }
+        (Step::Device, libc::EBUSY) => {
+            "another ringroad runs on this interface: end it, or choose another interface".into()
+        }
         (Step::Load | Step::Attach | Step::Steer, libc::EPERM) => missing(&[CAP_NET_ADMIN, CAP_BPF]),
         (Step::Bind, libc::EPERM) => missing(&[CAP_NET_RAW, CAP_NET_ADMIN]),
         (Step::Bind | Step::Probe, libc::ENETDOWN) => "the interface is down: ip link set up".into(),
@@ -166,6 +188,14 @@ mod tests {
     fn a_kernel_without_af_xdp_is_named() {
         let e = SetupError::new(Step::Socket, io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
         assert!(e.to_string().ends_with("this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)"));
+    }
+
+    #[test]
+    fn what_another_port_has_is_told_from_what_somebody_else_has() {
+        let busy = |advice: String| SetupError::found(Step::Attach, libc::EBUSY, advice);
+        assert!(busy(ANOTHER.into()).is_taken() && busy(format!("id 7; {ANOTHER}")).on("lo").is_taken());
+        assert!(!busy("ip link set dev ... xdp off".into()).is_taken());
+        assert!(!SetupError::found(Step::Attach, libc::EPERM, ANOTHER).is_taken());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) enum Holder {
     Sending = 3,
     /// The kernel has sent it; its stack has not seen that yet.
     Sent = 4,
+    /// On its way from another stack to this one ([`crate::Crossing`]).
+    Crossing = 5,
 }
 
 /// How many frames of a port are in which hands; the sum is always all. Exact while nothing moves.
@@ -44,7 +46,7 @@ pub(crate) enum Holder {
 pub struct FrameCensus {
     /// Nobody's.
     pub depot: u32,
-    /// With the stacks.
+    /// With the stacks, or on their way from one to another.
     pub stacks: u32,
     /// With the kernel, to receive into, and received frames that no stack has read.
     pub receiving: u32,
@@ -72,7 +74,8 @@ impl Entry {
             1 => Holder::Stack,
             2 => Holder::Receiving,
             3 => Holder::Sending,
-            _ => Holder::Sent,
+            4 => Holder::Sent,
+            _ => Holder::Crossing,
         }
     }
 
@@ -204,6 +207,31 @@ impl Ledger {
         }
     }
 
+    /// What the book will say of a frame that the caller holds when it is on its way to stack `to`: a turn of its own.
+    #[inline]
+    pub(crate) fn crossing(&self, frame: u32, to: Slot) -> u32 {
+        Entry(self.get(frame).0.wrapping_add(TURN)).with(Holder::Crossing, to).0
+    }
+
+    /// Books that, as it was answered.
+    #[inline]
+    pub(crate) fn embark(&self, frame: u32, crossing: u32) {
+        if let Some(entry) = self.entry(frame) {
+            entry.store(crossing, Ordering::Release);
+        }
+    }
+
+    /// Whether a frame is on its way as `crossing` says; it is stack `slot`'s then.
+    #[inline]
+    pub(crate) fn land(&self, frame: u32, crossing: u32, slot: Slot) -> bool {
+        let seen = Entry(crossing);
+        let landed = seen.with(Holder::Stack, slot);
+        seen.holder() == Holder::Crossing
+            && self.entry(frame).is_some_and(|entry| {
+                entry.compare_exchange(seen.0, landed.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            })
+    }
+
     /// Stack `slot` has written its tx ring of `queue` up to index `next`.
     #[inline]
     pub(crate) fn wrote(&self, queue: usize, slot: Slot, next: u32) {
@@ -241,7 +269,7 @@ impl Ledger {
         for frame in 0..self.frames {
             *match self.get(frame).holder() {
                 Holder::Depot => &mut census.depot,
-                Holder::Stack | Holder::Sent => &mut census.stacks,
+                Holder::Stack | Holder::Sent | Holder::Crossing => &mut census.stacks,
                 Holder::Receiving => &mut census.receiving,
                 Holder::Sending => &mut census.sending,
             } += 1;
@@ -385,7 +413,8 @@ impl Ledger {
         let mut frames = (0..self.frames).filter(|f| {
             let entry = self.get(*f);
             match entry.holder() {
-                Holder::Stack => entry.slot() == slot,
+                // What is on its way to nobody.
+                Holder::Stack | Holder::Crossing => entry.slot() == slot,
                 Holder::Sent => entry.slot() == slot || entry.slot() == NOBODY,
                 _ => false,
             }

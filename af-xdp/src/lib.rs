@@ -46,11 +46,23 @@
 //! first kick after it is up again sends them.
 
 #[cfg(not(loom))]
+mod batch;
+#[cfg_attr(loom, allow(dead_code))]
+mod calling;
+#[cfg(not(loom))]
+mod chain;
+#[cfg(not(loom))]
+mod counters;
+#[cfg(not(loom))]
+mod crossing;
+#[cfg(not(loom))]
 mod cut;
 #[cfg(not(loom))]
 mod driver;
 #[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod headers;
 #[cfg(not(loom))]
 mod interface;
 #[cfg(not(loom))]
@@ -58,11 +70,17 @@ mod ledger;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(not(loom))]
+mod netdev;
+#[cfg(not(loom))]
+mod packet;
+#[cfg(not(loom))]
 mod parts;
 #[cfg(not(loom))]
 mod port;
 #[cfg(not(loom))]
 mod probe;
+#[cfg(not(loom))]
+mod queue;
 #[cfg_attr(loom, allow(dead_code))]
 mod ring;
 #[cfg(not(loom))]
@@ -71,19 +89,31 @@ mod settle;
 mod socket;
 #[cfg(not(loom))]
 mod steer;
+#[cfg(not(loom))]
+mod stock;
+#[cfg(not(loom))]
+mod superframe;
 mod sync;
 #[cfg(not(loom))]
 mod sys;
+#[cfg(not(loom))]
+mod tap;
 
 #[cfg(not(loom))]
 pub use self::{
-    driver::{XskCounters, XskNic},
+    counters::XskCounters,
+    crossing::{Crossed, Crossing, CrossingCounters},
+    driver::XskNic,
     error::{SetupError, Step},
     interface::Interface,
     ledger::{FrameCensus, Slot},
     parts::{InterfaceParts, ParseError, PortParts},
-    port::{Options, Port, RX_HEADROOM, Road},
+    port::{Offload, Options, Port, RX_HEADROOM, Road},
     settle::TakeOver,
     socket::{BindMode, RingSizes, UmemMode, XskParts, XskSocket, XskStatistics},
-    steer::{Limits, QUEUES, SLOTS, SteeredFlow, Steering, SteeringCounters, SteeringFds, XdpMode},
+    steer::{
+        Alarm, CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, Guard, GuardTable, Limits, Place, PlaceKind,
+        PreparedGuard, QUEUES, SLOTS, SteeredFlow, Steering, SteeringCounters, SteeringFds, XdpMode,
+    },
+    tap::name as device_name,
 };

@@ -15,6 +15,8 @@ use crate::steer::{SteeringFds, XdpMode};
 pub struct PortParts {
     /// The ledger of frames.
     pub ledger: RawFd,
+    /// The rings between its stacks.
+    pub crossing: RawFd,
     /// Frames in the arena.
     pub frames: u32,
     /// Bytes in a frame.
@@ -23,28 +25,33 @@ pub struct PortParts {
     pub mode: UmemMode,
     /// The interfaces, at least one.
     pub interfaces: Vec<InterfaceParts>,
+    /// Why it is as it is, in words for whoever asks; one line.
+    pub why: String,
 }
 
 impl PortParts {
     /// Stacks that may share the port.
     pub fn stacks(&self) -> Slot {
-        let slots = self.interfaces.iter().flat_map(|part| &part.sockets).map(|socket| socket.slot);
-        slots.max().map_or(0, |last| last.saturating_add(1))
+        let of = |part: &InterfaceParts| {
+            let last = part.sockets.iter().map(|socket| socket.slot).max();
+            last.map_or(0, |last| last.saturating_add(1)).max(part.taps.len() as Slot)
+        };
+        self.interfaces.iter().map(of).max().unwrap_or(0)
     }
 
     /// Every descriptor, in an order that is always the same, to be read or renumbered.
     pub fn descriptors(&mut self) -> Vec<&mut RawFd> {
-        let mut all = vec![&mut self.ledger];
+        let mut all = vec![&mut self.ledger, &mut self.crossing];
         for part in &mut self.interfaces {
-            let SteeringFds { link, xsks, flows, ports, counters, directory, groups, config, credits } =
-                &mut part.steering;
-            all.extend([link, xsks, flows, ports, counters, directory, groups, config, credits]);
+            all.extend(part.steering.each());
+            all.extend(&mut part.packet);
+            all.extend(&mut part.taps);
             all.extend(part.sockets.iter_mut().map(|socket| &mut socket.fd));
         }
         all
     }
 
-    /// Queues of all interfaces together.
+    /// Queues with sockets, of all interfaces together.
     pub(crate) fn queues(&self) -> usize {
         let of = |part: &InterfaceParts| {
             let first = part.sockets.first().map(|s| s.slot);
@@ -63,8 +70,12 @@ pub struct InterfaceParts {
     pub xdp: XdpMode,
     /// The steering program's descriptors.
     pub steering: SteeringFds,
-    /// Its sockets, at least one: for each stack one on every queue.
+    /// The socket that all stacks send superframes through, where there is one.
+    pub packet: Option<RawFd>,
+    /// Its sockets: for each stack one on every queue.
     pub sockets: Vec<XskParts>,
+    /// Where there are none: for each stack a queue of the device that hears for it.
+    pub taps: Vec<RawFd>,
 }
 
 /// The text was not written by this version of [`PortParts`].
@@ -79,20 +90,23 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-const VERSION: &str = "xdp3";
+const VERSION: &str = "xdp6";
 
 impl fmt::Display for PortParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let m = &self.mode;
-        write!(f, "{VERSION} {}:{}:{}:", self.ledger, self.frames, self.frame_size)?;
+        write!(f, "{VERSION} {}:{}:{}:{}:", self.ledger, self.crossing, self.frames, self.frame_size)?;
         write!(f, "{}:{}:{}", m.bind.name(), u8::from(m.multi_buffer), u8::from(m.tx_metadata))?;
         for part in &self.interfaces {
             let i = &part.interface;
             let mac = i.mac.iter().fold(0u64, |a, b| a << 8 | u64::from(*b));
-            write!(f, " if:{}:{}:{mac:x}:{}:{}:{}", i.name, i.index, i.mtu, i.queues, i.driver)?;
+            write!(f, " if:{}:{}:{mac:x}:{}:{}", i.name, i.index, i.mtu, i.queues)?;
+            write!(f, ":{}:{}", i.rx_ring, i.driver)?;
             let s = &part.steering;
             write!(f, ":{}", part.xdp.name())?;
             s.all().iter().try_for_each(|fd| write!(f, ":{fd}"))?;
+            part.packet.iter().try_for_each(|fd| write!(f, " packet:{fd}"))?;
+            part.taps.iter().try_for_each(|fd| write!(f, " tap:{fd}"))?;
             for x in &part.sockets {
                 let r = &x.rings;
                 write!(
@@ -102,7 +116,7 @@ impl fmt::Display for PortParts {
                 )?;
             }
         }
-        Ok(())
+        if self.why.is_empty() { Ok(()) } else { write!(f, "\n{}", self.why) }
     }
 }
 
@@ -115,6 +129,7 @@ impl FromStr for PortParts {
 }
 
 fn parse(text: &str) -> Option<PortParts> {
+    let (text, why) = text.split_once('\n').unwrap_or((text, ""));
     let mut words = text.split(' ');
     if words.next()? != VERSION {
         return None;
@@ -122,6 +137,7 @@ fn parse(text: &str) -> Option<PortParts> {
     let mut head = words.next()?.split(':');
     let mut parts = PortParts {
         ledger: number(&mut head)?,
+        crossing: number(&mut head)?,
         frames: number(&mut head)?,
         frame_size: number(&mut head)?,
         mode: UmemMode {
@@ -132,17 +148,20 @@ fn parse(text: &str) -> Option<PortParts> {
             tx_metadata: number::<u8>(&mut head)? != 0,
         },
         interfaces: Vec::new(),
+        why: why.to_owned(),
     };
     for word in words {
         let mut fields = word.split(':');
         match fields.next()? {
             "if" => parts.interfaces.push(interface(&mut fields)?),
+            "packet" => parts.interfaces.last_mut()?.packet = Some(number(&mut fields)?),
+            "tap" => parts.interfaces.last_mut()?.taps.push(number(&mut fields)?),
             "xsk" => parts.interfaces.last_mut()?.sockets.push(socket(&mut fields)?),
             _ => return None,
         }
     }
     let whole = !parts.interfaces.is_empty()
-        && parts.interfaces.iter().all(|i| !i.sockets.is_empty())
+        && parts.interfaces.iter().all(|i| i.sockets.is_empty() != i.taps.is_empty())
         && parts.frame_size.is_power_of_two();
     whole.then_some(parts)
 }
@@ -168,9 +187,10 @@ fn interface(fields: &mut Fields<'_>) -> Option<InterfaceParts> {
             mac: [mac[2], mac[3], mac[4], mac[5], mac[6], mac[7]],
             mtu: number(fields)?,
             queues: number(fields)?,
+            rx_ring: number(fields)?,
             driver: fields.next()?.to_owned(),
         },
-        xdp: [XdpMode::Native, XdpMode::Generic].into_iter().find(named(fields.next()?, XdpMode::name))?,
+        xdp: XdpMode::ALL.into_iter().find(named(fields.next()?, XdpMode::name))?,
         steering: SteeringFds {
             link: number(fields)?,
             xsks: number(fields)?,
@@ -181,8 +201,12 @@ fn interface(fields: &mut Fields<'_>) -> Option<InterfaceParts> {
             groups: number(fields)?,
             config: number(fields)?,
             credits: number(fields)?,
+            tagged: number(fields)?,
+            guard: [number(fields)?, number(fields)?, number(fields)?, number(fields)?],
         },
+        packet: None,
         sockets: Vec::new(),
+        taps: Vec::new(),
     })
 }
 
@@ -205,13 +229,14 @@ mod tests {
     use super::*;
 
     fn parts() -> PortParts {
-        let interface = |name: &str, queues: u32| InterfaceParts {
+        let interface = |name: &str, queues: u32, packet| InterfaceParts {
             interface: Interface {
                 name: name.into(),
                 index: 7,
                 mac: [2, 0, 0xff, 1, 0, 9],
                 mtu: 1500,
                 queues,
+                rx_ring: 256,
                 driver: "veth".into(),
             },
             xdp: XdpMode::Generic,
@@ -225,22 +250,28 @@ mod tests {
                 groups: 906,
                 config: 907,
                 credits: 908,
+                tagged: 909,
+                guard: [910, 911, 912, 913],
             },
+            packet,
             sockets: (0..2 * queues)
                 .map(|n| XskParts {
-                    fd: 910 + n as RawFd,
+                    fd: 920 + n as RawFd,
                     slot: (n / queues) as u8,
                     queue: n % queues,
                     rings: RingSizes::default(),
                 })
                 .collect(),
+            taps: Vec::new(),
         };
         PortParts {
             ledger: 800,
+            crossing: 801,
             frames: 4096,
             frame_size: 2048,
             mode: UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false },
-            interfaces: vec![interface("veth0", 1), interface("eth-x.9", 2)],
+            interfaces: vec![interface("veth0", 1, Some(914)), interface("eth-x.9", 2, None)],
+            why: String::new(),
         }
     }
 
@@ -249,7 +280,29 @@ mod tests {
         let text = parts().to_string();
         assert_eq!(text.parse(), Ok(parts()), "{text}");
         assert_eq!((parts().queues(), parts().stacks()), (3, 2));
-        assert!(text.starts_with("xdp3 800:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:veth:generic:"));
+        assert!(
+            text.starts_with(
+                "xdp6 800:801:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:256:veth:generic:"
+            )
+        );
+    }
+
+    /// One of the kernel's receive path, and words.
+    #[test]
+    fn what_has_no_sockets_reads_back_too() {
+        let mut parts = parts();
+        for part in &mut parts.interfaces {
+            part.xdp = XdpMode::Tc;
+            part.packet = Some(930);
+            part.taps = vec![931, 932, 933];
+            part.sockets.clear();
+        }
+        parts.why = "auto: there was nothing else: veth0".into();
+        let text = parts.to_string();
+        assert_eq!(text.parse(), Ok(parts.clone()), "{text}");
+        assert_eq!((parts.queues(), parts.stacks(), parts.descriptors().len()), (0, 3, 2 + 2 * (14 + 1 + 3)));
+        parts.interfaces[1].taps.clear();
+        assert_eq!(parts.to_string().parse::<PortParts>(), Err(ParseError), "neither the one nor the other");
     }
 
     #[test]
@@ -259,7 +312,7 @@ mod tests {
         parts.descriptors().into_iter().for_each(|fd| *fd += 1000);
         let text = parts.to_string();
         let numbers: Vec<&str> = text.split([':', ' ']).collect();
-        assert_eq!(before.len(), 1 + 2 * 9 + 6);
+        assert_eq!(before.len(), 2 + 2 * 14 + 1 + 6);
         assert!(before.iter().all(|fd| numbers.contains(&(fd + 1000).to_string().as_str())), "{text}");
     }
 
@@ -271,7 +324,7 @@ mod tests {
             // A cut may fall behind a whole socket, or inside a number of the last one.
             assert!(read.is_err() || read != Ok(parts()), "cut at {cut}");
         }
-        for bad in ["", "xdp3", "xdp2 1:2:3:copy:0:0", "xdp3 800:4096:2048:copy:1:0", "xdp3 x"] {
+        for bad in ["", "xdp6", "xdp5 1:2:3:copy:0:0", "xdp6 800:801:4096:2048:copy:1:0", "xdp6 x"] {
             assert_eq!(bad.parse::<PortParts>(), Err(ParseError), "{bad}");
         }
     }

@@ -1,21 +1,25 @@
 //! Opening interfaces: one UMEM, a socket for every queue, the steering program on each interface.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nic::Pool;
 
+use crate::crossing::{Crossing, Gangways};
 use crate::driver::{Common, XskNic};
 use crate::error::{At, SetupError, Step};
 use crate::interface::Interface;
 use crate::ledger::{Ledger, NOBODY, Slot};
+use crate::packet::PacketSocket;
 use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
-use crate::settle::{TakeOver, settle, shares};
+use crate::settle::{TakeOver, settle};
 use crate::socket::{BindMode, Place, RingSizes, UmemMode, XskSocket};
 use crate::steer::{Limits, QUEUES, SteeredFlow, Steering, XdpMode};
+use crate::stock::shares;
 use crate::sys;
+use crate::tap::Tap;
 
 /// What the kernel keeps free in front of a received frame (`XDP_PACKET_HEADROOM`).
 pub const RX_HEADROOM: u32 = 256;
@@ -28,7 +32,8 @@ const LINK_HEADER_MAX: u32 = 18;
 pub struct Options {
     /// Slots in each ring of each socket.
     pub rings: RingSizes,
-    /// Only this XDP mode.
+    /// Only this XDP mode. [`XdpMode::Tc`] is never tried unless it is named: then there is no AF_XDP, and nothing else
+    /// that is said here of rings, modes and superframes matters.
     pub xdp: Option<XdpMode>,
     /// Only this bind mode.
     pub bind: Option<BindMode>,
@@ -37,16 +42,69 @@ pub struct Options {
     /// Stacks that may share the port: a socket for each on every queue. At least one, [`Options::STACKS`] at the
     /// most.
     pub stacks: Slot,
+    /// Sockets of all stacks together, at the most: there are fewer stacks where the queues, those that programs bring
+    /// among them, would take more. One stack there is in any case.
+    pub sockets: u32,
+    /// Where segments may go as superframes.
+    pub offload: Offload,
+}
+
+/// Whether runs of TCP segments go to the kernel as superframes, for the device or the peer to cut: past the rings,
+/// through a packet socket. In zero-copy mode they never do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offload {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// On interfaces with one transmit queue, where the two roads keep the order of a flow.
+    Auto,
+    /// Also on those with several, where frames of the two roads may overtake each other.
+    On,
+}
+
+impl Offload {
+    /// Whether that is wanted on an interface, as it is now.
+    pub fn is_wanted_on(self, interface: &Interface) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Auto => interface.transmit_queues() == Some(1),
+            Self::On => true,
+        }
+    }
+
+    /// The socket for an interface that is bound in `mode`. Whoever lacks it, however that comes, does without.
+    fn socket(self, interface: &Interface, mode: UmemMode) -> Option<PacketSocket> {
+        // The loopback device's MTU leaves nothing to join.
+        let useful = mode.bind == BindMode::Copy && !interface.is_loopback();
+        (useful && self.is_wanted_on(interface))
+            .then(|| PacketSocket::open(interface.index, true).ok())
+            .flatten()
+    }
 }
 
 impl Options {
     /// The most stacks that can share a port.
     pub const STACKS: Slot = NOBODY;
+
+    /// The stacks that there are sockets for on these interfaces.
+    fn stacks_on(&self, interfaces: &[Interface]) -> Slot {
+        let queues: u32 = interfaces.iter().map(|interface| interface.queues).sum();
+        let most = Slot::try_from(self.sockets / queues.max(1)).unwrap_or(Self::STACKS);
+        self.stacks.min(most).clamp(1, Self::STACKS)
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rings: RingSizes::default(), xdp: None, bind: None, multi_buffer: true, stacks: 1 }
+        Self {
+            rings: RingSizes::default(),
+            xdp: None,
+            bind: None,
+            multi_buffer: true,
+            stacks: 1,
+            sockets: u32::MAX,
+            offload: Offload::Off,
+        }
     }
 }
 
@@ -64,8 +122,36 @@ pub struct Road {
 struct Opened {
     interface: Interface,
     xdp: XdpMode,
+    packet: Option<PacketSocket>,
     sockets: Vec<(Slot, XskSocket)>,
+    /// In their place, a queue for each stack.
+    taps: Vec<(Slot, OwnedFd)>,
     steering: Steering,
+}
+
+impl Opened {
+    /// What stack `slot` drives; `number`: that of the interface's first queue in the ledger.
+    fn nic(self, number: usize, mode: UmemMode, common: &Common) -> Result<(XskNic, Steering), SetupError> {
+        let Self { interface, xdp, packet, sockets, taps, steering } = self;
+        let lacks = |name: &str| {
+            let advice = format!("there is no slot {}", common.slot);
+            SetupError::found(Step::Inherit, libc::EINVAL, advice).on(name)
+        };
+        if xdp == XdpMode::Tc {
+            let tap = taps.into_iter().find(|(s, _)| *s == common.slot).zip(packet);
+            let ((_, tap), packet) = tap.ok_or_else(|| lacks(&interface.name))?;
+            let tap = Tap::new(tap, common.frame_size);
+            return Ok((XskNic::behind(interface, mode, (tap, packet), common), steering));
+        }
+        let sockets: Vec<_> =
+            sockets.into_iter().filter(|(s, _)| *s == common.slot).map(|(_, socket)| socket).collect();
+        if sockets.is_empty() {
+            return Err(lacks(&interface.name));
+        }
+        let mut nic = XskNic::new((interface, number), xdp, mode, sockets, common);
+        nic.offload(packet);
+        Ok((nic, steering))
+    }
 }
 
 /// All interfaces of a port on one UMEM. See the [crate's documentation](crate) for how it travels.
@@ -73,6 +159,7 @@ struct Opened {
 pub struct Port {
     opened: Vec<Opened>,
     ledger: Arc<Ledger>,
+    ways: Arc<Gangways>,
     frames: (u32, u32),
     /// Stacks that may share it.
     stacks: Slot,
@@ -102,33 +189,72 @@ impl Port {
         options: &Options,
         limits: &Limits,
     ) -> Result<Self, SetupError> {
-        let interfaces = find(pool, names)?;
-        let attach = |multi| attach(&interfaces, options.xdp, multi, limits);
-        let mut steerings = attach(options.multi_buffer)?;
+        let mut interfaces = find(pool, names, options.xdp == Some(XdpMode::Tc))?;
+        if options.xdp == Some(XdpMode::Tc) {
+            return Self::open_behind(pool, interfaces, options, limits);
+        }
+        let attach = |on: &[Interface], multi| attach(on, options.xdp, multi, limits);
+        let mut steerings = attach(&interfaces, options.multi_buffer)?;
         let native = steerings.iter().all(|(_, mode)| *mode == XdpMode::Native);
+        let brought = recount(&mut interfaces)?;
+        let stacks = options.stacks_on(&interfaces);
+        let obstacle = probe::obstacle(pool.frames(), &interfaces, native, brought);
         let xdp: Vec<XdpMode> = steerings.iter().map(|(_, mode)| *mode).collect();
-        let (nics, ledger, mode) = probe::bind_best(pool, &interfaces, &xdp, options, native)?;
+        let (nics, ledger, mode) = probe::bind_best(pool, &interfaces, &xdp, options, obstacle)?;
         if options.multi_buffer && !mode.multi_buffer {
             // A program that says it takes long frames, and sockets that do not, would lose them.
             drop(steerings);
-            steerings = attach(false)?;
+            steerings = attach(&interfaces, false)?;
         }
         let mut opened = Vec::new();
         for (nic, (steering, xdp)) in nics.into_iter().zip(steerings) {
             let (interface, firsts) = nic.into_parts();
-            let sockets =
-                beside(&interface, firsts, options.stacks, mode).map_err(|e| e.on(&interface.name))?;
-            opened.push(Opened { interface, xdp, sockets, steering });
+            let sockets = beside(&interface, firsts, stacks, mode).map_err(|e| e.on(&interface.name))?;
+            let packet = options.offload.socket(&interface, mode);
+            let taps = Vec::new();
+            opened.push(Opened { interface, xdp, packet, sockets, taps, steering });
         }
+        let port = Self::of(opened, pool, ledger, (stacks, mode))?;
+        port.enter_slots()?;
+        Ok(port)
+    }
+
+    /// The same on the kernel's receive path.
+    fn open_behind(
+        pool: &mut Pool,
+        interfaces: Vec<Interface>,
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<Self, SetupError> {
+        let ledger = Arc::new(Ledger::new(pool.frames(), 0).at(Step::Umem)?);
+        let stacks = options.stacks_on(&interfaces);
+        let mut opened = Vec::new();
+        for interface in interfaces {
+            let packet = PacketSocket::open(interface.index, false).at(Step::Packet);
+            let packet = Some(packet.map_err(|e| e.on(&interface.name))?);
+            let (steering, taps) = Steering::open_behind(&interface, stacks, limits)?;
+            let taps = (0..).zip(taps).collect();
+            opened.push(Opened { interface, xdp: XdpMode::Tc, packet, sockets: Vec::new(), taps, steering });
+        }
+        let mode = UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false };
+        Self::of(opened, pool, ledger, (stacks, mode))
+    }
+
+    /// The port of what was opened: all frames that are free are its.
+    fn of(
+        opened: Vec<Opened>,
+        pool: &mut Pool,
+        ledger: Arc<Ledger>,
+        (stacks, mode): (Slot, UmemMode),
+    ) -> Result<Self, SetupError> {
         let mut free = vec![false; pool.frames() as usize];
         while let Some(frame) = pool.to_nic() {
             free[frame as usize] = true;
         }
         ledger.begin(|frame| free[frame as usize]);
-        let (frames, stacks) = ((pool.frames(), pool.arena().frame_size()), options.stacks);
-        let port = Self { opened, ledger, frames, stacks, mode };
-        port.enter_slots()?;
-        Ok(port)
+        let frames = (pool.frames(), pool.arena().frame_size());
+        let ways = Arc::new(Gangways::new(Arc::clone(&ledger), stacks).at(Step::Rings)?);
+        Ok(Self { opened, ledger, ways, frames, stacks, mode })
     }
 
     /// Goes on, as stack `slot`, with what this process inherited: maps the rings again. The descriptors in
@@ -147,17 +273,36 @@ impl Port {
             let sockets: Result<Vec<_>, _> =
                 ours.map(|s| XskSocket::from_parts(s).map(|socket| (slot, socket))).collect();
             let steering = Steering::from_fds(&part.steering);
-            let (sockets, steering) = sockets
-                .and_then(|sockets| Ok((sockets, steering?)))
+            let packet = part.packet.map(PacketSocket::inherited).transpose().at(Step::Inherit);
+            let ours = (0..).zip(&part.taps).filter(|(s, _)| *s == slot);
+            let taps = ours.map(|(_, fd)| sys::dup_inherited(*fd).map(|tap| (slot, tap)));
+            let taps = taps.collect::<io::Result<_>>();
+            let (sockets, steering, packet, taps) = sockets
+                .and_then(|sockets| Ok((sockets, steering?, packet?, taps.at(Step::Inherit)?)))
                 .map_err(|e| e.on(&part.interface.name))?;
-            if sockets.is_empty() {
-                let advice = format!("there is no slot {slot}");
-                return Err(SetupError::found(Step::Inherit, libc::EINVAL, advice).on(&part.interface.name));
-            }
-            opened.push(Opened { interface: part.interface.clone(), xdp: part.xdp, sockets, steering });
+            let (interface, xdp) = (part.interface.clone(), part.xdp);
+            opened.push(Opened { interface, xdp, packet, sockets, taps, steering });
         }
         let frames = (parts.frames, parts.frame_size);
-        Ok(Self { opened, ledger: Arc::new(ledger), frames, stacks: parts.stacks(), mode: parts.mode })
+        let (ledger, stacks) = (Arc::new(ledger), parts.stacks());
+        let ways = sys::dup_inherited(parts.crossing).at(Step::Inherit)?;
+        let ways = Gangways::from_fd(ways, Arc::clone(&ledger), stacks).at(Step::Inherit)?;
+        Ok(Self { opened, ledger, ways: Arc::new(ways), frames, stacks, mode: parts.mode })
+    }
+
+    /// Stacks that may share it: fewer than were wished for where [`Options::sockets`] says so.
+    pub fn stacks(&self) -> Slot {
+        self.stacks
+    }
+
+    /// The ends that stack `slot` has of the rings between the stacks, for whoever [adopts](Port::adopt) the slot.
+    pub fn crossing(&self, slot: Slot) -> Crossing {
+        Crossing::new(Arc::clone(&self.ways), slot, self.frames.1 as usize)
+    }
+
+    /// Receive queues of all its interfaces together.
+    pub fn queues(&self) -> u32 {
+        self.opened.iter().map(|o| o.interface.queues).sum()
     }
 
     /// Copies of all descriptors under numbers from `min` on that an `exec` leaves open, and their
@@ -174,15 +319,19 @@ impl Port {
                 interface: o.interface.clone(),
                 xdp: o.xdp,
                 steering: o.steering.inheritable(min)?,
+                packet: o.packet.as_ref().map(|packet| keep(packet.as_fd())).transpose()?,
                 sockets: o.sockets.iter().map(part).collect::<io::Result<_>>()?,
+                taps: o.taps.iter().map(|(_, tap)| keep(tap.as_fd())).collect::<io::Result<_>>()?,
             });
         }
         Ok(PortParts {
             ledger: keep(self.ledger.fd())?,
+            crossing: keep(self.ways.fd())?,
             frames: self.frames.0,
             frame_size: self.frames.1,
             mode: self.mode,
             interfaces,
+            why: String::new(),
         })
     }
 
@@ -198,6 +347,29 @@ impl Port {
         pool: &mut Pool,
         gone: &dyn Fn(Slot) -> bool,
     ) -> Result<(Vec<Road>, TakeOver), SetupError> {
+        self.begin(slot, None, pool, gone)
+    }
+
+    /// The same, for a stack that others have led flows to before it begins: these stay its own.
+    ///
+    /// # Errors
+    /// As [`Port::adopt`].
+    pub fn adopt_led(
+        self,
+        slot: Slot,
+        pool: &mut Pool,
+        gone: &dyn Fn(Slot) -> bool,
+    ) -> Result<(Vec<Road>, TakeOver), SetupError> {
+        self.begin(slot, Some(slot), pool, gone)
+    }
+
+    fn begin(
+        self,
+        slot: Slot,
+        heir: Option<Slot>,
+        pool: &mut Pool,
+        gone: &dyn Fn(Slot) -> bool,
+    ) -> Result<(Vec<Road>, TakeOver), SetupError> {
         if (pool.frames(), pool.arena().frame_size()) != self.frames {
             let advice = "the pool is not over the arena that the port was opened with";
             return Err(SetupError::found(Step::Inherit, libc::EINVAL, advice));
@@ -205,11 +377,12 @@ impl Port {
         while pool.to_nic().is_some() {}
         let (ledger, frames, stacks) = (Arc::clone(&self.ledger), self.frames.0, self.stacks);
         for o in &self.opened {
-            let released = o.steering.release(slot, None, gone, |_| {});
+            let released = o.steering.release(slot, heir, gone, |_| {});
             released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
         }
+        let called = self.ways.take_back(slot).at(Step::Inherit)?;
         let (mut nics, steerings) = self.nics_of(slot)?;
-        let found = settle(&mut nics, &ledger, (slot, slot), gone);
+        let found = TakeOver { called, ..settle(&mut nics, &ledger, (slot, slot), gone) };
         let queues = nics.iter().map(|n| n.queues.len() as u32).sum();
         let shares = shares(frames, queues, stacks);
         for nic in &mut nics {
@@ -232,13 +405,31 @@ impl Port {
         gone: &dyn Fn(Slot) -> bool,
         mut flow: impl FnMut(SteeredFlow),
     ) -> Result<TakeOver, SetupError> {
-        let ledger = Arc::clone(&self.ledger);
         for o in &self.opened {
             let released = o.steering.release(slot, (me != slot).then_some(me), gone, &mut flow);
             released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
         }
+        self.return_frames((slot, me), gone)
+    }
+
+    /// Returns the frames of stack `slot`, which this port was opened for and which has just ended. What is steered to it
+    /// stays so until somebody takes the slot: of its flows some may be another's by now, who is about to lead them.
+    ///
+    /// # Errors
+    /// [`Step::Inherit`] when there is no such slot.
+    pub fn vacate(self, slot: Slot, gone: &dyn Fn(Slot) -> bool) -> Result<TakeOver, SetupError> {
+        self.return_frames((slot, slot), gone)
+    }
+
+    fn return_frames(
+        self,
+        (slot, me): (Slot, Slot),
+        gone: &dyn Fn(Slot) -> bool,
+    ) -> Result<TakeOver, SetupError> {
+        let ledger = Arc::clone(&self.ledger);
+        let called = self.ways.take_back(slot).at(Step::Inherit)?;
         let (mut nics, _) = self.nics_of(slot)?;
-        Ok(settle(&mut nics, &ledger, (slot, me), gone))
+        Ok(TakeOver { called, ..settle(&mut nics, &ledger, (slot, me), gone) })
     }
 
     fn nics_of(self, slot: Slot) -> Result<(Vec<XskNic>, Vec<Steering>), SetupError> {
@@ -247,16 +438,10 @@ impl Port {
         let mut number = 0;
         let (mut nics, mut steerings) = (Vec::new(), Vec::new());
         for o in opened {
-            let sockets: Vec<_> =
-                o.sockets.into_iter().filter(|(s, _)| *s == slot).map(|(_, socket)| socket).collect();
-            if sockets.is_empty() {
-                let advice = format!("there is no slot {slot}");
-                return Err(SetupError::found(Step::Inherit, libc::EINVAL, advice).on(&o.interface.name));
-            }
-            let queues = sockets.len();
-            nics.push(XskNic::new((o.interface, number), o.xdp, mode, sockets, &common));
-            steerings.push(o.steering);
-            number += queues;
+            let (nic, steering) = o.nic(number, mode, &common)?;
+            number += nic.queues.len();
+            nics.push(nic);
+            steerings.push(steering);
         }
         Ok((nics, steerings))
     }
@@ -282,7 +467,7 @@ fn beside(
     mode: UmemMode,
 ) -> Result<Vec<(Slot, XskSocket)>, SetupError> {
     let mut more = Vec::new();
-    for slot in 1..stacks.clamp(1, Options::STACKS) {
+    for slot in 1..stacks {
         for first in &firsts {
             let place = Place { interface: interface.index, queue: first.queue() };
             more.push((slot, XskSocket::beside(first, place, mode)?));
@@ -291,11 +476,16 @@ fn beside(
     Ok(firsts.into_iter().map(|socket| (0, socket)).chain(more).collect())
 }
 
-fn find(pool: &Pool, names: &[&str]) -> Result<Vec<Interface>, SetupError> {
+/// `behind`: their queues are the kernel's, which makes one of them for each stack.
+fn find(pool: &Pool, names: &[&str], behind: bool) -> Result<Vec<Interface>, SetupError> {
     if names.is_empty() {
         return Err(SetupError::found(Step::Interface, libc::EINVAL, "no interface was named"));
     }
-    names.iter().map(|name| check(Interface::find(name)?, pool)).collect()
+    let one = |name: &&str| {
+        let found = Interface::find(name)?;
+        check(if behind { Interface { queues: 1, ..found } } else { found }, pool)
+    };
+    names.iter().map(one).collect()
 }
 
 fn check(interface: Interface, pool: &Pool) -> Result<Interface, SetupError> {
@@ -306,11 +496,30 @@ fn check(interface: Interface, pool: &Pool) -> Result<Interface, SetupError> {
             "its MTU is {}, and frames of this size take {room}: lower it, or use larger frames",
             interface.mtu
         )
-    } else if interface.queues > QUEUES {
-        format!("it has {} receive queues, {QUEUES} is the limit: ethtool -L", interface.queues)
     } else {
-        return Ok(interface);
+        return check_queues(&interface).map(|()| interface);
     };
+    Err(SetupError::found(Step::Interface, libc::EOPNOTSUPP, fault).on(&interface.name))
+}
+
+/// Counts the queues again now that programs are there, which may have brought some: a frame that comes on a queue
+/// without a socket is lost to the port. Whether they have.
+fn recount(interfaces: &mut [Interface]) -> Result<bool, SetupError> {
+    let mut brought = false;
+    for interface in interfaces {
+        let before = interface.queues;
+        interface.recount();
+        brought |= interface.queues > before;
+        check_queues(interface)?;
+    }
+    Ok(brought)
+}
+
+fn check_queues(interface: &Interface) -> Result<(), SetupError> {
+    if interface.queues <= QUEUES {
+        return Ok(());
+    }
+    let fault = format!("it has {} receive queues, {QUEUES} is the limit: ethtool -L", interface.queues);
     Err(SetupError::found(Step::Interface, libc::EOPNOTSUPP, fault).on(&interface.name))
 }
 
@@ -321,4 +530,34 @@ fn attach(
     limits: &Limits,
 ) -> Result<Vec<(Steering, XdpMode)>, SetupError> {
     interfaces.iter().map(|i| Steering::open(i, mode, multi_buffer, limits)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_queues(queues: u32) -> Interface {
+        Interface { queues, ..Interface::find("lo").unwrap() }
+    }
+
+    #[test]
+    fn there_are_no_more_stacks_than_sockets_for_them() {
+        let stacks = |stacks, sockets, queues: &[u32]| {
+            let interfaces: Vec<Interface> = queues.iter().copied().map(with_queues).collect();
+            Options { stacks, sockets, ..Options::default() }.stacks_on(&interfaces)
+        };
+        assert_eq!([stacks(17, 112, &[1]), stacks(17, 112, &[4, 4]), stacks(17, 112, &[64])], [17, 14, 1]);
+        assert_eq!([stacks(1, 0, &[1]), stacks(0, 112, &[1])], [1, 1], "one in any case");
+        assert_eq!([stacks(61, u32::MAX, &[64]), stacks(Slot::MAX, u32::MAX, &[1])], [61, Options::STACKS]);
+    }
+
+    #[test]
+    fn superframes_are_wanted_where_one_transmit_queue_is_known() {
+        let wanted = |interface: &Interface| {
+            [Offload::Off, Offload::Auto, Offload::On].map(|offload| offload.is_wanted_on(interface))
+        };
+        assert_eq!(wanted(&with_queues(1)), [false, true, true]);
+        let gone = Interface { name: "no-such-if".into(), index: u32::MAX, ..with_queues(1) };
+        assert_eq!(wanted(&gone), [false, false, true]);
+    }
 }

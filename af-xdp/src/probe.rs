@@ -13,6 +13,7 @@ use crate::ledger::{Holder, Ledger};
 use crate::port::Options;
 use crate::socket::{BindMode, Place, UmemMode, XskSocket};
 use crate::steer::XdpMode;
+use crate::stock::leaves_half;
 
 /// How long a first frame may take to be sent. A NIC that has just been reset takes its time.
 const FIRST_FRAME: Duration = Duration::from_millis(200);
@@ -25,9 +26,27 @@ const LOCAL_EXPERIMENT: [u8; 2] = [0x88, 0xb5];
 const FRAME: usize = 60;
 const HEADER: u16 = 14;
 
+/// Why zero-copy is not to be tried, on interfaces that may have queues which only the program brought.
+pub(crate) fn obstacle(
+    frames: u32,
+    interfaces: &[Interface],
+    native: bool,
+    brought: bool,
+) -> Option<&'static str> {
+    if !native {
+        return Some("zero-copy needs native XDP on every interface");
+    }
+    if brought {
+        return Some("zero-copy needs a channel for every queue: ethtool -L");
+    }
+    let rings = interfaces.iter().map(|i| (i.queues, i.rx_ring));
+    (!leaves_half(frames, rings))
+        .then_some("the NICs' own rings would take most frames: ethtool -G, or more frames")
+}
+
 /// Zero-copy before copy, long frames before short ones, checksums left to the kernel where it takes them.
-fn plans(options: &Options, native: bool) -> impl Iterator<Item = UmemMode> {
-    let zero_copy = native && options.bind != Some(BindMode::Copy);
+fn plans(options: &Options, zero_copy: bool) -> impl Iterator<Item = UmemMode> {
+    let zero_copy = zero_copy && options.bind != Some(BindMode::Copy);
     let copy = options.bind != Some(BindMode::ZeroCopy);
     let long = options.multi_buffer;
     [
@@ -50,17 +69,17 @@ fn is_final(error: &SetupError) -> bool {
         || (error.step == Step::Umem && error.errno() == libc::ENOBUFS)
 }
 
-/// Binds every queue of every interface in the best mode that all of them can do: the UMEM has one.
+/// Binds every queue of every interface in the best mode that all of them can do: the UMEM has one. An obstacle rules
+/// zero-copy out.
 pub(crate) fn bind_best(
     pool: &mut Pool,
     interfaces: &[Interface],
     xdp: &[XdpMode],
     options: &Options,
-    native: bool,
+    obstacle: Option<&'static str>,
 ) -> Result<(Vec<XskNic>, Arc<Ledger>, UmemMode), SetupError> {
-    let advice = "zero-copy needs native XDP on every interface";
-    let mut last = SetupError::found(Step::Bind, libc::EOPNOTSUPP, advice);
-    for mode in plans(options, native) {
+    let mut last = SetupError::found(Step::Bind, libc::EOPNOTSUPP, obstacle.unwrap_or_default());
+    for mode in plans(options, obstacle.is_none()) {
         match attempt(pool, interfaces, xdp, options, mode) {
             Ok((nics, ledger)) => return Ok((nics, ledger, mode)),
             Err(e) if is_final(&e) => return Err(e),

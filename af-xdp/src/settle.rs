@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::driver::{Shares, XskNic};
+use crate::driver::XskNic;
 use crate::ledger::{Holder, Ledger, Slot};
 use crate::socket::Rings;
 use crate::sys;
@@ -28,6 +28,8 @@ pub struct TakeOver {
     pub unsent: u32,
     /// Frames that the kernel is still sending: they come back later.
     pub sending: u32,
+    /// Stacks for which frames of the last one wait, as bits: the caller wakes them.
+    pub called: u64,
 }
 
 /// Settles slot `slot`, whose rings `nics` are, for stack `me` (which may be the new one of that slot). Nobody
@@ -41,6 +43,7 @@ pub(crate) fn settle(
 ) -> TakeOver {
     let mut found = TakeOver::default();
     for nic in &mut *nics {
+        found.dropped += nic.drain();
         let frame_of = nic.frame_of();
         for queue in &mut nic.queues {
             let rings = &mut queue.socket.rings;
@@ -124,29 +127,5 @@ fn finish_sending(nics: &mut [XskNic], ledger: &Ledger, slot: Slot) -> u32 {
             return sending;
         }
         thread::sleep(PAUSE);
-    }
-}
-
-/// How many frames are kept where, on a port of `frames` frames, `queues` queues and `stacks` stacks. At most half
-/// of all are with the queues. A stack leaves more than the reserve alone when it sends data, so a sender can
-/// never starve the queue that its ACKs arrive by.
-pub(crate) fn shares(frames: u32, queues: u32, stacks: Slot) -> Shares {
-    Shares {
-        fill: frames / 2 / queues.max(1),
-        reserve: frames as usize / 64,
-        // Alone, a stack has them all.
-        stock: if stacks > 1 { frames as usize / 8 } else { frames as usize },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fill_rings_never_take_more_than_half_of_the_frames() {
-        assert_eq!(shares(4096, 1, 1), Shares { fill: 2048, reserve: 64, stock: 4096 });
-        assert_eq!(shares(4096, 4, 16), Shares { fill: 512, reserve: 64, stock: 512 });
-        assert_eq!(shares(64, 0, 1), Shares { fill: 32, reserve: 1, stock: 64 });
     }
 }

@@ -4,11 +4,14 @@
 //! attached as long as some process holds the link's descriptor. Everything here works on descriptors, so a
 //! process that inherited them goes on without any privilege.
 
+mod attach;
 mod credit;
 mod directory;
 mod groups;
+mod guard;
 mod keys;
 mod limits;
+mod vlans;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -17,24 +20,29 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use aya::programs::{Xdp, loaded_programs};
-use aya::{Ebpf, EbpfLoader};
-
 use crate::error::{At, SetupError, Step};
 use crate::interface::{Interface, xdp_program};
 use crate::ledger::Slot;
 use crate::mapped::Words;
 use crate::sys::{self, BpfMap};
+use crate::tap;
+use attach::{attach, attach_any, classifier, filter, is_vacant, load, map, occupied, program, shaped};
+use aya::Ebpf;
 use credit::Credits;
 use directory::Directory;
 use groups::Groups;
+use guard::Guards;
 use keys::{CONFIG_WORDS, COUNTS, CREDIT_WORDS, DIRECTORY, FLOW_WORDS, FlowKey, GROUP_WORDS, PortKey, SLOT};
 
-pub use keys::{QUEUES, SLOTS, SteeredFlow, SteeringCounters};
+pub use guard::{Alarm, Guard, GuardTable, Place, PlaceKind, PreparedGuard};
+pub use keys::{
+    CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, QUEUES, SLOTS, SteeredFlow, SteeringCounters,
+};
 pub use limits::Limits;
 
-/// The compiled steering program, as it is checked in.
+/// The compiled steering program, as it is checked in: for XDP, and for tc.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/steer.bpf.o");
+static OBJECT_TC: &[u8] = aya::include_bytes_aligned!("../bpf/steer_tc.bpf.o");
 
 /// Where on the receive path the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,23 +51,31 @@ pub enum XdpMode {
     Native,
     /// In the kernel's receive path, behind the driver: works everywhere, costs more.
     Generic,
+    /// Still behind, at tc ingress: no AF_XDP then, but long frames whole, from a TAP device and through a packet socket.
+    Tc,
 }
 
 impl XdpMode {
-    /// The word for it in reports: `native` or `generic`.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Generic, Self::Tc];
+
+    /// The word for it in reports: `native`, `generic` or `tc`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         }
     }
 
+    /// What the kernel calls it; nothing that is not XDP has flags.
     fn flags(self) -> u32 {
         const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
         const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
         match self {
             Self::Native => XDP_FLAGS_DRV_MODE,
             Self::Generic => XDP_FLAGS_SKB_MODE,
+            Self::Tc => 0,
         }
     }
 }
@@ -85,13 +101,28 @@ pub struct SteeringFds {
     pub config: RawFd,
     /// How many connection requests each stack is ready for.
     pub credits: RawFd,
+    /// The addresses that live on VLANs.
+    pub tagged: RawFd,
+    /// The guard: its places, its classes, its tables, and what was kept out.
+    pub guard: [RawFd; 4],
 }
 
 impl SteeringFds {
     /// All of them.
-    pub fn all(&self) -> [RawFd; 9] {
-        let Self { link, xsks, flows, ports, counters, directory, groups, config, credits } = *self;
-        [link, xsks, flows, ports, counters, directory, groups, config, credits]
+    pub fn all(&self) -> [RawFd; 14] {
+        let mut copy = *self;
+        copy.each().map(|fd| *fd)
+    }
+
+    /// All of them, in the same order, to be renumbered.
+    pub fn each(&mut self) -> [&mut RawFd; 14] {
+        let Self { link, xsks, flows, ports, counters, directory, groups, config, credits, tagged, guard } =
+            self;
+        let [places, classes, tables, alarms] = guard;
+        [
+            link, xsks, flows, ports, counters, directory, groups, config, credits, tagged, places, classes,
+            tables, alarms,
+        ]
     }
 }
 
@@ -108,6 +139,8 @@ pub struct Steering {
     groups: Groups,
     config: Words,
     credits: Credits,
+    tagged: BpfMap,
+    guards: Guards,
 }
 
 /// The words of `struct steer_config`.
@@ -148,20 +181,52 @@ impl Steering {
             if let Some(id) = xdp_program(interface.index).filter(|id| *id != 0) {
                 return Err(occupied(id));
             }
-            let mut object = load()?;
-            let bytes = limits.bytes().at(Step::Load)?;
-            map(&object, "limits", LIMITS_SHAPE)?.update(&0u32.to_ne_bytes(), &bytes).at(Step::Load)?;
+            let mut object = loaded(OBJECT, interface, limits)?;
             let program = program(&mut object, multi_buffer)?;
             let (link, mode) = match mode {
                 Some(mode) => (attach(program.as_fd(), interface, mode)?, mode),
                 None => attach_any(program.as_fd(), interface)?,
             };
-            let steering = Self::over(link, |name, shape| map(&object, name, shape))?;
-            steering.config.long(SEED).store(RandomState::new().hash_one(0), Ordering::Relaxed);
-            steering.config.long(MASK_AND_OVERFLOW).store(u64::from(DIRECTORY - 1), Ordering::Relaxed);
-            Ok((steering, mode))
+            Ok((Self::begin(link, &object)?, mode))
         };
         attempt().map_err(|e| e.on(&interface.name))
+    }
+
+    /// The same at tc ingress ([`XdpMode::Tc`]), and a queue of a device for each of `stacks` stacks, which hears there
+    /// what is steered to it.
+    ///
+    /// # Errors
+    /// [`Step::Device`], [`Step::Load`] and [`Step::Attach`].
+    pub(crate) fn open_behind(
+        interface: &Interface,
+        stacks: Slot,
+        limits: &Limits,
+    ) -> Result<(Self, Vec<OwnedFd>), SetupError> {
+        let attempt = || -> Result<(Self, Vec<OwnedFd>), SetupError> {
+            let mut object = loaded(OBJECT_TC, interface, limits)?;
+            let (queue_of, is_led) = (filter(&mut object, "queue_of")?, filter(&mut object, "is_led")?);
+            let name = tap::name(interface.index);
+            let (device, queues) =
+                tap::make(&name, stacks, queue_of.as_fd(), is_led.as_fd()).at(Step::Device)?;
+            let devices = map(&object, "xsks", XSKS_SHAPE)?;
+            for slot in 0..u32::from(stacks) {
+                devices.update(&slot.to_ne_bytes(), &device.to_ne_bytes()).at(Step::Steer)?;
+            }
+            // Whoever drives the port may not lead packets to other devices.
+            devices.freeze().at(Step::Steer)?;
+            let program = classifier(&mut object)?;
+            let link = sys::link_tcx(program.as_fd(), interface.index).at(Step::Attach)?;
+            Ok((Self::begin(link, &object)?, queues))
+        };
+        attempt().map_err(|e| e.on(&interface.name))
+    }
+
+    /// The program that has just been attached, its maps as they are to be at first.
+    fn begin(link: OwnedFd, object: &Ebpf) -> Result<Self, SetupError> {
+        let steering = Self::over(link, |name, shape| map(object, name, shape))?;
+        steering.config.long(SEED).store(RandomState::new().hash_one(0), Ordering::Relaxed);
+        steering.config.long(MASK_AND_OVERFLOW).store(u64::from(DIRECTORY - 1), Ordering::Relaxed);
+        Ok(steering)
     }
 
     /// Goes on with the maps and the link that this process inherited under these numbers; the numbers stay
@@ -178,6 +243,11 @@ impl Steering {
             "directory" => fds.directory,
             "groups" => fds.groups,
             "credits" => fds.credits,
+            "tagged" => fds.tagged,
+            "places" => fds.guard[0],
+            "classes" => fds.guard[1],
+            "tables" => fds.guard[2],
+            "alarms" => fds.guard[3],
             _ => fds.config,
         };
         Self::over(sys::dup_inherited(fds.link).at(Step::Inherit)?, |name, shape| {
@@ -202,6 +272,8 @@ impl Steering {
             groups: Groups::map(mapped("groups", GROUPS_SHAPE)?).at(Step::Load)?,
             config: Words::of_map(config, CONFIG_SHAPE.1).at(Step::Load)?,
             credits: Credits::map(mapped("credits", CREDITS_SHAPE)?).at(Step::Load)?,
+            tagged: map("tagged", vlans::SHAPE)?,
+            guards: Guards::over(&map)?,
         })
     }
 
@@ -217,6 +289,8 @@ impl Steering {
             groups: self.groups.fd().as_raw_fd(),
             config: self.config.fd().as_raw_fd(),
             credits: self.credits.fd().as_raw_fd(),
+            tagged: self.tagged.fd().as_raw_fd(),
+            guard: self.guards.fds().map(AsRawFd::as_raw_fd),
         }
     }
 
@@ -237,6 +311,11 @@ impl Steering {
             groups: copy(self.groups.fd())?,
             config: copy(self.config.fd())?,
             credits: copy(self.credits.fd())?,
+            tagged: copy(self.tagged.fd())?,
+            guard: {
+                let [places, classes, tables, alarms] = self.guards.fds();
+                [copy(places)?, copy(classes)?, copy(tables)?, copy(alarms)?]
+            },
         })
     }
 
@@ -289,15 +368,6 @@ impl Steering {
             Some(group) if !self.groups.change(group, slot, false) => self.ports.delete(&key),
             _ => Ok(()),
         }
-    }
-
-    /// The stacks that hear an endpoint, as bits by slot.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn hearers(&self, protocol: u8, local: SocketAddr) -> io::Result<u64> {
-        let group = self.group(&PortKey::new(protocol, local).0)?;
-        Ok(group.map_or(0, |group| self.groups.members_of(group)))
     }
 
     fn group(&self, key: &[u8]) -> io::Result<Option<u32>> {
@@ -394,7 +464,8 @@ impl Steering {
     }
 
     /// Nothing is steered to stack `slot` any more, which is gone or begins anew; `gone` says which others are, too. Its
-    /// flows go to `heir`, if there is one, and are named to `flow`. Looks at everything.
+    /// flows go to `heir`, if there is one, and are named to `flow`; they stay as they are when that is itself. Looks at
+    /// everything.
     ///
     /// # Errors
     /// As [`Steering::add_port`].
@@ -408,12 +479,15 @@ impl Steering {
         let lock = self.take_lock(heir.unwrap_or(slot), &|other| other == slot || gone(other))?;
         let mut empty = Vec::new();
         self.groups.release(slot, |group| empty.push(group));
-        let stale = self.ports.keys_with(|group| empty.contains(&group))?;
+        let stale = self.ports.keys_where(|_, group| empty.contains(&group))?;
         stale.iter().try_for_each(|key| self.ports.delete(key))?;
         drop(lock);
         self.credits.grant(slot, 0);
+        if heir == Some(slot) {
+            return Ok(());
+        }
         self.directory.release(slot, heir, &mut flow);
-        for key in self.flows.keys_with(|of| of == u32::from(slot))? {
+        for key in self.flows.keys_where(|_, of| of == u32::from(slot))? {
             self.flows.delete(&key)?;
         }
         Ok(())
@@ -459,6 +533,15 @@ impl Steering {
     }
 }
 
+/// One of the two objects with its maps, in which the limits are written.
+fn loaded(object: &[u8], interface: &Interface, limits: &Limits) -> Result<Ebpf, SetupError> {
+    is_vacant(interface)?;
+    let object = load(object)?;
+    let bytes = limits.bytes().at(Step::Load)?;
+    map(&object, "limits", LIMITS_SHAPE)?.update(&0u32.to_ne_bytes(), &bytes).at(Step::Load)?;
+    Ok(object)
+}
+
 /// The right to change groups.
 struct Lock<'a>(&'a std::sync::atomic::AtomicU64);
 
@@ -466,90 +549,4 @@ impl Drop for Lock<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);
     }
-}
-
-fn load() -> Result<Ebpf, SetupError> {
-    EbpfLoader::new().load(OBJECT).map_err(|e| SetupError::new(Step::Load, system_error(&e)))
-}
-
-/// Verifies one of the two variants; the descriptor keeps it, and it keeps the maps.
-fn program(object: &mut Ebpf, multi_buffer: bool) -> Result<OwnedFd, SetupError> {
-    let name = if multi_buffer { "steer_frags" } else { "steer_linear" };
-    let failed = |e: &(dyn std::error::Error + 'static)| SetupError::new(Step::Load, system_error(e));
-    let program = object
-        .program_mut(name)
-        .ok_or_else(|| SetupError::found(Step::Load, libc::ENOENT, "the object lacks the program"))?;
-    let program: &mut Xdp = program.try_into().map_err(|e| failed(&e))?;
-    program.load().map_err(|e| failed(&e))?;
-    program.fd().map_err(|e| failed(&e))?.as_fd().try_clone_to_owned().at(Step::Load)
-}
-
-fn map(object: &Ebpf, name: &str, shape: (usize, usize)) -> Result<BpfMap, SetupError> {
-    use aya::maps::Map;
-    let lacks = || SetupError::found(Step::Load, libc::ENOENT, format!("the object lacks the map {name}"));
-    let data = match object.map(name).ok_or_else(lacks)? {
-        Map::HashMap(m) | Map::Array(m) | Map::PerCpuArray(m) | Map::XskMap(m) => m,
-        _ => return Err(lacks()),
-    };
-    shaped(data.fd().as_fd().try_clone_to_owned().at(Step::Load)?, shape, Step::Load)
-}
-
-/// The map behind `fd`, if its keys and values are as long as `shape` says.
-fn shaped(fd: OwnedFd, shape: (usize, usize), step: Step) -> Result<BpfMap, SetupError> {
-    let map = BpfMap::new(fd).at(step)?;
-    if map.shape() != shape {
-        let advice = format!("a map of shape {:?} where {shape:?} is expected", map.shape());
-        return Err(SetupError::found(step, libc::EINVAL, advice));
-    }
-    Ok(map)
-}
-
-/// The operating system's error at the bottom of one of aya's.
-fn system_error(error: &(dyn std::error::Error + 'static)) -> io::Error {
-    let mut cause = Some(error);
-    while let Some(e) = cause {
-        if let Some(errno) = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return io::Error::from_raw_os_error(errno);
-        }
-        cause = e.source();
-    }
-    io::Error::other(error.to_string())
-}
-
-fn attach_any(program: BorrowedFd<'_>, at: &Interface) -> Result<(OwnedFd, XdpMode), SetupError> {
-    match attach(program, at, XdpMode::Native) {
-        Ok(link) => Ok((link, XdpMode::Native)),
-        // What native XDP cannot do here, generic may; what is forbidden stays forbidden.
-        Err(e) if matches!(e.errno(), libc::EPERM | libc::EBUSY | libc::EEXIST | libc::ENODEV) => Err(e),
-        Err(_) => Ok((attach(program, at, XdpMode::Generic)?, XdpMode::Generic)),
-    }
-}
-
-fn attach(program: BorrowedFd<'_>, at: &Interface, mode: XdpMode) -> Result<OwnedFd, SetupError> {
-    sys::link_xdp(program, at.index, mode.flags()).map_err(|e| {
-        let busy = matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
-        match xdp_program(at.index).filter(|id| busy && *id != 0) {
-            Some(id) => occupied(id),
-            None => SetupError::new(Step::Attach, e),
-        }
-    })
-}
-
-/// The interface has a program of someone else: say which.
-fn occupied(id: u32) -> SetupError {
-    let name = loaded_programs()
-        .filter_map(Result::ok)
-        .find(|p| p.id() == id)
-        .and_then(|p| p.name_as_str().map(str::to_owned))
-        .unwrap_or_else(|| "unnamed".to_owned());
-    let ours = if name == "steer_frags" || name == "steer_linear" {
-        "another ringroad runs on this interface: end it, or choose another interface"
-    } else {
-        "ip link set dev ... xdp off, if it is not needed"
-    };
-    SetupError::found(
-        Step::Attach,
-        libc::EBUSY,
-        format!("the XDP program \"{name}\" (id {id}) is on it already; {ours}"),
-    )
 }

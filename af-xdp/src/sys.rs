@@ -1,12 +1,13 @@
 //! The system calls of AF_XDP sockets and descriptors, each wrapped once.
 
 use std::ffi::{CStr, CString};
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use libc::{c_int, c_void, socklen_t};
+use nic::Arena;
 
 /// `XDP_MAX_TX_SKB_BUDGET` (Linux 6.17): how many frames one `sendto` may move in copy mode.
 pub(crate) const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
@@ -29,10 +30,114 @@ pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> io::Result<
 
 /// Sets an option of level `SOL_XDP`.
 pub(crate) fn set_xdp_option<T: Copy>(fd: RawFd, name: c_int, value: &T) -> io::Result<()> {
+    set_option(fd, libc::SOL_XDP, name, value)
+}
+
+/// Sets a socket option.
+pub(crate) fn set_option<T: Copy>(fd: RawFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     let len = size_of::<T>() as socklen_t;
     // SAFETY: `value` is a live object of `len` bytes, which the kernel only reads.
-    check(unsafe { libc::setsockopt(fd, libc::SOL_XDP, name, ptr::from_ref(value).cast(), len) })?;
+    check(unsafe { libc::setsockopt(fd, level, name, ptr::from_ref(value).cast(), len) })?;
     Ok(())
+}
+
+/// Attaches a filter that lets nothing pass.
+pub(crate) fn drop_all(fd: RawFd) -> io::Result<()> {
+    let mut nothing = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut nothing };
+    // The pointer in it leads to one live instruction, as it says.
+    set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// Binds a packet socket to an interface and to no protocol.
+pub(crate) fn bind_packet(fd: RawFd, interface: u32) -> io::Result<()> {
+    // SAFETY: integers only, for which zeroes are values.
+    let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = interface as c_int;
+    let len = size_of::<libc::sockaddr_ll>() as socklen_t;
+    // SAFETY: `address` is a live `sockaddr_ll` of `len` bytes.
+    check(unsafe { libc::bind(fd, ptr::from_ref(&address).cast(), len) })?;
+    Ok(())
+}
+
+/// Sends one message made of `parts`. Never blocks.
+pub(crate) fn send_parts(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    // SAFETY: integers and pointers, for which zeroes are values.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    // An `IoSlice` is laid out as a `struct iovec`, and the kernel does not write these.
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len() as _;
+    // SAFETY: `message` names the live slices of `parts`, which are only read, and nothing else.
+    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Frames of an arena that one frame of a device may be read into, at the most.
+pub(crate) const PARTS_MAX: usize = 40;
+
+/// Reads one frame of a TAP: what the kernel says of it to `head`, its bytes to `frames` of an arena, which are the
+/// caller's to have written, one after the other, each from byte `offset` on. Says how many bytes came in all.
+pub(crate) fn read_frame(
+    fd: RawFd,
+    head: &mut [u8],
+    arena: &Arena,
+    frames: &[u32],
+    offset: usize,
+) -> io::Result<usize> {
+    let size = arena.frame_size() as usize;
+    if frames.len() > PARTS_MAX || offset > size || frames.iter().any(|frame| *frame >= arena.frames()) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; 1 + PARTS_MAX];
+    parts[0] = libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() };
+    for (part, frame) in parts[1..].iter_mut().zip(frames) {
+        let at = *frame as usize * size + offset;
+        *part = libc::iovec { iov_base: arena.as_mut_ptr().wrapping_add(at).cast(), iov_len: size - offset };
+    }
+    // SAFETY: the first part is a live slice; the others lie inside the arena's mapping, in frames that a NIC has, of
+    // which nobody holds a slice.
+    let got = unsafe { libc::readv(fd, parts.as_ptr(), 1 + frames.len() as c_int) };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(got as usize) }
+}
+
+/// Whether a read would bring something.
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: `one` is one live `pollfd`.
+    unsafe { libc::poll(&raw mut one, 1, 0) > 0 && one.revents & libc::POLLIN != 0 }
+}
+
+/// Hands a number to a device.
+pub(crate) fn tell(fd: BorrowedFd<'_>, request: libc::Ioctl, number: c_int) -> io::Result<()> {
+    // SAFETY: `number` is a live integer, which is all that the requests of a TAP read that come here by reference.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw const number) }).map(|_| ())
+}
+
+/// Hands a device a number that it takes by value.
+pub(crate) fn tell_value(fd: BorrowedFd<'_>, request: libc::Ioctl, number: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, number) }).map(|_| ())
+}
+
+/// Has a descriptor stand for something that never happens. Past the C library, whose functions may be the application's
+/// way to a stack that is locked now.
+pub(crate) fn silence(fd: &OwnedFd) {
+    // SAFETY: no pointers.
+    let nothing = unsafe { libc::syscall(libc::SYS_eventfd2, 0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if nothing < 0 {
+        return;
+    }
+    // SAFETY: no pointers; whoever has the descriptor goes on to own what it stands for.
+    unsafe { libc::syscall(libc::SYS_dup3, nothing, fd.as_raw_fd(), libc::O_CLOEXEC) };
+    // SAFETY: no pointers; nobody else knows of this one.
+    unsafe { libc::syscall(libc::SYS_close, nothing) };
+}
+
+/// The user that this thread acts for.
+pub(crate) fn effective_user() -> libc::uid_t {
+    // SAFETY: no arguments; it always succeeds.
+    unsafe { libc::geteuid() }
 }
 
 /// Plain C structs of integers that the kernel may fill in part.
@@ -147,13 +252,23 @@ impl IfRequest {
         Ok(Self { name: field, data: IfData { bytes: [0; 24] } })
     }
 
+    /// The same with flags in the union.
+    pub(crate) fn with_flags(name: &str, flags: u16) -> io::Result<Self> {
+        let mut request = Self::new(name)?;
+        let [low, high] = flags.to_ne_bytes();
+        let mut bytes = [0; 24];
+        (bytes[0], bytes[1]) = (low, high);
+        request.data = IfData { bytes };
+        Ok(request)
+    }
+
     /// The union as the kernel left it.
     pub(crate) fn bytes(&self) -> [u8; 24] {
         // SAFETY: all 24 bytes were initialised by `new`, and any bytes are a valid array.
         unsafe { self.data.bytes }
     }
 
-    /// Asks for a fixed-size answer in the union itself (SIOCGIFMTU and its like).
+    /// Asks for a fixed-size answer in the union itself, or says what is in it (SIOCGIFMTU, TUNSETIFF and their like).
     pub(crate) fn get(&mut self, fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<()> {
         // SAFETY: `self` is laid out as `struct ifreq`, which is all these requests read and write.
         check(unsafe { libc::ioctl(fd.as_raw_fd(), request, ptr::from_mut(self)) })?;
@@ -208,7 +323,9 @@ const BPF_MAP_DELETE_ELEM: c_int = 3;
 const BPF_MAP_GET_NEXT_KEY: c_int = 4;
 const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 const BPF_LINK_CREATE: c_int = 28;
+const BPF_MAP_FREEZE: c_int = 22;
 const BPF_XDP: u32 = 37;
+const BPF_TCX_INGRESS: u32 = 46;
 
 /// `union bpf_attr` of the map element commands.
 #[repr(C)]
@@ -282,6 +399,13 @@ impl BpfMap {
         unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(|_| ())
     }
 
+    /// Nobody writes to it from here on, but for programs.
+    pub(crate) fn freeze(&self) -> io::Result<()> {
+        let mut fd = self.fd.as_raw_fd() as u32;
+        // SAFETY: no pointers.
+        unsafe { bpf(BPF_MAP_FREEZE, &mut fd) }.map(|_| ())
+    }
+
     /// Takes `key` out. A key that is not there is no error.
     pub(crate) fn delete(&self, key: &[u8]) -> io::Result<()> {
         let mut attr = self.element(key, 0)?;
@@ -305,33 +429,42 @@ impl BpfMap {
         }
     }
 
-    /// The keys whose value, a number of 32 bits, is one that is `wanted`. An entry that others add or remove
-    /// meanwhile may be missed.
-    pub(crate) fn keys_with(&self, wanted: impl Fn(u32) -> bool) -> io::Result<Vec<Vec<u8>>> {
+    /// The key behind another in the map's order; without one the first. None behind the last.
+    fn next_key(&self, after: Option<&[u8]>) -> io::Result<Option<Vec<u8>>> {
+        let mut next = vec![0u8; self.key];
+        // No key to begin after is a null pointer.
+        let key = after.map_or(0, |key| key.as_ptr() as u64);
+        let (map, value) = (self.fd.as_raw_fd() as u32, next.as_mut_ptr() as u64);
+        let mut attr = MapElement { map, pad: 0, key, value, flags: 0 };
+        // SAFETY: both lead to as many bytes as the map's keys have: `after` was answered here before.
+        match unsafe { bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) } {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            result => result.map(|_| Some(next)),
+        }
+    }
+
+    /// The first keys, as long as they are `wanted`. An entry that others add or remove meanwhile may be missed.
+    pub(crate) fn keys_while(&self, wanted: impl Fn(&[u8]) -> bool) -> io::Result<Vec<Vec<u8>>> {
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        while let Some(key) = self.next_key(found.last().map(Vec::as_slice))?.filter(|key| wanted(key)) {
+            found.push(key);
+        }
+        Ok(found)
+    }
+
+    /// The keys that are `wanted` with their values, numbers of 32 bits. An entry that others add or remove meanwhile
+    /// may be missed.
+    pub(crate) fn keys_where(&self, wanted: impl Fn(&[u8], u32) -> bool) -> io::Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         let mut key: Option<Vec<u8>> = None;
-        loop {
-            let mut next = vec![0u8; self.key];
-            // No key to begin after (a null pointer): the first there is.
-            let after = key.as_ref().map_or(0, |k| k.as_ptr() as u64);
-            let mut attr = MapElement {
-                map: self.fd.as_raw_fd() as u32,
-                pad: 0,
-                key: after,
-                value: next.as_mut_ptr() as u64,
-                flags: 0,
-            };
-            // SAFETY: both lead to as many bytes as the map's keys have.
-            match unsafe { bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) } {
-                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(found),
-                result => result?,
-            };
+        while let Some(next) = self.next_key(key.as_deref())? {
             let mut value = [0; 4];
-            if self.lookup(&next, &mut value)? && wanted(u32::from_ne_bytes(value)) {
+            if self.lookup(&next, &mut value)? && wanted(&next, u32::from_ne_bytes(value)) {
                 found.push(next.clone());
             }
             key = Some(next);
         }
+        Ok(found)
     }
 
     /// Reads the values at `key` of a per-CPU map: one after the other, as many as CPUs are possible. `EINVAL`
@@ -351,7 +484,16 @@ pub(crate) const CPUS_MAX: usize = 8192;
 
 /// Attaches an XDP program to an interface for as long as a descriptor of the link is open somewhere.
 pub(crate) fn link_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
-    /// `union bpf_attr` of BPF_LINK_CREATE, without the parts that XDP does not use.
+    link(program, interface, BPF_XDP, flags)
+}
+
+/// The same for a program at tc ingress (Linux 6.6), behind those that are there.
+pub(crate) fn link_tcx(program: BorrowedFd<'_>, interface: u32) -> io::Result<OwnedFd> {
+    link(program, interface, BPF_TCX_INGRESS, 0)
+}
+
+fn link(program: BorrowedFd<'_>, interface: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+    /// `union bpf_attr` of BPF_LINK_CREATE, without the parts that are not used here.
     #[repr(C)]
     #[derive(Clone, Copy)]
     struct LinkCreate {
@@ -361,7 +503,7 @@ pub(crate) fn link_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> i
         flags: u32,
     }
     let program = program.as_raw_fd() as u32;
-    let mut attr = LinkCreate { program, interface, attach_type: BPF_XDP, flags };
+    let mut attr = LinkCreate { program, interface, attach_type, flags };
     // SAFETY: no pointers. Descriptors that bpf makes are close-on-exec.
     own(unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?)
 }

@@ -1,4 +1,4 @@
-//! The steering program's object is what its source says.
+//! The steering program's objects are what their source says.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,22 +22,30 @@ fn source_and_object_were_recorded_together() {
 }
 
 #[test]
-fn the_object_is_what_the_compiler_makes_of_the_source() {
+fn the_objects_are_what_the_compiler_makes_of_the_source() {
     let version = ["clang-14", "clang"].iter().find_map(|c| Command::new(c).arg("--version").output().ok());
     let version = version.map(|v| String::from_utf8_lossy(&v.stdout).into_owned()).unwrap_or_default();
     if !version.contains(CLANG) {
         println!("not compared: no {CLANG}x here ({})", version.lines().next().unwrap_or("no clang at all"));
         return;
     }
-    let fresh = std::env::temp_dir().join(format!("steer-{}.bpf.o", std::process::id()));
+    let fresh = std::env::temp_dir().join(format!("steer-{}", std::process::id()));
+    std::fs::create_dir_all(&fresh).unwrap();
     let built = Command::new(format!("{FOLDER}/build.sh")).arg(&fresh).status().unwrap();
     assert!(built.success());
-    let (made, kept) = (sections(&fresh), sections(&Path::new(FOLDER).join("steer.bpf.o")));
-    std::fs::remove_file(&fresh).unwrap();
-    for name in ["xdp", "xdp.frags", ".relxdp", ".relxdp.frags", ".maps", "license"] {
-        assert!(kept.contains_key(name), "no section {name}");
-        assert!(made.get(name) == kept.get(name), "section {name} is stale: run af-xdp/bpf/build.sh");
+    let objects: [(&str, &[&str]); 2] = [
+        ("steer.bpf.o", &["xdp", "xdp.frags", ".relxdp", ".relxdp.frags", ".maps", "license"]),
+        ("steer_tc.bpf.o", &["classifier", "socket", ".relclassifier", ".maps", "license"]),
+    ];
+    for (object, names) in objects {
+        let (made, kept) = (sections(&fresh.join(object)), sections(&Path::new(FOLDER).join(object)));
+        for name in names {
+            assert!(kept.contains_key(*name), "no section {name} in {object}");
+            let same = made.get(*name) == kept.get(*name);
+            assert!(same, "section {name} of {object} is stale: run af-xdp/bpf/build.sh");
+        }
     }
+    std::fs::remove_dir_all(&fresh).unwrap();
 }
 
 /// The sections of an ELF64 file, little-endian, by name.

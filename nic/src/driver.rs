@@ -80,6 +80,22 @@ pub trait Nic: Send {
     /// Books the frames that have been sent; cheap when there are none.
     fn reap(&mut self, pool: &mut Pool);
 
+    /// Its driver is about to sleep: frames that it keeps for a busy time are for others, where there are others.
+    fn rest(&mut self, pool: &mut Pool) {
+        let _ = pool;
+    }
+
+    /// What it counts that a report may show: names and numbers.
+    fn count(&self, each: &mut dyn FnMut(&'static str, u64)) {
+        let _ = each;
+    }
+
+    /// Who has the frames of the memory that it shares with other processes, all of them together. Exact while nothing
+    /// moves. Looks at every frame: for reports.
+    fn census(&self, each: &mut dyn FnMut(&'static str, u64)) {
+        let _ = each;
+    }
+
     /// Descriptors whose readability means that [`rx`](Nic::rx) has something; to be polled while asleep.
     fn wait_fds(&self) -> &[RawFd];
 

@@ -147,6 +147,14 @@ impl Pool {
         self.arena.prefetch(pkt.frame, pkt.offset);
     }
 
+    /// The same of a frame that is elsewhere and may be about to come. Nothing, when there is no such frame.
+    #[inline]
+    pub fn expect(&self, frame: FrameIndex, offset: usize) {
+        if frame < self.frames() && offset < self.frame_size() {
+            self.arena.prefetch(frame, offset as u16);
+        }
+    }
+
     /// The bytes of a packet's window, for writing. `None` while they are lent.
     #[inline]
     pub fn bytes_mut(&mut self, pkt: &mut Pkt) -> Option<&mut [u8]> {
@@ -248,6 +256,19 @@ impl Pool {
         (tx.offset() >= n).then(|| self.arena.bytes_mut(tx.frame, tx.offset - n as u16, n as u16))
     }
 
+    /// Makes a lent frame `n` bytes longer at its front, for a tag in its link header: all of its bytes, the new ones
+    /// first. `None` when there are fewer than `n` in front of it.
+    pub fn widen(&mut self, tx: &mut TxPkt, n: usize) -> Option<&mut [u8]> {
+        if tx.offset() < n {
+            return None;
+        }
+        (tx.offset, tx.len) = (tx.offset - n as u16, tx.len + n as u16);
+        if let TxChecksum::Partial { start, .. } = &mut tx.checksum {
+            *start += n as u16;
+        }
+        Some(self.arena.bytes_mut(tx.frame, tx.offset, tx.len))
+    }
+
     /// A NIC has sent frame `frame`: the loan is over.
     ///
     /// # Panics
@@ -289,12 +310,29 @@ impl Pool {
         Ok(Pkt::new(frame, offset, len))
     }
 
+    /// The packet's frame goes to another pool over the same arena, which takes it with [`Pool::from_nic`].
+    ///
+    /// # Panics
+    /// When the packet is lent.
+    #[inline]
+    pub fn depart(&mut self, pkt: Pkt) -> FrameIndex {
+        let frame = pkt.into_frame();
+        self.turn(frame, State::Owned, State::Nic);
+        frame
+    }
+
     /// A free frame for a NIC's fill ring or a depot. `None` when there is none.
     #[inline]
     pub fn to_nic(&mut self) -> Option<FrameIndex> {
         let frame = self.free.pop()?;
         self.turn(frame, State::Free, State::Nic);
         Some(frame)
+    }
+
+    /// Whether a NIC, a depot or another pool over the same arena has frame `frame`. Of one that is not in the arena: no.
+    #[inline]
+    pub fn is_away(&self, frame: FrameIndex) -> bool {
+        self.state.get(frame as usize) == Some(&State::Nic)
     }
 
     /// A NIC filled `len` bytes of frame `frame` from byte `offset` on.

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::keys::{DIRECTORY, FLOW_WORDS, FlowKey, SteeredFlow, WAYS};
+use super::keys::{BUCKETS, DIRECTORY, FLOW_WORDS, FlowKey, SteeredFlow, WAYS};
 use crate::ledger::Slot;
 use crate::mapped::Words;
 
@@ -33,6 +33,11 @@ fn hash(words: [u64; FLOW_WORDS], seed: u64) -> u64 {
         let h = (h ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         h ^ h >> 32
     })
+}
+
+/// A flow's bucket in its group, as `slot_in_group` in `bpf/steer.bpf.c`.
+pub(super) fn bucket_of(flow: &FlowKey, seed: u64) -> usize {
+    (hash(flow.words(), seed) >> 40) as usize & (BUCKETS - 1)
 }
 
 fn slot_of(last: u64) -> Slot {

@@ -5,10 +5,13 @@
 //! what was meant.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::keys::{BUCKETS, GROUP_WORDS, GROUPS, NOBODY};
+use super::Steering;
+use super::directory::bucket_of;
+use super::keys::{BUCKETS, FlowKey, GROUP_WORDS, GROUPS, NOBODY, PortKey};
 use crate::ledger::Slot;
 use crate::mapped::Words;
 
@@ -34,6 +37,15 @@ impl Groups {
     /// The members of a group, as bits.
     pub(super) fn members_of(&self, group: u32) -> u64 {
         if group < GROUPS { self.members(group).load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// The member whose a group's bucket is.
+    pub(super) fn hearer(&self, group: u32, bucket: usize) -> Option<Slot> {
+        if group >= GROUPS || bucket >= BUCKETS {
+            return None;
+        }
+        let word = self.words.long(group as usize * GROUP_WORDS + 1 + bucket / 8).load(Ordering::Relaxed);
+        Some(word.to_ne_bytes()[bucket % 8]).filter(|slot| *slot != NOBODY)
     }
 
     /// A group without members; none when there is none.
@@ -85,6 +97,28 @@ impl Groups {
     }
 }
 
+impl Steering {
+    /// The stacks that hear an endpoint, as bits by slot.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn hearers(&self, protocol: u8, local: SocketAddr) -> io::Result<u64> {
+        let group = self.group(&PortKey::new(protocol, local).0)?;
+        Ok(group.map_or(0, |group| self.groups.members_of(group)))
+    }
+
+    /// The stack that gets a flow which is in no directory: one of those that hear its local end, the same that the
+    /// program would choose.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn hearer(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Slot>> {
+        let Some(group) = self.group(&PortKey::new(protocol, local).0)? else { return Ok(None) };
+        let bucket = bucket_of(&FlowKey::new(protocol, local, remote), self.seed());
+        Ok(self.groups.hearer(group, bucket))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +147,9 @@ mod tests {
             }
         }
         assert_eq!(g.vacant(), Some(1));
+        let all: Vec<_> = (0..BUCKETS).map(|n| g.hearer(0, n).unwrap()).collect();
+        assert_eq!(all, buckets(&g, 0));
+        assert_eq!([g.hearer(0, BUCKETS), g.hearer(GROUPS, 0)], [None; 2]);
         let mut empty = Vec::new();
         for slot in [0, 5] {
             g.release(slot, |group| empty.push(group));
@@ -121,5 +158,6 @@ mod tests {
         g.release(62, |group| empty.push(group));
         assert_eq!(empty, [0]);
         assert!(buckets(&g, 0).iter().all(|s| *s == NOBODY));
+        assert_eq!(g.hearer(0, 7), None);
     }
 }

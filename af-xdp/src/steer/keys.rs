@@ -26,9 +26,26 @@ pub(super) const WAYS: usize = 4;
 /// Flows in the directory.
 pub(super) const DIRECTORY: u32 = 65536;
 /// Words in `struct steer_config`.
-pub(super) const CONFIG_WORDS: usize = 3;
+pub(super) const CONFIG_WORDS: usize = 6;
 /// Words in `struct steer_credit`.
 pub(super) const CREDIT_WORDS: usize = 16;
+
+/// Tables that a guard may have.
+pub const GUARD_TABLES: usize = 256;
+/// Rules of a table of a guard, as bits of so many words.
+pub const GUARD_WORDS: usize = 16;
+/// Rules of a table that a guard may have.
+pub const GUARD_RULES: usize = GUARD_WORDS * 64;
+/// Classes that a guard may have; the first is empty.
+pub const CLASSES: usize = 4096;
+/// Packets kept out that wait to be told of.
+pub(super) const ALARMS: u64 = 1024;
+/// Words in `struct steer_alarm`.
+pub(super) const ALARM_WORDS: usize = 8;
+/// Words in `struct steer_table`.
+pub(super) const TABLE_WORDS: usize = 5;
+/// Bytes in `struct steer_place`.
+pub(super) const PLACE: usize = 24;
 
 /// `struct steer_flow`, as a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,7 +138,7 @@ pub struct SteeringCounters {
     pub pass_miss: u64,
     /// Passed: neither TCP nor UDP nor an ICMP error of ours.
     pub pass_other: u64,
-    /// Passed: not IP (ARP, VLAN, ...).
+    /// Passed: not IP (ARP, two VLAN tags, ...).
     pub pass_link: u64,
     /// Passed: a fragment, for the kernel to reassemble, or a datagram that fits no frame.
     pub pass_fragment: u64,
@@ -133,9 +150,15 @@ pub struct SteeringCounters {
     pub shed_syn: u64,
     /// Passed: of a connection that the kernel took before the stack listened.
     pub pass_kernels: u64,
+    /// Dropped: to a cloaked address that does not know the sender.
+    pub drop_cloaked: u64,
+    /// Dropped: denied by a table that the program carries out.
+    pub drop_denied: u64,
+    /// Among those passed: whose tag is not that of the VLAN that has their address.
+    pub miss_vlan: u64,
 }
 
-const COUNTERS: usize = 12;
+const COUNTERS: usize = 15;
 
 /// Bytes in `struct steer_counts`.
 pub(super) const COUNTS: usize = COUNTERS * 8;
@@ -162,6 +185,9 @@ impl SteeringCounters {
             pass_no_xsk: of(9),
             shed_syn: of(10),
             pass_kernels: of(11),
+            drop_cloaked: of(12),
+            drop_denied: of(13),
+            miss_vlan: of(14),
         }
     }
 }

@@ -3,7 +3,9 @@
 mod checksum;
 mod credit;
 mod frames;
+mod guard;
 mod net;
+mod offload;
 mod processes;
 mod stacks;
 mod steering;

@@ -1,4 +1,5 @@
-//! Two network namespaces and a veth between them: `near` is ours, `far` is the kernel's.
+//! Two network namespaces and a veth between them, or this machine's NICs if it names some: `near` is ours, `far` is the
+//! kernel's.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nic::{Arena, Burst, Nic, Pool, TxChecksum, TxPkt};
-use ringroad_af_xdp::{Interface, Options, Port, PortParts, Road, SetupError};
+use ringroad_af_xdp::{BindMode, Interface, Limits, Options, Port, PortParts, Road, SetupError};
 
 pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
@@ -25,6 +26,7 @@ pub(crate) struct Lab {
     pub(crate) far: String,
     /// Our end's link address, then the kernel's.
     pub(crate) macs: ([u8; 6], [u8; 6]),
+    nics: Option<lab::Nics>,
 }
 
 pub(crate) fn run(command: &str) {
@@ -37,11 +39,16 @@ impl Lab {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = format!("xdp{}-{n}", process::id());
         let (near, far) = (format!("{id}-n"), format!("{id}-f"));
+        run(&format!("ip netns add {near}; ip netns add {far}"));
+        let nics = lab::Nics::lend([(&near, "near"), (&far, "far")]);
         let shape = format!("numrxqueues {queues} numtxqueues {queues}");
+        run(&match nics {
+            None => format!("ip -n {near} link add near {shape} type veth peer name far netns {far} {shape}"),
+            // All that they have.
+            Some(_) => String::new(),
+        });
         run(&format!(
-            "ip netns add {near}; ip netns add {far}
-             ip -n {near} link add near {shape} type veth peer name far netns {far} {shape}
-             for n in {near}:near:{NEAR} {far}:far:{FAR}; do
+            "for n in {near}:near:{NEAR} {far}:far:{FAR}; do
                  IFS=: read ns dev addr <<E\n$n\nE\n
                  ip netns exec $ns sysctl -qw net.ipv6.conf.all.disable_ipv6=1
                  ip -n $ns addr add $addr/24 dev $dev; ip -n $ns link set lo up; ip -n $ns link set $dev up
@@ -49,7 +56,7 @@ impl Lab {
         ));
         let mac = |ns: &str, name: &'static str| within(ns, move || Interface::find(name).unwrap().mac);
         let macs = (mac(&near, "near"), mac(&far, "far"));
-        let lab = Self { near, far, macs };
+        let lab = Self { near, far, macs, nics };
         // Neither side needs to ask.
         let text = |m: [u8; 6]| m.map(|b| format!("{b:02x}")).join(":");
         run(&format!(
@@ -61,6 +68,11 @@ impl Lab {
             text(lab.macs.0)
         ));
         lab
+    }
+
+    /// How a port binds here when nobody wishes otherwise.
+    pub(crate) fn bind_mode(&self) -> BindMode {
+        if self.nics.is_some() { BindMode::ZeroCopy } else { BindMode::Copy }
     }
 
     /// Runs `body` on a thread in our namespace.
@@ -83,6 +95,14 @@ impl Lab {
         self.near(|| Open::new("near", frames, options))
     }
 
+    /// Opens our end for somebody who may steer no more than `limits` says.
+    pub(crate) fn open_within(&self, frames: u32, limits: &Limits) -> Open {
+        self.near(|| {
+            let mut pool = Pool::new(Arena::new(frames, 2048).unwrap());
+            Open::adopt(Port::open_within(&mut pool, &["near"], &Options::default(), limits).unwrap(), pool)
+        })
+    }
+
     /// Opens the other end.
     pub(crate) fn open_far(&self, frames: u32, options: &Options) -> Open {
         self.far(|| Open::new("far", frames, options)).unwrap()
@@ -96,6 +116,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        drop(self.nics.take());
         let _ = Command::new("ip").args(["netns", "del", &self.near]).status();
         let _ = Command::new("ip").args(["netns", "del", &self.far]).status();
     }
@@ -199,9 +220,9 @@ impl Open {
     }
 }
 
-/// Runs `step` until it says true; what must happen happens within ten seconds.
+/// Runs `step` until it says true; what must happen happens within a minute, also where others have the processors.
 pub(crate) fn within_deadline(what: &str, mut step: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     while !step() {
         assert!(Instant::now() < until, "{what}: waited in vain");
         thread::yield_now();
@@ -223,6 +244,57 @@ pub(crate) fn segment_udp(socket: &UdpSocket, size: libc::c_int) {
     let set =
         unsafe { libc::setsockopt(fd, libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const size).cast(), len) };
     assert_eq!(set, 0);
+}
+
+/// A packet socket that hears all there is on this thread's host; `recv` is all that a `UdpSocket` adds to it.
+pub(crate) fn hear_all() -> UdpSocket {
+    let all = (libc::ETH_P_ALL as u16).to_be();
+    // SAFETY: no pointers.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, all.into()) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the kernel has just made it, and nothing else knows of it.
+    let socket = unsafe { UdpSocket::from_raw_fd(fd) };
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket
+}
+
+/// A copy of a packet socket.
+pub(crate) fn borrowed_socket(fd: RawFd) -> UdpSocket {
+    // SAFETY: the caller's port keeps it open.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    fd.try_clone_to_owned().unwrap().into()
+}
+
+/// Binds a packet socket to all protocols on all interfaces.
+pub(crate) fn bind_to_all(socket: &UdpSocket) {
+    // SAFETY: integers only.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: a live `sockaddr_ll` of `len` bytes.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
+    assert_eq!(bound, 0);
+}
+
+/// Tries to take a socket's filter away.
+pub(crate) fn detach_filter(fd: RawFd) -> Option<i32> {
+    let none = 0 as libc::c_int;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_DETACH_FILTER);
+    // SAFETY: a live int of `len` bytes.
+    let done = unsafe { libc::setsockopt(fd, level, name, (&raw const none).cast(), len) };
+    if done == 0 { None } else { std::io::Error::last_os_error().raw_os_error() }
+}
+
+/// What is left to do to the checksum of a UDP datagram that is sent as it came: a kernel that sends it finishes it, or
+/// leaves the pseudo-header's sum, which reads the same both ways.
+pub(crate) fn left_of(f: &[u8]) -> TxChecksum {
+    let begun = fold(&f[26..34], f.len() as u32 - 34 + u32::from(UDP));
+    match f[40..42] == begun.to_be_bytes() {
+        true => TxChecksum::Partial { start: 34, offset: 6 },
+        false => TxChecksum::Complete,
+    }
 }
 
 /// Exchanges the ends of a frame; its checksums stay right.
@@ -345,6 +417,7 @@ pub(crate) fn close_all(parts: &PortParts) {
     let mut fds = vec![parts.ledger];
     for part in &parts.interfaces {
         fds.extend(part.steering.all());
+        fds.extend(part.packet);
         fds.extend(part.sockets.iter().map(|x| x.fd));
     }
     fds.into_iter().for_each(|fd| drop(inherited_file(fd)));

@@ -9,10 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use nic::{Arena, Nic, Pool, TxChecksum};
-use ringroad_af_xdp::{Options, Port, PortParts, TakeOver};
+use ringroad_af_xdp::{BindMode, Options, Port, PortParts, TakeOver};
 
 use crate::net::{
-    FAR, Lab, NEAR, Open, UDP, become_nobody, close_all, die_with_parent, inherited_file, keep_open,
+    FAR, Lab, NEAR, Open, UDP, become_nobody, close_all, die_with_parent, inherited_file, keep_open, left_of,
     lower_descriptor_limit, run, turn_round, udp_frame, within_deadline,
 };
 
@@ -110,7 +110,8 @@ fn echo(open: &mut Open) -> bool {
         let bytes = pool.bytes_mut(&mut frame.pkt).unwrap();
         quit |= bytes[42..] == *b"quit";
         turn_round(bytes);
-        let loan = pool.give(frame.pkt, 0, TxChecksum::Partial { start: 34, offset: 6 });
+        let checksum = left_of(bytes);
+        let loan = pool.give(frame.pkt, 0, checksum);
         if let Err(loan) = road.nic.tx(pool, loan) {
             pool.take_back(loan);
         }
@@ -244,8 +245,11 @@ fn a_killed_owner_is_succeeded_and_no_frame_is_lost() {
     keeper.hears("ready");
     let far = far_socket(&lab);
     ask(&far, b"quit");
-    // The fill ring is as full as it ever was, and the owner has found its pool whole.
-    assert_eq!(keeper.hears("receiving "), (FRAMES / 2).to_string());
+    // The fill ring is as full as it ever was, and the owner has found its pool whole. A NIC that has its own ring fills
+    // that when it likes.
+    let receiving: u32 = keeper.hears("receiving ").parse().unwrap();
+    let exact = lab.bind_mode() == BindMode::Copy;
+    assert!(receiving <= FRAMES / 2 && (!exact || receiving == FRAMES / 2), "{receiving}");
     drop(keeper);
     within_deadline("the program's end", || !is_attached(&lab));
 }
@@ -286,7 +290,7 @@ fn what_a_predecessor_left_half_done_is_settled() {
     drop(first);
     let pool = Pool::new(Arena::from_file(file.into(), 0, 128, 2048).unwrap());
     let mut second = Open::adopt(Port::from_parts(&parts, 0).unwrap(), pool);
-    assert_eq!(second.found, TakeOver { dropped: 3, unsent: 5, sending: 0 });
+    assert_eq!(second.found, TakeOver { dropped: 3, unsent: 5, ..TakeOver::default() });
     second.assert_whole();
     assert_eq!(second.road.nic.frames().receiving, 64);
     second.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();

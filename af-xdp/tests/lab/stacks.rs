@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use nic::{Arena, Nic, Pool, TxChecksum};
+use nic::{Arena, Nic, Pool};
 use ringroad_af_xdp::{Options, Port, PortParts, Slot};
 
 use crate::net::{
-    FAR, Lab, NEAR, Open, UDP, close_all, die_with_parent, inherited_file, keep_open, turn_round,
+    FAR, Lab, NEAR, Open, UDP, close_all, die_with_parent, inherited_file, keep_open, left_of, turn_round,
     within_deadline,
 };
 
@@ -62,8 +62,10 @@ fn echo(open: &mut Open) -> usize {
     road.nic.rx(pool, burst, 64);
     let n = burst.len();
     for mut frame in burst.drain(..) {
-        turn_round(pool.bytes_mut(&mut frame.pkt).unwrap());
-        let loan = pool.give(frame.pkt, 0, TxChecksum::Partial { start: 34, offset: 6 });
+        let bytes = pool.bytes_mut(&mut frame.pkt).unwrap();
+        turn_round(bytes);
+        let checksum = left_of(bytes);
+        let loan = pool.give(frame.pkt, 0, checksum);
         if let Err(loan) = road.nic.tx(pool, loan) {
             pool.take_back(loan);
         }
@@ -115,6 +117,27 @@ fn each_stack_gets_its_own_and_frames_wander_without_loss() {
     drop(stacks);
     (0..STACKS).for_each(|slot| shared.settle(slot, &|_| true));
     shared.stack(0).assert_whole();
+    close_all(&shared.parts);
+}
+
+/// What is left to a stack may be led to it before it begins; what it had in a former life is over.
+#[test]
+fn flows_that_were_led_to_a_stack_before_it_begins_are_its_own() {
+    let lab = Lab::new(1);
+    let shared = Shared::open(&lab);
+    let first = shared.stack(0);
+    let (local, remote) = (SocketAddr::from((NEAR, 4000)), SocketAddr::from((FAR, 4000)));
+    let steering = &first.road.steering;
+    let pool =
+        || Pool::new(Arena::from_file(shared.arena.try_clone().unwrap().into(), 0, FRAMES, 2048).unwrap());
+    let port = || Port::from_parts(&shared.parts, 1).unwrap();
+    steering.add_flow(UDP, local, remote, 1).unwrap();
+    let led = port().adopt_led(1, &mut pool(), &|_| false).unwrap();
+    assert_eq!(steering.slot_of(UDP, local, remote), Some(1));
+    drop(led);
+    port().adopt(1, &mut pool(), &|_| false).unwrap();
+    assert_eq!(steering.slot_of(UDP, local, remote), None);
+    drop(first);
     close_all(&shared.parts);
 }
 

@@ -35,6 +35,8 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
             c.pass_no_xsk,
             c.shed_syn,
             c.pass_kernels,
+            c.drop_cloaked,
+            c.drop_denied,
         ]
     };
     let mut now = before;
@@ -56,6 +58,9 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
         pass_no_xsk: d[9],
         shed_syn: d[10],
         pass_kernels: d[11],
+        drop_cloaked: d[12],
+        drop_denied: d[13],
+        miss_vlan: now.miss_vlan - before.miss_vlan,
     }
 }
 
@@ -396,11 +401,15 @@ fn frames_that_are_odd_go_to_the_kernel_by_reason() {
         f[at..at + bytes.len()].copy_from_slice(bytes);
         f
     };
-    let vlan = [&good[..12], &[0x81, 0, 0, 5], &good[12..]].concat();
+    let vlan = tagged(&good, &[0x81, 0, 0, 5]);
+    let twice = tagged(&vlan, &[0x81, 0, 0, 6]);
+    let provider = tagged(&good, &[0x88, 0xa8, 0, 5]);
     let before = open.road.steering.counters().unwrap();
     let odd = [
         with(12, &[0x08, 0x06]), // ARP
         vlan,
+        twice,
+        provider,
         with(12, &[0x86, 0xdd]), // IPv6, says its type
         with(14, &[0x65]),       // version 6 in an IPv4 frame
         with(14, &[0x44]),       // a header of 16 bytes
@@ -416,8 +425,8 @@ fn frames_that_are_odd_go_to_the_kernel_by_reason() {
         send(&mut far, frame);
     }
     let c = counted(&open, before, odd.len() as u64);
-    assert_eq!((c.pass_link, c.pass_short), (2, 6));
-    assert_eq!((c.pass_other, c.pass_fragment, c.pass_miss), (1, 2, 1));
+    assert_eq!((c.pass_link, c.pass_short), (3, 6));
+    assert_eq!((c.pass_other, c.pass_fragment, c.pass_miss), (1, 2, 2));
     send(&mut far, &good);
     assert_eq!(open.next(), good);
     // A header with options is read past them.
@@ -426,6 +435,50 @@ fn frames_that_are_odd_go_to_the_kernel_by_reason() {
     options.splice(34..34, [1, 1, 1, 0]);
     send(&mut far, &options);
     assert_eq!(open.next(), options);
+}
+
+/// The frame with a tag: its EtherType, and what it says.
+fn tagged(frame: &[u8], tag: &[u8; 4]) -> Vec<u8> {
+    [&frame[..12], tag, &frame[12..]].concat()
+}
+
+#[test]
+fn an_address_on_a_vlan_is_reached_by_its_tag_and_no_other() {
+    let lab = Lab::new(1);
+    let (mut open, mut far) = by_hand(&lab);
+    let (near, to) = lab.ends(5000, 7000);
+    let vlan = |id: u8| Some([0x81, 0, 0xe0, id]);
+    let steering = &open.road.steering;
+    steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
+    let frame = |tag: Option<[u8; 4]>, payload: &[u8]| {
+        let frame = udp_frame(to, near, payload, true);
+        tag.map_or(frame.clone(), |tag| tagged(&frame, &tag))
+    };
+    // As long as nobody says that it is on one: without a tag, or with one that only tells a priority.
+    for (lives, tags) in [
+        (None, [(None, true), (vlan(0), true), (vlan(5), false), (vlan(6), false)]),
+        (Some(5), [(None, false), (vlan(0), false), (vlan(5), true), (vlan(6), false)]),
+        (None, [(None, true), (vlan(0), true), (vlan(5), false), (vlan(6), false)]),
+    ] {
+        open.road.steering.set_vlan(NEAR.into(), lives).unwrap();
+        for (tag, ours) in tags {
+            let before = open.road.steering.counters().unwrap();
+            let (frame, untagged) = (frame(tag, b"to whom"), frame(None, b"to whom"));
+            send(&mut far, &frame);
+            if ours {
+                // A stack hears nothing of priorities.
+                let heard = if tag == vlan(0) { untagged.clone() } else { frame };
+                assert_eq!(open.next(), heard, "{tag:?} where {lives:?} has it");
+            }
+            let c = counted(&open, before, 1);
+            assert_eq!(
+                (c.port, c.pass_miss, c.miss_vlan),
+                if ours { (1, 0, 0) } else { (0, 1, 1) },
+                "{tag:?}"
+            );
+        }
+    }
+    open.drain(|_| panic!("the kernel's"));
 }
 
 #[test]
