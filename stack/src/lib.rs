@@ -10,7 +10,7 @@
 //! 5  engine    Stack: burst in → gate → demux → socket; frames out; timers
 //! 4  socket    BSD semantics: bind, listen, accept, connect, send, recv, options, readiness
 //! 3  tcp  udp  icmp
-//! 2  policy    demux    ip    control
+//! 2  policy    demux    ip    control    journal
 //! 1  wire      bytes ↔ headers, checksums
 //! 0  time  seq  slab  wheel  hash  stats  config  error  types  plain
 //! ```
@@ -33,6 +33,7 @@ pub mod wire;
 pub mod control;
 pub mod demux;
 pub mod ip;
+pub mod journal;
 pub mod policy;
 
 pub mod socket;

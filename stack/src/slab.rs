@@ -1,16 +1,18 @@
 //! Sockets by number: a generational slab.
 //!
-//! A slot keeps its place for as long as the slab lives. Slots come in chunks, so that growing moves nothing:
-//! the longest pause is the allocation of one chunk.
+//! A slot keeps its place for as long as the slab lives, and begins with a line of the cache. Slots come in chunks, so
+//! that growing moves nothing: the longest pause is the allocation of one chunk. There are few of them, so that where
+//! each lies is in the caches whoever is looked for.
 
 use crate::types::SocketId;
 
 /// Slots in a chunk.
-const CHUNK: usize = 64;
+const CHUNK: usize = 256;
 /// The end of the free list.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
+#[repr(align(64))]
 enum Slot<T> {
     /// Free; the next free slot. The generation is that of the next tenant.
     Vacant { generation: u32, next: u32 },
@@ -21,7 +23,7 @@ enum Slot<T> {
 /// Values keyed by [`SocketId`]. Every operation is O(1); freed slots are taken again, the last freed first.
 #[derive(Debug)]
 pub struct Slab<T> {
-    chunks: Vec<Box<[Slot<T>]>>,
+    chunks: Vec<Box<[Slot<T>; CHUNK]>>,
     free: u32,
     len: u32,
     limit: u32,
@@ -155,24 +157,22 @@ impl<T> Slab<T> {
 
     #[inline]
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
-        self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)
+        self.chunks.get(index as usize / CHUNK).map(|chunk| &chunk[index as usize % CHUNK])
     }
 
     #[inline]
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
-        self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)
+        self.chunks.get_mut(index as usize / CHUNK).map(|chunk| &mut chunk[index as usize % CHUNK])
     }
 
     /// Adds a chunk; its slots go in front of the free list, lowest first.
     fn grow(&mut self) {
         let first = self.slots() as u32;
         let last = first + CHUNK as u32 - 1;
-        let chunk = (first..=last)
-            .map(|index| Slot::Vacant {
-                generation: 0,
-                next: if index == last { self.free } else { index + 1 },
-            })
-            .collect();
+        let next = |index| if index == last { self.free } else { index + 1 };
+        let slots: Box<[Slot<T>]> =
+            (first..=last).map(|index| Slot::Vacant { generation: 0, next: next(index) }).collect();
+        let Ok(chunk) = slots.try_into() else { unreachable!("there are as many as a chunk has") };
         self.chunks.push(chunk);
         self.free = first;
     }
@@ -214,7 +214,7 @@ mod tests {
     fn reserve_makes_slots_ahead() {
         let mut slab: Slab<u8> = Slab::new(1000);
         slab.reserve(100);
-        assert_eq!((slab.slots(), slab.len()), (128, 0));
+        assert_eq!((slab.slots(), slab.len()), (256, 0));
         slab.reserve(u32::MAX);
         assert_eq!(slab.slots(), 1024);
     }

@@ -17,6 +17,11 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IfaceId(pub u32);
 
+impl IfaceId {
+    /// The loopback device: Linux makes it first in each network namespace.
+    pub const LOOPBACK: IfaceId = IfaceId(1);
+}
+
 /// The scope id of an address that belongs to `iface`: zero but for link-local ones, which mean nothing without
 /// their link (RFC 4007 §6).
 #[inline]
@@ -129,15 +134,108 @@ impl Ecn {
     }
 }
 
-/// A verdict kept: valid while its generation is the gate's.
+/// A verdict kept: valid while its generation is the gate's. Of every connection and handshake there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerdictMemo {
     /// The gate's generation when it was judged; zero: never.
     pub generation: u32,
-    /// What was decided.
-    pub allowed: bool,
+    /// The counter row of the rule that decided, above it [`VerdictMemo::TOLD_ELSEWHERE`], the [`Road`], and
+    /// [`VerdictMemo::ALLOWED`].
+    verdict: u32,
+}
+
+impl VerdictMemo {
+    /// Of a flow that was judged and told of before, where the verdict could not be kept: in another stack of the host, or
+    /// by a connection whose record in TIME-WAIT has no room for it.
+    pub const TOLD: Self = Self { generation: u32::MAX, verdict: 0 };
+    /// The last generation that a gate has.
+    pub const LAST_GENERATION: u32 = u32::MAX - 2;
+    /// That of no memo.
+    pub const NO_GENERATION: u32 = u32::MAX - 1;
+    /// Set in the verdict of what may pass.
+    const ALLOWED: u32 = 1 << 31;
+    /// How far up the road stands.
+    const ROAD: u32 = 24;
+    /// Set when it was told of that the flow would have been refused by another interface.
+    const TOLD_ELSEWHERE: u32 = 1 << 23;
+    /// Of rules and tables there are fewer rows.
+    pub const ROWS: u32 = Self::TOLD_ELSEWHERE;
+
+    /// What was decided in that generation, by the rule with that counter row, of packets by that interface.
+    #[inline]
+    #[must_use]
+    pub fn new(generation: u32, allowed: bool, row: u32, road: Road) -> Self {
+        debug_assert!(row < Self::ROWS);
+        let allowed = if allowed { Self::ALLOWED } else { 0 };
+        Self { generation, verdict: allowed | u32::from(road.0) << Self::ROAD | row }
+    }
+
+    /// Whether packets of the flow pass.
+    #[inline]
+    #[must_use]
+    pub fn allowed(&self) -> bool {
+        self.verdict & Self::ALLOWED != 0
+    }
+
     /// The counter row of the rule that decided.
-    pub row: u32,
+    #[inline]
+    #[must_use]
+    pub fn row(&self) -> u32 {
+        self.verdict & (Self::ROWS - 1)
+    }
+
+    /// Whether it was told of that the flow would have been refused by another interface.
+    #[inline]
+    #[must_use]
+    pub fn is_told_elsewhere(&self) -> bool {
+        self.verdict & Self::TOLD_ELSEWHERE != 0
+    }
+
+    /// The same, when that was told of if `told`.
+    #[inline]
+    #[must_use]
+    pub fn told_elsewhere(self, told: bool) -> Self {
+        Self { verdict: self.verdict | if told { Self::TOLD_ELSEWHERE } else { 0 }, ..self }
+    }
+
+    /// The interface by which the packets of whoever began the flow travel.
+    #[inline]
+    #[must_use]
+    pub fn road(&self) -> Road {
+        Road((self.verdict >> Self::ROAD) as u8 & Road::HOME.0)
+    }
+
+    /// The same, of packets by that interface.
+    #[inline]
+    #[must_use]
+    pub fn by(self, road: Road) -> Self {
+        let others = self.verdict & !(u32::from(Road::HOME.0) << Self::ROAD);
+        Self { verdict: others | u32::from(road.0) << Self::ROAD, ..self }
+    }
+}
+
+/// Interfaces of a stack that rules can tell apart: those beyond would be to a policy what no rule names.
+pub const MAX_IFACES: usize = Road::HOME.0 as usize - 1;
+
+/// An interface by its number in a stack: seven bits of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Road(u8);
+
+impl Road {
+    /// Not known, or none of the stack's.
+    pub const UNKNOWN: Road = Road(0);
+    /// None: from one socket of the host to another.
+    pub const HOME: Road = Road(0x7f);
+
+    /// The interface with this place among the stack's.
+    pub const fn of_port(port: usize) -> Self {
+        if port < MAX_IFACES { Self(port as u8 + 1) } else { Self::UNKNOWN }
+    }
+
+    /// Its place among the stack's, if it is one of them.
+    pub fn port(self) -> Option<usize> {
+        if self == Self::HOME { None } else { usize::from(self.0).checked_sub(1) }
+    }
 }
 
 /// A socket of a stack. The generation tells a socket from an earlier one in the same slot.
@@ -176,6 +274,8 @@ impl Readiness {
     pub const PRI: Readiness = Readiness(32);
     /// Urgent data was announced. Not a state but an event: told once, with the wake-up.
     pub const URG: Readiness = Readiness(64);
+    /// The error queue is not empty (MSG_ERRQUEUE): `poll` calls that an error too, but no other call fails for it.
+    pub const REPORT: Readiness = Readiness(128);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Readiness) -> bool {

@@ -135,7 +135,7 @@ impl Alone {
         };
         let rules = vec![rule("no", direction, Action::Deny), rule("yes", other, Action::Allow)];
         let table = TableSpec::of_host(self.host.address, Mode::Enforce, rules);
-        let spec = PolicySpec { default: Action::Allow, tables: vec![table] };
+        let spec = PolicySpec { default: Action::Allow, tables: vec![table], shadow: Vec::new() };
         self.host.stack.set_policy(Policy::compile(&spec).unwrap());
     }
 }

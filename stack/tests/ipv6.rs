@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
 use common::{Family, Host, IFACE, Net, mac};
 use ringroad_stack::config::Config;
@@ -91,7 +93,7 @@ fn a_flow_has_a_label_of_its_own() {
     let mut net = v6();
     net.hosts[0].capture = true;
     let (client, server, _) = net.connected();
-    net.transfer(0, client, server, &common::pattern(20_000, 1), std::time::Duration::from_secs(5));
+    net.transfer(0, client, server, &common::pattern(20_000, 1), Duration::from_secs(5));
     let first: Vec<u32> = net.hosts[0].sent.drain(..).map(|f| header(&f).1).collect();
     assert!(first.len() > 10 && first.iter().all(|l| *l == first[0]), "{first:x?}");
     assert!(first[0] >= 1 << 19, "stateless labels have the high bit: {:x}", first[0]);
@@ -104,6 +106,69 @@ fn a_flow_has_a_label_of_its_own() {
     net.send(0, client, b"x").unwrap();
     net.run_ms(5);
     assert_eq!(header(&net.hosts[0].sent[0]).1, 0);
+}
+
+/// As Linux: each time-out may be the path's fault, so what is sent after it has another label; the same one until the next.
+#[test]
+fn a_time_out_changes_the_label() {
+    let mut net = v6();
+    net.hosts[0].capture = true;
+    let (client, server, _) = net.connected();
+    net.send(0, client, b"before").unwrap();
+    net.run_ms(50);
+    let label = |frame: &Vec<u8>| header(frame).1;
+    let before = net.hosts[0].sent.drain(..).next_back().map(|frame| label(&frame)).unwrap();
+    net.link.loss = 1000;
+    net.send(0, client, b"lost").unwrap();
+    net.run_ms(3000);
+    let tries: Vec<u32> = net.hosts[0].sent.drain(..).map(|frame| label(&frame)).collect();
+    let timeouts = net.a().stats().tcp_timeouts as usize;
+    assert!(timeouts >= 2, "{tries:x?}");
+    let of_timeouts = &tries[tries.len() - timeouts..];
+    assert!(
+        tries[..tries.len() - timeouts].iter().all(|l| *l == before),
+        "the tail probe is no time-out: {tries:x?}"
+    );
+    let mut all = [&[before], of_timeouts].concat();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 1 + timeouts, "{tries:x?} after {before:x}");
+    net.link.loss = 0;
+    net.run_ms(10_000);
+    assert_eq!(net.recv(1, server, 100).unwrap(), b"beforelost");
+    net.hosts[0].sent.clear();
+    net.transfer(0, client, server, &common::pattern(20_000, 1), Duration::from_secs(5));
+    let after: Vec<u32> = net.hosts[0].sent.drain(..).map(|frame| label(&frame)).collect();
+    assert!(after.iter().all(|l| *l == after[0] && *l != before && *l >= 1 << 19), "{after:x?}");
+}
+
+/// Also of a handshake, which is no connection yet; and the connection goes on where it ended.
+#[test]
+fn a_lost_syn_ack_changes_the_label() {
+    let mut net = v6();
+    net.hosts[1].capture = true;
+    let listener = net.listen(1, 80, 16);
+    net.connecting(0, 80);
+    assert!(net.run_until(Duration::from_secs(1), |net| !net.hosts[1].sent.is_empty()));
+    net.link.loss = 1000;
+    let timed_out = |net: &mut Net| net.b().stats().tcp_timeouts >= 3;
+    assert!(net.run_until(Duration::from_secs(60), timed_out));
+    let mut labels: Vec<u32> = net.hosts[1].sent.drain(..).map(|frame| header(&frame).1).collect();
+    let last = *labels.last().unwrap();
+    labels.dedup();
+    let others: HashSet<&u32> = labels.iter().collect();
+    assert_eq!((labels.len(), others.len()), (4, 4), "one for each time-out: {labels:x?}");
+    net.link.loss = 0;
+    let mut server = None;
+    assert!(net.run_until(Duration::from_secs(60), |net| {
+        let now = net.now;
+        server = server.or_else(|| net.b().accept(now, listener).ok().map(|a| a.id));
+        server.is_some()
+    }));
+    let of_handshake = net.hosts[1].sent.drain(..).map(|frame| header(&frame).1).next_back().unwrap_or(last);
+    net.send(1, server.unwrap(), b"welcome").unwrap();
+    net.run_ms(5);
+    assert_eq!(header(&net.hosts[1].sent[0]).1, of_handshake);
 }
 
 #[test]
@@ -233,11 +298,11 @@ fn link_local_ends_carry_their_link() {
     let now = net.now;
     let accepted = net.b().accept(now, listener).unwrap();
     assert_eq!((accepted.local, accepted.remote), (end(2, 80, IFACE.0), end(1, 1000, IFACE.0)));
-    net.transfer(0, client, accepted.id, &common::pattern(5000, 1), std::time::Duration::from_secs(5));
+    net.transfer(0, client, accepted.id, &common::pattern(5000, 1), Duration::from_secs(5));
     net.close(1, accepted.id);
     net.close(0, client);
     net.close(1, listener);
-    net.run_for(std::time::Duration::from_secs(200));
+    net.run_for(Duration::from_secs(200));
     net.assert_whole();
 }
 
@@ -352,4 +417,37 @@ fn datagrams_of_both_families_meet_on_one_socket() {
         net.run_ms(2);
         assert_eq!(recv_from(&mut net, 0, asker).unwrap(), (4, at(family, 2, 53)));
     }
+}
+
+/// RFC 4861 §6.3.4: the hop limit and the MTU of a link are what its routers say, for whoever has not chosen; a hop limit
+/// that a socket has chosen stays (RFC 3542 §6.3, RFC 3493 §5.1).
+#[test]
+fn a_link_s_hop_limit_and_mtu_count_where_nobody_chose() {
+    let mut net = v6();
+    let now = net.now;
+    let six = ControlEvent::IfaceSix { iface: IFACE, mtu: 1400, hop_limit: 33 };
+    net.a().control(now, six);
+    let socket = net.a().udp_socket(0).unwrap();
+    net.a().bind(socket, at(Family::V6, 1, 1000)).unwrap();
+    let to = Some(at(Family::V6, 2, 53));
+    let sent = |net: &mut Net| {
+        net.a()
+            .send_to(now, socket, to, 4, &mut |room| {
+                room[..4].fill(7);
+                Ok(4)
+            })
+            .unwrap();
+        header(&net.hosts[0].drain()[0]).2
+    };
+    assert_eq!(sent(&mut net), 33);
+    assert_eq!(net.a().option(socket, OptName::Hops), Ok(Value::Int(64)));
+    net.a().set_option(now, socket, OptName::Hops, Value::Int(9)).unwrap();
+    assert_eq!(sent(&mut net), 9);
+    // Linux: zero is a hop limit as any.
+    net.a().set_option(now, socket, OptName::Hops, Value::Int(0)).unwrap();
+    assert_eq!((sent(&mut net), net.a().option(socket, OptName::Hops)), (0, Ok(Value::Int(0))));
+    net.a().set_option(now, socket, OptName::Hops, Value::Int(-1)).unwrap();
+    assert_eq!(sent(&mut net), 33);
+    net.a().connect(now, socket, at(Family::V6, 2, 53)).unwrap();
+    assert_eq!(net.a().option(socket, OptName::MtuV6), Ok(Value::Int(1400)));
 }

@@ -9,7 +9,7 @@ use ringroad_stack::config::Config;
 use ringroad_stack::control::Request;
 use ringroad_stack::engine::Taker;
 use ringroad_stack::error::SocketError;
-use ringroad_stack::socket::{How, RecvFlags};
+use ringroad_stack::socket::{Completed, How, OptName, RecvFlags, Value};
 use ringroad_stack::types::{Readiness, SocketId};
 
 /// A network whose second host has two stacks: the one that the cable leads to, and another.
@@ -98,6 +98,27 @@ fn opened_there(net: &mut Net) -> (SocketId, SocketId, SocketId) {
         server.is_some() && net.b().readiness(client).contains(Readiness::OUT)
     }));
     (server.expect("it was accepted"), client, listener)
+}
+
+/// What was sent with MSG_ZEROCOPY and not told yet goes with the connection; the numbers go on.
+#[test]
+fn completions_of_sends_go_with_a_connection() {
+    let mut twins = Twins::new(Link::default(), 1);
+    let (_, b, _) = twins.net.connected();
+    let now = twins.net.now;
+    twins.net.b().complete(b).unwrap();
+    assert_eq!(twins.net.b().take_completed(b), Ok(None), "SO_ZEROCOPY is off");
+    twins.net.b().set_option(now, b, OptName::ZeroCopy, Value::Int(1)).unwrap();
+    for _ in 0..3 {
+        twins.net.b().complete(b).unwrap();
+    }
+    assert!(twins.net.b().readiness(b).contains(Readiness::REPORT));
+    let b = twins.follow(b, Taker::Application(0));
+    assert!(twins.net.b().readiness(b).contains(Readiness::REPORT));
+    assert_eq!(twins.net.b().take_completed(b), Ok(Some(Completed { first: 0, last: 2 })));
+    assert!(!twins.net.b().readiness(b).contains(Readiness::REPORT));
+    twins.net.b().complete(b).unwrap();
+    assert_eq!(twins.net.b().take_completed(b), Ok(Some(Completed { first: 3, last: 3 })));
 }
 
 /// One life of a connection that moves at random moments.
@@ -191,6 +212,9 @@ fn who_let_a_connection_go_answers_for_it_when_its_taker_has_died() {
     twins.net.pump();
     twins.net.run_ms(500);
     assert_eq!(twins.net.recv(0, a, 1), Err(SocketError::ConnectionReset));
+    let unsteered = |r: &&Request| **r == Request::UnsteerFlow(key);
+    let requests = &twins.net.hosts[1].requests;
+    assert_eq!(requests.iter().filter(unsteered).count(), 1, "it knows: its port is free for others");
 }
 
 #[test]
@@ -395,4 +419,117 @@ fn a_letter_that_makes_no_sense_is_refused() {
         }
     }
     twins.net.b().reset_all(now);
+}
+
+impl Twins {
+    /// What is nobody's in the stack at the cable goes to the other one, which gets the cable.
+    fn bequeath(&mut self) -> usize {
+        let now = self.net.now;
+        let mut bytes = Vec::new();
+        let flows = self.net.b().bequeath(now, &mut bytes);
+        self.net.pump();
+        assert!(self.net.b().is_over(), "something stayed");
+        self.swap();
+        let mut from = &bytes[..];
+        while !from.is_empty() {
+            self.net.b().inherit(now, &mut from).expect("there is room");
+        }
+        self.net.pump();
+        flows.len()
+    }
+}
+
+/// The headers of a SYN that a listener keeps go with what it had, be the handshake over or not.
+#[test]
+fn saved_syns_move_with_what_they_began() {
+    for over in [false, true] {
+        let mut twins = Twins::new(Link::default(), 1);
+        let listen = |net: &mut Net| {
+            let (id, now) = (net.listen(1, 80, 8), net.now);
+            net.b().set_option(now, id, OptName::SaveSyn, Value::Int(1)).unwrap();
+            id
+        };
+        let listener = listen(&mut twins.net);
+        twins.net.hosts[0].capture = true;
+        let client = twins.net.connecting(0, 80);
+        twins.net.pump();
+        let syn = twins.net.hosts[0].sent[0][14..].to_vec();
+        twins.net.run_for(Duration::from_micros(if over { 500 } else { 60 }));
+        let now = twins.net.now;
+        twins.net.b().leave(now, listener).unwrap();
+        let letters = twins.net.b().hand_over(now, |_| Some(1));
+        assert_eq!(twins.net.b().saved_syns(), 0);
+        twins.swap();
+        let heir = listen(&mut twins.net);
+        for (_, letter) in letters {
+            let mut from = &letter[..];
+            while !from.is_empty() {
+                twins.net.b().take_over(now, &mut from).unwrap();
+            }
+        }
+        twins.net.run_for(Duration::from_secs(5));
+        assert!(twins.net.a().readiness(client).contains(Readiness::OUT));
+        let now = twins.net.now;
+        let id = twins.net.b().accept(now, heir).unwrap().id;
+        assert_eq!(twins.net.b().saved_syn(id).unwrap(), syn, "over: {over}");
+    }
+}
+
+/// What is written before the end arrives, and so does the end; who asks once more is answered (RFC 9293 §3.6, MUST-13).
+#[test]
+fn what_a_process_leaves_is_delivered_and_ended_by_its_heir() {
+    for seed in 0..20 {
+        let mut twins = Twins::new(Link::bad(), seed);
+        let (a, b, listener) = twins.net.connected();
+        let data = pattern(60_000, seed);
+        let sent = twins.net.send(1, b, &data).expect("room");
+        twins.net.close(1, b);
+        twins.net.close(1, listener);
+        twins.net.run_for(Duration::from_millis(3 * seed));
+        assert_eq!(twins.bequeath(), 1);
+        let mut heard = Vec::new();
+        assert!(twins.net.run_until(Duration::from_secs(600), |net| {
+            while let Ok(bytes) = net.recv(0, a, 100_000) {
+                if bytes.is_empty() {
+                    return true;
+                }
+                heard.extend(bytes);
+            }
+            false
+        }));
+        assert!(heard == data[..sent], "seed {seed}: {} of {sent} octets", heard.len());
+        twins.net.close(0, a);
+        assert!(twins.net.run_until(Duration::from_secs(600), |net| net.b().is_empty()));
+        assert!(!twins.net.b().is_over(), "TIME-WAIT is kept");
+        // The heir ends, too.
+        assert_eq!(twins.bequeath(), 1);
+        twins.net.run_for(Duration::from_secs(30));
+        assert!(!twins.net.b().is_over());
+        twins.net.run_for(Duration::from_secs(120));
+        assert!(twins.net.b().is_over());
+        twins.net.assert_whole();
+        twins.other.assert_whole();
+    }
+}
+
+/// What comes is not trusted: every cut and every changed octet is refused, or is something that makes sense.
+#[test]
+fn an_estate_that_makes_no_sense_is_refused() {
+    let mut twins = Twins::new(Link::default(), 1);
+    let (_, b, _) = twins.net.connected();
+    twins.net.send(1, b, &pattern(3000, 1)).expect("room");
+    twins.net.close(1, b);
+    let now = twins.net.now;
+    let mut bytes = Vec::new();
+    assert_eq!(twins.net.b().bequeath(now, &mut bytes).len(), 1);
+    twins.swap();
+    for at in 0..bytes.len() {
+        assert!(twins.net.b().inherit(now, &mut &bytes[..at]).is_err(), "cut at {at}");
+    }
+    for at in 0..bytes.len().min(600) {
+        let mut other = bytes.clone();
+        other[at] ^= 0x55;
+        let _ = twins.net.b().inherit(now, &mut &other[..]);
+        twins.net.run_for(Duration::from_millis(1));
+    }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Family, Link, Net, pattern};
+use common::{Family, IFACE, Link, Net, pattern};
 use ringroad_stack::control::{ControlEvent, Request};
 use ringroad_stack::error::SocketError;
 use ringroad_stack::socket::{How, OptName, Value};
@@ -91,6 +91,28 @@ fn refused(mut net: Net) {
     assert_eq!(net.a().take_error(client), None);
     assert_eq!(net.b().stats().drop_no_socket, 1);
     assert_eq!(net.b().stats().tcp_resets_out, 1);
+}
+
+/// Linux: the error queue has the ICMP error that ended a connect (tcp_v4_err), whatever IP_RECVERR says. A connection that
+/// was open and dies of a host that is gone is told by SO_ERROR alone, also where nobody asked yet how its connect went.
+#[test]
+fn the_error_queue_has_what_ended_a_connect_and_nothing_else() {
+    for open in [false, true] {
+        let mut net = Net::ideal();
+        let client = if open { net.connected().0 } else { net.connecting(0, 80) };
+        let (now, address) = (net.now, net.hosts[1].address);
+        net.a().control(now, ControlEvent::NeighbourGone { iface: IFACE, address, failed: true });
+        net.link.loss = 1000;
+        if open {
+            net.send(0, client, b"x").unwrap();
+        }
+        let dead = |net: &mut Net| net.a().readiness(client).contains(Readiness::ERR);
+        assert!(net.run_until(Duration::from_secs(7200), dead), "open: {open}");
+        assert_eq!(net.a().readiness(client).contains(Readiness::REPORT), !open);
+        let report = net.a().recv_error(client, 10, &mut |_| Ok(())).map(|report| (report.kind, report.code));
+        assert_eq!(report, if open { Err(SocketError::WouldBlock) } else { Ok((3, 1)) });
+        assert_eq!(net.a().take_error(client), Some(SocketError::HostUnreachable));
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn the_sender_of_a_packet_that_stays_in_pieces_is_told() {
     for (family, guarded) in Family::BOTH.into_iter().flat_map(|family| [false, true].map(|g| (family, g))) {
         let mut net = Net::ideal().over(family);
         if guarded {
-            let spec = PolicySpec { default: Action::Deny, tables: vec![] };
+            let spec = PolicySpec { default: Action::Deny, tables: vec![], shadow: Vec::new() };
             net.b().set_policy(Policy::compile(&spec).unwrap());
         }
         net.hosts[0].capture = true;

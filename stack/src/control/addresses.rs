@@ -30,6 +30,10 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Address> {
+        self.all.iter()
+    }
+
     #[inline]
     pub(super) fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
         match address {

@@ -28,6 +28,32 @@ pub enum ControlEvent {
         /// Whether frames may be sent with unfinished L4 checksums.
         tx_checksum: bool,
     },
+    /// What an interface is called, once [`ControlEvent::Iface`] has told of it.
+    IfaceName {
+        /// Which.
+        iface: IfaceId,
+        /// Its name.
+        name: Box<str>,
+    },
+    /// What an interface's routers, or its administrator, say of IPv6 there.
+    IfaceSix {
+        /// Which.
+        iface: IfaceId,
+        /// The longest packet, in bytes; that of the interface bounds it.
+        mtu: u16,
+        /// The hop limit of packets for which nobody chose one.
+        hop_limit: u8,
+    },
+    /// An interface is a VLAN of another (IEEE 802.1Q), once [`ControlEvent::Iface`] has told of it: they share a wire. Whoever
+    /// drives the stack takes the tags off and puts them on.
+    Vlan {
+        /// Which.
+        iface: IfaceId,
+        /// The interface whose frames carry the tags.
+        parent: IfaceId,
+        /// The VLAN's number.
+        id: u16,
+    },
     /// An interface went away.
     IfaceGone(IfaceId),
     /// The host has an address.

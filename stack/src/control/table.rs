@@ -8,7 +8,7 @@ use super::addresses::{Address, Addresses, same_network};
 use super::{ControlEvent, MacAddr, Route};
 use crate::time::Instant;
 use crate::types::{IfaceId, is_link_local};
-use crate::wire::ethernet;
+use crate::wire::{ethernet, ipv6};
 
 /// How long a question to the control plane is given before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -17,6 +17,8 @@ const DEAD: Duration = Duration::from_secs(1);
 /// Neighbours kept that the control plane does not vouch for: a stranger who makes us answer to many addresses
 /// of our own link must not make us grow.
 const MAX_PASSING: usize = 1024;
+/// IPv6 on an interface of which nothing is known: any packet that fits, and Linux's hop limit.
+const SIX: (u16, u8) = (u16::MAX, 64);
 /// The longest packet to the host itself, where nobody said what frames hold.
 const MTU_HOME: u16 = 1500;
 
@@ -33,9 +35,18 @@ pub struct Iface {
     pub up: bool,
     /// Whether frames may leave with unfinished L4 checksums.
     pub tx_checksum: bool,
+    /// The longest packet of IPv6, in bytes, and the hop limit of those for which nobody chose one.
+    pub six: (u16, u8),
+    /// The interface whose wire it uses: of a VLAN another, else itself.
+    pub wire: IfaceId,
 }
 
 impl Iface {
+    /// The longest packet to an address, in bytes.
+    pub fn mtu_towards(&self, address: IpAddr) -> u16 {
+        if address.is_ipv6() { self.mtu.min(self.six.0) } else { self.mtu }
+    }
+
     /// Whether it leads back to this host: no other kind of link has this address.
     #[inline]
     pub fn is_loopback(&self) -> bool {
@@ -96,6 +107,8 @@ pub struct Control {
     passing: VecDeque<(IfaceId, IpAddr)>,
     /// The longest packet to the host itself, in bytes.
     home_mtu: u16,
+    /// There are VLANs, or ever were.
+    tagged: bool,
 }
 
 impl Default for Control {
@@ -108,6 +121,7 @@ impl Default for Control {
             neighbours: HashMap::new(),
             passing: VecDeque::new(),
             home_mtu: MTU_HOME,
+            tagged: false,
         }
     }
 }
@@ -131,10 +145,51 @@ impl Control {
         self.ifaces.iter().position(|i| i.id == id)
     }
 
+    /// The host's addresses: on which interface, with the bits of their networks.
+    pub fn addresses(&self) -> impl Iterator<Item = (IfaceId, IpAddr, u8)> + '_ {
+        self.addresses.all().map(|a| (a.iface, a.address, a.prefix))
+    }
+
+    /// The routes, IPv4 first, each family in the order in which it is read.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().flatten()
+    }
+
+    /// The neighbours: their link addresses where known, and what is known of them.
+    pub fn neighbours(&self) -> impl Iterator<Item = (IfaceId, IpAddr, Option<MacAddr>, &'static str)> + '_ {
+        self.neighbours.iter().map(|(&(iface, address), neighbour)| match *neighbour {
+            Neighbour::Known(mac) => (iface, address, Some(mac), "known"),
+            Neighbour::Stale(mac, _) => (iface, address, Some(mac), "stale"),
+            Neighbour::Asked(_) => (iface, address, None, "asked"),
+            Neighbour::Dead(_) => (iface, address, None, "dead"),
+        })
+    }
+
     /// Whether the address is one of the host's; a link-local one, of `iface`.
     #[inline]
     pub fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
         self.addresses.is_own(address, iface)
+    }
+
+    /// Whether a packet to the address that came by `iface` is for the host: as [`Control::is_own`], but what came by one
+    /// VLAN of a wire is not for the address of another, nor for that of the wire's own interface.
+    #[inline]
+    pub fn hears(&self, address: IpAddr, iface: IfaceId) -> bool {
+        self.is_own(address, iface) && (!self.tagged || self.is_of_its_vlan(address, iface))
+    }
+
+    #[inline(never)]
+    fn is_of_its_vlan(&self, address: IpAddr, iface: IfaceId) -> bool {
+        let wire_of = |id: IfaceId| self.port(id).map_or(id, |port| self.ifaces[port].wire);
+        let wire = wire_of(iface);
+        let mut elsewhere = false;
+        for has in self.addresses.ifaces_of(address) {
+            if has == iface {
+                return true;
+            }
+            elsewhere |= wire_of(has) == wire;
+        }
+        !elsewhere
     }
 
     /// Whether packets to this address of the host can come by an interface that the stack drives: its own, or the
@@ -165,8 +220,26 @@ impl Control {
     pub fn apply(&mut self, event: ControlEvent) -> bool {
         let changed = match event {
             ControlEvent::Iface { iface, mac, mtu, up, tx_checksum } => {
-                self.set_iface(Iface { id: iface, mac, mtu, up, tx_checksum })
+                let known = self.port(iface).map(|port| &self.ifaces[port]);
+                let (six, wire) = known.map_or((SIX, iface), |known| (known.six, known.wire));
+                self.set_iface(Iface { id: iface, mac, mtu, up, tx_checksum, six, wire })
             }
+            ControlEvent::Vlan { iface, parent, .. } => match self.port(iface) {
+                Some(port) => {
+                    self.tagged = true;
+                    core::mem::replace(&mut self.ifaces[port].wire, parent) != parent
+                }
+                None => false,
+            },
+            ControlEvent::IfaceSix { iface, mtu, hop_limit } => match self.port(iface) {
+                Some(port) => {
+                    let six = (mtu.max(ipv6::MTU_LEAST), hop_limit);
+                    core::mem::replace(&mut self.ifaces[port].six, six) != six
+                }
+                None => false,
+            },
+            // It leads nowhere else for that.
+            ControlEvent::IfaceName { .. } => false,
             ControlEvent::IfaceGone(iface) => self.iface_gone(iface),
             ControlEvent::Address { iface, address, prefix, deprecated } => {
                 self.addresses.set(Address { iface, address, prefix, deprecated })
@@ -261,7 +334,8 @@ impl Control {
         }
         let hop = route.gateway.unwrap_or(destination);
         let source = route.source.or_else(|| self.addresses.towards(destination, hop, route.iface));
-        let mtu = route.mtu.map_or(iface.mtu, |m| m.min(iface.mtu));
+        let link = iface.mtu_towards(destination);
+        let mtu = route.mtu.map_or(link, |m| m.min(link));
         Some(NextHop { port: port as u16, address: hop, mtu, source, home: false })
     }
 
@@ -358,6 +432,37 @@ mod tests {
             route([0, 0, 0, 0], 0, Some([10, 0, 0, 254])),
         ]));
         c
+    }
+
+    #[test]
+    fn what_comes_by_one_vlan_is_not_for_the_address_of_another() {
+        let mut c = host();
+        let (vlan, other, apart) = (IfaceId(8), IfaceId(9), IfaceId(20));
+        let address = |host: u8| IpAddr::from([10, 0, 0, host]);
+        for (iface, last) in [(vlan, 8), (other, 9), (apart, 20)] {
+            c.apply(ControlEvent::Iface { iface, mac: MAC, mtu: 1500, up: true, tx_checksum: false });
+            let address = address(last);
+            c.apply(ControlEvent::Address { iface, address, prefix: 24, deprecated: false });
+        }
+        let heard = |c: &Control, iface| [1, 8, 9, 20, 7].map(|host| c.hears(address(host), iface));
+        let all = [true, true, true, true, false];
+        assert_eq!(
+            heard(&c, vlan),
+            all,
+            "interfaces of wires of their own: a host hears by any (RFC 1122 3.3.4.2)"
+        );
+        for (iface, id) in [(vlan, 8), (other, 9)] {
+            assert!(c.apply(ControlEvent::Vlan { iface, parent: ETH, id }));
+            assert!(!c.apply(ControlEvent::Vlan { iface, parent: ETH, id }), "told twice");
+        }
+        assert_eq!(heard(&c, ETH), [true, false, false, true, false]);
+        assert_eq!(heard(&c, vlan), [false, true, false, true, false]);
+        assert_eq!(heard(&c, other), [false, false, true, true, false]);
+        assert_eq!(heard(&c, apart), all);
+        // What is told of the interface again changes nothing of that.
+        c.apply(ControlEvent::Iface { iface: vlan, mac: MAC, mtu: 1400, up: true, tx_checksum: false });
+        assert_eq!(heard(&c, vlan), [false, true, false, true, false]);
+        assert!(!c.apply(ControlEvent::Vlan { iface: IfaceId(99), parent: ETH, id: 1 }), "never told of");
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Stack {
     }
 
     /// The listener becomes a socket that does nothing. Connections that nobody accepted are reset; those in
-    /// their handshake are forgotten without a word, as Linux does, when something of theirs comes up next.
+    /// their handshake are forgotten without a word, and at once: in Linux, when something of theirs comes up next.
     pub(super) fn stop_listening(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let Body::Listener(listener) = core::mem::replace(&mut entry.body, Body::Fresh(None)) else { return };
@@ -119,6 +119,10 @@ impl Stack {
                 call::abort(&mut connection.tcb, &mut self.core.env(now, false));
             }
             self.remove(child);
+        }
+        if listener.requests > 0 {
+            // The socket may listen again: they are not the next listener's.
+            self.forget_requests(id);
         }
         if listener.leaves.is_none() {
             self.unsteer_port(id, listener.key);

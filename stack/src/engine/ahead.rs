@@ -1,13 +1,17 @@
 //! Looking ahead: among very many connections, what the segments of a burst will need is in memory, not in the
 //! caches. It is asked for before the first of them is handled, so that the waits overlap: first the slots of the
-//! flow table, then the connections. A hint and no more: each segment is looked up when its turn comes.
+//! flow table, then the connections. Where a connection most likely lies is kept, so that it is looked for once; whether
+//! it is the right one is seen when the segment's turn comes. (To ask for each a few segments ahead was tried: on the
+//! machine at hand it was slower than to ask for all at once.)
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nic::RxFrame;
 
 use super::Stack;
+use super::flows::has;
 use crate::hash::FlowWords;
+use crate::tcp::Tcb;
 use crate::types::{FlowKey, Protocol, SocketId};
 use crate::wire::{ethernet, ipv4};
 
@@ -15,13 +19,25 @@ use crate::wire::{ethernet, ipv4};
 const MANY: usize = if cfg!(debug_assertions) { 1 } else { 2048 };
 /// Frames looked at together.
 pub(super) const DEPTH: usize = 32;
-/// Bytes of an entry that handling a segment touches.
-const HOT: usize = 1024;
+/// Bytes of a slot that a segment touches: the first line, and what the `Tcb` says.
+const HOT: usize = nic::LINE + Tcb::HOT;
+
+/// What is known of a frame whose turn has not come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Glimpse {
+    /// Nothing.
+    None,
+    /// The hash of its flow.
+    Hash(u64),
+    /// Where its connection lies, most likely.
+    Place(u32),
+}
 
 impl Stack {
     /// Asks for what the first frames of `burst` will need.
     #[inline]
     pub(super) fn look_ahead(&mut self, burst: &[RxFrame]) {
+        self.ahead.clear();
         if self.flows.len() >= MANY {
             self.fetch(&burst[..burst.len().min(DEPTH)]);
         }
@@ -31,27 +47,53 @@ impl Stack {
     #[inline]
     pub(super) fn look_at(&self, id: SocketId) {
         if self.flows.len() >= MANY {
-            self.table.prefetch(id.index, HOT);
+            self.table.prefetch(id.index, usize::MAX);
             self.wheel.prefetch(id.index);
         }
     }
 
     #[inline(never)]
     fn fetch(&mut self, burst: &[RxFrame]) {
-        self.ahead.clear();
         for frame in burst {
-            if let Some(words) = peek(self.core.pool.bytes(&frame.pkt)) {
-                let hash = self.flows.hash(&words);
+            let words = peek(self.core.pool.bytes(&frame.pkt));
+            let hash = words.map(|words| self.flows.hash(&words));
+            if let Some(hash) = hash {
                 self.flows.prefetch(hash);
-                self.ahead.push(hash);
             }
+            self.ahead.push(hash.map_or(Glimpse::None, Glimpse::Hash));
         }
-        for &hash in &self.ahead {
-            if let Some(place) = self.flows.guess(hash) {
+        for glimpse in &mut self.ahead {
+            if let Glimpse::Hash(hash) = *glimpse
+                && let Some(place) = self.flows.guess(hash)
+            {
+                *glimpse = Glimpse::Place(place);
                 self.table.prefetch(place, HOT);
                 self.wheel.prefetch(place);
             }
         }
+    }
+
+    /// The turn of frame `at` of those looked at has come.
+    #[inline]
+    pub(super) fn turn(&mut self, at: usize) {
+        self.glimpse = self.ahead.get(at).copied().unwrap_or(Glimpse::None);
+    }
+
+    /// What comes next is none of those looked at.
+    #[inline]
+    pub(super) fn end_turns(&mut self) {
+        self.glimpse = Glimpse::None;
+    }
+
+    /// As [`Stack::connection_at`], most likely of the frame whose turn it is.
+    #[inline]
+    pub(super) fn connection_ahead(&self, words: &FlowWords) -> Option<SocketId> {
+        if let Glimpse::Place(place) = self.glimpse
+            && self.table.at(place).is_some_and(|entry| has(entry, words))
+        {
+            return self.table.id_at(place);
+        }
+        self.connection_at(words)
     }
 }
 

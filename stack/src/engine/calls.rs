@@ -179,7 +179,7 @@ impl Stack {
     /// What the socket is ready for, with `poll`'s meaning; nothing but HUP and ERR for a void id.
     pub fn readiness(&self, id: SocketId) -> Readiness {
         let Ok(entry) = self.owned(id) else { return Readiness::ERR | Readiness::HUP };
-        match &entry.body {
+        let ready = match &entry.body {
             Body::Fresh(None) => Readiness::OUT | Readiness::HUP,
             Body::Fresh(Some(_)) => Readiness::OUT | Readiness::HUP | Readiness::ERR,
             Body::Deferred(_) => Readiness::OUT,
@@ -187,7 +187,26 @@ impl Stack {
             Body::Listener(_) => Readiness::IN,
             Body::Datagram(datagram) => datagram.readiness(entry.starved),
             Body::Connection(connection) => Self::stream_readiness(connection, entry),
+        };
+        if entry.has_report() { ready | Readiness::REPORT } else { ready }
+    }
+
+    /// Whether it is a TCP socket that neither listens nor has a connection: a new one, or one whose connect failed.
+    pub fn is_fresh(&self, id: SocketId) -> bool {
+        self.owned(id).is_ok_and(|entry| matches!(entry.body, Body::Fresh(_)))
+    }
+
+    /// Takes our end from a socket that [is fresh](Stack::is_fresh): another may be named.
+    ///
+    /// # Errors
+    /// `Invalid` of any other; `BadSocket`.
+    pub fn unbind(&mut self, id: SocketId) -> Result<()> {
+        let entry = self.owned_mut(id)?;
+        if !matches!(entry.body, Body::Fresh(_)) {
+            return Err(SocketError::Invalid);
         }
+        entry.set_local(None);
+        Ok(())
     }
 
     /// Our end (`getsockname`). None before it is bound.

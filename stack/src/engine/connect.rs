@@ -4,7 +4,8 @@ use core::net::SocketAddr;
 
 use super::Stack;
 use super::egress::Output;
-use super::entry::{Body, Connection, Entry, Stage};
+use super::entry::{Begin, Body, Connection, Entry, Stage};
+use super::error_queue::NO_HOST;
 use crate::control::Request;
 use crate::error::SocketError;
 use crate::ip::Flow;
@@ -30,7 +31,7 @@ impl Stack {
             Body::Datagram(_) => return self.connect_udp(now, id, remote),
             Body::Listener(_) => return Err(SocketError::IsConnected),
             Body::Connection(connection) => {
-                let failed = connection.connecting && connection.tcb.state == State::Closed;
+                let failed = connection.begin == Begin::Untold && connection.tcb.state == State::Closed;
                 let answer = again(connection);
                 if failed {
                     // Its error is told: it is a fresh socket again.
@@ -93,8 +94,7 @@ impl Stack {
             stage: Stage::Owned,
             attached: true,
             steered: true,
-            connecting: true,
-            opening: false,
+            begin: Begin::Untold,
             urgent: false,
         };
         let entry = self.owned_mut(id)?;
@@ -135,13 +135,20 @@ impl Stack {
         let Some(entry) = self.table.get_mut(id) else { return };
         match &mut entry.body {
             Body::Connection(connection) => {
-                let what = PathError::Unreachable(SocketError::HostUnreachable);
+                let (was, what) =
+                    (connection.tcb.state, PathError::Unreachable(SocketError::HostUnreachable));
                 input::unreachable(&mut connection.tcb, what, Seq(seq), &mut self.core.env(now, false));
+                entry.note_refusal(was, NO_HOST, flow.local.ip());
                 self.settle(id);
             }
             Body::Datagram(datagram) => {
-                datagram.error = Some(SocketError::HostUnreachable);
-                self.wake(id);
+                // Linux sends itself an ICMP error then, a soft one: it is for who asked for errors.
+                let settings = datagram.settings;
+                let wanted = if flow.remote.is_ipv4() { settings.recv_error } else { settings.recv_error6 };
+                if wanted {
+                    datagram.error = Some(SocketError::HostUnreachable);
+                    self.wake(id);
+                }
             }
             Body::Fresh(_) | Body::Deferred(_) | Body::Listener(_) => {}
         }
@@ -152,11 +159,14 @@ impl Stack {
 pub(super) fn again(connection: &mut Connection) -> Result<()> {
     match connection.tcb.state {
         State::SynSent | State::SynReceived => Err(SocketError::AlreadyConnecting),
-        State::Closed if connection.connecting => {
-            connection.connecting = false;
+        State::Closed if connection.begin == Begin::Untold => {
+            connection.begin = Begin::Over;
             Err(connection.tcb.error.take().unwrap_or(SocketError::ConnectionAborted))
         }
-        _ if core::mem::take(&mut connection.connecting) => Ok(()),
+        _ if connection.begin == Begin::Untold => {
+            connection.begin = Begin::Over;
+            Ok(())
+        }
         _ => Err(SocketError::IsConnected),
     }
 }

@@ -9,6 +9,8 @@ use crate::ip::path_mtu::PathMtus;
 use crate::stats::Stats;
 use crate::tcp::{Env, SegTable, Shared};
 use crate::time::Instant;
+use crate::types::FlowKey;
+use crate::wire::tcp::Segment;
 
 /// Frames, the way out, counters and limits: everything but the sockets.
 #[derive(Debug)]
@@ -68,6 +70,11 @@ impl Core {
         if let Some(mtu) = PathMtus::judge(peer, mtu, paths.limit(peer, link, now)) {
             paths.learn(peer, mtu, now);
         }
+    }
+
+    /// The peer's segment size, when `ack` brings a cookie back that we gave it lately.
+    pub(super) fn read_cookie(&self, flow: &FlowKey, ack: &Segment, now: Instant) -> Option<u16> {
+        self.shared.cookies.read(flow, ack, now)
     }
 
     /// Whether a server gave a cookie for Fast Open.

@@ -113,8 +113,11 @@ impl Datagram {
         if !self.queue.is_empty() {
             ready |= Readiness::IN;
         }
-        if self.error.is_some() || self.has_errors() {
+        if self.error.is_some() {
             ready |= Readiness::ERR;
+        }
+        if self.has_errors() {
+            ready |= Readiness::REPORT;
         }
         if self.shut_read {
             ready |= Readiness::IN | Readiness::RDHUP;

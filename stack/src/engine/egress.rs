@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use nic::{Pkt, Pool, TxChecksum, TxPkt};
 
 use super::home::{self, Home};
+use super::mates::{Outbound, ToMate};
 use super::parking::{Parking, Vehicle};
+use super::tap::Taps;
 use crate::control::table::{Control, NextHop, Resolved};
 use crate::control::{ControlEvent, Request};
 use crate::hash::{FlowWords, HashKey};
@@ -99,6 +101,8 @@ pub(super) struct Output {
     parking: Parking,
     queues: Vec<TxQueue>,
     pub(super) home: Home,
+    pub(super) outbound: Outbound,
+    pub(super) taps: Taps,
     frames: usize,
     counts: Counts,
     labels: HashKey,
@@ -126,22 +130,12 @@ impl Output {
             parking: Parking::default(),
             queues: Vec::new(),
             home: Home::new(pool.frames()),
+            outbound: Outbound::default(),
+            taps: Taps::default(),
             frames: pool.frames() as usize,
             counts: Counts::default(),
             labels,
         }
-    }
-
-    /// Whether a packet that arrived for a flow may pass; `bytes` is the length of the IP packet.
-    #[inline]
-    pub(super) fn judge_in(&mut self, flow: &mut Flow, bytes: usize) -> bool {
-        self.gate.judge(&mut flow.memo, &flow.key, flow.direction, bytes)
-    }
-
-    /// As [`Output::judge_in`], for a packet that begins a flow.
-    #[inline]
-    pub(super) fn judge_first(&mut self, now: Instant, flow: &mut Flow, bytes: usize) -> bool {
-        self.judge_in(flow, bytes) && self.gate.begins(now, &flow.memo, &flow.key, bytes)
     }
 
     /// Takes a control event in and lets go what waited for it. Frames that will never leave are handed to
@@ -152,6 +146,11 @@ impl Output {
         event: ControlEvent,
         failed: &mut dyn FnMut(FlowKey, u32),
     ) {
+        if let ControlEvent::IfaceName { iface, name } = &event
+            && let Some(port) = self.control.port(*iface)
+        {
+            self.gate.name_road(port, name);
+        }
         if let ControlEvent::IfaceGone(iface) = event
             && let Some(queue) = self.queue(iface)
         {
@@ -174,7 +173,8 @@ impl Output {
                 Some(mac) => {
                     let own = self.control.ifaces()[port].mac;
                     if let Some(frame) = parked.depart(pool, mac, own) {
-                        self.enqueue(port, false, frame);
+                        self.gate.forget_judged();
+                        self.enqueue(pool, (port, false), frame);
                     }
                 }
                 None => {
@@ -191,9 +191,16 @@ impl Output {
         self.queues.get_mut(port)
     }
 
+    /// Frames that wait for interfaces.
+    pub(super) fn queued(&self) -> usize {
+        self.queues.iter().map(VecDeque::len).sum()
+    }
+
     /// Whether frames wait for any interface, or for this host.
     pub(super) fn is_waiting(&self) -> bool {
-        self.queues.iter().any(|q| !q.is_empty()) || self.home.next_deadline() != Instant::NEVER
+        self.queues.iter().any(|q| !q.is_empty())
+            || self.home.next_deadline() != Instant::NEVER
+            || !self.outbound.is_empty()
     }
 
     /// When [`Output::expire`] is due.
@@ -212,6 +219,7 @@ impl Output {
             pool.take_back(frame);
         }
         self.home.clear(pool);
+        self.outbound.clear(pool);
         self.parking.expire(pool, Instant::NEVER);
     }
 
@@ -249,7 +257,8 @@ impl Output {
             None => return self.lose(pool, pkt, Unsent::TooBig),
         }
         let frame = pool.give(pkt, len, TxChecksum::Complete);
-        self.enqueue(usize::from(route.port), route.home, frame);
+        self.gate.forget_judged();
+        self.enqueue(pool, (usize::from(route.port), route.home), frame);
         Ok(())
     }
 
@@ -259,15 +268,30 @@ impl Output {
     }
 
     /// The next packet for this host leaves by an interface after all.
-    pub(super) fn send_home(&mut self, port: usize) {
+    pub(super) fn send_home(&mut self, pool: &Pool, port: usize) {
         if let Some((_, frame)) = self.home.pop() {
-            self.enqueue(port, false, frame);
+            self.gate.forget_judged();
+            self.enqueue(pool, (port, false), frame);
         }
     }
 
-    fn enqueue(&mut self, port: usize, home: bool, frame: TxPkt) {
+    /// The next packet for this host goes to another stack, which hears it at the address of `iface`.
+    pub(super) fn send_to_mate(&mut self, pool: &Pool, to: u8, iface: IfaceId) {
+        let Some((_, frame)) = self.home.pop() else { return };
+        if self.taps.is_on() {
+            self.gate.forget_judged();
+            self.taps.leaves(iface, pool.lent_bytes(&frame), &self.gate);
+        }
+        self.outbound.push(ToMate { to, iface, frame });
+    }
+
+    fn enqueue(&mut self, pool: &Pool, (port, home): (usize, bool), frame: TxPkt) {
         if home {
             return self.home.push(port, frame);
+        }
+        if self.taps.is_on() {
+            let iface = self.control.ifaces()[port].id;
+            self.taps.leaves(iface, pool.lent_bytes(&frame), &self.gate);
         }
         self.counts.frames += 1;
         self.counts.bytes += frame.len() as u64;
@@ -287,7 +311,7 @@ impl Output {
         let hop = self.control.route(destination, scope).ok_or(Unsent::Unreachable)?;
         let iface = &self.control.ifaces()[usize::from(hop.port)];
         let (id, own) = (iface.id, iface.mac);
-        (memo.port, memo.home, memo.mtu) = (hop.port, hop.home, hop.mtu);
+        (memo.port, memo.home, memo.mtu, memo.hops) = (hop.port, hop.home, hop.mtu, iface.six.1);
         let mac = match destination {
             _ if hop.home => ethernet::NOWHERE,
             IpAddr::V4(a) if self.control.is_broadcast(a) => ethernet::BROADCAST,
@@ -318,8 +342,9 @@ impl Output {
         let iface = &self.control.ifaces()[port];
         let group = flow.key.remote.ip();
         let link = ethernet::header(ethernet::group(group), iface.mac, ethernet::type_of(group));
-        let (generation, mtu, label) = (self.control.generation(), iface.mtu, self.label_of(flow));
-        iface.up.then_some(RouteMemo { generation, port: port as u16, home: false, mtu, label, link })
+        let (generation, label) = (self.control.generation(), self.label_of(flow));
+        let (mtu, hops) = (iface.mtu_towards(group), iface.six.1);
+        iface.up.then_some(RouteMemo { generation, port: port as u16, home: false, mtu, hops, label, link })
     }
 
     /// Writes link, IP and transport header into the headroom of `pkt`, and the checksum.
@@ -354,7 +379,8 @@ impl Output {
         let (front, header) = head.split_at_mut(before);
         let (link, ip) = front.split_at_mut(ethernet::HEADER);
         link.copy_from_slice(&flow.route.link);
-        let (tos, ttl) = (flow.tos | parts.ecn as u8, flow.ttl);
+        let ttl = flow.ttl.unwrap_or(flow.route.hops);
+        let tos = flow.tos | parts.ecn as u8;
         match (local, remote) {
             (SocketAddr::V4(from), SocketAddr::V4(to)) => {
                 let (source, destination) = (*from.ip(), *to.ip());
@@ -386,7 +412,7 @@ impl Output {
 
     /// Judges and routes. What remains is to write and to queue.
     fn admit(&mut self, flow: &mut Flow, bytes: usize, now: Instant) -> Result<Option<NextHop>, Unsent> {
-        if !self.gate.judge(&mut flow.memo, &flow.key, flow.direction, bytes) {
+        if !self.judge_out(flow, bytes) {
             self.counts.denied += 1;
             return Err(Unsent::Denied);
         }
@@ -411,7 +437,12 @@ impl Output {
         if !flow.auto_label || flow.key.remote.is_ipv4() {
             return 0;
         }
-        let hash = FlowWords::new(&flow.key).strong_hash(&self.labels) as u32;
+        // The keys derived with smaller numbers are for other things.
+        let key = match flow.paths_tried {
+            0 => self.labels,
+            n => self.labels.derive(0x100 + u64::from(n)),
+        };
+        let hash = FlowWords::new(&flow.key).strong_hash(&key) as u32;
         hash & 0x000f_ffff | STATELESS
     }
 
@@ -424,6 +455,11 @@ impl Output {
         parts: &Parts<'_>,
         wait_for: Option<(NextHop, Instant)>,
     ) -> Result<(), Unsent> {
+        if flow.ttl == Some(0) && flow.key.remote.ip().is_multicast() {
+            // RFC 1112 §6.1: it stays on this host, where nobody but the kernel's sockets would hear it.
+            pool.free(pkt);
+            return Ok(());
+        }
         let left = match self.close_frame(pool, &mut pkt, flow, parts) {
             Ok(left) => left,
             Err(unsent) => return self.lose(pool, pkt, unsent),
@@ -432,7 +468,7 @@ impl Output {
         match wait_for {
             None => {
                 let frame = pool.give(pkt, header, left);
-                self.enqueue(usize::from(flow.route.port), flow.route.home, frame);
+                self.enqueue(pool, (usize::from(flow.route.port), flow.route.home), frame);
             }
             Some((hop, now)) => {
                 self.counts.no_neighbour += 1;
@@ -489,7 +525,7 @@ impl Egress for Output {
                 let frame = pool
                     .lend(pkt, link_and_ip(flow.key.remote.ip()) + header.len(), left)
                     .ok_or(Unsent::TooBig)?;
-                self.enqueue(usize::from(flow.route.port), flow.route.home, frame);
+                self.enqueue(pool, (usize::from(flow.route.port), flow.route.home), frame);
                 Ok(())
             }
         }

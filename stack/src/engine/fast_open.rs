@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::Stack;
 use super::connect::again;
-use super::entry::{Body, Entry};
+use super::entry::{Begin, Body, Entry};
 use crate::error::{Fault, SocketError};
 use crate::ip::Flow;
 use crate::socket::Result;
@@ -101,9 +101,10 @@ impl Stack {
     /// A connection that was open early is open now, or over.
     pub(super) fn end_fast_open(&mut self, id: SocketId) {
         let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
-        if !core::mem::take(&mut connection.opening) {
+        if connection.begin != Begin::Early {
             return;
         }
+        connection.begin = Begin::Over;
         let (reset, now) = (connection.tcb.was_reset(), connection.tcb.heard_at());
         let key = connection.tcb.flow.key;
         let Some(parent) = self.listener_for(&key) else { return };

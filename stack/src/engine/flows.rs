@@ -31,7 +31,8 @@ impl Stack {
     }
 }
 
+/// Whether these are the words of the connection that `entry` is.
 #[inline]
-fn has(entry: &Entry, words: &FlowWords) -> bool {
+pub(super) fn has(entry: &Entry, words: &FlowWords) -> bool {
     entry.connection().is_some_and(|c| c.attached && words.are_of(&c.tcb.flow.key))
 }

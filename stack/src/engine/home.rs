@@ -1,5 +1,6 @@
 //! Packets to the host's own addresses: from socket to socket, by no interface. What no socket of this stack hears
-//! leaves by the loopback device, if the stack drives that; without it, it is not sent from here at all.
+//! goes to the stack that does, if there is one beside this (`mates`), or leaves by the loopback device, if the stack
+//! drives that; without either, it is not sent from here at all.
 //!
 //! They go the whole way down and up again, so that the gate judges them as they leave and as they arrive, and that
 //! sockets cannot tell. Only the wire is missing: checksums are not computed, and the frame itself arrives where its
@@ -13,11 +14,13 @@ use nic::{Pkt, Pool, RxChecksum, TxPkt};
 
 use super::Stack;
 use super::family::{ANY_V4, ANY_V6};
+use super::mates::Holder;
 use super::rx::Inbound;
+use super::tap::{Arrival, Way};
 use crate::ip::input::{self, Arrived, Door, Reason};
 use crate::time::Instant;
 use crate::types::{FlowKey, IfaceId, LocalKey, Protocol, canonical, scope_id};
-use crate::wire::{be16, ethernet, ipv4, udp};
+use crate::wire::{be16, ethernet, ipv4, tcp, udp};
 
 /// Frames delivered together, before those who received them send.
 const BATCH: usize = 32;
@@ -84,6 +87,16 @@ impl Home {
     }
 }
 
+/// Where a packet to an address of the host goes.
+enum Whither {
+    /// A socket of this stack hears it, or nobody does.
+    Here,
+    /// Another stack.
+    Mate(u8),
+    /// By the loopback device.
+    Loopback,
+}
+
 enum Next {
     Arrives(usize, Pkt),
     Lost,
@@ -106,16 +119,21 @@ impl Stack {
     fn is_heard(&self, protocol: Protocol, own: SocketAddr) -> bool {
         let (address, port) = (own.ip(), own.port());
         self.core.out.control.is_on_a_road(address)
-            && match protocol {
-                Protocol::Tcp => self.local_socket(protocol, address, port).is_some(),
-                // Those with a peer, too: which one is known when the sender is.
-                Protocol::Udp => [address, if own.is_ipv4() { ANY_V4 } else { ANY_V6 }, ANY_V6]
-                    .into_iter()
-                    .any(|address| !self.crowds.all(&LocalKey { protocol, address, port }).is_empty()),
-            }
+            && (self.is_heard_here(protocol, address, port) || self.is_heard_by_mates(protocol, own))
     }
 
-    /// Whether a flow ends at this host, though at no socket of this stack, and no interface of it leads there.
+    fn is_heard_here(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        match protocol {
+            Protocol::Tcp => self.local_socket(protocol, address, port).is_some(),
+            // Those with a peer, too: which one is known when the sender is.
+            Protocol::Udp => [address, if address.is_ipv4() { ANY_V4 } else { ANY_V6 }, ANY_V6]
+                .into_iter()
+                .any(|address| !self.crowds.all(&LocalKey { protocol, address, port }).is_empty()),
+        }
+    }
+
+    /// Whether a flow ends at this host, though at no socket of this stack or its mates, and no interface of it leads
+    /// there.
     pub(super) fn is_the_kernels(&self, key: &FlowKey) -> bool {
         let scope = IfaceId(scope_id(&key.remote));
         let (control, remote) = (&self.core.out.control, key.remote.ip());
@@ -124,8 +142,8 @@ impl Stack {
         }
         let there = FlowKey { protocol: key.protocol, local: key.remote, remote: key.local };
         match key.protocol {
-            Protocol::Tcp => self.listener_for(&there).is_none(),
-            Protocol::Udp => self.udp_socket_for(&there).is_none(),
+            Protocol::Tcp => self.listener_for(&there).is_none() && !self.is_a_mates(&there),
+            Protocol::Udp => self.udp_socket_for(&there).is_none() && !self.is_a_mates(&there),
         }
     }
 
@@ -155,24 +173,54 @@ impl Stack {
         self.push_dirty(now);
     }
 
-    /// Lets the next packet leave by the loopback device, if there is one and nobody here hears it: a socket of the
-    /// kernel's does, or of another stack's.
+    /// Lets the next packet leave, if nobody here hears it: to another stack that does, or by the loopback device, where
+    /// a socket of the kernel's may.
     fn pass_on(&mut self) -> bool {
-        let control = &self.core.out.control;
-        let Some((lo, (port, frame))) = control.loopback().zip(self.core.out.home.queue.front()) else {
+        let out = &self.core.out;
+        let lo = out.control.loopback();
+        if lo.is_none() && out.outbound.mates.is_none() {
             return false;
-        };
-        let bytes = self.core.pool.lent_bytes(frame);
-        let door =
-            Door { iface: control.ifaces()[usize::from(*port)].id, mac: &ethernet::NOWHERE, home: true };
-        let stays = match input::read(bytes, door, control) {
-            Ok(arrived) => self.is_for_us(bytes, &arrived) || !control.leads_home(arrived.destination),
-            Err(_) => true,
-        };
-        if !stays {
-            self.core.out.send_home(lo);
         }
-        !stays
+        let Some((port, frame)) = out.home.queue.front() else { return false };
+        let bytes = self.core.pool.lent_bytes(frame);
+        let iface = out.control.ifaces()[usize::from(*port)].id;
+        let door = Door { iface, mac: &ethernet::NOWHERE, home: true };
+        let whither = match input::read(bytes, door, &out.control) {
+            Ok(arrived) => self.whither(bytes, &arrived),
+            Err(_) => Whither::Here,
+        };
+        match (whither, lo) {
+            (Whither::Mate(to), _) => self.core.out.send_to_mate(&self.core.pool, to, iface),
+            (Whither::Loopback, Some(lo)) => self.core.out.send_home(&self.core.pool, lo),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Where a packet from this host to itself goes.
+    fn whither(&self, frame: &[u8], arrived: &Arrived) -> Whither {
+        if self.is_for_us(frame, arrived) {
+            return Whither::Here;
+        }
+        let leads_home = self.core.out.control.leads_home(arrived.destination);
+        let otherwise = if leads_home { Whither::Loopback } else { Whither::Here };
+        let Some(mates) = &self.core.out.outbound.mates else { return otherwise };
+        let bytes = &frame[arrived.payload()];
+        let (Some(from), Some(to)) = (be16(bytes, 0), be16(bytes, 2)) else { return otherwise };
+        let protocol = match arrived.protocol {
+            ipv4::TCP => Protocol::Tcp,
+            ipv4::UDP => Protocol::Udp,
+            _ => return otherwise,
+        };
+        let key = arrived.flow(protocol, from, to);
+        match mates.holder(&key) {
+            Some(Holder::Mate(slot)) => return Whither::Mate(slot),
+            Some(Holder::This) => return Whither::Here,
+            // Of a connection that nobody has the kernel may know, where it hears of it.
+            None if protocol == Protocol::Tcp && leads_home && !tcp::begins(bytes) => return otherwise,
+            None => {}
+        }
+        mates.hearer(&key).map_or(otherwise, Whither::Mate)
     }
 
     /// Whether a socket of this stack hears a packet. Of errors the loopback device's steering knows.
@@ -185,23 +233,42 @@ impl Stack {
                 self.connection_of(&key).is_some()
                     || self.requests.find(&key).is_some()
                     || self.time_waits.find(&key).is_some()
-                    || self.listener_for(&key).is_some()
+                    // Of a connection that is not ours the kernel may know, whose listener this one was before. What
+                    // it does not know comes back by the loopback device: an answer to a cookie is one.
+                    || (tcp::begins(bytes) && self.listener_for(&key).is_some())
             }
             ipv4::UDP => self.udp_socket_for(&arrived.flow(Protocol::Udp, from, to)).is_some(),
             _ => false,
         }
     }
 
-    fn receive_at_home(&mut self, now: Instant, port: usize, pkt: Pkt) {
+    pub(super) fn receive_at_home(&mut self, now: Instant, port: usize, pkt: Pkt) {
         self.core.stats.home_frames += 1;
         let control = &self.core.out.control;
         let iface = &control.ifaces()[port];
         let (id, door) = (iface.id, Door { iface: iface.id, mac: &ethernet::NOWHERE, home: true });
+        let seen = self.core.out.taps.is_on();
+        if seen {
+            self.show_home(id, &pkt);
+        }
+        let control = &self.core.out.control;
         match input::read(self.core.pool.bytes(&pkt), door, control) {
             Ok(arrived) => {
                 self.hand_up(now, Inbound { pkt, arrived, checksum: RxChecksum::Verified }, true);
             }
             Err(refused) => self.refuse_packet(now, id, pkt, refused),
         }
+        if seen {
+            self.core.out.taps.settles(&self.core.out.gate);
+        }
+    }
+
+    /// Shows those who look on what arrives.
+    #[cold]
+    fn show_home(&mut self, iface: IfaceId, pkt: &Pkt) {
+        let out = &mut self.core.out;
+        out.gate.forget_judged();
+        let frame = self.core.pool.bytes(pkt);
+        out.taps.arrives(&Arrival { iface, way: Way::Home, frame, judged: !out.gate.is_open() });
     }
 }

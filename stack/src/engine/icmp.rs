@@ -10,7 +10,7 @@ use crate::ip::input::{Arrived, Reason};
 use crate::seq::Seq;
 use crate::tcp::input::{self, PathError};
 use crate::time::Instant;
-use crate::types::{FlowKey, IfaceId, Protocol, SocketId, on_link};
+use crate::types::{FlowKey, IfaceId, Protocol, Road, SocketId, on_link};
 use crate::wire::icmp::{self, Error};
 use crate::wire::{be16, be32, checksum, icmpv6, ipv4, ipv6, ipv6_ext};
 
@@ -39,16 +39,16 @@ impl Stack {
         let Some(quoted) = (if v4 { read_quote(quote) } else { read_quote_v6(quote, arrived.iface) }) else {
             return self.drop_packet(pkt, Reason::BadHeader);
         };
-        let bytes = arrived.packet.len();
+        let (size, kind) =
+            ((arrived.packet.len(), self.core.out.road_in(&arrived)), (message[0], message[1]));
         let found = if quoted.key.protocol == Protocol::Udp && !arrived.to_group {
             let payload = arrived.transport + icmp::HEADER + quoted.payload;
-            let kind = (message[0], message[1]);
             let lost = LostDatagram { pkt, arrived, error, kind, key: quoted.key, payload };
             self.icmp_for_datagram(now, lost)
         } else {
             self.core.pool.free(pkt);
             let id = self.connection_of(&quoted.key).filter(|_| !arrived.to_group);
-            id.is_some_and(|id| self.icmp_for_stream(now, id, error, &quoted, bytes))
+            id.is_some_and(|id| self.icmp_for_stream(now, id, (error, kind, arrived.source), &quoted, size))
         };
         if found {
             self.core.stats.icmp_errors_in += 1;
@@ -61,20 +61,22 @@ impl Stack {
         &mut self,
         now: Instant,
         id: SocketId,
-        error: Error,
+        (error, kind, offender): (Error, (u8, u8), IpAddr),
         quoted: &Quoted,
-        bytes: usize,
+        (bytes, road): (usize, Road),
     ) -> bool {
         let Some(entry) = self.table.get_mut(id) else { return false };
         let Some(connection) = entry.connection_mut() else { return false };
-        if !self.core.out.judge_in(&mut connection.tcb.flow, bytes) {
+        if !self.core.out.judge_in(&mut connection.tcb.flow, bytes, road) {
             return false;
         }
         let what = match error {
             Error::Soft(e) | Error::Hard(e) => PathError::Unreachable(e),
             Error::TooBig(mtu) => PathError::TooBig { mtu },
         };
+        let was = connection.tcb.state;
         input::unreachable(&mut connection.tcb, what, Seq(quoted.word), &mut self.core.env(now, false));
+        entry.note_refusal(was, kind, offender);
         self.settle(id);
         true
     }

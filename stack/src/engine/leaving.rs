@@ -23,9 +23,10 @@ const AFTERGLOW: Duration = Duration::from_secs(1);
 /// After this nobody will come for what waits in it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What comes in a letter, by its first byte.
-const HANDSHAKE: u8 = 1;
-const CONNECTION: u8 = 2;
+/// What comes in a letter, by its first byte. A kind has another number whenever its bytes mean something else, as in
+/// `estate`. (1 and 2 were these two before handshakes had the headers of their SYN with them.)
+const HANDSHAKE: u8 = 3;
+const CONNECTION: u8 = 4;
 
 impl Stack {
     /// The application closes a listener, and others may take what waits in it: see [`Stack::hand_over`]. Nothing new
@@ -178,6 +179,8 @@ impl Stack {
             HANDSHAKE.put(letter);
             (key.local, key.remote).put(letter);
             request.put(letter);
+            self.saved_syns.of(&key).to_vec().put(letter);
+            self.saved_syns.forget(&key);
             self.requests.depart(&key);
             self.departed.note(now, key);
             if let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut) {
@@ -232,9 +235,10 @@ impl Stack {
         let read = |from: &mut &[u8]| {
             let (local, remote) = Plain::take(from)?;
             let request = Request::take(from)?.arrived(now)?;
-            Some((FlowKey { protocol: Protocol::Tcp, local, remote }, request))
+            let syn: Vec<u8> = Plain::take(from)?;
+            Some((FlowKey { protocol: Protocol::Tcp, local, remote }, request, syn))
         };
-        let Some((key, request)) = read(from) else {
+        let Some((key, request, syn)) = read(from) else {
             *from = &[];
             return Err(SocketError::Invalid);
         };
@@ -247,6 +251,7 @@ impl Stack {
         let listener = self.hears(&key).ok_or(SocketError::ConnectionRefused)?;
         if self.requests.arrive(&key, request, listener) {
             self.make_way(&key);
+            self.saved_syns.arrive(&key, &syn);
             self.core.out.requests.push_back(ControlRequest::SteerFlow(key));
             if let Some(listener) = self.table.get_mut(listener).and_then(Entry::listener_mut) {
                 listener.requests += 1;

@@ -5,6 +5,7 @@
 
 mod accept;
 mod ahead;
+mod bereaved;
 mod calls;
 mod connect;
 mod core;
@@ -12,13 +13,17 @@ mod datagram;
 mod dump;
 mod egress;
 mod entry;
+mod error_queue;
+mod estate;
 mod family;
 mod fast_open;
 mod flows;
 mod home;
 mod icmp;
 mod icmp_out;
+mod judging;
 mod leaving;
+mod mates;
 mod moving;
 mod option_sets;
 mod options;
@@ -26,11 +31,14 @@ mod parking;
 mod pieces;
 mod requests;
 mod rx;
+mod saved_syns;
 mod settle;
 mod steering;
 mod stream;
+mod tap;
 mod tcp_info;
 mod tcp_rx;
+mod telling;
 mod time_wait;
 mod udp_calls;
 mod udp_errors;
@@ -51,7 +59,8 @@ use crate::control::{ControlEvent, Request};
 use crate::demux::{FlowIndex, FlowTable, LocalTable};
 use crate::hash::HashKey;
 use crate::ip::fragments::Fragments;
-use crate::policy::{GateSnapshot, Policy, Refusal, Retired, Successor};
+use crate::journal::Journal;
+use crate::policy::{GateSnapshot, Policy, Refusal, Retired, Roads, Successor};
 use crate::slab::Slab;
 use crate::socket::Wake;
 use crate::stats::Stats;
@@ -62,13 +71,20 @@ use crate::udp::{Crowds, DatagramTable, FlowCache};
 use crate::wheel::Wheel;
 
 use self::core::Core;
+use ahead::Glimpse;
+use bereaved::Bereaved;
+pub use dump::Dump;
 pub use egress::TxQueue;
 use entry::Entry;
+pub use mates::{Holder, Mates, ToMate};
 use moving::Departed;
 pub use moving::Taker;
 use option_sets::OptionSets;
 use requests::Requests;
+use saved_syns::SavedSyns;
 use steering::Steering;
+pub use tap::{Arrival, Tap, TapId, Verdict, Way};
+pub use telling::Journals;
 use time_wait::TimeWaits;
 
 /// Connections in TIME-WAIT at the most (Linux: net.ipv4.tcp_max_tw_buckets, 65,536 on small machines).
@@ -86,6 +102,7 @@ enum Use {
     TimeWaits,
     Shares,
     Fragments,
+    SavedSyns,
 }
 
 /// A whole stack: one pool, its interfaces, its sockets.
@@ -103,8 +120,11 @@ pub struct Stack {
     wheel: Wheel,
     requests: Requests,
     time_waits: TimeWaits,
+    saved_syns: SavedSyns,
     /// Connections that went to other stacks.
     departed: Departed,
+    /// Connections that died with other stacks.
+    bereaved: Bereaved,
     /// Listeners that leave.
     leavers: Vec<SocketId>,
     steering: Steering,
@@ -118,8 +138,10 @@ pub struct Stack {
     hearers: Vec<SocketId>,
     fragments: Fragments,
     wakes: VecDeque<SocketId>,
-    /// Hashes of the flows of the burst at hand.
-    ahead: Vec<u64>,
+    /// What is known of the frames of the burst at hand.
+    ahead: Vec<Glimpse>,
+    /// The one whose turn it is.
+    glimpse: Glimpse,
     /// Connections to push when the burst has ended.
     dirty: Vec<SocketId>,
     /// Sends count as part of a burst, too.
@@ -129,6 +151,8 @@ pub struct Stack {
     resets: ChallengeLimit,
     unreachables: ChallengeLimit,
     orphans: usize,
+    /// What connections have carried.
+    journal: Journal,
 }
 
 impl Stack {
@@ -144,7 +168,9 @@ impl Stack {
             wheel: Wheel::new(),
             requests: Requests::new(key.derive(Use::Requests as u64), config.max_sockets),
             time_waits: TimeWaits::new(key.derive(Use::TimeWaits as u64), MAX_TIME_WAITS),
+            saved_syns: SavedSyns::new(key.derive(Use::SavedSyns as u64)),
             departed: Departed::default(),
+            bereaved: Bereaved::default(),
             leavers: Vec::new(),
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
@@ -155,12 +181,14 @@ impl Stack {
             fragments: Fragments::new(key.derive(Use::Fragments as u64), pool.frames()),
             wakes: VecDeque::with_capacity(256),
             ahead: Vec::with_capacity(ahead::DEPTH),
+            glimpse: Glimpse::None,
             dirty: Vec::with_capacity(256),
             gather: false,
             starved: VecDeque::new(),
             resets: ChallengeLimit::default(),
             unreachables: ChallengeLimit::default(),
             orphans: 0,
+            journal: Journal::default(),
             core: Core::new(config, pool, &secrets),
         }
     }
@@ -211,6 +239,11 @@ impl Stack {
         self.core.out.gate.policy()
     }
 
+    /// The names of the interfaces that this stack drives, as the policy is asked with them.
+    pub fn roads(&self) -> &Arc<Roads> {
+        self.core.out.gate.roads()
+    }
+
     /// Whether the gate has refused something that nobody was told of.
     #[inline]
     pub fn has_refusals(&self) -> bool {
@@ -224,7 +257,7 @@ impl Stack {
 
     /// How many policies were in force, this one included.
     pub fn policy_generation(&self) -> u32 {
-        self.core.out.gate.generation()
+        self.core.out.gate.policies()
     }
 
     /// As [`Stack::set_policy`], when what takes long was done before. Drop what comes back where time matters less.

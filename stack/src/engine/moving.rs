@@ -5,7 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Stack;
-use super::entry::{Body, Connection, Entry, Stage};
+use super::entry::{Begin, Body, Connection, Entry, Stage};
+use super::error_queue::Completions;
 use crate::control::Request;
 use crate::error::SocketError;
 use crate::ip::Flow;
@@ -14,7 +15,7 @@ use crate::socket::stored::{Kept, Stored, V6Options};
 use crate::socket::{Accepted, Result};
 use crate::tcp::parcel::{self, Parcel};
 use crate::time::Instant;
-use crate::types::{FlowKey, SocketId};
+use crate::types::{FlowKey, SocketId, VerdictMemo};
 
 /// For so long nothing is said about a connection that left: whoever takes it needs some time to say that it is
 /// there. After that its peer is told that nobody has it.
@@ -35,6 +36,7 @@ plain!(Stored {
     incoming_cpu,
     zero_copy,
     busy_poll,
+    save_syn,
     tos,
     ttl,
     v6,
@@ -106,9 +108,11 @@ impl Stack {
         connection.is_some_and(|c| travels(c) && !self.is_at_home(&c.tcb.flow.key))
     }
 
-    /// Whether both ends are this host's: such a connection has both in one stack, and stays there.
+    /// Whether both ends are this host's, and have to stay in one stack: nothing leads from one to another.
     pub(super) fn is_at_home(&self, key: &FlowKey) -> bool {
-        self.core.out.control.is_on_a_road(key.remote.ip())
+        let (control, remote) = (&self.core.out.control, key.remote.ip());
+        let leads = control.leads_home(remote) || self.core.out.outbound.mates.is_some();
+        control.is_on_a_road(remote) && !leads
     }
 
     /// Has a connection leave: its bytes, appended to `to`, are for [`Stack::import`] of another stack, and its socket
@@ -123,7 +127,9 @@ impl Stack {
             entry.connection().filter(|_| self.may_travel(id)).ok_or(SocketError::NotConnected)?;
         let parcel = Parcel::of(&connection.tcb, &self.core.segs, &self.core.pool);
         entry.options.put(to);
-        (connection.connecting, connection.urgent).put(to);
+        (connection.begin == Begin::Untold, connection.urgent).put(to);
+        entry.rare().map(|rare| rare.completions).unwrap_or_default().put(to);
+        self.saved_syns.of(&parcel.key()).to_vec().put(to);
         parcel.write(to);
         // The steering is left as it is: the flow is the other stack's to steer.
         if let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) {
@@ -201,6 +207,7 @@ impl Stack {
             Taker::Nobody => (self.option_sets.same_as(&arrived.options), Stage::Orphan),
         };
         let mut flow = Flow::new(key, arrived.parcel.direction());
+        flow.memo = VerdictMemo::TOLD;
         options.dress(&mut flow);
         let mut env = self.core.env(now, false);
         let tcb = arrived.parcel.unpack(flow, options.tcp, &mut env).ok_or(SocketError::NoBuffers)?;
@@ -210,17 +217,31 @@ impl Stack {
             stage,
             attached: true,
             steered: true,
-            connecting: arrived.connecting,
+            begin: if arrived.untold { Begin::Untold } else { Begin::Over },
             urgent: arrived.urgent,
-            opening: false,
         };
         let cookie = if let Taker::Application(cookie) = taker { cookie } else { 0 };
-        self.settle_in(now, Entry::new(cookie, options, Body::Connection(connection)), key, stage)
+        let mut entry = Entry::new(cookie, options, Body::Connection(connection));
+        if arrived.completions != Completions::default() {
+            entry.rare_mut().completions = arrived.completions;
+        }
+        self.settle_in(now, entry, (key, &arrived.syn), stage)
     }
 
-    fn settle_in(&mut self, now: Instant, entry: Entry, key: FlowKey, stage: Stage) -> Result<Accepted> {
+    fn settle_in(
+        &mut self,
+        now: Instant,
+        entry: Entry,
+        (key, syn): (FlowKey, &[u8]),
+        stage: Stage,
+    ) -> Result<Accepted> {
         let id = self.table.insert(entry).map_err(|_| SocketError::NoBuffers)?;
         self.attach(&key, id);
+        self.saved_syns.arrive(&key, syn);
+        if let Some(connection) = self.table.get(id).and_then(Entry::connection) {
+            // The rest was told of where it came from.
+            self.journal.begin(id.index, connection.tcb.traffic());
+        }
         // Before anything is sent: its answer must find the way here.
         self.core.out.requests.push_back(Request::SteerFlow(key));
         if stage == Stage::Orphan {
@@ -254,21 +275,25 @@ impl Stack {
 }
 
 fn travels(connection: &Connection) -> bool {
-    connection.tcb.state.may_travel() && connection.attached && !connection.opening
+    connection.tcb.state.may_travel() && connection.attached && connection.begin != Begin::Early
 }
 
 /// A connection that came as bytes.
 struct Arrived {
     options: Stored,
-    connecting: bool,
+    untold: bool,
     urgent: bool,
+    completions: Completions,
+    /// The headers of its SYN, if they are kept.
+    syn: Vec<u8>,
     parcel: Parcel,
 }
 
 impl Arrived {
     fn read(from: &mut &[u8]) -> Option<Self> {
         let options = Stored::take(from)?;
-        let (connecting, urgent) = Plain::take(from)?;
-        Some(Self { options, connecting, urgent, parcel: Parcel::read(from)? })
+        let (untold, urgent) = Plain::take(from)?;
+        let (completions, syn) = (Completions::take(from)?, Plain::take(from)?);
+        Some(Self { options, untold, urgent, completions, syn, parcel: Parcel::read(from)? })
     }
 }

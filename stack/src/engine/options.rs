@@ -137,7 +137,9 @@ impl Stack {
                         tcb.keep_account();
                         tcp_info::of(tcb, self.core.seen)
                     }
-                    Body::Listener(listener) => tcp_info::of_listener(listener),
+                    Body::Listener(listener) => {
+                        tcp_info::of_listener(listener, entry.options.tcp.max_pacing_rate)
+                    }
                     _ => TcpInfo { state: State::Closed.number(), ..TcpInfo::default() },
                 };
                 Ok(Value::Info(told))
@@ -186,6 +188,9 @@ fn current(tcb: &Tcb, name: OptName) -> Option<i32> {
         OptName::RecvBuffer => Some(doubled(tcb.recv_buffer())),
         OptName::QuickAck => Some(tcb.is_quick().into()),
         OptName::WindowClamp => Some(i32::try_from(tcb.window_clamp()).unwrap_or(i32::MAX)),
+        OptName::Hops if tcb.flow.ttl.is_none() && tcb.flow.route.hops != 0 => {
+            Some(tcb.flow.route.hops.into())
+        }
         _ => None,
     }
 }
@@ -233,8 +238,8 @@ fn set_v6(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
     match name {
         OptName::V6Only => v6.only = value != 0,
         OptName::AutoFlowLabel => v6.auto_label = value != 0,
-        OptName::Hops if value == -1 => v6.hops = 64,
-        OptName::Hops => v6.hops = within(value, 0, 255)? as u8,
+        OptName::Hops if value == -1 => v6.hops = None,
+        OptName::Hops => v6.hops = Some(within(value, 0, 255)? as u8),
         OptName::TrafficClass if value == -1 => v6.tclass = 0,
         // Linux keeps the two ECN bits of a stream to itself.
         OptName::TrafficClass => v6.tclass = (within(value, 0, 255)? & 0xfc) as u8,
@@ -272,6 +277,7 @@ fn set_tcp(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::FastOpenConnect => options.kept.fast_open_connect = within(value, 0, 1)? != 0,
         OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie = within(value, 0, 1)? != 0,
         OptName::NotSentLowWater => tcp.not_sent_low_water = value as u32,
+        OptName::SaveSyn => options.save_syn = within(value, 0, 2)? as u8,
         _ => return Err(SocketError::NoProtocolOption),
     }
     Ok(())
@@ -281,7 +287,7 @@ fn stored_v6(v6: &V6Options, name: OptName) -> i32 {
     match name {
         OptName::V6Only => v6.only.into(),
         OptName::AutoFlowLabel => v6.auto_label.into(),
-        OptName::Hops => v6.hops.into(),
+        OptName::Hops => v6.hops.map_or(64, i32::from),
         OptName::TrafficClass => v6.tclass.into(),
         _ => v6.mtu_discover,
     }
@@ -305,6 +311,7 @@ fn stored_tcp(options: &Stored, name: OptName) -> i32 {
         OptName::FastOpenConnect => options.kept.fast_open_connect.into(),
         OptName::FastOpenNoCookie => options.kept.fast_open_no_cookie.into(),
         OptName::NotSentLowWater => tcp.not_sent_low_water as i32,
+        OptName::SaveSyn => options.save_syn.into(),
         // Answered before: facts of the socket, or datagrams' own.
         _ => 0,
     }

@@ -31,7 +31,7 @@ impl Stack {
                 Some(Inbound { pkt: whole.pkt, arrived, checksum: RxChecksum::Unknown })
             }
             Err(reason) => {
-                reason.count(&mut self.core.stats);
+                self.count_drop(reason);
                 None
             }
         }

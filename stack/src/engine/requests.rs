@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Stack;
-use super::entry::{Body, Connection, Entry, Listener, Stage};
+use super::entry::{Begin, Body, Connection, Entry, Listener, Stage};
 use super::tcp_rx::Incoming;
 use crate::control::Request as ControlRequest;
 use crate::demux::Keyed;
@@ -15,27 +15,44 @@ use crate::socket::stored::Stored;
 use crate::tcp::listen::FastOpenAnswer;
 use crate::tcp::{Request, State, Tcb, expiry, input, listen};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, SocketId};
+use crate::types::{Direction, FlowKey, SocketId, VerdictMemo};
 use crate::wheel::Wheel;
 use crate::wire::tcp::{Flags, Segment};
 
 /// For so long after a cookie was given ACKs are tried for cookies (Linux: TCP_SYNCOOKIE_VALID).
 const COOKIES_COME_BACK: core::time::Duration = core::time::Duration::from_secs(120);
 
+/// What a segment that belongs to nothing says as a cookie.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cookie {
+    /// It is none, or none is taken.
+    None,
+    /// None of ours, or too old.
+    Bad,
+    /// One that was made lately.
+    Good {
+        /// The peer's segment size.
+        mss: u16,
+    },
+}
+
 /// One handshake under way.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     request: Request,
     listener: SocketId,
+    /// The gate's verdict on the SYN.
+    memo: VerdictMemo,
 }
 
 impl Default for Pending {
     fn default() -> Self {
-        Self { request: Request::default(), listener: SocketId { index: u32::MAX, generation: 0 } }
+        let listener = SocketId { index: u32::MAX, generation: 0 };
+        Self { request: Request::default(), listener, memo: VerdictMemo::TOLD }
     }
 }
 
-/// All handshakes under way. Those of a listener that is gone go when their timer comes, as in Linux.
+/// All handshakes under way. When their listener stops they go with it.
 #[derive(Debug)]
 pub(super) struct Requests {
     pending: Keyed<Pending>,
@@ -95,7 +112,7 @@ impl Requests {
 
     /// One comes from another stack. False when there is no room.
     pub(super) fn arrive(&mut self, key: &FlowKey, request: Request, listener: SocketId) -> bool {
-        self.insert(key, Pending { request, listener })
+        self.insert(key, Pending { request, listener, ..Pending::default() })
     }
 
     fn insert(&mut self, key: &FlowKey, pending: Pending) -> bool {
@@ -107,6 +124,7 @@ impl Requests {
     fn update(&mut self, at: u32, tcb: &Tcb) {
         if let Some(pending) = self.pending.get_mut(at) {
             pending.request.keep(tcb);
+            pending.memo = tcb.flow.memo;
             self.wheel.arm(at, pending.request.deadline());
         }
     }
@@ -118,9 +136,16 @@ impl Requests {
 }
 
 impl Stack {
-    /// A connection request. `iss`: the number to begin with, when a connection in TIME-WAIT had the tuple.
-    pub(super) fn handshake(&mut self, now: Instant, parent: SocketId, incoming: Incoming, iss: Option<Seq>) {
-        let Incoming { seg, key, pkt, .. } = incoming;
+    /// A connection request, which was judged. `iss`: the number to begin with, when a connection in TIME-WAIT had the tuple.
+    pub(super) fn handshake(
+        &mut self,
+        now: Instant,
+        parent: SocketId,
+        incoming: Incoming,
+        memo: VerdictMemo,
+        iss: Option<Seq>,
+    ) {
+        let Incoming { seg, key, mut pkt, bytes, .. } = incoming;
         let exhausted = self.core.cannot_answer();
         let room = !self.requests.pending.is_full();
         let mode = self.core.config.tcp.syn_cookies;
@@ -130,11 +155,15 @@ impl Stack {
         if exhausted || listener.is_full() || (crowded && !cookie) {
             return self.drop_packet(pkt, Reason::Backlog);
         }
-        let flow = flow_of(key, &options);
+        let flow = flow_of(key, memo, &options);
         if cookie {
             listener.cookies_until = now + COOKIES_COME_BACK;
             self.core.pool.free(pkt);
             return listen::answer_with_cookie(&seg, flow, options.tcp, &mut self.core.env(now, false));
+        }
+        if options.save_syn != 0 {
+            let headers = bytes - pkt.len();
+            self.saved_syns.keep(&key, options.save_syn, (&mut self.core.pool, &mut pkt), headers);
         }
         let fast_open = self.judge_fast_open(now, parent, &seg, &flow);
         let mut env = self.core.env(now, false);
@@ -150,27 +179,33 @@ impl Stack {
             FastOpenAnswer::Plain => listen::answer(&mut tcb, &mut env),
         }
         self.core.pool.free(pkt);
-        let pending = Pending { request: Request::of(&seg, &tcb), listener: parent };
+        let pending = Pending { request: Request::of(&seg, &tcb), listener: parent, memo };
         if self.requests.insert(&key, pending) {
             self.steer_accepted(key);
             if let Some((_, listener)) = self.listener(parent) {
                 listener.requests += 1;
             }
+        } else {
+            self.saved_syns.forget(&key);
         }
     }
 
     /// A segment for a handshake under way.
     pub(super) fn segment_for_request(&mut self, now: Instant, at: u32, incoming: Incoming, burst: bool) {
-        let Some(&Pending { request, listener: parent }) = self.requests.pending.get(at) else {
+        let Some(&Pending { request, listener: parent, memo }) = self.requests.pending.get(at) else {
             return self.core.pool.free(incoming.pkt);
         };
+        // Who listens no more has taken them along.
         let Some((options, listener)) = self.listener(parent) else {
-            self.forget_request(at);
-            return self.segment_for_nobody(now, incoming, None);
+            return self.drop_packet(incoming.pkt, Reason::NoSocket);
         };
         let crowded = listener.is_full();
-        let mut flow = flow_of(incoming.key, &options);
-        if !self.core.out.judge_in(&mut flow, incoming.bytes) {
+        let mut flow = flow_of(incoming.key, memo, &options);
+        let may = self.core.out.judge_in(&mut flow, incoming.bytes, incoming.road);
+        if let Some(pending) = self.requests.pending.get_mut(at) {
+            pending.memo = flow.memo;
+        }
+        if !may {
             return self.drop_packet(incoming.pkt, Reason::Denied);
         }
         if completes(&incoming.seg) && request.is_deferred(&incoming.seg, options.defer_accept) {
@@ -200,13 +235,15 @@ impl Stack {
 
     /// The timer of a handshake under way.
     pub(super) fn retry_request(&mut self, now: Instant, at: u32) {
-        let Some(&Pending { request, listener: parent }) = self.requests.pending.get(at) else { return };
+        let Some(&Pending { request, listener: parent, memo }) = self.requests.pending.get(at) else {
+            return;
+        };
         let key = self.requests.pending.flow(at);
         let (Some((options, _)), Some(key)) = (self.listener(parent), key) else {
             return self.forget_request(at);
         };
         let mut env = self.core.env(now, false);
-        let mut tcb = request.revive(flow_of(key, &options), options.tcp, &mut env);
+        let mut tcb = request.revive(flow_of(key, memo, &options), options.tcp, &mut env);
         expiry::timers(&mut tcb, &mut env);
         match tcb.state {
             State::SynReceived => self.requests.update(at, &tcb),
@@ -214,38 +251,46 @@ impl Stack {
         }
     }
 
-    /// An ACK that belongs to nothing: of a cookie, perhaps. Gives it back when it is not.
-    pub(super) fn segment_for_cookie(
+    /// The cookie in a segment that belongs to nothing, while `parent` takes any.
+    pub(super) fn cookie_of(&self, now: Instant, parent: SocketId, incoming: &Incoming) -> Cookie {
+        let mode = self.core.config.tcp.syn_cookies;
+        let Some(Entry { body: Body::Listener(listener), .. }) = self.table.get(parent) else {
+            return Cookie::None;
+        };
+        if mode == 0 || !completes(&incoming.seg) || (now >= listener.cookies_until && mode != 2) {
+            return Cookie::None;
+        }
+        let read = self.core.read_cookie(&incoming.key, &incoming.seg, now);
+        read.map_or(Cookie::Bad, |mss| Cookie::Good { mss })
+    }
+
+    /// An ACK that brings a good cookie back, and was judged: it says the peer's segment size.
+    pub(super) fn redeem_cookie(
         &mut self,
         now: Instant,
         parent: SocketId,
         incoming: Incoming,
-    ) -> Option<Incoming> {
-        let mode = self.core.config.tcp.syn_cookies;
+        memo: VerdictMemo,
+        mss: u16,
+    ) {
         let no_room = self.table.is_full();
-        let Some((options, listener)) = self.listener(parent) else { return Some(incoming) };
-        if mode == 0 || !completes(&incoming.seg) || (now >= listener.cookies_until && mode != 2) {
-            return Some(incoming);
-        }
-        let crowded = listener.is_full();
-        let mut env = self.core.env(now, false);
-        let flow = flow_of(incoming.key, &options);
-        let Some(mut tcb) = listen::redeem_cookie(&incoming.seg, flow, options.tcp, &mut env) else {
-            env.stats.tcp_syncookies_failed += 1;
-            return Some(incoming);
+        let Some((options, listener)) = self.listener(parent) else {
+            return self.drop_packet(incoming.pkt, Reason::NoSocket);
         };
-        env.stats.tcp_syncookies_recv += 1;
+        let crowded = listener.is_full();
+        self.core.stats.tcp_syncookies_recv += 1;
         if crowded || no_room {
             // As for a request: the peer's first data bring the cookie again.
-            self.drop_packet(incoming.pkt, Reason::Backlog);
-            return None;
+            return self.drop_packet(incoming.pkt, Reason::Backlog);
         }
+        let mut env = self.core.env(now, false);
+        let flow = flow_of(incoming.key, memo, &options);
+        let mut tcb = listen::redeem_cookie(&incoming.seg, mss, flow, options.tcp, &mut env);
         input::segment(&mut tcb, &incoming.seg, incoming.pkt, &mut env);
         if tcb.state.is_synchronized() {
             let steered = self.steer_accepted(incoming.key);
             self.establish(parent, options, tcb, (steered, false));
         }
-        None
     }
 
     /// The handshake is done, or needs not be: a connection waits for `accept`.
@@ -256,16 +301,10 @@ impl Stack {
         tcb: Tcb,
         (steered, burst): (bool, bool),
     ) {
-        let (key, opening) = (tcb.flow.key, tcb.state == State::SynReceived);
-        let connection = Connection {
-            tcb,
-            stage: Stage::Queued(parent),
-            attached: true,
-            steered,
-            connecting: false,
-            urgent: false,
-            opening,
-        };
+        let key = tcb.flow.key;
+        let begin = if tcb.state == State::SynReceived { Begin::Early } else { Begin::Over };
+        let connection =
+            Connection { tcb, stage: Stage::Queued(parent), attached: true, steered, begin, urgent: false };
         let entry = Entry::new(0, options, Body::Connection(connection));
         match self.table.insert(entry) {
             Ok(id) => {
@@ -284,6 +323,7 @@ impl Stack {
                 if let Some(connection) = entry.connection_mut() {
                     connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
                 }
+                self.saved_syns.forget(&key);
                 self.unsteer_flow(steered, key);
             }
         }
@@ -301,8 +341,21 @@ impl Stack {
     /// A handshake is over without a connection.
     pub(super) fn forget_request(&mut self, at: u32) {
         if let Some(key) = self.requests.pending.flow(at) {
+            if let Some(pending) = self.requests.pending.get(at) {
+                self.tell_handshake(key, pending.memo.road(), pending.request.answers());
+            }
             self.drop_request(at);
+            self.saved_syns.forget(&key);
             self.unsteer_flow(self.core.config.steer_each, key);
+        }
+    }
+
+    /// So are all those of a listener that listens no more.
+    pub(super) fn forget_requests(&mut self, listener: SocketId) {
+        for (key, _) in self.requests.of(listener) {
+            if let Some(at) = self.requests.find(&key) {
+                self.forget_request(at);
+            }
         }
     }
 
@@ -321,8 +374,9 @@ impl Stack {
     }
 }
 
-fn flow_of(key: FlowKey, options: &Stored) -> Flow {
+fn flow_of(key: FlowKey, memo: VerdictMemo, options: &Stored) -> Flow {
     let mut flow = Flow::new(key, Direction::In);
+    flow.memo = memo;
     options.dress(&mut flow);
     flow
 }

@@ -15,7 +15,7 @@ use crate::wire::{ipv4, ipv6};
 impl Host for Control {
     #[inline]
     fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
-        Control::is_own(self, address, iface)
+        self.hears(address, iface)
     }
 
     #[inline]
@@ -34,6 +34,9 @@ pub(super) struct Inbound {
 impl Stack {
     /// A frame arrived on `iface`. It is always taken: queued on a socket or freed.
     pub fn rx(&mut self, now: Instant, iface: IfaceId, frame: RxFrame) {
+        if self.core.out.taps.is_on() {
+            return self.receive_seen(now, iface, frame, false);
+        }
         self.receive(now, iface, frame, false);
     }
 
@@ -43,14 +46,20 @@ impl Stack {
         let mut frames = burst.drain(..);
         while !frames.as_slice().is_empty() {
             self.look_ahead(frames.as_slice());
-            for frame in frames.by_ref().take(DEPTH) {
+            if self.core.out.taps.is_on() {
+                frames.by_ref().take(DEPTH).for_each(|frame| self.receive_seen(now, iface, frame, true));
+                continue;
+            }
+            for (at, frame) in frames.by_ref().take(DEPTH).enumerate() {
+                self.turn(at);
                 self.receive(now, iface, frame, true);
             }
+            self.end_turns();
         }
         self.push_dirty(now);
     }
 
-    fn receive(&mut self, now: Instant, iface: IfaceId, frame: RxFrame, burst: bool) {
+    pub(super) fn receive(&mut self, now: Instant, iface: IfaceId, frame: RxFrame, burst: bool) {
         let RxFrame { pkt, meta } = frame;
         self.core.stats.rx_frames += 1;
         self.core.stats.rx_bytes += pkt.len() as u64;
@@ -96,7 +105,13 @@ impl Stack {
 
     /// Frees a packet and counts why.
     pub(super) fn drop_packet(&mut self, pkt: Pkt, reason: Reason) {
-        reason.count(&mut self.core.stats);
+        self.count_drop(reason);
         self.core.pool.free(pkt);
+    }
+
+    /// Counts why the packet in hand is dropped.
+    pub(super) fn count_drop(&mut self, reason: Reason) {
+        reason.count(&mut self.core.stats);
+        self.core.out.taps.dropped = Some(reason);
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::Stack;
-use super::entry::{Body, Connection, Entry, Stage};
+use super::entry::{Begin, Body, Connection, Entry, Stage};
+use super::error_queue::NO_HOST;
+use super::{Stack, telling};
 use crate::control::Request;
+use crate::error::SocketError;
+use crate::journal::{FlowRecord, Journal};
 use crate::tcp::{State, TimeWait, expiry, output};
 use crate::time::Instant;
 use crate::types::{FlowKey, Readiness, SocketId};
@@ -35,7 +38,7 @@ fn next(connection: &Connection) -> Next {
 /// Whether it is a connection that goes on, as nearly all do: nothing but its wake-ups and timers is to be settled.
 #[inline]
 pub(super) fn goes_on(entry: &Entry) -> bool {
-    entry.connection().is_some_and(|c| matches!(next(c), Next::Live) && !c.opening)
+    entry.connection().is_some_and(|c| matches!(next(c), Next::Live) && c.begin != Begin::Early)
 }
 
 /// Settles a connection that goes on, as nearly all do, with the entry at hand. False when it does not go on: then
@@ -44,12 +47,12 @@ pub(super) fn goes_on(entry: &Entry) -> bool {
 pub(super) fn settled(
     entry: &mut Entry,
     id: SocketId,
-    wakes: &mut VecDeque<SocketId>,
-    wheel: &mut Wheel,
+    (wakes, wheel): (&mut VecDeque<SocketId>, &mut Wheel),
+    journal: &mut Journal,
 ) -> bool {
     let live = goes_on(entry);
     if live {
-        tell(entry, id, wakes, wheel);
+        tell(entry, id, (wakes, wheel), journal);
     }
     live
 }
@@ -57,8 +60,16 @@ pub(super) fn settled(
 /// Queues the wake-up, if one is due, and arms the wheel, unless it will call early enough anyway: a deadline that
 /// moves out with every segment costs nothing until the old one comes.
 #[inline]
-fn tell(entry: &mut Entry, id: SocketId, queue: &mut VecDeque<SocketId>, wheel: &mut Wheel) {
+fn tell(
+    entry: &mut Entry,
+    id: SocketId,
+    (queue, wheel): (&mut VecDeque<SocketId>, &mut Wheel),
+    journal: &mut Journal,
+) {
     let Body::Connection(connection) = &mut entry.body else { return };
+    if connection.attached {
+        journal.note(id.index, &mut entry.noted, || connection.tcb.traffic());
+    }
     let wakes = connection.tcb.take_wakes();
     connection.urgent |= wakes.contains(Readiness::URG);
     if !wakes.is_empty() && connection.stage == Stage::Owned && !entry.waking {
@@ -77,7 +88,7 @@ impl Stack {
     pub(super) fn settle(&mut self, id: SocketId) {
         let Some(entry) = self.table.get_mut(id) else { return };
         let Some(connection) = entry.connection() else { return };
-        if connection.opening && connection.tcb.state != State::SynReceived {
+        if connection.begin == Begin::Early && connection.tcb.state != State::SynReceived {
             self.end_fast_open(id);
         }
         let Some(connection) = self.table.get(id).and_then(Entry::connection) else { return };
@@ -85,10 +96,10 @@ impl Stack {
             Next::Live => {}
             Next::Remove => return self.remove(id),
             Next::Compact => self.compact(id),
-            Next::Detach => self.detach(id),
+            Next::Detach => self.detach(id, State::Closed),
         }
         if let Some(entry) = self.table.get_mut(id) {
-            tell(entry, id, &mut self.wakes, &mut self.wheel);
+            tell(entry, id, (&mut self.wakes, &mut self.wheel), &mut self.journal);
         }
     }
 
@@ -98,8 +109,13 @@ impl Stack {
         entry.armed = Instant::NEVER;
         let Some(connection) = entry.connection_mut() else { return };
         if connection.tcb.next_deadline() <= now {
+            let was = connection.tcb.state;
             expiry::timers(&mut connection.tcb, &mut self.core.env(now, false));
             debug_assert!(connection.tcb.next_deadline() > now, "what was due is still due");
+            if connection.tcb.error == Some(SocketError::HostUnreachable) {
+                let offender = connection.tcb.flow.key.local.ip();
+                entry.note_refusal(was, NO_HOST, offender);
+            }
         }
         self.settle(id);
     }
@@ -122,7 +138,7 @@ impl Stack {
             entry.dirty = false;
             if let Some(connection) = entry.connection_mut() {
                 output::push(&mut connection.tcb, &mut self.core.env(now, false));
-                if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+                if !settled(entry, id, (&mut self.wakes, &mut self.wheel), &mut self.journal) {
                     self.settle(id);
                 }
             }
@@ -183,14 +199,20 @@ impl Stack {
     }
 
     /// The five-tuple no longer leads to this connection.
-    fn detach(&mut self, id: SocketId) {
-        let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) else { return };
+    /// It was in `state` then.
+    fn detach(&mut self, id: SocketId, state: State) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let Entry { body: Body::Connection(connection), noted, .. } = entry else { return };
         if !core::mem::take(&mut connection.attached) {
             return;
         }
         let steered = core::mem::take(&mut connection.steered);
         let key = connection.tcb.flow.key;
+        let (tcb, seen) = (&connection.tcb, self.core.seen);
+        let record = || FlowRecord { state: state.number(), ..telling::record(tcb, seen) };
+        self.journal.end(id.index, noted, record);
         self.unattach(&key, id);
+        self.saved_syns.forget(&key);
         self.unsteer_flow(steered, key);
     }
 
@@ -202,7 +224,8 @@ impl Stack {
 
     /// Takes a connection out of the table, whatever its state; nothing is sent.
     pub(super) fn remove(&mut self, id: SocketId) {
-        self.detach(id);
+        let state = self.table.get(id).and_then(Entry::connection).map_or(State::Closed, |c| c.tcb.state);
+        self.detach(id, state);
         let Some(mut entry) = self.table.remove(id) else { return };
         self.wheel.cancel(id.index);
         let Body::Connection(connection) = &mut entry.body else { return };
@@ -221,7 +244,7 @@ impl Stack {
         // The record takes over the tuple's steering; `detach` must leave it alone.
         let steered = core::mem::take(&mut connection.steered);
         let orphan = connection.stage == Stage::Orphan;
-        self.detach(id);
+        self.detach(id, State::TimeWait);
         if !self.time_waits.insert(state, &flow, steered) {
             self.core.stats.tcp_time_wait_overflow += 1;
             self.unsteer_flow(steered, flow.key);

@@ -24,6 +24,11 @@ impl Steering {
         }
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = (LocalKey, u32)> + '_ {
+        self.ports.iter().map(|(key, count)| (*key, *count))
+    }
+
     /// One socket less wants `key`. True when it was the last: [`Steering::rescue`] is due.
     pub(super) fn release(&mut self, key: &LocalKey) -> bool {
         let Some(count) = self.ports.get_mut(key) else { return false };

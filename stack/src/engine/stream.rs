@@ -51,7 +51,7 @@ impl Stack {
             false => call::send(tcb, env, len, flags.more, source),
             true => call::send_urgent(tcb, env, len, flags.more, source),
         };
-        if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+        if !settled(entry, id, (&mut self.wakes, &mut self.wheel), &mut self.journal) {
             self.settle(id);
         }
         if gather {
@@ -85,7 +85,7 @@ impl Stack {
         } else {
             call::recv(&mut connection.tcb, &mut env, want, flags.peek, sink)
         };
-        if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+        if !settled(entry, id, (&mut self.wakes, &mut self.wheel), &mut self.journal) {
             self.settle(id);
         }
         result

@@ -13,18 +13,31 @@ const ATO: u32 = 40_000;
 const LISTEN: u8 = 10;
 /// Segments by which a path is held to reorder until it shows more (TCP_FASTRETRANS_THRESH).
 const REORDERING: u32 = 3;
+/// Segments that a sender begins with (TCP_INIT_CWND).
+const INITIAL_WINDOW: u32 = 10;
 
 /// Everything that can be told of `tcb` at `now`.
 pub(super) fn of(tcb: &Tcb, now: Instant) -> TcpInfo {
     let pmtu = tcb.path_mtu();
     let (info, account) = (tcb.info(), tcb.account(now));
-    TcpInfo { pmtu: pmtu.into(), ato: ATO, reordering: REORDERING, ..counted(window(&info), &account) }
+    // Linux: there is none before the first data.
+    let ato = if account.data_segs_in == 0 { 0 } else { ATO };
+    TcpInfo { pmtu: pmtu.into(), ato, reordering: REORDERING, ..counted(window(&info), &account) }
 }
 
 /// A listener tells its accept queue: how many wait, and how many may.
-pub(super) fn of_listener(listener: &Listener) -> TcpInfo {
+pub(super) fn of_listener(listener: &Listener, max_pacing_rate: u64) -> TcpInfo {
     let waiting = u32::try_from(listener.queue.len()).unwrap_or(u32::MAX);
-    TcpInfo { state: LISTEN, unacked: waiting, sacked: listener.backlog, ..TcpInfo::default() }
+    TcpInfo {
+        state: LISTEN,
+        unacked: waiting,
+        sacked: listener.backlog,
+        reordering: REORDERING,
+        snd_cwnd: INITIAL_WINDOW,
+        pacing_rate: u64::MAX,
+        max_pacing_rate,
+        ..TcpInfo::default()
+    }
 }
 
 fn micros(d: Duration) -> u32 {
@@ -87,7 +100,11 @@ fn counted(info: TcpInfo, account: &Account) -> TcpInfo {
         rcv_ssthresh: account.window_clamp,
         advmss: info.rcv_mss.max(info.snd_mss),
         rcv_rtt: micros(account.rcv_rtt),
-        rcv_space: if account.rcv_space == 0 { info.rcv_wnd } else { account.rcv_space },
+        // Linux (tcp_init_buffer_space): at first what a sender may begin with.
+        rcv_space: match account.rcv_space {
+            0 => account.window_clamp.min(INITIAL_WINDOW * info.snd_mss),
+            read => read,
+        },
         min_rtt: account.min_rtt.map_or(u32::MAX, micros),
         bytes_acked: account.bytes_acked,
         bytes_received: account.bytes_received,
@@ -105,6 +122,9 @@ fn counted(info: TcpInfo, account: &Account) -> TcpInfo {
         dsack_dups: account.duplicates,
         reord_seen: account.reorderings,
         rcv_ooopack: account.out_of_order,
+        delivered_ce: account.delivered_ce,
+        total_rto: account.timeouts,
+        total_rto_time: account.timed_out,
         ..info
     }
 }

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use nic::{Pkt, RxChecksum};
 
 use super::entry::Body;
+use super::requests::Cookie;
 use super::settle::{goes_on, settled};
 use super::{STRAY_ANSWERS, Stack};
 use crate::error::SocketError;
@@ -15,7 +16,7 @@ use crate::tcp::listen::{self, Arrival};
 use crate::tcp::time_wait::Outcome;
 use crate::tcp::{Predecessor, input, reset};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, Protocol, SocketId};
+use crate::types::{Direction, FlowKey, Protocol, Road, SocketId, VerdictMemo};
 use crate::wire::tcp::{CHECKSUM_AT, Flags, Segment};
 
 /// A segment with its packet; the packet's window is the payload.
@@ -25,6 +26,8 @@ pub(super) struct Incoming {
     pub(super) pkt: Pkt,
     /// Length of the IP packet, for the gate's counters.
     pub(super) bytes: usize,
+    /// The interface by which it came.
+    pub(super) road: Road,
 }
 
 impl Stack {
@@ -49,14 +52,14 @@ impl Stack {
         if seg.src_port == 0 || seg.dst_port == 0 {
             return self.drop_packet(pkt, Reason::BadHeader);
         }
-        let bytes = arrived.packet.len();
+        let (bytes, road) = (arrived.packet.len(), self.core.out.road_in(arrived));
         pkt.truncate(arrived.packet.end);
         pkt.trim_front(arrived.transport + usize::from(seg.header_len));
-        match self.connection_at(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
-            Some(id) => self.segment_for(now, id, &seg, (pkt, bytes), burst),
+        match self.connection_ahead(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
+            Some(id) => self.segment_for(now, id, &seg, (pkt, bytes, road), burst),
             None => {
                 let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
-                self.segment_elsewhere(now, Incoming { seg, key, pkt, bytes }, burst);
+                self.segment_elsewhere(now, Incoming { seg, key, pkt, bytes, road }, burst);
             }
         }
     }
@@ -64,10 +67,11 @@ impl Stack {
     /// A segment that is of no connection, or not yet, or no longer.
     #[inline(never)]
     fn segment_elsewhere(&mut self, now: Instant, incoming: Incoming, burst: bool) {
-        self.core.out.gate.in_hand(Some(incoming.seg.flags.0));
         if let Some(at) = self.requests.find(&incoming.key) {
-            self.segment_for_request(now, at, incoming, burst);
-        } else if let Some(at) = self.time_waits.find(&incoming.key) {
+            return self.segment_for_request(now, at, incoming, burst);
+        }
+        self.core.out.gate.in_hand(Some(incoming.seg.flags.0));
+        if let Some(at) = self.time_waits.find(&incoming.key) {
             self.segment_in_time_wait(now, at, incoming);
         } else {
             self.segment_for_nobody(now, incoming, None);
@@ -75,14 +79,14 @@ impl Stack {
         self.core.out.gate.in_hand(None);
     }
 
-    /// A segment of a connection: its payload, and the length of the IP packet.
+    /// A segment of a connection: its payload, the length of the IP packet and how that came.
     #[inline]
     fn segment_for(
         &mut self,
         now: Instant,
         id: SocketId,
         seg: &Segment,
-        (pkt, bytes): (Pkt, usize),
+        (pkt, bytes, road): (Pkt, usize, Road),
         burst: bool,
     ) {
         let (exhausted, drained) = (self.core.is_exhausted(), self.core.is_drained());
@@ -90,7 +94,7 @@ impl Stack {
         let Body::Connection(connection) = &mut entry.body else {
             return self.drop_packet(pkt, Reason::NoSocket);
         };
-        if !self.core.out.judge_in(&mut connection.tcb.flow, bytes) {
+        if !self.core.out.judge_in(&mut connection.tcb.flow, bytes, road) {
             return self.drop_packet(pkt, Reason::Denied);
         }
         if exhausted && !pkt.is_empty() && (drained || connection.tcb.recv_queue() > 0) {
@@ -106,7 +110,7 @@ impl Stack {
             // The end of the burst looks at it.
             return;
         }
-        if !settled(entry, id, &mut self.wakes, &mut self.wheel) {
+        if !settled(entry, id, (&mut self.wakes, &mut self.wheel), &mut self.journal) {
             self.settle(id);
         }
     }
@@ -116,7 +120,7 @@ impl Stack {
             return self.drop_packet(incoming.pkt, Reason::NoSocket);
         };
         let (mut state, mut flow) = (record.state, record.flow(incoming.key));
-        if !self.core.out.judge_in(&mut flow, incoming.bytes) {
+        if !self.core.out.judge_in(&mut flow, incoming.bytes, incoming.road) {
             return self.drop_packet(incoming.pkt, Reason::Denied);
         }
         let outcome = state.segment(&incoming.seg, &mut flow, &mut self.core.env(now, false));
@@ -148,27 +152,35 @@ impl Stack {
     /// A segment that no connection claims; `old`: one did until now.
     pub(super) fn segment_for_nobody(&mut self, now: Instant, incoming: Incoming, old: Option<Predecessor>) {
         let mut flow = Flow::new(incoming.key, Direction::In);
-        if !self.core.out.judge_in(&mut flow, incoming.bytes) {
+        let listener = self.listener_for(&incoming.key);
+        let cookie = listener.map_or(Cookie::None, |at| self.cookie_of(now, at, &incoming));
+        if matches!(cookie, Cookie::Good { .. }) {
+            // Its SYN was told of, and nothing is kept between the two.
+            flow.memo = VerdictMemo::TOLD;
+        }
+        if !self.core.out.judge_in(&mut flow, incoming.bytes, incoming.road) {
             return self.drop_packet(incoming.pkt, Reason::Denied);
         }
         if self.departed.has(&incoming.key) {
             // Another stack has it, or will in a moment.
             return self.drop_packet(incoming.pkt, Reason::Moved);
         }
-        let Some(listener) = self.listener_for(&incoming.key) else {
+        let Some(listener) = listener else {
             return self.stray(now, incoming, &mut flow, true);
         };
         match listen::check(&incoming.seg) {
             Arrival::Syn if !self.core.out.gate.begins(now, &flow.memo, &flow.key, incoming.bytes) => {
                 self.drop_packet(incoming.pkt, Reason::Denied);
             }
-            Arrival::Syn => self.handshake(now, listener, incoming, old.map(|o| o.iss)),
+            Arrival::Syn => self.handshake(now, listener, incoming, flow.memo, old.map(|o| o.iss)),
             Arrival::Ignore => self.stray(now, incoming, &mut flow, false),
-            Arrival::Reset => {
-                if let Some(incoming) = self.segment_for_cookie(now, listener, incoming) {
+            Arrival::Reset => match cookie {
+                Cookie::Good { mss } => self.redeem_cookie(now, listener, incoming, flow.memo, mss),
+                Cookie::None | Cookie::Bad => {
+                    self.core.stats.tcp_syncookies_failed += u64::from(matches!(cookie, Cookie::Bad));
                     self.stray(now, incoming, &mut flow, true);
                 }
-            }
+            },
         }
     }
 
@@ -176,29 +188,22 @@ impl Stack {
     fn stray(&mut self, now: Instant, incoming: Incoming, flow: &mut Flow, answer: bool) {
         self.core.stats.tcp_segs_in += 1;
         self.drop_packet(incoming.pkt, Reason::NoSocket);
-        if answer {
-            self.refuse(now, &incoming.seg, flow);
-        }
+        let answered = answer && self.refuse(now, &incoming.seg, flow);
+        self.note_told(now, &incoming.key, &incoming.seg, answered);
     }
 
-    /// The stack of another process died with connections: has their peer show itself, so that it is told.
-    /// Flows that are no TCP connection, or are one here, are left alone. What left for the dead one is silent no longer.
-    pub fn provoke(&mut self, now: Instant, key: FlowKey) {
-        if key.protocol == Protocol::Tcp && self.connection_of(&key).is_none() {
-            self.departed.forget(&key);
-            reset::provoke(&mut Flow::new(key, Direction::In), &mut self.core.env(now, false));
-        }
-    }
-
-    fn refuse(&mut self, now: Instant, seg: &Segment, flow: &mut Flow) {
+    /// Whether a reset has gone out.
+    fn refuse(&mut self, now: Instant, seg: &Segment, flow: &mut Flow) -> bool {
         if seg.flags.has(Flags::RST) {
-            return;
+            return false;
         }
-        if self.resets.take(now, STRAY_ANSWERS) {
+        let allowed = self.resets.take(now, STRAY_ANSWERS);
+        if allowed {
             reset::answer(seg, flow, &mut self.core.env(now, false));
         } else {
             self.core.stats.answers_limited += 1;
         }
+        allowed
     }
 
     /// Whether `flow` can be had for an active open; a connection in TIME-WAIT may have to make room.

@@ -5,9 +5,10 @@
 use crate::demux::Keyed;
 use crate::hash::HashKey;
 use crate::ip::Flow;
+use crate::plain::plain;
 use crate::tcp::TimeWait;
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey};
+use crate::types::{Direction, FlowKey, VerdictMemo};
 
 /// The end of the list.
 const NONE: u32 = u32::MAX;
@@ -19,11 +20,13 @@ pub(super) struct Record {
     older: u32,
     newer: u32,
     tos: u8,
-    ttl: u8,
+    ttl: Option<u8>,
     /// We opened it: rules judge it so.
     outward: bool,
     pub(super) steered: bool,
 }
+
+plain!(Record { state, tos, ttl, outward, steered } but { older, newer });
 
 /// A connection that is over, with what its segments still need.
 #[derive(Debug)]
@@ -90,6 +93,18 @@ impl TimeWaits {
         Some(Over { key, steered: record.steered })
     }
 
+    /// Takes the record out that would be forgotten next.
+    pub(super) fn take_oldest(&mut self) -> Option<(FlowKey, Record)> {
+        let record = *self.records.get(self.oldest)?;
+        let over = self.remove(self.oldest)?;
+        Some((over.key, record))
+    }
+
+    /// Before this nobody may be due who is inserted now.
+    pub(super) fn latest_deadline(&self) -> Instant {
+        self.records.get(self.newest).map_or(Instant::ZERO, |r| r.state.deadline())
+    }
+
     /// Forgets the next record that is due.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Over> {
         if self.next_deadline() > now {
@@ -137,7 +152,7 @@ impl Record {
     pub(super) fn flow(&self, key: FlowKey) -> Flow {
         let direction = if self.outward { Direction::Out } else { Direction::In };
         let mut flow = Flow::new(key, direction);
-        (flow.tos, flow.ttl) = (self.tos, self.ttl);
+        (flow.tos, flow.ttl, flow.memo) = (self.tos, self.ttl, VerdictMemo::TOLD);
         flow
     }
 }

@@ -6,6 +6,7 @@ use super::Stack;
 use super::entry::{Body, Entry};
 use crate::error::SocketError;
 use crate::ip::Flow;
+use crate::journal::Traffic;
 use crate::socket::Result;
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, LocalKey, Protocol, SocketId};
@@ -119,7 +120,7 @@ impl Stack {
         self.refront(&bound);
         self.peers.insert(&key, id);
         if self.udp_flows.get(now, &key).is_none() {
-            self.udp_flows.insert(now, Flow::new(key, Direction::Out));
+            self.udp_flows.insert(now, Flow::new(key, Direction::Out), Traffic::default());
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::socket::Origin;
 use crate::socket::stored::discover;
 use crate::time::Instant;
 use crate::types::{FlowKey, SocketId};
-use crate::udp::Pending;
+use crate::udp::{Known, Pending};
 use crate::wire::icmp::Error;
 
 /// An ICMP error about a datagram of ours.
@@ -45,8 +45,11 @@ impl Stack {
     /// all, connected or not (RFC 1122 §4.1.3.3). False when it is nobody's.
     pub(super) fn icmp_for_datagram(&mut self, now: Instant, lost: LostDatagram) -> bool {
         let key = lost.key;
-        let Some(flow) = self.udp_flows.get(now, &key) else { return self.forget_lost(lost, false) };
-        if !self.core.out.judge_in(flow, lost.arrived.packet.len()) {
+        let road = self.core.out.road_in(&lost.arrived);
+        let Some(Known { flow, .. }) = self.udp_flows.get(now, &key) else {
+            return self.forget_lost(lost, false);
+        };
+        if !self.core.out.judge_in(flow, lost.arrived.packet.len(), road) {
             return self.forget_lost(lost, false);
         }
         let link = self.core.out.mtu(flow);

@@ -108,7 +108,7 @@ impl Stack {
             let copy = if self.core.is_exhausted() { None } else { waiting.twin(&mut self.core.pool) };
             match copy {
                 Some(copy) => self.deliver_datagram(id, copy),
-                None => Reason::NoFrames.count(&mut self.core.stats),
+                None => self.count_drop(Reason::NoFrames),
             }
             rest = Some(waiting);
         }

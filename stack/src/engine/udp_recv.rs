@@ -1,4 +1,4 @@
-//! Datagrams to the application: one, or with UDP_GRO a train of them; and the errors that wait beside them.
+//! Datagrams to the application: one, or with UDP_GRO a train of them.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -6,7 +6,7 @@ use super::Stack;
 use super::datagram::Datagram;
 use super::entry::{Body, Entry};
 use crate::error::{Fault, SocketError};
-use crate::socket::{self, ErrorReport, Origin, RecvFlags, Result};
+use crate::socket::{self, RecvFlags, Result};
 use crate::time::Instant;
 use crate::types::SocketId;
 use crate::udp::{DatagramTable, Train, Waiting, Wants};
@@ -14,7 +14,7 @@ use crate::udp::{DatagramTable, Train, Waiting, Wants};
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Where the application's bytes go.
-type Sink<'a> = dyn FnMut(&[u8]) -> core::result::Result<(), Fault> + 'a;
+pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> core::result::Result<(), Fault> + 'a;
 
 impl Stack {
     /// Receives one datagram, at most `want` bytes of it; the rest is thrown away. Where UDP_GRO is on, further
@@ -79,49 +79,6 @@ impl Stack {
             Some(Entry { body: Body::Datagram(datagram), .. }) => datagram.settings.wants,
             _ => Wants::default(),
         }
-    }
-
-    /// Takes the oldest error of the error queue (MSG_ERRQUEUE), with at most `want` bytes of what the datagram
-    /// that caused it carried.
-    ///
-    /// # Errors
-    /// `WouldBlock` when there is none; the sink's.
-    pub fn recv_error(&mut self, id: SocketId, want: usize, sink: &mut Sink<'_>) -> Result<ErrorReport> {
-        let entry = self.owned_mut(id)?;
-        let Entry { body: Body::Datagram(datagram), .. } = entry else {
-            return Err(SocketError::WouldBlock);
-        };
-        let wants = datagram.settings.wants;
-        let error = datagram.errors().and_then(crate::udp::ErrorQueue::pop).ok_or(SocketError::WouldBlock)?;
-        // Linux: SO_ERROR is the next one's from here on.
-        datagram.error = datagram.next_error();
-        let bytes = error.quote.as_ref().map_or(&[][..], |pkt| self.core.pool.bytes(pkt));
-        let (len, copied) = (bytes.len(), bytes.len().min(want));
-        let given = sink(&bytes[..copied]);
-        let report = ErrorReport {
-            errno: error.errno,
-            origin: match error.origin {
-                1 => Origin::Local,
-                2 => Origin::Icmp,
-                _ => Origin::Icmp6,
-            },
-            kind: error.kind.0,
-            code: error.kind.1,
-            info: error.info,
-            offender: error.offender,
-            remote: error.remote,
-            iface: error.iface,
-            local: error.local,
-            ttl: error.hops.0,
-            tos: error.hops.1,
-            at: error.at,
-            copied,
-            len,
-            wants,
-        };
-        error.free(&mut self.core.pool);
-        given?;
-        Ok(report)
     }
 }
 

@@ -6,9 +6,10 @@ use super::rx::Inbound;
 use crate::hash::FlowWords;
 use crate::ip::Flow;
 use crate::ip::input::{Arrived, Reason, is_intact};
+use crate::journal::Traffic;
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, LocalKey, Protocol, SocketId};
-use crate::udp::{Waiting, share};
+use crate::udp::{Known, Waiting, share};
 use crate::wire::udp;
 
 impl Stack {
@@ -28,11 +29,18 @@ impl Stack {
         let mut new = Flow::new(key, Direction::In);
         // What a socket sends to itself is one flow in both directions: the sender's is remembered.
         let to_itself = key.local == key.remote;
+        let (payload, road) = (header.len - udp::HEADER, self.core.out.road_in(&arrived));
         let known = if to_itself { None } else { self.udp_flows.get(now, &key) };
         let is_new = known.is_none();
         let may = match known {
-            Some(flow) => self.core.out.judge_in(flow, arrived.packet.len()),
-            None => self.core.out.judge_first(now, &mut new, arrived.packet.len()),
+            Some(Known { flow, carried }) => {
+                let may = self.core.out.judge_in(flow, arrived.packet.len(), road);
+                if may {
+                    carried.arrives(payload);
+                }
+                may
+            }
+            None => self.core.out.judge_first(now, &mut new, arrived.packet.len(), road),
         };
         if !may {
             return self.drop_packet(pkt, Reason::Denied);
@@ -57,7 +65,11 @@ impl Stack {
         match unheard {
             Some(waiting) => self.drop_packet(waiting.pkt, Reason::NoSocket),
             // Only where somebody hears it, so that strangers cannot push the flows of sockets out.
-            None if is_new && !to_itself => self.udp_flows.insert(now, new),
+            None if is_new && !to_itself => {
+                let mut carried = Traffic::default();
+                carried.arrives(payload);
+                self.udp_flows.insert(now, new, carried);
+            }
             None => {}
         }
     }

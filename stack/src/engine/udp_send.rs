@@ -13,11 +13,12 @@ use super::entry::Body;
 use super::udp_calls::sending_end;
 use crate::error::{Fault, SocketError};
 use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload};
+use crate::journal::Traffic;
 use crate::socket::stored::discover;
 use crate::socket::{self, Outbound, Result};
 use crate::time::Instant;
-use crate::types::{Direction, Ecn, FlowKey, IfaceId, Protocol, SocketId, canonical, scope_id};
-use crate::udp::{Cut, MOST_SEGMENTS};
+use crate::types::{Direction, Ecn, FlowKey, IfaceId, Protocol, Road, SocketId, canonical, scope_id};
+use crate::udp::{Cut, Known, MOST_SEGMENTS};
 use crate::wire::udp;
 
 /// The longest payload of a datagram, in bytes.
@@ -31,7 +32,7 @@ struct Plan {
     /// The interface that a group's datagram leaves by, when the socket says which.
     via: Option<IfaceId>,
     tos: u8,
-    ttl: u8,
+    ttl: Option<u8>,
     checksum_at: usize,
     segment: u16,
     /// IP_MTU_DISCOVER.
@@ -97,31 +98,62 @@ impl Stack {
     /// `NotPermitted`; what makes it no datagram at all.
     pub fn judge_send(&mut self, now: Instant, id: SocketId, out: &Outbound, len: usize) -> Result<()> {
         let key = match (self.plan(id, out), out.iface, out.remote) {
-            (Ok(plan), ..) => plan.key,
+            (Ok(plan), via, _) => return self.may_send(now, plan.key, via.or(plan.via), len),
             // By an interface of ours, though no route leads there: the kernel does as it is told.
             (Err(SocketError::NetworkUnreachable), Some(iface), Some(remote)) if self.drives(iface) => {
                 self.flow_to_group(self.owned(id)?.local().map(sending_end), canonical(remote), iface)?
             }
             (Err(error), ..) => return Err(error),
         };
-        if self.judge_flow(now, key, Direction::Out, len) { Ok(()) } else { Err(SocketError::NotPermitted) }
+        self.may_send(now, key, out.iface, len)
     }
 
-    /// Judges a datagram of `len` bytes that the kernel's socket has received in our place. `local` is where it
-    /// was sent to.
-    pub fn judge_recv(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, len: usize) -> bool {
-        self.judge_flow(now, FlowKey { protocol: Protocol::Udp, local, remote }, Direction::In, len)
+    /// Judges a datagram of `len` bytes that leaves by an interface; none is named: by that to which the route leads.
+    fn may_send(&mut self, now: Instant, key: FlowKey, via: Option<IfaceId>, len: usize) -> Result<()> {
+        let out = &self.core.out;
+        let road = via.map_or_else(|| out.road_out(&Flow::new(key, Direction::Out)), |via| out.road_by(via));
+        let may = self.judge_flow(now, key, (Direction::Out, road), len);
+        if may { Ok(()) } else { Err(SocketError::NotPermitted) }
     }
 
-    fn judge_flow(&mut self, now: Instant, key: FlowKey, direction: Direction, len: usize) -> bool {
+    /// Judges a datagram of `len` bytes that the kernel's socket has received in our place, by `via` if it says so.
+    /// `local` is where it was sent to.
+    pub fn judge_recv(
+        &mut self,
+        now: Instant,
+        (local, remote): (SocketAddr, SocketAddr),
+        via: Option<IfaceId>,
+        len: usize,
+    ) -> bool {
+        let road = via.map_or(Road::UNKNOWN, |via| self.core.out.road_by(via));
+        let key = FlowKey { protocol: Protocol::Udp, local, remote };
+        self.judge_flow(now, key, (Direction::In, road), len)
+    }
+
+    fn judge_flow(
+        &mut self,
+        now: Instant,
+        key: FlowKey,
+        (direction, road): (Direction, Road),
+        len: usize,
+    ) -> bool {
         let mut new = Flow::new(key, direction);
         let known = self.udp_flows.get(now, &key);
         let is_new = known.is_none();
         let bytes = ip_header(key.remote.ip()) + udp::HEADER + len;
         let may = match known {
-            Some(flow) => self.core.out.judge_in(flow, bytes),
-            None if direction == Direction::In => self.core.out.judge_first(now, &mut new, bytes),
-            None => self.core.out.judge_in(&mut new, bytes),
+            Some(Known { flow, carried }) => {
+                let may = match direction {
+                    Direction::In => self.core.out.judge_in(flow, bytes, road),
+                    Direction::Out => self.core.out.judge_out_by(flow, bytes, road),
+                };
+                if may {
+                    carry(carried, direction, len);
+                }
+                may
+            }
+            None if direction == Direction::In => self.core.out.judge_first(now, &mut new, bytes, road),
+            None => self.core.out.judge_out_by(&mut new, bytes, road),
         };
         if !may {
             match direction {
@@ -129,7 +161,9 @@ impl Stack {
                 Direction::Out => self.core.stats.drop_denied_out += 1,
             }
         } else if is_new {
-            self.udp_flows.insert(now, new);
+            let mut carried = Traffic::default();
+            carry(&mut carried, direction, len);
+            self.udp_flows.insert(now, new, carried);
         }
         may
     }
@@ -165,7 +199,11 @@ impl Stack {
         let (tos, ttl) = own.header(remote.ip());
         let tos = out.tos.unwrap_or(tos);
         let group_ttl = if remote.is_ipv4() { settings.group_ttl } else { settings.group_hops };
-        let ttl = out.ttl.unwrap_or(if to_group { group_ttl } else { ttl });
+        if remote.is_ipv4() && out.ttl == Some(0) {
+            // Linux: ip_cmsg_send. For a group its own option may say so, for IPv6 anybody.
+            return Err(SocketError::Invalid);
+        }
+        let ttl = out.ttl.or(if to_group { Some(group_ttl) } else { ttl });
         let from = self.from(local, out.source)?;
         let key = match (local, wanted) {
             (Some(local), _) if connected => FlowKey { protocol: Protocol::Udp, local, remote },
@@ -219,10 +257,10 @@ impl Stack {
         len: usize,
         source: &mut Source<'_>,
     ) -> Result<usize> {
-        let mut new = Flow::new(plan.key, Direction::Out);
+        let mut new = Known { flow: Flow::new(plan.key, Direction::Out), carried: Traffic::default() };
         let known = self.udp_flows.get(now, &plan.key);
         let is_new = known.is_none();
-        let flow = known.unwrap_or(&mut new);
+        let Known { flow, carried } = known.unwrap_or(&mut new);
         (flow.tos, flow.ttl) = (plan.tos, plan.ttl);
         // Linux: DF is on from WANT to PROBE.
         flow.may_fragment = !(discover::WANT..=discover::PROBE).contains(&plan.discover);
@@ -248,18 +286,19 @@ impl Stack {
             return self.too_long(now, id, plan, len, mtu);
         }
         let sent = send_train(core, now, flow, plan, &cut, source);
+        if let Ok(count) = sent {
+            carried.leaves(count, len);
+        }
         if is_new && sent.is_ok() {
             // Only what was let out is remembered: its answers may come in.
-            self.udp_flows.insert(now, new);
+            self.udp_flows.insert(now, new.flow, new.carried);
         }
         sent
     }
 
     /// It would need fragments. The gate judges it all the same: the kernel's socket may be about to send it.
     fn too_long(&mut self, now: Instant, id: SocketId, plan: &Plan, len: usize, mtu: u16) -> Result<usize> {
-        if !self.judge_flow(now, plan.key, Direction::Out, len) {
-            return Err(SocketError::NotPermitted);
-        }
+        self.may_send(now, plan.key, plan.via, len)?;
         if (discover::DO..=discover::INTERFACE).contains(&plan.discover) {
             self.local_error(now, id, plan.key.remote, mtu);
         }
@@ -308,6 +347,14 @@ fn send_train(
         }
     }
     sent
+}
+
+/// The kernel's socket sends, or has received, a datagram in our place.
+fn carry(carried: &mut Traffic, direction: Direction, payload: usize) {
+    match direction {
+        Direction::In => carried.arrives(payload),
+        Direction::Out => carried.leaves(1, payload),
+    }
 }
 
 fn send_one(core: &mut Core, now: Instant, flow: &mut Flow, plan: &Plan, pkt: Pkt) -> Result<()> {

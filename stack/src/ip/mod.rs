@@ -28,14 +28,16 @@ pub struct Flow {
     pub direction: Direction,
     /// Type of service of what we send (IP_TOS), or its traffic class (IPV6_TCLASS).
     pub tos: u8,
-    /// Time to live of what we send (IP_TTL), or its hop limit (IPV6_UNICAST_HOPS).
-    pub ttl: u8,
+    /// Time to live of what we send (IP_TTL), or its hop limit (IPV6_UNICAST_HOPS); none: the interface's.
+    pub ttl: Option<u8>,
     /// The route and link header found last; see [`Egress::send`].
     pub route: RouteMemo,
     /// The gate's verdict; see [`crate::policy`].
     pub memo: VerdictMemo,
     /// Whether IPv6 packets carry a flow label (IPV6_AUTOFLOWLABEL).
     pub auto_label: bool,
+    /// How often the label was changed; see [`Flow::change_path`].
+    pub paths_tried: u8,
     /// Whether routers may cut IPv4 packets: no DF (IP_MTU_DISCOVER).
     pub may_fragment: bool,
 }
@@ -51,6 +53,8 @@ pub struct RouteMemo {
     pub home: bool,
     /// Longest IP packet on the path.
     pub mtu: u16,
+    /// The hop limit where none was chosen.
+    pub hops: u8,
     /// The flow label (IPv6).
     pub label: u32,
     /// Link header: destination, source, EtherType.
@@ -61,7 +65,28 @@ impl Flow {
     /// A flow of which nothing is known yet. TTL 64, TOS 0.
     pub fn new(key: FlowKey, direction: Direction) -> Self {
         let (route, memo) = (RouteMemo::default(), VerdictMemo::default());
-        Self { key, direction, tos: 0, ttl: 64, route, memo, auto_label: true, may_fragment: false }
+        Self {
+            key,
+            direction,
+            tos: 0,
+            ttl: Some(64),
+            route,
+            memo,
+            auto_label: true,
+            paths_tried: 0,
+            may_fragment: false,
+        }
+    }
+
+    /// Has packets carry another flow label from now on, so that routers that spread flows by it (RFC 6438) may lead them
+    /// by another path: the one they take seems to lose them (Linux: `sk_rethink_txhash`). A connection that moves to
+    /// another stack begins with that stack's first label.
+    pub fn change_path(&mut self) {
+        if self.auto_label && self.key.remote.is_ipv6() {
+            self.paths_tried = self.paths_tried.wrapping_add(1);
+            // The label is found with the route.
+            self.route.generation = 0;
+        }
     }
 
     /// The other end's address.

@@ -1,32 +1,29 @@
-//! The rules of one table, direction and protocol: remote address and ports → the first rule that matches.
+//! The rules of one table, direction, protocol and interface: remote address and ports → the first rule that matches.
 //!
 //! The remote prefixes of the rules nest. One search finds the innermost prefix that holds an address; the rules
 //! that may match are those of it and of the prefixes round it. To look at each in turn would cost as much as
 //! the nest is deep; to gather them all at each prefix would copy the rules of wide prefixes without end. So a
 //! prefix takes in what lies round it as far as that is a few times its own size, and leaves the rest to be
 //! looked at after: memory stays linear, and few groups are left to look at.
+//!
+//! A new flow waits for memory more than for anything else, so what is found leads straight to what is needed next: the
+//! interval of an address says where its list of rectangles begins, if it has but one.
 
 use core::net::IpAddr;
 use std::collections::HashMap;
 
 use super::nest::{Block, NONE, Steps, nest};
-use super::ports::{Cell, LIST, Link, Ports, first_of};
-use super::ready::{Ready, Room, Source};
-use crate::types::{Direction, Protocol};
+use super::ports::{Cell, LIST, Link, Lists, Ports};
+use super::ready::{Flows, Ready, Room, Source};
 
 /// A prefix takes in what lies round it up to so many times its own size.
 const TAKE_IN: usize = 8;
 
-/// What is to be tried for addresses that lie in this prefix and in no smaller one.
-#[derive(Clone, Copy, Debug)]
-enum Node {
-    /// `cells[start..end]`, in the order of their rules.
-    List { start: u32, end: u32 },
-    /// The groups that `links[start..end]` name, in the order of their first rules.
-    Groups { start: u32, end: u32 },
-}
+/// Marks, in the value of an address, a place among `chains`; in a link, a place among `groups`. Without it it is where a
+/// list begins.
+const MANY: u32 = 1 << 31;
 
-/// Nodes by remote address.
+/// What is to be tried, by remote address: a list, or the groups of a chain.
 #[derive(Debug)]
 enum Remotes {
     V4(Steps<u32>),
@@ -37,9 +34,12 @@ enum Remotes {
 #[derive(Debug)]
 pub(super) struct Classifier {
     remotes: Remotes,
-    nodes: Vec<Node>,
-    cells: Vec<Cell>,
+    /// Groups of few rectangles.
+    lists: Lists,
+    /// Where the links of each chain begin and end; they are in the order of their first rules.
+    chains: Vec<(u32, u32)>,
     links: Vec<Link>,
+    /// Groups of many.
     groups: Vec<Ports>,
 }
 
@@ -47,21 +47,15 @@ impl Default for Classifier {
     /// Without rules.
     fn default() -> Self {
         let remotes = Remotes::V4(Steps::renamed(&[(0, NONE)], |at| at));
-        Self { remotes, nodes: Vec::new(), cells: Vec::new(), links: Vec::new(), groups: Vec::new() }
+        let (lists, chains, links) = (Lists::default(), Vec::new(), Vec::new());
+        Self { remotes, lists, chains, links, groups: Vec::new() }
     }
 }
 
 impl Classifier {
-    /// From the rules of a table for such flows between IPv4 (`v4`) or IPv6 addresses. Takes what it needs from
-    /// `room`; `None` when there is too little.
-    pub(super) fn new(
-        v4: bool,
-        ready: &Ready<'_>,
-        direction: Direction,
-        protocol: Protocol,
-        room: &mut Room,
-    ) -> Option<Self> {
-        let pairs = ready.prefixes(v4, direction, protocol);
+    /// From the rules of a table for `flows`. Takes what it needs from `room`; `None` when there is too little.
+    pub(super) fn new(ready: &Ready<'_>, flows: &Flows<'_>, room: &mut Room) -> Option<Self> {
+        let pairs = ready.prefixes(flows);
         room.prefixes = room.prefixes.checked_sub(pairs.len())?;
         let sources: Vec<Source> = pairs.iter().map(|pair| pair.1).collect();
         let (mut blocks, mut ends): (Vec<Block>, Vec<usize>) = (Vec::new(), Vec::new());
@@ -74,74 +68,85 @@ impl Classifier {
         let own = |at: usize| {
             let start = at.checked_sub(1).map_or(0, |before| ends[before]);
             let sources = &sources[start..ends[at]];
-            (sources, move || ready.cells(sources, direction, protocol))
+            (sources, move || ready.cells(sources, flows))
         };
-        let mut remotes = |parents: &[u32]| gathered.gather(parents, own, &mut room.copies);
-        let (remotes, nodes) = if v4 {
+        let mut classifier = Self::default();
+        let mut lay_out = |parents: &[u32]| {
+            let chains = gathered.gather(parents, own, &mut room.copies)?;
+            let values = classifier.lay_out(&gathered);
+            Some(move |block: u32| values[chains[block as usize] as usize])
+        };
+        let remotes = if flows.v4 {
             let (cuts, parents) = nest::<u32>(&blocks);
-            let nodes = remotes(&parents)?;
-            (Remotes::V4(Steps::renamed(&cuts, |block| nodes[block as usize])), nodes.len())
+            Remotes::V4(Steps::renamed(&cuts, lay_out(&parents)?))
         } else {
             let (cuts, parents) = nest::<u128>(&blocks);
-            let nodes = remotes(&parents)?;
-            (Remotes::V6(Box::new(Steps::renamed(&cuts, |block| nodes[block as usize]))), nodes.len())
+            Remotes::V6(Box::new(Steps::renamed(&cuts, lay_out(&parents)?)))
         };
-        let mut classifier = Self { remotes, nodes: Vec::with_capacity(nodes), ..Self::default() };
-        classifier.lay_out(&gathered);
+        classifier.remotes = remotes;
         Some(classifier)
     }
 
-    fn lay_out(&mut self, gathered: &Gathered) {
-        // Groups that are no prefix's only list, by their place in `groups`.
+    /// Lays out all groups and chains; the value of each chain.
+    fn lay_out(&mut self, gathered: &Gathered) -> Vec<u32> {
+        // Where each group lies that was laid out already.
         let mut placed = vec![NONE; gathered.groups.len()];
+        let mut place = |group: u32| {
+            let cells = &gathered.groups[group as usize];
+            let at = &mut placed[group as usize];
+            if *at == NONE && cells.len() <= LIST {
+                *at = self.lists.push(cells);
+            } else if *at == NONE {
+                *at = MANY | self.groups.len() as u32;
+                self.groups.push(Ports::new(cells));
+            }
+            Link { first: cells[0].rule, at: *at }
+        };
+        let mut values = Vec::with_capacity(gathered.chains.len());
         for chain in &gathered.chains {
-            if let [only] = chain[..]
-                && gathered.groups[only as usize].len() <= LIST
+            let start = self.links.len();
+            self.links.extend(chain.iter().map(|&group| place(group)));
+            if let [Link { at: list, .. }] = self.links[start..]
+                && list & MANY == 0
             {
-                let start = self.cells.len() as u32;
-                self.cells.extend(&gathered.groups[only as usize]);
-                self.nodes.push(Node::List { start, end: self.cells.len() as u32 });
+                self.links.truncate(start);
+                values.push(list);
                 continue;
             }
-            let start = self.links.len() as u32;
-            for &group in chain {
-                let cells = &gathered.groups[group as usize];
-                let at = &mut placed[group as usize];
-                if *at == NONE {
-                    *at = self.groups.len() as u32;
-                    self.groups.push(Ports::new(cells));
-                }
-                self.links.push(Link { first: cells[0].rule, at: *at });
-            }
-            self.links[start as usize..].sort_unstable_by_key(|link| link.first);
-            self.nodes.push(Node::Groups { start, end: self.links.len() as u32 });
+            self.links[start..].sort_unstable_by_key(|link| link.first);
+            values.push(MANY | self.chains.len() as u32);
+            self.chains.push((start as u32, self.links.len() as u32));
         }
+        values
     }
 
     /// The first rule that matches, or [`NONE`]. An address of the other family matches none.
     #[inline]
     pub(super) fn find(&self, remote: IpAddr, local_port: u16, remote_port: u16) -> u32 {
-        let block = match (&self.remotes, remote) {
+        let value = match (&self.remotes, remote) {
             (Remotes::V4(steps), IpAddr::V4(v4)) => steps.find(v4.to_bits()),
             (Remotes::V6(steps), IpAddr::V6(v6)) => steps.find(v6.to_bits()),
             _ => NONE,
         };
-        match self.nodes.get(block as usize) {
-            None => NONE,
-            Some(&Node::List { start, end }) => {
-                first_of(&self.cells[start as usize..end as usize], local_port, remote_port)
-            }
-            Some(&Node::Groups { start, end }) => {
-                let mut best = NONE;
-                for link in &self.links[start as usize..end as usize] {
-                    if link.first >= best {
-                        break;
-                    }
-                    best = best.min(self.groups[link.at as usize].find(local_port, remote_port));
-                }
-                best
-            }
+        if value == NONE {
+            return NONE;
         }
+        if value & MANY == 0 {
+            return self.lists.find(value, local_port, remote_port);
+        }
+        let (start, end) = self.chains[(value & !MANY) as usize];
+        let mut best = NONE;
+        for link in &self.links[start as usize..end as usize] {
+            if link.first >= best {
+                break;
+            }
+            let found = match link.at & MANY {
+                0 => self.lists.find(link.at, local_port, remote_port),
+                _ => self.groups[(link.at & !MANY) as usize].find(local_port, remote_port),
+            };
+            best = best.min(found);
+        }
+        best
     }
 }
 

@@ -1,26 +1,36 @@
 //! From what a policy says to what answers in nanoseconds.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::classifier::Classifier;
-use super::nest::{Block, NONE, Steps, nest};
-use super::ready::{Ready, Room, block};
+use super::gate::Count;
+use super::marked::Marked;
+use super::nest::NONE;
+use super::owners::{Owners, interfaces, owners, told_apart};
+use super::ready::{Flows, Ready, Room};
 use super::refusals::Refusal;
-use super::spec::{Action, Mode, PolicySpec, Prefix, TableSpec};
-use crate::types::{Direction, FlowKey, Protocol};
+use super::roads::{Via, closest};
+use super::spec::{Action, Mode, PolicySpec, Prefix, RuleSpec, TableSpec};
+use crate::types::{Direction, FlowKey, Protocol, VerdictMemo};
 
 /// Rules in a policy at the most.
 pub const MAX_RULES: usize = 1 << 17;
+/// Tables in a policy at the most.
+pub const MAX_TABLES: usize = 1 << 17;
+// A counter row for each rule, for what each table denies, and for what is for no table.
+const _: () = assert!(MAX_RULES + MAX_TABLES < VerdictMemo::ROWS as usize);
 /// Rectangles in a policy at the most: each rule takes one for each combination of its remote prefixes, local
 /// port ranges and remote port ranges, once for each direction and protocol that it is for. The prefixes of a set
 /// count once, however many rules name it.
 pub const MAX_CELLS: usize = 1 << 19;
-/// Prefixes in a policy at the most: those of each set count once for each table, direction and protocol that it is
-/// named for.
+/// Prefixes in a policy at the most: those of each rule and set count once for each table, direction and protocol that
+/// they are named for, and where rules of a table name interfaces once more for each that these tell apart.
 pub const MAX_PREFIXES: usize = 1 << 21;
+/// Interfaces and patterns of such that the rules and tables of a policy name at the most.
+pub const MAX_INTERFACES: usize = 64;
 /// Rectangles copied into prefixes that lie in those they belong to, at the most.
 const MAX_COPIES: usize = 1 << 22;
 
@@ -29,6 +39,8 @@ const MAX_COPIES: usize = 1 << 22;
 pub enum PolicyError {
     /// More than [`MAX_RULES`] rules.
     TooManyRules,
+    /// More than [`MAX_TABLES`] tables.
+    TooManyTables,
     /// The lists in this rule and those before it multiply to more than [`MAX_CELLS`].
     TooManyCells {
         /// The table.
@@ -36,13 +48,15 @@ pub enum PolicyError {
         /// The rule at which the limit was passed.
         rule: String,
     },
-    /// The sets that this table names hold, with those of the tables before it, more than [`MAX_PREFIXES`], or lie
-    /// in one another in so many ways that the rules would have to be copied without end.
+    /// What the rules and sets of this table hold is, with those of the tables before it, more than [`MAX_PREFIXES`], or
+    /// lies in one another in so many ways that the rules would have to be copied without end.
     TooManyPrefixes {
         /// The table.
         table: String,
     },
-    /// Two tables for one address or network.
+    /// Rules and tables name more than [`MAX_INTERFACES`] interfaces.
+    TooManyInterfaces,
+    /// Two tables for one address or network, by the same interfaces.
     SameAddress(Prefix),
     /// Two tables of one name.
     SameTable(String),
@@ -64,8 +78,14 @@ impl fmt::Display for PolicyError {
                 "table {table}, rule {rule:?}: the lists of ports and addresses multiply to more than \
                  {MAX_CELLS} combinations; split or merge ranges"
             ),
-            Self::TooManyPrefixes { table } => {
-                write!(f, "table {table}: its sets make more than {MAX_PREFIXES} prefixes to look at")
+            Self::TooManyTables => write!(f, "more than {MAX_TABLES} tables"),
+            Self::TooManyPrefixes { table } => write!(
+                f,
+                "table {table}: its addresses, rules and sets make more than {MAX_PREFIXES} prefixes to look at, those \
+                 of each interface that they tell apart by themselves"
+            ),
+            Self::TooManyInterfaces => {
+                write!(f, "rules and tables for more than {MAX_INTERFACES} interfaces")
             }
             Self::SameAddress(prefix) => write!(f, "two tables for {prefix}"),
             Self::SameTable(table) => write!(f, "two tables are named {table}"),
@@ -82,6 +102,8 @@ pub(super) struct Decision {
     pub(super) allowed: bool,
     /// Whether it is not permitted, even if it passes.
     pub(super) refused: bool,
+    /// Whether it is told of, though it is permitted.
+    pub(super) logged: bool,
     pub(super) row: u32,
 }
 
@@ -96,11 +118,17 @@ pub struct Judgement {
     pub rule: Option<usize>,
 }
 
-/// A counter row: whose it is.
+/// What a policy says to a flow, by name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
-    /// The row that sums up what the table denies, when this row's packets belong there too.
-    pub(super) denied: Option<u32>,
+pub struct Told<'p> {
+    /// Whether it passes.
+    pub allowed: bool,
+    /// Whether it is not permitted, even if it passes.
+    pub refused: bool,
+    /// The table that answers; none: the default does.
+    pub table: Option<&'p Arc<str>>,
+    /// The first rule that matches.
+    pub rule: Option<&'p Arc<str>>,
 }
 
 /// How many flows a second may begin from one source by a rule.
@@ -123,21 +151,51 @@ pub(super) struct Table {
     pub(super) rules: Vec<Rule>,
     /// The counter row of the first rule; that of what is denied comes after the last.
     pub(super) first_row: u32,
-    /// By family, then by direction and protocol.
-    classifiers: [[Classifier; 4]; 2],
+    /// A bit a rule, set where it allows: read for every new flow, what else there is of a rule is not.
+    allows: Vec<u64>,
+    /// Whether any rule is logged.
+    logs: bool,
+    /// For interfaces that no rule of it names: of most tables all.
+    classifiers: View,
+    /// For those that its rules tell apart.
+    views: Vec<View>,
+    /// One more than the place among `views` of each interface that the policy names, zero: `classifiers`; empty where
+    /// no rule of the table names any.
+    view_of: Vec<u8>,
 }
+
+/// The rules of a table that hold by an interface: by family, then by direction and protocol.
+type View = [[Classifier; 4]; 2];
 
 /// What is left of a rule when it has matched.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
     pub(super) action: Action,
+    log: bool,
     /// The named counter that it counts for, too.
     pub(super) counter: Option<Arc<str>>,
 }
 
+impl Rule {
+    pub(super) fn denies(&self) -> bool {
+        self.action == Action::Deny
+    }
+}
+
 impl Table {
-    /// The counter row of what the table denies.
+    #[inline]
+    fn allows(&self, rule: usize) -> bool {
+        self.allows[rule / 64] >> (rule % 64) & 1 == 1
+    }
+
+    #[inline]
+    fn view(&self, via: Via) -> &View {
+        let at = self.view_of.get(via.index()).and_then(|view| usize::from(*view).checked_sub(1));
+        at.and_then(|at| self.views.get(at)).unwrap_or(&self.classifiers)
+    }
+
+    /// The counter row of what the table denies and no rule of it.
     pub(super) fn denied_row(&self) -> u32 {
         self.first_row + self.rules.len() as u32
     }
@@ -147,11 +205,16 @@ impl Table {
 #[derive(Debug)]
 pub struct Policy {
     default: Action,
+    /// The interfaces that rules and tables name, in the order of their names.
+    interfaces: Vec<Arc<str>>,
+    marked: Option<Arc<Marked>>,
     pub(super) tables: Vec<Table>,
-    /// Tables by local address.
-    v4: Steps<u32>,
-    v6: Steps<u128>,
-    pub(super) rows: Vec<Row>,
+    /// Tables by local address: first for interfaces that no table names, then for those that tables tell apart.
+    owners: Vec<Owners>,
+    /// The place among `owners` of each interface that the policy names; empty where no table names any.
+    owners_of: Vec<u8>,
+    /// Counter rows.
+    rows: u32,
     /// In the order of their rows.
     pub(super) limits: Vec<Limit>,
 }
@@ -168,18 +231,25 @@ impl Policy {
         if spec.tables.iter().map(|table| table.rules.len()).sum::<usize>() > MAX_RULES {
             return Err(PolicyError::TooManyRules);
         }
+        if spec.tables.len() > MAX_TABLES {
+            return Err(PolicyError::TooManyTables);
+        }
+        let mut room = Room { cells: MAX_CELLS, prefixes: MAX_PREFIXES, copies: MAX_COPIES };
+        let interfaces = interfaces(spec)?;
+        let (owners, owners_of) = owners(&spec.tables, &interfaces, &mut room)?;
         let mut policy = Self {
             default: spec.default,
+            interfaces,
+            marked: Marked::of(&spec.shadow).map(Arc::new),
             tables: Vec::with_capacity(spec.tables.len()),
-            v4: by_address(&spec.tables, true)?,
-            v6: by_address(&spec.tables, false)?,
-            rows: vec![Row { denied: None }],
+            owners,
+            owners_of,
+            rows: NO_TABLE + 1,
             limits: Vec::new(),
         };
         if let Some(same) = twice(spec.tables.iter().map(|table| table.name.as_str())) {
             return Err(PolicyError::SameTable(same.to_owned()));
         }
-        let mut room = Room { cells: MAX_CELLS, prefixes: MAX_PREFIXES, copies: MAX_COPIES };
         for table in &spec.tables {
             policy.add(table, &mut room)?;
         }
@@ -198,77 +268,138 @@ impl Policy {
         }
         let ready = Ready::new(&spec.rules, room)
             .map_err(|rule| PolicyError::TooManyCells { table: table(), rule: rule.name.clone() })?;
-        let mut classifiers: [[Classifier; 4]; 2] = Default::default();
-        for (family, v4) in classifiers.iter_mut().zip([true, false]) {
-            if !spec.locals.iter().any(|local| local.address().is_ipv4() == v4) {
-                continue;
-            }
-            for (direction, protocol) in FLOWS {
-                family[which(direction, protocol)] =
-                    Classifier::new(v4, &ready, direction, protocol, room)
-                        .ok_or_else(|| PolicyError::TooManyPrefixes { table: table() })?;
-            }
-        }
+        let mut view = |interface| {
+            view(spec, &ready, interface, room)
+                .ok_or_else(|| PolicyError::TooManyPrefixes { table: spec.name.clone() })
+        };
+        let holding = |by: Option<&str>| {
+            spec.rules.iter().map(|rule| spec.holds_by(by) && rule.holds_by(by)).collect::<Vec<_>>()
+        };
+        let (view_of, meant) = told_apart(&self.interfaces, holding);
+        let classifiers = view(None)?;
+        let views = meant.into_iter().map(|name| view(Some(name))).collect::<Result<_, _>>()?;
         let rules = spec.rules.iter().map(|rule| Rule {
             name: rule.name.as_str().into(),
             action: rule.action,
+            log: rule.log,
             counter: rule.counter.as_deref().map(Into::into),
         });
         let table = Table {
             name: spec.name.as_str().into(),
             mode: spec.mode,
             rules: rules.collect(),
-            first_row: self.rows.len() as u32,
+            first_row: self.rows,
+            allows: spec.rules.chunks(64).map(allowing).collect(),
+            logs: spec.rules.iter().any(|rule| rule.log),
             classifiers,
+            views,
+            view_of,
         };
         let denied = table.denied_row();
         let limit =
             |(row, rate): (u32, Option<u32>)| Some(Limit { row, denied, rate: rate?, mode: spec.mode });
         self.limits.extend((table.first_row..).zip(spec.rules.iter().map(|r| r.limit)).filter_map(limit));
-        let of_rule = |rule: &Rule| Row { denied: (rule.action == Action::Deny).then_some(denied) };
-        self.rows.extend(table.rules.iter().map(of_rule));
-        self.rows.push(Row { denied: None });
+        self.rows = denied + 1;
         self.tables.push(table);
         Ok(())
     }
 
     /// Judges a flow from nothing but its tuple and where it began.
-    pub fn judge(&self, key: &FlowKey, direction: Direction) -> Judgement {
-        let at = match key.local.ip().to_canonical() {
-            IpAddr::V4(v4) => self.v4.find(v4.to_bits()),
-            IpAddr::V6(v6) => self.v6.find(v6.to_bits()),
-        };
-        let Some(table) = self.tables.get(at as usize) else {
+    pub fn judge(&self, key: &FlowKey, direction: Direction, via: Via) -> Judgement {
+        let Some(at) = self.table_of(key.local.ip(), via) else {
             return Judgement { allowed: self.default == Action::Allow, table: None, rule: None };
         };
+        let table = &self.tables[at];
         let remote = key.remote.ip().to_canonical();
-        let family = &table.classifiers[usize::from(remote.is_ipv6())];
+        let family = &table.view(via)[usize::from(remote.is_ipv6())];
         let classifier = &family[which(direction, key.protocol)];
         let rule = classifier.find(remote, key.local.port(), key.remote.port());
         let rule = (rule != NONE).then_some(rule as usize);
-        let allows = rule.is_some_and(|rule| table.rules[rule].action == Action::Allow);
-        Judgement { allowed: allows || table.mode == Mode::Monitor, table: Some(at as usize), rule }
+        let allows = rule.is_some_and(|rule| table.allows(rule));
+        Judgement { allowed: allows || table.mode == Mode::Monitor, table: Some(at), rule }
     }
 
     /// The same, with the row that counts it.
-    pub(super) fn decide(&self, key: &FlowKey, direction: Direction) -> Decision {
-        let Judgement { allowed, table, rule } = self.judge(key, direction);
-        let (row, refused) = match (table.map(|table| &self.tables[table]), rule) {
-            (None, _) => (NO_TABLE, !allowed),
-            (Some(table), None) => (table.denied_row(), true),
+    pub(super) fn decide(&self, key: &FlowKey, direction: Direction, via: Via) -> Decision {
+        let Judgement { allowed, table, rule } = self.judge(key, direction, via);
+        let (row, refused, logged) = match (table.map(|table| &self.tables[table]), rule) {
+            (None, _) => (NO_TABLE, !allowed, false),
+            (Some(table), None) => (table.denied_row(), true, false),
             (Some(table), Some(rule)) => {
-                (table.first_row + rule as u32, table.rules[rule].action == Action::Deny)
+                let refused = !table.allows(rule);
+                let logged = table.logs && !refused && table.rules[rule].log;
+                (table.first_row + rule as u32, refused, logged)
             }
         };
-        Decision { allowed, refused, row }
+        Decision { allowed, refused, logged, row }
+    }
+
+    /// The names of a table and of a rule of it, by their places; none for what is not there.
+    pub fn names_at(&self, table: usize, rule: Option<usize>) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
+        let Some(table) = self.tables.get(table) else { return (None, None) };
+        (Some(&table.name), rule.and_then(|rule| Some(&table.rules.get(rule)?.name)))
+    }
+
+    /// What is said to a flow, by name: whether it passes, whether it is permitted, and the table and the rule that say so.
+    pub fn tell(&self, key: &FlowKey, direction: Direction, via: Via) -> Told<'_> {
+        let Decision { allowed, refused, row, .. } = self.decide(key, direction, via);
+        let (table, rule) = self.names_of(row);
+        Told { allowed, refused, table, rule }
     }
 
     /// The names of the table and the rule by which something was refused; none for what no table or rule is for.
     pub fn names(&self, refusal: &Refusal) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
-        let at = self.tables.partition_point(|table| table.first_row <= refusal.row);
-        let Some(table) = at.checked_sub(1).and_then(|at| self.tables.get(at)) else { return (None, None) };
-        let rule = table.rules.get((refusal.row - table.first_row) as usize);
-        (Some(&table.name), rule.map(|rule| &rule.name))
+        self.names_of(refusal.row)
+    }
+
+    /// The names of the table and the rule of a counter row.
+    pub(super) fn names_of(&self, row: u32) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
+        self.place_of(row).map_or((None, None), |(table, rule)| self.names_at(table, Some(rule)))
+    }
+
+    /// Whether what is counted in a row is not permitted by a table, even if it passes.
+    pub(super) fn is_refusal(&self, row: u32) -> bool {
+        self.place_of(row)
+            .is_some_and(|(table, rule)| self.tables[table].rules.get(rule).is_none_or(Rule::denies))
+    }
+
+    /// Counters for its rows, and for its limits.
+    pub(super) fn nothing_counted(&self) -> (Vec<Count>, Vec<u64>) {
+        (vec![Count::default(); self.rows as usize], vec![0; self.limits.len()])
+    }
+
+    /// The table and the rule of a counter row; beyond the last rule: what else the table denies.
+    fn place_of(&self, row: u32) -> Option<(usize, usize)> {
+        let at = self.tables.partition_point(|table| table.first_row <= row).checked_sub(1)?;
+        let table = &self.tables[at];
+        (row <= table.denied_row()).then(|| (at, (row - table.first_row) as usize))
+    }
+
+    /// The table that answers for a local address by an interface, by its place.
+    pub fn table_of(&self, local: IpAddr, via: Via) -> Option<usize> {
+        let owners = self.owners_of.get(via.index()).copied().unwrap_or(0);
+        let owners = self.owners.get(usize::from(owners))?;
+        let at = match local.to_canonical() {
+            IpAddr::V4(v4) => owners.v4.find(v4.to_bits()),
+            IpAddr::V6(v6) => owners.v6.find(v6.to_bits()),
+        };
+        self.tables.get(at as usize).map(|_| at as usize)
+    }
+
+    /// An interface by its name, as this policy knows it.
+    pub fn via(&self, interface: Option<&str>) -> Via {
+        let place = interface.and_then(|name| closest(self.interfaces.iter().map(|entry| &**entry), name));
+        place.map_or(Via::OTHER, |at| Via::named(at as u8))
+    }
+
+    /// Whose flows are recorded in full, if anybody's are.
+    pub fn marked(&self) -> Option<&Arc<Marked>> {
+        self.marked.as_ref()
+    }
+
+    /// Whether any rule or table names an interface.
+    pub fn tells_interfaces_apart(&self) -> bool {
+        !self.interfaces.is_empty()
     }
 
     /// Whether it denies nothing to anybody.
@@ -277,26 +408,24 @@ impl Policy {
     }
 }
 
-/// The table for each local address of a family.
-fn by_address<T: super::nest::Bits>(tables: &[TableSpec], v4: bool) -> Result<Steps<T>, PolicyError> {
-    let mut owners: Vec<(Block, u32)> = (0..)
-        .zip(tables)
-        .flat_map(|(n, table)| table.locals.iter().map(move |local| (local, n)))
-        .filter(|(local, _)| local.address().is_ipv4() == v4)
-        .map(|(local, n)| (block(local), n))
-        .collect();
-    owners.sort_unstable();
-    owners.dedup();
-    if let Some(same) = owners.windows(2).find(|w| w[0].0 == w[1].0) {
-        let (bits, len) = same[0].0;
-        let address: IpAddr =
-            if v4 { Ipv4Addr::from_bits(bits as u32).into() } else { Ipv6Addr::from_bits(bits).into() };
-        let prefix = Prefix::new(address, len).unwrap_or(Prefix::host(address));
-        return Err(PolicyError::SameAddress(prefix));
+/// The rules of a table that hold by `interface`; `None` when there is too little room.
+fn view(spec: &TableSpec, ready: &Ready<'_>, interface: Option<&str>, room: &mut Room) -> Option<View> {
+    let mut view = View::default();
+    for (family, v4) in view.iter_mut().zip([true, false]) {
+        if !spec.locals.iter().any(|local| local.address().is_ipv4() == v4) {
+            continue;
+        }
+        for (direction, protocol) in FLOWS {
+            let flows = Flows { v4, direction, protocol, interface };
+            family[which(direction, protocol)] = Classifier::new(ready, &flows, room)?;
+        }
     }
-    let blocks: Vec<Block> = owners.iter().map(|owner| owner.0).collect();
-    let (cuts, _) = nest::<T>(&blocks);
-    Ok(Steps::renamed(&cuts, |block| owners[block as usize].1))
+    Some(view)
+}
+
+/// A bit for each of up to 64 rules, set where it allows.
+fn allowing(rules: &[RuleSpec]) -> u64 {
+    rules.iter().rev().fold(0, |bits, rule| bits << 1 | u64::from(rule.action == Action::Allow))
 }
 
 /// The first name that was there before.

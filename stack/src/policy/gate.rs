@@ -1,15 +1,17 @@
 //! The policy in force: verdicts, their memory, and what is counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compile::{Decision, Policy, Row};
+use super::compile::{Decision, NO_TABLE, Policy};
 use super::limit::Limits;
 use super::refusals::{Refusal, Refusals};
+use super::roads::{Roads, Via};
 use super::spec::{Mode, PolicySpec};
+use super::successor::{Retired, Successor};
 use crate::hash::HashKey;
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, VerdictMemo};
+use crate::types::{Direction, FlowKey, Road, VerdictMemo};
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,23 +25,95 @@ pub struct Count {
 impl Count {
     #[inline]
     fn add(&mut self, len: usize) {
-        self.packets += 1;
-        self.bytes += len as u64;
+        self.join(Self { packets: 1, bytes: len as u64 });
     }
+
+    /// Wraps: what a table denies is made of a part that may be less than nothing.
+    #[inline]
+    pub(super) fn join(&mut self, other: Self) {
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+    }
+
+    pub(super) fn take_off(&mut self, other: Self) {
+        self.packets = self.packets.wrapping_sub(other.packets);
+        self.bytes = self.bytes.wrapping_sub(other.bytes);
+    }
+}
+
+/// All that a packet of a known flow needs of the gate: one line of the cache, and one for its counter.
+#[derive(Debug)]
+#[repr(align(32))]
+struct Hot {
+    /// What was counted, a row for each rule, for what else each table denies, and for what is for no table.
+    rows: Vec<Count>,
+    /// Verdicts of this generation hold by whatever interface a packet travels: the gate's, or nobody's while
+    /// interfaces are told apart.
+    holds: u32,
+    /// The row by which was judged last.
+    judged: u32,
+}
+
+/// A packet, as far as it matters to the gate.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// Its length in bytes.
+    pub len: usize,
+    /// Whether it comes or goes.
+    pub way: Direction,
+    /// The interface by which it travels, or, of an answer, by which what it answers does; need not be known while the
+    /// gate does not tell them apart.
+    pub road: Road,
 }
 
 /// Judges packets by the current policy and counts them.
 #[derive(Debug)]
 pub struct Gate {
+    hot: Hot,
     policy: Arc<Policy>,
+    /// Policies that were in force, this one included.
+    policies: u32,
+    /// Of verdicts: another with each policy, and when an interface that may matter to it has another name.
     generation: u32,
-    rows: Vec<(Count, Row)>,
+    /// The interfaces of the stack…
+    roads: Arc<Roads>,
+    /// …and what each is to the policy; empty while that tells none apart.
+    vias: Vec<Via>,
     /// Flows beyond each limit of the policy, in the order of its limits.
     limited: Vec<u64>,
     limits: Limits,
     refusals: Refusals,
     /// Of the segment in hand that is of no known connection.
     flags: Option<u8>,
+    /// The limit of the row by which was judged last was reached.
+    limited_last: bool,
+}
+
+/// What was told of a flow before it is judged.
+#[derive(Clone, Copy)]
+enum Before {
+    /// Nothing.
+    Nothing,
+    /// What there was to tell of it.
+    Told,
+    /// That, by the interface by which it came until now, and where this verdict let it pass.
+    Passed(VerdictMemo),
+}
+
+/// No row: nothing was judged.
+const NOBODY: u32 = u32::MAX;
+
+/// The names by which a gate judged last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged<'p> {
+    /// The table; `None`: none answers for the address, or nothing was judged.
+    pub table: Option<&'p Arc<str>>,
+    /// The rule; `None`: none matches.
+    pub rule: Option<&'p Arc<str>>,
+    /// It says no, even where the table only monitors.
+    pub refused: bool,
+    /// It says yes, but the source of the flow had begun too many.
+    pub limited: bool,
 }
 
 impl Gate {
@@ -57,39 +131,180 @@ impl Gate {
         limits.prepare(!policy.limits.is_empty());
         let mut refusals = Refusals::default();
         refusals.prepare(!policy.is_open());
-        let (rows, limited) = (rows_of(&policy), vec![0; policy.limits.len()]);
-        Self { generation: 1, rows, limited, limits, refusals, flags: None, policy }
+        let (rows, limited) = policy.nothing_counted();
+        let mut gate = Self {
+            hot: Hot { rows, holds: VerdictMemo::NO_GENERATION, judged: NOBODY },
+            policy,
+            policies: 1,
+            generation: 1,
+            roads: Arc::default(),
+            vias: Vec::new(),
+            limited,
+            limits,
+            refusals,
+            flags: None,
+            limited_last: false,
+        };
+        gate.find_vias();
+        gate
     }
 
-    /// Whether a packet of `len` bytes of the flow `key`, which began in `direction`, may pass. Counts it. The
-    /// verdict is taken from `memo` while that is of this gate's generation, and kept there.
+    /// Whether a packet of the flow `key`, which began in `direction`, may pass. Counts it. The verdict is taken from
+    /// `memo` while that is of this gate's generation and of the interface, and kept there.
     #[inline]
-    pub fn judge(&mut self, memo: &mut VerdictMemo, key: &FlowKey, direction: Direction, len: usize) -> bool {
-        if memo.generation != self.generation {
-            self.decide(memo, key, direction);
-        }
-        let (count, row) = &mut self.rows[memo.row as usize];
-        count.add(len);
-        if let Some(denied) = row.denied {
-            self.rows[denied as usize].0.add(len);
-        }
-        memo.allowed
+    pub fn judge(
+        &mut self,
+        memo: &mut VerdictMemo,
+        key: &FlowKey,
+        direction: Direction,
+        packet: Packet,
+    ) -> bool {
+        self.recall(memo, packet.len).unwrap_or_else(|| self.judge_closely(memo, key, direction, packet))
+    }
+
+    /// What [`Gate::judge`] says, if the verdict in `memo` holds whichever way the packet of `len` bytes goes: then
+    /// nobody needs to know which. Counts it.
+    #[inline]
+    pub fn recall(&mut self, memo: &VerdictMemo, len: usize) -> Option<bool> {
+        (memo.generation == self.hot.holds).then(|| self.count(memo, len))
     }
 
     #[inline(never)]
-    fn decide(&mut self, memo: &mut VerdictMemo, key: &FlowKey, direction: Direction) {
-        let Decision { allowed, refused, row } = self.policy.decide(key, direction);
-        *memo = VerdictMemo { generation: self.generation, allowed, row };
-        if refused {
-            let flags = self.flags.take();
-            let refusal = Refusal { key: *key, direction, flags, limited: false, dropped: !allowed, row };
+    fn judge_closely(
+        &mut self,
+        memo: &mut VerdictMemo,
+        key: &FlowKey,
+        direction: Direction,
+        packet: Packet,
+    ) -> bool {
+        let anew = memo.generation != self.generation;
+        if anew && memo.road() == Road::UNKNOWN {
+            *memo = memo.by(packet.road);
+        }
+        if self.tells_roads_apart()
+            && packet.way == direction
+            && self.via(packet.road) != self.via(memo.road())
+        {
+            return self.judge_elsewhere(memo, key, direction, packet);
+        }
+        if anew {
+            let told = memo.generation == VerdictMemo::TOLD.generation;
+            self.decide(memo, key, direction, if told { Before::Told } else { Before::Nothing });
+        }
+        self.count(memo, packet.len)
+    }
+
+    /// Of a flow that came another way until now. Whoever is refused there takes nothing from the flow: it goes on
+    /// where it was. A memo has room for one interface, so where packets take turns between two each is judged here; but
+    /// while the flow passes it is told of once, and once more where a table that only monitors would have refused it:
+    /// there would else be an entry a packet, and no room for who is kept out.
+    #[inline(never)]
+    fn judge_elsewhere(
+        &mut self,
+        memo: &mut VerdictMemo,
+        key: &FlowKey,
+        direction: Direction,
+        packet: Packet,
+    ) -> bool {
+        let before = match memo.generation {
+            generation if generation == self.generation && memo.allowed() => Before::Passed(*memo),
+            generation if generation == VerdictMemo::TOLD.generation => Before::Told,
+            _ => Before::Nothing,
+        };
+        let mut anew = memo.by(packet.road);
+        self.decide(&mut anew, key, direction, before);
+        if anew.allowed() {
+            *memo = anew;
+        }
+        self.count(&anew, packet.len)
+    }
+
+    /// Counts a packet for the row that judged it; whether it passes.
+    #[inline]
+    fn count(&mut self, memo: &VerdictMemo, len: usize) -> bool {
+        self.hot.judged = memo.row();
+        self.hot.rows[memo.row() as usize].add(len);
+        memo.allowed()
+    }
+
+    #[inline(never)]
+    fn decide(&mut self, memo: &mut VerdictMemo, key: &FlowKey, direction: Direction, before: Before) {
+        let via = self.via(memo.road());
+        let Decision { allowed, refused, logged, row } = self.policy.decide(key, direction, via);
+        // What is in hand begins no flow of ours.
+        let flags = self.flags.filter(|_| direction == Direction::In);
+        let dropped = !allowed;
+        *memo = VerdictMemo::new(self.generation, allowed, row, memo.road());
+        let news = match before {
+            Before::Nothing => true,
+            Before::Told => dropped,
+            Before::Passed(by) => {
+                let news = refused && !by.is_told_elsewhere() && by.row() != row;
+                *memo = memo.told_elsewhere(news || by.is_told_elsewhere());
+                dropped || news
+            }
+        };
+        if (refused || logged) && news {
+            let refusal =
+                Refusal { key: *key, direction, flags, permitted: logged, limited: false, dropped, row };
             self.refusals.push(refusal);
         }
     }
 
-    /// The flags of the segment that will be judged next, which is of no known connection; none when it has been.
+    /// Whether it matters by which interface a packet travels.
+    #[inline]
+    pub fn tells_roads_apart(&self) -> bool {
+        !self.vias.is_empty()
+    }
+
+    /// What an interface is to the policy.
+    fn via(&self, road: Road) -> Via {
+        match (self.vias.split_last(), road.port()) {
+            (Some((home, _)), _) if road == Road::HOME => *home,
+            (Some((_, driven)), Some(port)) => driven.get(port).copied().unwrap_or_default(),
+            _ => Via::OTHER,
+        }
+    }
+
+    /// Asks the policy for every interface; the one at home comes last.
+    fn find_vias(&mut self) {
+        let Self { vias, roads, policy, .. } = self;
+        vias.clear();
+        if policy.tells_interfaces_apart() {
+            let all = (0..roads.len()).map(Road::of_port).chain([Road::HOME]);
+            vias.extend(all.map(|road| policy.via(roads.name(road))));
+        }
+        self.hot.holds = if self.tells_roads_apart() { VerdictMemo::NO_GENERATION } else { self.generation };
+    }
+
+    /// The interface with this place among the stack's is called `name`.
+    pub fn name_road(&mut self, port: usize, name: &str) {
+        if Arc::make_mut(&mut self.roads).call(port, name) && self.tells_roads_apart() {
+            self.judge_anew();
+            self.find_vias();
+        }
+    }
+
+    /// The interfaces of the stack.
+    pub fn roads(&self) -> &Arc<Roads> {
+        &self.roads
+    }
+
+    /// The flags of the segment that is judged from now on, which is of no known connection; none when it has been.
     pub fn in_hand(&mut self, flags: Option<u8>) {
         self.flags = flags;
+    }
+
+    /// What comes is of no known judgement yet.
+    pub fn forget_judged(&mut self) {
+        (self.hot.judged, self.limited_last) = (NOBODY, false);
+    }
+
+    /// By whom was judged last, since [`Gate::forget_judged`].
+    pub fn last_judged(&self) -> Judged<'_> {
+        let (table, rule) = self.policy.names_of(self.hot.judged);
+        let refused = self.policy.is_refusal(self.hot.judged);
+        Judged { table, rule, refused, limited: self.limited_last }
     }
 
     /// Whether there is something to [take away](Gate::take_refusals).
@@ -107,7 +322,7 @@ impl Gate {
     /// bytes. No when its source has begun too many lately.
     #[inline]
     pub fn begins(&mut self, now: Instant, memo: &VerdictMemo, key: &FlowKey, len: usize) -> bool {
-        self.limited.is_empty() || self.is_within(now, memo.row, key, len)
+        self.limited.is_empty() || self.is_within(now, memo.row(), key, len)
     }
 
     fn is_within(&mut self, now: Instant, row: u32, key: &FlowKey, len: usize) -> bool {
@@ -117,12 +332,14 @@ impl Gate {
             return true;
         }
         self.limited[at] += 1;
-        self.rows[limit.denied as usize].0.add(len);
-        let (flags, dropped) = (self.flags.take(), limit.mode == Mode::Enforce);
-        self.refusals.push(Refusal {
+        self.limited_last = true;
+        self.hot.rows[limit.denied as usize].add(len);
+        let dropped = limit.mode == Mode::Enforce;
+        self.refusals.amend(Refusal {
             key: *key,
             direction: Direction::In,
-            flags,
+            flags: self.flags,
+            permitted: false,
             limited: true,
             dropped,
             row,
@@ -139,24 +356,27 @@ impl Gate {
     /// As [`Gate::swap`], when what takes long was done before. What comes back is no longer needed: dropping it takes
     /// long, too.
     pub fn succeed(&mut self, mut next: Successor) -> Retired {
-        if !Arc::ptr_eq(&self.policy, &next.old) {
+        if !next.follows(&self.policy) {
             next = Successor::new(&self.policy, next.policy);
         }
-        for &(old, new) in &next.rows_kept {
-            next.rows[new as usize].0 = self.rows[old as usize].0;
-        }
-        for &(old, new) in &next.limits_kept {
-            next.limited[new] = self.limited[old];
-        }
+        next.go_on(&self.hot.rows, &self.limited);
         self.limits.prepare(!next.policy.limits.is_empty());
         self.refusals.prepare(!next.policy.is_open());
         self.refusals.forget();
-        // Zero means "never judged".
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
-        let rows = std::mem::replace(&mut self.rows, next.rows);
+        self.forget_judged();
+        self.policies = self.policies.saturating_add(1);
+        self.judge_anew();
+        let rows = std::mem::replace(&mut self.hot.rows, next.rows);
         self.limited = next.limited;
         let policy = std::mem::replace(&mut self.policy, next.policy);
-        Retired { _policy: policy, _rows: rows, _kept: next.rows_kept }
+        self.find_vias();
+        Retired { _policy: policy, _rows: rows, _kept: next.kept }
+    }
+
+    /// Verdicts that were kept hold no longer. Generation zero means "never judged".
+    fn judge_anew(&mut self) {
+        self.generation =
+            if self.generation == VerdictMemo::LAST_GENERATION { 1 } else { self.generation + 1 };
     }
 
     /// Whether nothing is denied to anybody.
@@ -165,8 +385,8 @@ impl Gate {
     }
 
     /// The number of the policy in force: the first is 1.
-    pub fn generation(&self) -> u32 {
-        self.generation
+    pub fn policies(&self) -> u32 {
+        self.policies
     }
 
     /// The policy in force.
@@ -176,7 +396,7 @@ impl Gate {
 
     /// What was counted, table by table.
     pub fn snapshot(&self) -> GateSnapshot {
-        let count = |row: u32| self.rows[row as usize].0;
+        let count = |row: u32| self.hot.rows[row as usize];
         let limited = |row: u32| {
             let at = self.policy.limits.binary_search_by_key(&row, |limit| limit.row).ok()?;
             self.limited.get(at).copied()
@@ -185,8 +405,13 @@ impl Gate {
         let mut tables = Vec::with_capacity(self.policy.tables.len());
         for table in &self.policy.tables {
             let mut rules = Vec::with_capacity(table.rules.len());
+            // What no rule matched, and what is left of rules that are gone.
+            let mut denied = count(table.denied_row());
             for (row, rule) in (table.first_row..).zip(&table.rules) {
                 let count = count(row);
+                if rule.denies() {
+                    denied.join(count);
+                }
                 if let Some(name) = &rule.counter {
                     let sum = counters.entry(name).or_default();
                     (sum.packets, sum.bytes) = (sum.packets + count.packets, sum.bytes + count.bytes);
@@ -197,12 +422,12 @@ impl Gate {
                     limited: limited(row).unwrap_or(0),
                 });
             }
-            let (name, mode, denied) = (table.name.clone(), table.mode, count(table.denied_row()));
+            let (name, mode) = (table.name.clone(), table.mode);
             tables.push(TableSnapshot { name, mode, rules, denied });
         }
         GateSnapshot {
-            generation: self.generation,
-            no_table: count(super::compile::NO_TABLE),
+            generation: self.policies,
+            no_table: count(NO_TABLE),
             tables,
             counters: counters
                 .into_iter()
@@ -210,58 +435,6 @@ impl Gate {
                 .collect(),
         }
     }
-}
-
-fn rows_of(policy: &Policy) -> Vec<(Count, Row)> {
-    policy.rows.iter().map(|&row| (Count::default(), row)).collect()
-}
-
-/// The name of each counter row: its table's and its rule's, none for what the table denies.
-fn named_rows(policy: &Policy) -> impl Iterator<Item = ((&str, Option<&str>), u32)> {
-    policy.tables.iter().flat_map(|table| {
-        let rules = table.rules.iter().map(|rule| Some(&*rule.name));
-        rules.chain([None]).map(|name| (&*table.name, name)).zip(table.first_row..)
-    })
-}
-
-/// A policy about to take the place of another, with all that can be made ready before.
-#[derive(Debug)]
-pub struct Successor {
-    old: Arc<Policy>,
-    policy: Arc<Policy>,
-    rows: Vec<(Count, Row)>,
-    limited: Vec<u64>,
-    /// Counters that go on: where they stood, and where they will.
-    rows_kept: Vec<(u32, u32)>,
-    limits_kept: Vec<(usize, usize)>,
-}
-
-impl Successor {
-    /// Makes `policy` ready to take the place of `old`.
-    pub fn new(old: &Arc<Policy>, policy: Arc<Policy>) -> Self {
-        let before: HashMap<_, u32> = named_rows(old).collect();
-        let rows_kept: Vec<(u32, u32)> =
-            named_rows(&policy).filter_map(|(name, row)| Some((*before.get(&name)?, row))).collect();
-        let at = |policy: &Policy, row| policy.limits.binary_search_by_key(&row, |limit| limit.row).ok();
-        let limits_kept =
-            rows_kept.iter().filter_map(|&(was, row)| Some((at(old, was)?, at(&policy, row)?))).collect();
-        Self {
-            old: Arc::clone(old),
-            rows: rows_of(&policy),
-            limited: vec![0; policy.limits.len()],
-            rows_kept,
-            limits_kept,
-            policy,
-        }
-    }
-}
-
-/// What a policy leaves behind.
-#[derive(Debug)]
-pub struct Retired {
-    _policy: Arc<Policy>,
-    _rows: Vec<(Count, Row)>,
-    _kept: Vec<(u32, u32)>,
 }
 
 /// What a gate counted, in the shape in which `ringroad stat` tells it.

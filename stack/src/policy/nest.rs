@@ -3,6 +3,8 @@
 //! Prefixes either nest or are disjoint. Their bounds cut the number line into at most twice as many intervals
 //! plus one; in each the same prefix is innermost, and whatever else matches is an ancestor of it.
 
+use core::ops::Range;
+
 /// No prefix.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -37,23 +39,74 @@ bits!(u16, u32, u128);
 pub(super) type Block = (u128, u8);
 
 /// A function of a number that is constant between a few steps.
+///
+/// Steps are found through an index of equal parts of where they are. Addresses come in clusters: a part in which
+/// many steps are has an index of its own, which is as wide as they lie apart.
 #[derive(Debug)]
 pub(super) struct Steps<T> {
-    /// Where each interval begins; the first at zero.
-    starts: Vec<T>,
-    /// The value in each.
-    values: Vec<u32>,
-    /// The stretch from the second start to the last in equal parts: how many intervals begin before each. Empty when
-    /// there are few intervals.
-    index: Vec<u32>,
-    /// The size of a part, as a power of two.
-    shift: u32,
+    /// Where each interval begins, the first at zero, and its value.
+    steps: Vec<(T, u32)>,
+    /// Of all steps but the first; none when there are few.
+    root: Option<Node<T>>,
+    /// Those of parts.
+    nodes: Vec<Node<T>>,
+    /// The parts of all nodes, as [`Part`] says.
+    index: Vec<Part>,
+    /// Halvings that find a step in any part. All are done everywhere: how many are needed here nobody can guess.
+    rounds: u32,
 }
 
-/// Up to so many intervals, searching is quicker than an index.
+/// An index of a stretch, from one step to another.
+#[derive(Debug)]
+struct Node<T> {
+    /// The first step in it.
+    low: T,
+    /// How many steps are before it.
+    from: u32,
+    /// The size of a part, as a power of two.
+    shift: u32,
+    /// Where its parts begin, and how many come after the first. Behind them is one for where it ends.
+    parts: u32,
+    last: u32,
+}
+
+/// What is in a part: a node, or so many steps after so many others.
+#[derive(Clone, Copy, Debug)]
+struct Part(u32);
+
+impl Part {
+    const NODE: u32 = 1 << 31;
+    /// Bits for how many steps are before it.
+    const FROM: u32 = 23;
+    /// So many steps or more: up to where the next part begins.
+    const MANY: usize = 0xff;
+
+    fn of_steps(from: usize, count: usize) -> Self {
+        Self((count.min(Self::MANY) << Self::FROM | from) as u32)
+    }
+
+    fn node(self) -> Option<usize> {
+        (self.0 & Self::NODE != 0).then_some((self.0 & !Self::NODE) as usize)
+    }
+
+    fn from(self) -> usize {
+        (self.0 & ((1 << Self::FROM) - 1)) as usize
+    }
+
+    fn count(self) -> usize {
+        (self.0 >> Self::FROM) as usize
+    }
+}
+
+/// Up to so many intervals, searching is quicker than an index; beyond so many there is no room in it.
 const UNINDEXED: usize = 16;
-/// Parts of an index at the most, as a power of two.
+const MOST: usize = 1 << Part::FROM;
+/// Parts of a node at the most, as a power of two.
 const PARTS: u32 = 18;
+/// Steps in a part that are searched, which is quicker than a guess where the way ends; and nodes in one another at the
+/// most.
+const FEW: usize = 63;
+const DEPTH: u32 = 4;
 
 impl<T: Bits> Steps<T> {
     /// From the bounds as [`nest`] returns them, with other names for what it found.
@@ -67,44 +120,76 @@ impl<T: Bits> Steps<T> {
     /// From the bounds and the value from each on; the first bound is zero.
     pub(super) fn new(cuts: &[(u128, u32)]) -> Self {
         debug_assert!(cuts.first().is_some_and(|cut| cut.0 == 0) && cuts.is_sorted_by(|a, b| a.0 < b.0));
-        let starts: Vec<T> = cuts.iter().map(|&(start, _)| T::narrow(start)).collect();
-        let values = cuts.iter().map(|&(_, value)| value).collect();
-        if starts.len() <= UNINDEXED {
-            return Self { starts, values, index: Vec::new(), shift: 0 };
+        let steps = cuts.iter().map(|&(start, value)| (T::narrow(start), value)).collect();
+        let mut all = Self { steps, root: None, nodes: Vec::new(), index: Vec::new(), rounds: 0 };
+        if (UNINDEXED + 1..MOST).contains(&cuts.len()) {
+            all.root = Some(all.grow(cuts, 1..cuts.len(), 1));
+        } else {
+            all.rounds = rounds(cuts.len());
         }
-        // Where the starts are, one to four parts an interval.
-        let (low, high) = (cuts[1].0, cuts[cuts.len() - 1].0);
-        let parts = (starts.len().ilog2() + 1).min(PARTS);
+        all
+    }
+
+    /// The node of some of the steps, with those of its parts.
+    fn grow(&mut self, cuts: &[(u128, u32)], steps: Range<usize>, depth: u32) -> Node<T> {
+        let (low, high) = (cuts[steps.start].0, cuts[steps.end - 1].0);
+        // One to four parts a step.
+        let parts = (steps.len().ilog2() + 1).min(PARTS);
         let shift = (128 - (high - low).leading_zeros()).saturating_sub(parts);
-        let mut at = 0;
-        let before = |part: u128| {
-            while at < cuts.len() && cuts[at].0 < low + (part << shift) {
-                at += 1;
-            }
-            at as u32
-        };
-        let mut index: Vec<u32> = (0..=(high - low) >> shift).map(before).collect();
-        index.push(starts.len() as u32);
-        Self { starts, values, index, shift }
+        let (first, last) = (self.index.len(), ((high - low) >> shift) as usize);
+        self.index.resize(first + last + 2, Part::of_steps(steps.end, 0));
+        let mut to = steps.start;
+        for part in 0..=last {
+            let from = to;
+            to +=
+                cuts[from..steps.end].iter().take_while(|cut| (cut.0 - low) >> shift == part as u128).count();
+            self.index[first + part] = if to - from <= FEW || depth == DEPTH {
+                self.rounds = self.rounds.max(rounds(to - from));
+                Part::of_steps(from, to - from)
+            } else {
+                let node = self.grow(cuts, from..to, depth + 1);
+                self.nodes.push(node);
+                Part(Part::NODE | (self.nodes.len() - 1) as u32)
+            };
+        }
+        let [from, parts, last] = [steps.start, first, last].map(|number| number as u32);
+        Node { low: T::narrow(low), from, shift, parts, last }
     }
 
     /// The value at `number`.
     #[inline]
     pub(super) fn find(&self, number: T) -> u32 {
-        let (from, to) = match self.starts.get(1) {
-            Some(&low) if !self.index.is_empty() => {
-                if number < low {
-                    return self.values[0];
-                }
-                let part = number.beyond(low, self.shift).min(self.index.len() - 2);
-                (self.index[part] as usize, self.index[part + 1] as usize)
+        let (mut begun, mut to) = (0, self.steps.len());
+        let mut node = self.root.as_ref();
+        while let Some(Node { low, from: before, shift, parts, last }) = node {
+            if number < *low {
+                return self.steps[*before as usize - 1].1;
             }
-            _ => (0, self.starts.len()),
-        };
+            let at = *parts as usize + number.beyond(*low, *shift).min(*last as usize);
+            let part = self.index[at];
+            node = part.node().and_then(|node| self.nodes.get(node));
+            (begun, to) = (part.from(), part.from() + part.count());
+            if node.is_none() && part.count() == Part::MANY {
+                to = self.begins(self.index[at + 1]);
+            }
+        }
         // The first interval begins at zero, so that at least one begins at or before `number`.
-        let begun = from + self.starts[from..to].partition_point(|start| *start <= number);
-        self.values[begun - 1]
+        for round in (0..self.rounds).rev() {
+            let next = (begun + (1 << round)).min(to);
+            begun = if self.steps[next - 1].0 <= number { next } else { begun };
+        }
+        self.steps[begun - 1].1
     }
+
+    /// How many steps are before a part.
+    fn begins(&self, part: Part) -> usize {
+        part.node().map_or(part.from(), |node| self.nodes[node].from as usize)
+    }
+}
+
+/// Halvings that find one of so many steps, or none.
+fn rounds(steps: usize) -> u32 {
+    usize::BITS - steps.leading_zeros()
 }
 
 /// Cuts at the bounds of `blocks`, which are sorted and distinct. Returns the bounds with the innermost block (by
@@ -216,5 +301,35 @@ mod tests {
             equals_the_longest::<u32>(&mut random, count);
             equals_the_longest::<u128>(&mut random, count);
         }
+    }
+
+    /// Clusters in clusters, down to more nodes in one another than there may be.
+    #[test]
+    fn steps_in_clusters_are_found_by_any_number_near_them() {
+        let mut cuts = vec![(0, NONE)];
+        let mut deepest = 0;
+        for cluster in 0..9_u128 {
+            // Each lies where the one before ends, and is a hundred thousand times as wide.
+            let (start, wide) = (100_000_u128.pow(cluster as u32 % 8) * (1 + cluster), 1 << (cluster * 12));
+            let last = cuts.last().map_or(0, |cut: &(u128, u32)| cut.0);
+            cuts.extend((1..=600).map(|n| (last + start + n * wide, (cluster * 600 + n) as u32)));
+        }
+        let steps = Steps::<u128>::new(&cuts);
+        let mut node = steps.root.as_ref();
+        while let Some(found) = node {
+            deepest += 1;
+            let parts = &steps.index[found.parts as usize..=(found.parts + found.last) as usize];
+            node = parts.iter().find_map(|part| steps.nodes.get(part.node()?));
+        }
+        assert_eq!(deepest, DEPTH);
+        assert!(steps.index.iter().any(|part| part.node().is_none() && part.count() == Part::MANY));
+        for at in 1..cuts.len() {
+            assert_eq!([cuts[at].0 - 1, cuts[at].0, cuts[at].0 + 1].map(|n| steps.find(n)), {
+                let after =
+                    cuts.get(at + 1).filter(|cut| cut.0 == cuts[at].0 + 1).map_or(cuts[at].1, |cut| cut.1);
+                [cuts[at - 1].1, cuts[at].1, after]
+            });
+        }
+        assert_eq!(steps.find(u128::MAX), cuts[cuts.len() - 1].1);
     }
 }

@@ -1,10 +1,11 @@
 //! Which rule is first for a pair of ports, among the rules for one remote prefix.
 //!
-//! Each rule is one or more rectangles of local × remote ports. A few rectangles are tried in turn. Many are
+//! Each rule is one or more rectangles of local × remote ports. A few are tried in turn ([`Lists`]). Many are
 //! cut into rows: the bounds of one port divide it into classes, and for each class the first rule is a step
-//! function of the other port. Where rectangles overlap so much that rows would repeat most of them, ranges of
-//! the local port are cut into blocks of powers of two instead (at most thirty a range), a step function for
-//! each, and the blocks that hold a port are looked at in the order of their first rules.
+//! function of the other port, up to the first rectangle that covers all of that; mostly it is one rule for all. Where
+//! rectangles overlap so much that rows would repeat most of them, ranges of the local port are cut into blocks of powers
+//! of two instead (at most thirty a range), a step function for each, and the blocks that hold a port are looked at in the
+//! order of their first rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,23 +38,59 @@ impl Cell {
     pub(super) fn covers_all(&self) -> bool {
         self.local == PortRange::ANY && self.remote == PortRange::ANY
     }
+
+    /// The same with the ports changed round.
+    fn turned(&self) -> Self {
+        Cell { local: self.remote, remote: self.local, rule: self.rule }
+    }
+}
+
+/// Lists of rectangles, one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Lists(Vec<Cell>);
+
+/// Marks the rule of a list's last rectangle.
+const LAST: u32 = 1 << 31;
+
+impl Lists {
+    /// Appends a list of rectangles, at least one, in the order of their rules; where it begins.
+    pub(super) fn push(&mut self, cells: &[Cell]) -> u32 {
+        let at = self.0.len();
+        self.0.extend(cells);
+        if let Some(last) = self.0.last_mut() {
+            last.rule |= LAST;
+        }
+        at as u32
+    }
+
+    /// The first rule of the list at `at` that matches; [`NONE`] when none does.
+    #[inline]
+    pub(super) fn find(&self, at: u32, local: u16, remote: u16) -> u32 {
+        for cell in &self.0[at as usize..] {
+            if cell.covers(local, remote) {
+                return cell.rule & !LAST;
+            }
+            if cell.rule & LAST != 0 {
+                break;
+            }
+        }
+        NONE
+    }
 }
 
 /// The first rule among `cells`, which are in the order of their rules; [`NONE`] when none matches.
-#[inline]
-pub(super) fn first_of(cells: &[Cell], local: u16, remote: u16) -> u32 {
+#[cfg(test)]
+fn first_of(cells: &[Cell], local: u16, remote: u16) -> u32 {
     cells.iter().find(|cell| cell.covers(local, remote)).map_or(NONE, |cell| cell.rule)
 }
 
-/// The rectangles of one remote prefix, ready to be searched.
+/// The rectangles of one remote prefix, more than [`LIST`], ready to be searched.
 #[derive(Debug)]
 pub(super) enum Ports {
-    /// Few: in the order of their rules.
-    List(Box<[Cell]>),
-    /// Local port → row, remote port → rule.
-    Rows { class: Steps<u16>, rows: Vec<Steps<u16>> },
+    /// Local port → remote port → rule.
+    Rows(Rows),
     /// The same with the ports changed round.
-    Columns { class: Steps<u16>, rows: Vec<Steps<u16>> },
+    Columns(Rows),
     /// Local port → blocks that hold it, remote port → rule.
     Layers(Layers),
 }
@@ -61,20 +98,14 @@ pub(super) enum Ports {
 impl Ports {
     /// From rectangles in the order of their rules.
     pub(super) fn new(cells: &[Cell]) -> Self {
-        if cells.len() <= LIST {
-            return Self::List(cells.into());
+        let most = ROW_STEPS_ALWAYS.max(ROW_STEPS * cells.len());
+        if let Some(rows) = Rows::new(cells, most) {
+            return Self::Rows(rows);
         }
-        let turned: Vec<Cell> =
-            cells.iter().map(|c| Cell { local: c.remote, remote: c.local, rule: c.rule }).collect();
-        let (by_local, by_remote) = (row_steps(cells), row_steps(&turned));
-        if by_local.min(by_remote) > ROW_STEPS_ALWAYS.max(ROW_STEPS * cells.len()) {
-            Self::Layers(Layers::new(cells))
-        } else if by_local <= by_remote {
-            let (class, rows) = rows(cells);
-            Self::Rows { class, rows }
-        } else {
-            let (class, rows) = rows(&turned);
-            Self::Columns { class, rows }
+        let turned: Vec<Cell> = cells.iter().map(Cell::turned).collect();
+        match Rows::new(&turned, most) {
+            Some(columns) => Self::Columns(columns),
+            None => Self::Layers(Layers::new(cells)),
         }
     }
 
@@ -82,11 +113,94 @@ impl Ports {
     #[inline]
     pub(super) fn find(&self, local: u16, remote: u16) -> u32 {
         match self {
-            Self::List(cells) => first_of(cells, local, remote),
-            Self::Rows { class, rows } => rows[class.find(local) as usize].find(remote),
-            Self::Columns { class, rows } => rows[class.find(remote) as usize].find(local),
+            Self::Rows(rows) => rows.find(local, remote),
+            Self::Columns(columns) => columns.find(remote, local),
             Self::Layers(layers) => layers.find(local, remote),
         }
+    }
+}
+
+/// Classes of one port, and for each a rule, or the first rule by the other port.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// A rule, [`NONE`], or [`LINE`] and a line.
+    class: Steps<u16>,
+    lines: Lines,
+}
+
+/// Marks a line among rules.
+const LINE: u32 = 1 << 31;
+
+impl Rows {
+    /// None when there would be more than `most` steps.
+    fn new(cells: &[Cell], most: usize) -> Option<Self> {
+        let mut open: BTreeSet<u32> = BTreeSet::new();
+        let (mut cuts, mut lines, mut left) = (Vec::new(), Lines::default(), most);
+        for (bound, (begin, end)) in bounds(cells.iter().map(|c| c.local)) {
+            end.iter().for_each(|cell| _ = open.remove(cell));
+            open.extend(begin);
+            let mut row: Vec<(PortRange, u32)> = Vec::new();
+            for &cell in &open {
+                let cell = &cells[cell as usize];
+                row.push((cell.remote, cell.rule));
+                left = left.checked_sub(1)?;
+                if cell.remote == PortRange::ANY {
+                    break;
+                }
+            }
+            let value = match row[..] {
+                [] => NONE,
+                [(PortRange::ANY, rule)] => rule,
+                _ => LINE | lines.push(&row),
+            };
+            if cuts.last().is_none_or(|last: &(u128, u32)| last.1 != value) {
+                cuts.push((u128::from(bound), value));
+            }
+        }
+        Some(Self { class: Steps::new(&cuts), lines })
+    }
+
+    #[inline]
+    fn find(&self, port: u16, other: u16) -> u32 {
+        match self.class.find(port) {
+            line if line & LINE != 0 && line != NONE => self.lines.find(line & !LINE, other),
+            rule => rule,
+        }
+    }
+}
+
+/// Step functions of a port, one behind the other.
+#[derive(Debug, Default)]
+struct Lines {
+    steps: Vec<(u16, u32)>,
+    /// Where each ends.
+    ends: Vec<u32>,
+}
+
+impl Lines {
+    /// Appends the first rule for each port, among ranges in the order of their rules; which line it is.
+    fn push(&mut self, ranges: &[(PortRange, u32)]) -> u32 {
+        let mut open: BTreeSet<u32> = BTreeSet::new();
+        let start = self.steps.len();
+        for (bound, (begin, end)) in bounds(ranges.iter().map(|r| r.0)) {
+            end.iter().for_each(|range| _ = open.remove(range));
+            open.extend(begin);
+            let rule = open.first().map_or(NONE, |&first| ranges[first as usize].1);
+            if self.steps[start..].last().is_none_or(|last| last.1 != rule) {
+                self.steps.push((bound as u16, rule));
+            }
+        }
+        self.ends.push(self.steps.len() as u32);
+        self.ends.len() as u32 - 1
+    }
+
+    #[inline]
+    fn find(&self, line: u32, port: u16) -> u32 {
+        let line = line as usize;
+        let start = line.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let steps = &self.steps[start as usize..self.ends[line] as usize];
+        // The first step is at zero.
+        steps[steps.partition_point(|step| step.0 <= port) - 1].1
     }
 }
 
@@ -100,48 +214,6 @@ fn bounds(ranges: impl Iterator<Item = PortRange>) -> BTreeMap<u32, (Vec<u32>, V
         }
     }
     bounds
-}
-
-/// At most how many steps the rows by local port would have.
-fn row_steps(cells: &[Cell]) -> usize {
-    let (mut open, mut steps) = (0, 0);
-    for (begin, end) in bounds(cells.iter().map(|c| c.local)).values() {
-        open = open + begin.len() - end.len();
-        steps += 2 * open + 1;
-    }
-    steps
-}
-
-/// Classes of the local port, and for each the first rule by remote port.
-fn rows(cells: &[Cell]) -> (Steps<u16>, Vec<Steps<u16>>) {
-    let mut open: BTreeSet<u32> = BTreeSet::new();
-    let (mut cuts, mut rows) = (Vec::new(), Vec::new());
-    for (bound, (begin, end)) in bounds(cells.iter().map(|c| c.local)) {
-        end.iter().for_each(|cell| _ = open.remove(cell));
-        open.extend(begin);
-        cuts.push((u128::from(bound), rows.len() as u32));
-        rows.push(line(open.iter().map(|&cell| {
-            let cell = &cells[cell as usize];
-            (cell.remote, cell.rule)
-        })));
-    }
-    (Steps::new(&cuts), rows)
-}
-
-/// The first rule for each port, among ranges in the order of their rules.
-fn line(ranges: impl Iterator<Item = (PortRange, u32)>) -> Steps<u16> {
-    let ranges: Vec<_> = ranges.collect();
-    let mut open: BTreeSet<u32> = BTreeSet::new();
-    let mut cuts: Vec<(u128, u32)> = Vec::new();
-    for (bound, (begin, end)) in bounds(ranges.iter().map(|r| r.0)) {
-        end.iter().for_each(|range| _ = open.remove(range));
-        open.extend(begin);
-        let rule = open.first().map_or(NONE, |&first| ranges[first as usize].1);
-        if cuts.last().is_none_or(|last| last.1 != rule) {
-            cuts.push((u128::from(bound), rule));
-        }
-    }
-    Steps::new(&cuts)
 }
 
 /// Something to be looked at, unless what was found comes before its first rule.
@@ -161,22 +233,23 @@ pub(super) struct Layers {
     /// Of each block: itself and what it lies in, in the order of their first rules, up to where the next begins.
     links: Vec<Link>,
     starts: Vec<u32>,
-    lines: Vec<Steps<u16>>,
+    lines: Lines,
 }
 
 impl Layers {
     fn new(cells: &[Cell]) -> Self {
         let mut blocks: BTreeMap<Block, Vec<(PortRange, u32)>> = BTreeMap::new();
         for cell in cells {
-            for block in blocks_of(cell.local) {
-                blocks.entry(block).or_default().push((cell.remote, cell.rule));
+            for (first, len) in cell.local.blocks() {
+                blocks.entry((first.into(), len)).or_default().push((cell.remote, cell.rule));
             }
         }
         let names: Vec<Block> = blocks.keys().copied().collect();
         let (cuts, parents) = nest::<u16>(&names);
         let inner = Steps::new(&cuts);
         let firsts: Vec<u32> = blocks.values().map(|ranges| ranges[0].1).collect();
-        let lines = blocks.into_values().map(|ranges| line(ranges.into_iter())).collect();
+        let mut lines = Lines::default();
+        blocks.values().for_each(|ranges| _ = lines.push(ranges));
         let (mut links, mut starts) = (Vec::new(), vec![0]);
         for block in 0..parents.len() as u32 {
             let start = links.len();
@@ -200,37 +273,15 @@ impl Layers {
             if link.first >= best {
                 break;
             }
-            best = best.min(self.lines[link.at as usize].find(remote));
+            best = best.min(self.lines.find(link.at, remote));
         }
         best
     }
 }
 
-/// The range as the fewest blocks of powers of two.
-fn blocks_of(range: PortRange) -> impl Iterator<Item = Block> {
-    let (mut at, end) = (u32::from(range.first), u32::from(range.last) + 1);
-    core::iter::from_fn(move || {
-        let left = end.checked_sub(at).filter(|left| *left > 0)?;
-        let bits = at.trailing_zeros().min(left.ilog2()).min(16);
-        let block = (u128::from(at), (16 - bits) as u8);
-        at += 1 << bits;
-        Some(block)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_become_blocks() {
-        let blocks = |first, last| blocks_of(PortRange { first, last }).collect::<Vec<_>>();
-        assert_eq!(blocks(0, 65535), [(0, 0)]);
-        assert_eq!(blocks(80, 80), [(80, 16)]);
-        assert_eq!(blocks(1, 6), [(1, 16), (2, 15), (4, 15), (6, 16)]);
-        assert_eq!(blocks(1, 65534).len(), 30);
-        assert_eq!(blocks(2, 1), []);
-    }
 
     /// Trying all rectangles is the judge, for shapes that lead to each of the four forms.
     #[test]
@@ -256,11 +307,11 @@ mod tests {
             let cells: Vec<Cell> = (0..count)
                 .map(|rule| Cell { local: range(wide_local), remote: range(wide_remote), rule })
                 .collect();
-            let ports = Ports::new(&cells);
+            let (ports, mut lists) = (Ports::new(&cells), Lists::default());
+            let list = (lists.push(&cells[..1]), lists.push(&cells)).1;
             forms.insert(match &ports {
-                Ports::List(_) => "list",
-                Ports::Rows { .. } => "rows",
-                Ports::Columns { .. } => "columns",
+                Ports::Rows(_) => "rows",
+                Ports::Columns(_) => "columns",
                 Ports::Layers(_) => "layers",
             });
             let edges = |range: PortRange| {
@@ -272,10 +323,11 @@ mod tests {
                     for remote in edges(cells[i].remote).into_iter().chain(edges(other.remote)) {
                         let expected = first_of(&cells, local, remote);
                         assert_eq!(ports.find(local, remote), expected, "{count} {local} {remote}");
+                        assert_eq!(lists.find(list, local, remote), expected, "{count} {local} {remote}");
                     }
                 }
             }
         }
-        assert_eq!(forms.into_iter().collect::<Vec<_>>(), ["columns", "layers", "list", "rows"]);
+        assert_eq!(forms.into_iter().collect::<Vec<_>>(), ["columns", "layers", "rows"]);
     }
 }

@@ -19,6 +19,25 @@ pub(super) struct Room {
     pub(super) copies: usize,
 }
 
+/// The flows that a classifier is for.
+#[derive(Clone, Copy)]
+pub(super) struct Flows<'s> {
+    /// Between IPv4 addresses, or IPv6 ones.
+    pub(super) v4: bool,
+    pub(super) direction: Direction,
+    pub(super) protocol: Protocol,
+    /// By this interface; `None`: one that no rule names.
+    pub(super) interface: Option<&'s str>,
+}
+
+impl Flows<'_> {
+    fn are_of(&self, rule: &RuleSpec) -> bool {
+        rule.direction.includes(self.direction)
+            && rule.protocol.includes(self.protocol)
+            && rule.holds_by(self.interface)
+    }
+}
+
 /// The rules of a table.
 pub(super) struct Ready<'s> {
     rules: &'s [RuleSpec],
@@ -62,15 +81,10 @@ impl<'s> Ready<'s> {
         Ok(ready)
     }
 
-    /// Every prefix of a family that rules for such flows are for, with its source, sorted.
-    pub(super) fn prefixes(
-        &self,
-        v4: bool,
-        direction: Direction,
-        protocol: Protocol,
-    ) -> Vec<(Block, Source)> {
-        let of_family = |prefix: &&Prefix| prefix.address().is_ipv4() == v4;
-        let is_meant = |rule: u32| self.is_meant(rule, direction, protocol);
+    /// Every prefix of their family that rules for `flows` are for, with its source, sorted.
+    pub(super) fn prefixes(&self, flows: &Flows<'_>) -> Vec<(Block, Source)> {
+        let of_family = |prefix: &&Prefix| prefix.address().is_ipv4() == flows.v4;
+        let is_meant = |rule: u32| self.is_meant(rule, flows);
         let mut pairs = Vec::new();
         for (number, rule) in (0..).zip(self.rules).filter(|(number, _)| is_meant(*number)) {
             pairs.extend(rule.remotes.iter().filter(of_family).map(|prefix| (block(prefix), number)));
@@ -85,8 +99,8 @@ impl<'s> Ready<'s> {
         pairs
     }
 
-    /// The rectangles of rules for such flows that come from `sources`, in the order of the rules.
-    pub(super) fn cells(&self, sources: &[Source], direction: Direction, protocol: Protocol) -> Vec<Cell> {
+    /// The rectangles of rules for `flows` that come from `sources`, in the order of the rules.
+    pub(super) fn cells(&self, sources: &[Source], flows: &Flows<'_>) -> Vec<Cell> {
         let mut cells = Vec::new();
         let mut add = |rule: u32| {
             let (local, remote) = &self.ports[rule as usize];
@@ -109,14 +123,14 @@ impl<'s> Ready<'s> {
         }
         rules.sort_unstable();
         rules.dedup();
-        rules.into_iter().filter(|&rule| self.is_meant(rule, direction, protocol)).for_each(add);
+        rules.into_iter().filter(|&rule| self.is_meant(rule, flows)).for_each(add);
         cells
     }
 
-    fn is_meant(&self, rule: u32, direction: Direction, protocol: Protocol) -> bool {
+    fn is_meant(&self, rule: u32, flows: &Flows<'_>) -> bool {
         let (rule, (local, remote)) = (&self.rules[rule as usize], &self.ports[rule as usize]);
         let possible = !local.is_empty() && !remote.is_empty();
-        possible && rule.direction.includes(direction) && rule.protocol.includes(protocol)
+        possible && flows.are_of(rule)
     }
 }
 

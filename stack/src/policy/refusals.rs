@@ -1,4 +1,5 @@
-//! What the gate refused, one entry a judgement, until somebody takes them away to tell of them.
+//! What the gate refused, and what rules permit that are logged: one entry a judgement, until somebody takes them away to
+//! tell of them.
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,8 @@ pub struct Refusal {
     pub direction: Direction,
     /// The flags of the segment that would have begun a TCP connection to us.
     pub flags: Option<u8>,
+    /// It was not refused at all: the rule that permits it is logged.
+    pub permitted: bool,
     /// Its source had begun too many; else a rule, or none, refuses it.
     pub limited: bool,
     /// Whether it was dropped, or its table only monitors.
@@ -43,6 +46,15 @@ impl Refusals {
             self.ring.push_back(refusal);
         } else {
             self.lost += 1;
+        }
+    }
+
+    /// Puts `refusal` in place of what was just said of the flow: that a logged rule permits it.
+    pub(super) fn amend(&mut self, refusal: Refusal) {
+        let same = |last: &&mut Refusal| last.permitted && (last.key, last.row) == (refusal.key, refusal.row);
+        match self.ring.back_mut().filter(same) {
+            Some(last) => *last = refusal,
+            None => self.push(refusal),
         }
     }
 

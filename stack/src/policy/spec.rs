@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::roads::closeness;
 use crate::types::{Direction, Protocol};
 
 /// A whole policy.
@@ -11,14 +12,17 @@ use crate::types::{Direction, Protocol};
 pub struct PolicySpec {
     /// For local addresses that have no table.
     pub default: Action,
-    /// Of several that hold a local address, the one whose prefix is the longest answers for it.
+    /// Of several that hold a local address by an interface, the one whose prefix is the longest answers for it; of those
+    /// with one prefix, the one that names the interface [most closely](super::closeness).
     pub tables: Vec<TableSpec>,
+    /// Addresses of other ends whose flows are recorded in full. They are judged as any.
+    pub shadow: Vec<Prefix>,
 }
 
 impl PolicySpec {
     /// The policy of a host that has none: everything is allowed.
     pub const fn open() -> Self {
-        Self { default: Action::Allow, tables: Vec::new() }
+        Self { default: Action::Allow, tables: Vec::new(), shadow: Vec::new() }
     }
 }
 
@@ -29,8 +33,14 @@ pub struct TableSpec {
     pub name: String,
     /// The addresses it answers for.
     pub locals: Vec<Prefix>,
+    /// The interfaces by which it does, as rules name them; none: whichever it is.
+    pub interfaces: Vec<String>,
     /// Whether its verdicts are carried out.
     pub mode: Mode,
+    /// Nobody gets an answer, from the kernel either, whom no rule permits: no reset, no ICMP error, no echo.
+    pub cloak: bool,
+    /// What is denied is dropped before any stack sees it.
+    pub offload: bool,
     /// Read in order; the first that matches decides; what none matches is denied.
     pub rules: Vec<RuleSpec>,
 }
@@ -39,7 +49,26 @@ impl TableSpec {
     /// A table for one address, of whose name it is.
     pub fn of_host(local: IpAddr, mode: Mode, rules: Vec<RuleSpec>) -> Self {
         let local = local.to_canonical();
-        Self { name: local.to_string(), locals: vec![Prefix::host(local)], mode, rules }
+        Self {
+            name: local.to_string(),
+            locals: vec![Prefix::host(local)],
+            interfaces: Vec::new(),
+            mode,
+            cloak: false,
+            offload: false,
+            rules,
+        }
+    }
+
+    /// Whether it is for flows by an interface; `None`: one that nothing names.
+    pub fn holds_by(&self, interface: Option<&str>) -> bool {
+        self.interfaces.is_empty() || self.closeness(interface) > 0
+    }
+
+    /// How closely it names an interface; zero: not at all.
+    pub(super) fn closeness(&self, interface: Option<&str>) -> u8 {
+        let of = |name| self.interfaces.iter().map(|entry| closeness(entry, name)).max();
+        interface.and_then(of).unwrap_or(0)
     }
 }
 
@@ -70,10 +99,16 @@ pub struct RuleSpec {
     pub remote_sets: Vec<Arc<AddressSet>>,
     /// Ports at the other end.
     pub remote_ports: Vec<PortRange>,
+    /// Of ICMP: types and codes, as one number with the type in the upper byte.
+    pub icmp_types: Vec<PortRange>,
+    /// The interfaces by which whoever begins the flow is heard, by name or by a pattern like `eth*`; none: whichever it is.
+    pub interfaces: Vec<String>,
     /// What becomes of the flow.
     pub action: Action,
     /// How many flows a second may begin from one source; the rest is denied.
     pub limit: Option<u32>,
+    /// What it permits is told of, too.
+    pub log: bool,
     /// A counter that sums up all rules that name it.
     pub counter: Option<String>,
     /// What its author says of it.
@@ -93,12 +128,21 @@ impl RuleSpec {
             remotes: vec![Prefix::ANY_V4, Prefix::ANY_V6],
             remote_sets: Vec::new(),
             remote_ports: vec![PortRange::ANY],
+            icmp_types: vec![PortRange::ANY],
+            interfaces: Vec::new(),
             action,
             limit: None,
+            log: false,
             counter: None,
             comment: String::new(),
             line: 0,
         }
+    }
+
+    /// Whether it is for flows by an interface; `None`: one that nothing names.
+    pub fn holds_by(&self, interface: Option<&str>) -> bool {
+        let named = |name| self.interfaces.iter().any(|entry| closeness(entry, name) > 0);
+        self.interfaces.is_empty() || interface.is_some_and(named)
     }
 
     /// Whether the addresses of the other end are all there are.
@@ -172,9 +216,18 @@ pub enum RuleProtocol {
     Udp,
     /// Both.
     Any,
+    /// ICMP: what a cloaked address may be asked. The gate of a stack sees none of it.
+    Icmp,
+    /// ICMPv6, likewise.
+    Icmpv6,
 }
 
 impl RuleProtocol {
+    /// Whether it is ICMP, of either family.
+    pub const fn is_icmp(self) -> bool {
+        matches!(self, Self::Icmp | Self::Icmpv6)
+    }
+
     /// Whether `protocol` is meant.
     pub const fn includes(self, protocol: Protocol) -> bool {
         matches!((self, protocol), (Self::Any, _) | (Self::Tcp, Protocol::Tcp) | (Self::Udp, Protocol::Udp))
@@ -197,6 +250,18 @@ impl PortRange {
     /// One port.
     pub const fn one(port: u16) -> Self {
         Self { first: port, last: port }
+    }
+
+    /// The range as the fewest blocks of powers of two: the first port of each, and the bits that its ports share.
+    pub fn blocks(self) -> impl Iterator<Item = (u16, u8)> {
+        let (mut at, end) = (u32::from(self.first), u32::from(self.last) + 1);
+        core::iter::from_fn(move || {
+            let left = end.checked_sub(at).filter(|left| *left > 0)?;
+            let bits = at.trailing_zeros().min(left.ilog2()).min(16);
+            let block = (at as u16, (16 - bits) as u8);
+            at += 1 << bits;
+            Some(block)
+        })
     }
 
     /// Whether `port` is in the range.
@@ -276,6 +341,16 @@ impl fmt::Display for Prefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_become_blocks() {
+        let blocks = |first, last| PortRange { first, last }.blocks().collect::<Vec<_>>();
+        assert_eq!(blocks(0, 65535), [(0, 0)]);
+        assert_eq!(blocks(80, 80), [(80, 16)]);
+        assert_eq!(blocks(1, 6), [(1, 16), (2, 15), (4, 15), (6, 16)]);
+        assert_eq!(blocks(1, 65534).len(), 30);
+        assert_eq!(blocks(2, 1), []);
+    }
 
     #[test]
     fn prefixes_mask_and_contain() {

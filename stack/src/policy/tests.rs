@@ -1,29 +1,16 @@
-//! The gate against a linear judge that reads the rules as they are written.
+//! What the gate says and counts.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::hash::HashKey;
 use crate::ip::VerdictMemo;
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, Protocol};
+use crate::types::{Direction, FlowKey, Protocol, Road};
 
-/// The first rule that matches, tried in turn: rule number and action.
-fn first_match(table: &TableSpec, key: &FlowKey, direction: Direction) -> Option<(usize, Action)> {
-    let any = |ranges: &[PortRange], port| ranges.iter().any(|range| range.contains(port));
-    table.rules.iter().enumerate().find_map(|(number, rule)| {
-        let matches = rule.direction.includes(direction)
-            && rule.protocol.includes(key.protocol)
-            && any(&rule.local_ports, key.local.port())
-            && any(&rule.remote_ports, key.remote.port())
-            && (rule.remotes.iter().any(|prefix| prefix.contains(key.remote.ip()))
-                || rule.remote_sets.iter().any(|s| s.prefixes.iter().any(|p| p.contains(key.remote.ip()))));
-        matches.then_some((number, rule.action))
-    })
-}
+mod interfaces;
+mod linear;
 
 fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     let prefix = |text: &&str| {
@@ -49,15 +36,24 @@ fn flow(local: &str, remote: &str) -> FlowKey {
 
 fn table(mode: Mode, rules: Vec<RuleSpec>) -> PolicySpec {
     let local = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
-    PolicySpec { default: Action::Allow, tables: vec![TableSpec::of_host(local, mode, rules)] }
+    PolicySpec {
+        default: Action::Allow,
+        tables: vec![TableSpec::of_host(local, mode, rules)],
+        shadow: Vec::new(),
+    }
 }
 
 fn gate(spec: &PolicySpec) -> Gate {
     Gate::new(Policy::compile(spec).unwrap(), HashKey::new([7; 16]))
 }
 
+/// A packet that comes, by an interface of which nobody knows.
+fn arrives(len: usize) -> Packet {
+    Packet { len, way: Direction::In, road: Road::UNKNOWN }
+}
+
 fn judge(gate: &mut Gate, key: &FlowKey, direction: Direction) -> bool {
-    gate.judge(&mut VerdictMemo::default(), key, direction, 100)
+    gate.judge(&mut VerdictMemo::default(), key, direction, arrives(100))
 }
 
 const WEB: [PortRange; 1] = [PortRange::one(80)];
@@ -110,17 +106,54 @@ fn a_memo_holds_until_the_policy_changes() {
     let mut gate = gate(&allow);
     let (key, mut memo) = (flow("10.77.0.1:80", "10.77.0.2:5000"), VerdictMemo::default());
     for _ in 0..3 {
-        assert!(gate.judge(&mut memo, &key, Direction::In, 10));
+        assert!(gate.judge(&mut memo, &key, Direction::In, arrives(10)));
     }
-    assert_eq!((memo.generation, memo.row), (1, 1));
+    assert_eq!((memo.generation, memo.row()), (1, 1));
     gate.swap(Policy::compile(&deny).unwrap());
-    assert!(!gate.judge(&mut memo, &key, Direction::In, 10));
-    assert_eq!((gate.generation(), memo.generation, memo.row), (2, 2, 2));
+    assert!(!gate.judge(&mut memo, &key, Direction::In, arrives(10)));
+    assert_eq!((gate.policies(), memo.generation, memo.row()), (2, 2, 2));
 
     let table = &gate.snapshot().tables[0];
     assert_eq!(table.rules[0].count, Count::default());
     assert_eq!(table.rules[1].count, Count { packets: 4, bytes: 40 }, "the name's counter goes on");
     assert_eq!(table.denied, Count { packets: 1, bytes: 10 });
+}
+
+/// Whatever becomes of the rules that denied: what was denied stays denied, what passed did not count.
+#[test]
+fn what_a_table_denied_goes_on_when_its_rules_change() {
+    let any = &["0.0.0.0/0"][..];
+    let on = |name: &str, port, action| rule(name, any, &[PortRange::one(port)], action);
+    let with = |rules: &[RuleSpec]| table(Mode::Enforce, rules.to_vec());
+    let (allow, deny) = (Action::Allow, Action::Deny);
+    let mut gate = gate(&with(&[on("a", 1, deny), on("b", 2, deny), on("c", 3, allow), on("d", 4, deny)]));
+    let judge = |gate: &mut Gate| {
+        for port in 1..=5 {
+            judge(gate, &flow(&format!("10.77.0.1:{port}"), "10.77.0.2:5000"), Direction::In);
+        }
+    };
+    let told = |gate: &Gate| {
+        let table = &gate.snapshot().tables[0];
+        let rules = table.rules.iter().map(|rule| (rule.name.to_string(), rule.count.packets)).collect();
+        (table.denied, rules)
+    };
+    let denied = |packets| Count { packets, bytes: 100 * packets };
+    let counted = |rules: &[(&str, u64)]| -> Vec<(String, u64)> {
+        rules.iter().map(|&(name, count)| (name.to_owned(), count)).collect()
+    };
+    judge(&mut gate);
+    assert_eq!(told(&gate), (denied(4), counted(&[("a", 1), ("b", 1), ("c", 1), ("d", 1)])));
+    // One goes, one is turned into its contrary and comes first, one comes to deny, one is new, one is as it was.
+    let next = with(&[on("b", 2, allow), on("new", 5, deny), on("c", 3, deny), on("d", 4, deny)]);
+    gate.swap(Policy::compile(&next).unwrap());
+    assert_eq!(told(&gate), (denied(4), counted(&[("b", 1), ("new", 0), ("c", 1), ("d", 1)])));
+    judge(&mut gate);
+    assert_eq!(told(&gate), (denied(8), counted(&[("b", 2), ("new", 1), ("c", 2), ("d", 2)])));
+    gate.swap(Policy::compile(&with(&[])).unwrap());
+    assert_eq!(told(&gate), (denied(8), vec![]));
+    judge(&mut gate);
+    gate.swap(Policy::compile(&with(&[on("a", 1, deny)])).unwrap());
+    assert_eq!(told(&gate), (denied(13), counted(&[("a", 0)])));
 }
 
 #[test]
@@ -153,6 +186,11 @@ fn contradictions_and_absurd_sizes_are_refused() {
     let rules = (0..=MAX_RULES).map(|n| RuleSpec { name: n.to_string(), ..web.clone() }).collect();
     assert_eq!(Policy::compile(&table(Mode::Enforce, rules)).unwrap_err(), PolicyError::TooManyRules);
 
+    let hosts = 0..=MAX_TABLES as u32;
+    let empty = |n| TableSpec::of_host(Ipv4Addr::from_bits(n).into(), Mode::Enforce, vec![]);
+    let spec = PolicySpec { tables: hosts.map(empty).collect(), ..PolicySpec::open() };
+    assert_eq!(Policy::compile(&spec).unwrap_err(), PolicyError::TooManyTables);
+
     // One set in many tables is looked at in each: that, too, has an end.
     let prefixes = (0..100_000).map(|n| Prefix::host(Ipv4Addr::from_bits(n * 7).into())).collect();
     let set = Arc::new(AddressSet { name: "crowd".into(), prefixes });
@@ -161,7 +199,7 @@ fn contradictions_and_absurd_sizes_are_refused() {
             RuleSpec { remotes: vec![], remote_sets: vec![set.clone()], ..RuleSpec::any("r", Action::Deny) };
         TableSpec::of_host(Ipv4Addr::new(10, 0, 0, n).into(), Mode::Enforce, vec![rule])
     };
-    let spec = PolicySpec { default: Action::Allow, tables: (0..6).map(crowd).collect() };
+    let spec = PolicySpec { default: Action::Allow, tables: (0..6).map(crowd).collect(), shadow: Vec::new() };
     let error = Policy::compile(&spec).unwrap_err();
     assert_eq!(error, PolicyError::TooManyPrefixes { table: "10.0.0.5".into() });
 }
@@ -201,38 +239,6 @@ fn prefixes_of_few() -> Vec<Prefix> {
 }
 
 #[test]
-fn the_longest_local_prefix_answers_for_an_address() {
-    let one = |name: &str, locals: &[&str], port| TableSpec {
-        name: name.into(),
-        locals: prefixes(locals),
-        mode: Mode::Enforce,
-        rules: vec![RuleSpec {
-            local_ports: vec![PortRange::one(port)],
-            ..RuleSpec::any(port.to_string(), Action::Allow)
-        }],
-    };
-    let spec = PolicySpec {
-        default: Action::Deny,
-        tables: vec![
-            one("net", &["10.77.0.0/24", "2001:db8::/64", "10.1.0.0/16"], 80),
-            one("host", &["10.77.0.9/32"], 22),
-        ],
-    };
-    let policy = Policy::compile(&spec).unwrap();
-    let judged = |local: &str, remote: &str| policy.judge(&flow(local, remote), Direction::In);
-    for local in ["10.77.0.1:80", "10.77.0.255:80", "10.1.2.3:80"] {
-        let expected = Judgement { allowed: true, table: Some(0), rule: Some(0) };
-        assert_eq!(judged(local, "1.2.3.4:5"), expected, "{local}");
-    }
-    assert!(judged("[2001:db8::77]:80", "[2001:db8:1::1]:5").allowed);
-    let denied = Judgement { allowed: false, table: Some(1), rule: None };
-    assert_eq!(judged("10.77.0.9:80", "1.2.3.4:5"), denied);
-    assert!(judged("10.77.0.9:22", "1.2.3.4:5").allowed);
-    let nobody = Judgement { allowed: false, table: None, rule: None };
-    assert_eq!(judged("10.78.0.9:80", "1.2.3.4:5"), nobody);
-}
-
-#[test]
 fn named_counters_sum_up() {
     let counted = |name: &str, port, counter: &str| RuleSpec {
         counter: Some(counter.into()),
@@ -257,7 +263,7 @@ fn a_limit_holds_for_what_begins_and_for_nothing_else() {
     let begun = |gate: &mut Gate, ms: u64, port: u16| {
         let key = flow(&format!("10.77.0.1:{port}"), "1.2.3.4:5");
         let mut memo = VerdictMemo::default();
-        assert!(gate.judge(&mut memo, &key, Direction::In, 60), "the verdict itself knows no limit");
+        assert!(gate.judge(&mut memo, &key, Direction::In, arrives(60)), "the verdict itself knows no limit");
         gate.begins(Instant::from_millis(ms), &memo, &key, 60)
     };
     let web: Vec<bool> = (0..5).map(|_| begun(&mut gate, 1000, 80)).collect();
@@ -274,6 +280,36 @@ fn a_limit_holds_for_what_begins_and_for_nothing_else() {
     assert_eq!(gate.snapshot().tables[0].rules[1].limited, 2 + 5);
 }
 
+/// That it was a SYN is what scans are known by; and what is kept out was not let in, though its rule is logged.
+#[test]
+fn what_a_limit_keeps_out_is_told_as_what_it_was() {
+    for (mode, log) in
+        [(Mode::Enforce, false), (Mode::Enforce, true), (Mode::Monitor, false), (Mode::Monitor, true)]
+    {
+        let limited = RuleSpec { limit: Some(1), log, ..rule("web", &["0.0.0.0/0"], &WEB, Action::Allow) };
+        let mut gate = gate(&table(mode, vec![limited]));
+        for port in 1..=3 {
+            let key = flow("10.77.0.1:80", &format!("1.2.3.4:{port}"));
+            let mut memo = VerdictMemo::default();
+            gate.in_hand(Some(2));
+            assert!(gate.judge(&mut memo, &key, Direction::In, arrives(60)));
+            let begins = gate.begins(Instant::from_millis(1000), &memo, &key, 60);
+            gate.in_hand(None);
+            assert_eq!(begins, port == 1 || mode == Mode::Monitor);
+        }
+        let mut told = Vec::new();
+        assert_eq!(gate.take_refusals(&mut told), 0);
+        let told: Vec<_> =
+            told.iter().map(|r| (r.key.remote.port(), r.flags, r.permitted, r.limited, r.dropped)).collect();
+        let kept_out = |port| (port, Some(2), false, true, mode == Mode::Enforce);
+        let mut expected = vec![(1, Some(2), true, false, false), kept_out(2), kept_out(3)];
+        if !log {
+            expected.remove(0);
+        }
+        assert_eq!(told, expected, "{mode:?}, log: {log}");
+    }
+}
+
 #[test]
 fn what_is_refused_waits_to_be_told() {
     let rules = vec![
@@ -287,6 +323,7 @@ fn what_is_refused_waits_to_be_told() {
     gate.in_hand(Some(2));
     judge(&mut gate, &at(22), Direction::In);
     judge(&mut gate, &at(23), Direction::Out);
+    gate.in_hand(None);
     let mut told = Vec::new();
     assert_eq!(gate.take_refusals(&mut told), 0);
     let policy = Arc::clone(gate.policy());
@@ -301,166 +338,25 @@ fn what_is_refused_waits_to_be_told() {
         ]
     );
 
+    // What was told of is not told again where the verdict was not kept; a segment out of nowhere is another thing.
+    let mut told = Vec::new();
+    for (port, direction) in [(22, Direction::In), (23, Direction::Out)] {
+        let mut memo = VerdictMemo::TOLD;
+        assert!(gate.judge(&mut memo, &at(port), direction, arrives(100)) && !gate.has_refusals());
+    }
+    gate.in_hand(Some(16));
+    let mut memo = VerdictMemo::default();
+    gate.judge(&mut memo, &at(22), Direction::In, arrives(100));
+    assert_eq!((gate.take_refusals(&mut told), told.len()), (0, 1));
+    // Under another policy a connection is told of again.
+    gate.swap(Policy::compile(&table(Mode::Monitor, rules.clone())).unwrap());
+    gate.judge(&mut memo, &at(22), Direction::In, arrives(100));
+    assert_eq!((gate.take_refusals(&mut told), told.len()), (0, 2));
+
     // A flood is counted; another policy has other rows.
     gate.swap(Policy::compile(&table(Mode::Enforce, rules)).unwrap());
     (0..5000).for_each(|port| _ = judge(&mut gate, &at(port), Direction::Out));
     let mut told = Vec::new();
     assert_eq!(gate.take_refusals(&mut told) as usize + told.len(), 5000);
     assert!(told.iter().all(|refusal| refusal.dropped) && told.len() == 1024 && !gate.has_refusals());
-}
-
-/// Values near each other, so that rules overlap and packets hit their edges.
-fn port() -> impl Strategy<Value = u16> {
-    prop_oneof![0_u16..12, Just(80), Just(u16::MAX - 1), Just(u16::MAX), any::<u16>()]
-}
-
-fn ports() -> impl Strategy<Value = Vec<PortRange>> {
-    let range = (port(), port()).prop_map(|(a, b)| PortRange { first: a.min(b), last: a.max(b) });
-    prop_oneof![
-        Just(vec![PortRange::ANY]),
-        prop::collection::vec(range, 0..4),
-        port().prop_map(|port| vec![PortRange::one(port)]),
-    ]
-}
-
-fn v4() -> impl Strategy<Value = IpAddr> {
-    let near = (0_u32..8).prop_map(|low| 0x0a4d_0000 | low);
-    prop_oneof![near, Just(0), Just(u32::MAX), any::<u32>()].prop_map(|bits| Ipv4Addr::from_bits(bits).into())
-}
-
-fn v6() -> impl Strategy<Value = IpAddr> {
-    let near = (0_u128..8).prop_map(|low| 0x2001_0db8 << 96 | low << 60 | low);
-    prop_oneof![near, Just(1), Just(u128::MAX), any::<u128>()]
-        .prop_map(|bits| Ipv6Addr::from_bits(bits).into())
-}
-
-fn prefix() -> impl Strategy<Value = Prefix> {
-    prop_oneof![
-        (v4(), 0_u8..=32).prop_map(|(address, len)| Prefix::new(address, len).unwrap()),
-        (v6(), 0_u8..=128).prop_map(|(address, len)| Prefix::new(address, len).unwrap()),
-        Just(Prefix::ANY_V4),
-        Just(Prefix::ANY_V6),
-    ]
-}
-
-fn rule_spec() -> impl Strategy<Value = RuleSpec> {
-    let direction = prop_oneof![Just(RuleDirection::In), Just(RuleDirection::Out), Just(RuleDirection::Both)];
-    let protocol = prop_oneof![Just(RuleProtocol::Tcp), Just(RuleProtocol::Udp), Just(RuleProtocol::Any)];
-    let remotes = (prop::collection::vec(prefix(), 0..4), prop::collection::vec(0..SETS, 0..2));
-    let action = prop_oneof![Just(Action::Allow), Just(Action::Deny)];
-    (direction, protocol, ports(), remotes, ports(), action).prop_map(
-        |(direction, protocol, local_ports, (remotes, sets), remote_ports, action)| RuleSpec {
-            direction,
-            protocol,
-            local_ports,
-            remotes,
-            // By their numbers, until the sets are there.
-            comment: sets.iter().map(|set| char::from(b'0' + *set as u8)).collect(),
-            remote_ports,
-            ..RuleSpec::any("", action)
-        },
-    )
-}
-
-/// Sets that the rules of a table may name.
-const SETS: usize = 3;
-
-fn table_spec(local: IpAddr, rules: usize) -> impl Strategy<Value = TableSpec> {
-    let sets = prop::collection::vec(prop::collection::vec(prefix(), 0..30), SETS);
-    (prop::collection::vec(rule_spec(), 0..rules), sets).prop_map(move |(mut rules, sets)| {
-        let named = |(n, prefixes)| Arc::new(AddressSet { name: format!("set {n}"), prefixes });
-        let sets: Vec<_> = sets.into_iter().enumerate().map(named).collect();
-        for (number, rule) in rules.iter_mut().enumerate() {
-            rule.name = number.to_string();
-            rule.remote_sets = rule.comment.bytes().map(|n| sets[usize::from(n - b'0')].clone()).collect();
-        }
-        TableSpec::of_host(local, Mode::Enforce, rules)
-    })
-}
-
-fn packet() -> impl Strategy<Value = (FlowKey, Direction)> {
-    let ends =
-        prop_oneof![(Just("10.77.0.1".parse().unwrap()), v4()), (Just("2001:db8::1".parse().unwrap()), v6())];
-    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
-    let direction = prop_oneof![Just(Direction::In), Just(Direction::Out)];
-    (ends, port(), port(), protocol, direction).prop_map(
-        |((local, remote), local_port, remote_port, protocol, direction)| {
-            let local = SocketAddr::new(local, local_port);
-            (FlowKey { protocol, local, remote: SocketAddr::new(remote, remote_port) }, direction)
-        },
-    )
-}
-
-fn equals_the_linear_judge(spec: &PolicySpec, packets: &[(FlowKey, Direction)]) -> Result<(), TestCaseError> {
-    let mut gate = gate(spec);
-    for (key, direction) in packets {
-        let table = spec.tables.iter().find(|table| table.locals[0].contains(key.local.ip())).unwrap();
-        let expected = first_match(table, key, *direction);
-        let mut memo = VerdictMemo::default();
-        let allowed = gate.judge(&mut memo, key, *direction, 1);
-        prop_assert_eq!(allowed, expected.is_some_and(|(_, action)| action == Action::Allow));
-        let first_row = gate.policy().tables.iter().find(|t| *t.name == *table.name).unwrap().first_row;
-        let row = expected.map_or(table.rules.len(), |(number, _)| number) as u32 + first_row;
-        prop_assert_eq!(memo.row, row, "{:?} {:?}", key, direction);
-    }
-    Ok(())
-}
-
-/// The remote address and both ports on the edges of the rules' own.
-fn on_edges(spec: &TableSpec, picks: &[u16]) -> Vec<(FlowKey, Direction)> {
-    let mut picks = picks.iter().copied().cycle();
-    let mut pick = move |count: usize| usize::from(picks.next().unwrap_or(0)) % count.max(1);
-    let mut packets = Vec::new();
-    for rule in &spec.rules {
-        let other = &spec.rules[pick(spec.rules.len())];
-        let local = spec.locals[0].address();
-        let sets = rule.remote_sets.iter().flat_map(|set| &set.prefixes);
-        let prefixes: Vec<_> = rule
-            .remotes
-            .iter()
-            .chain(sets)
-            .filter(|prefix| prefix.address().is_ipv4() == local.is_ipv4())
-            .collect();
-        let Some(prefix) = prefixes.get(pick(prefixes.len())) else { continue };
-        let edge = |ranges: &[PortRange], n: usize| {
-            let Some(range) = ranges.get(n / 4 % ranges.len().max(1)) else { return n as u16 };
-            [range.first, range.last, range.first.wrapping_sub(1), range.last.wrapping_add(1)][n % 4]
-        };
-        let local_port = edge(&rule.local_ports, pick(64));
-        let remote_port = edge(&other.remote_ports, pick(64));
-        let key = FlowKey {
-            protocol: [Protocol::Tcp, Protocol::Udp][pick(2)],
-            local: SocketAddr::new(local, local_port),
-            remote: SocketAddr::new(prefix.address(), remote_port),
-        };
-        packets.push((key, [Direction::In, Direction::Out][pick(2)]));
-    }
-    packets
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn equals_the_linear_judge_on_few_rules(
-        v4 in table_spec("10.77.0.1".parse().unwrap(), 12),
-        v6 in table_spec("2001:db8::1".parse().unwrap(), 12),
-        packets in prop::collection::vec(packet(), 200),
-    ) {
-        let spec = PolicySpec { default: Action::Deny, tables: vec![v4, v6] };
-        equals_the_linear_judge(&spec, &packets)?;
-    }
-
-    #[test]
-    fn equals_the_linear_judge_on_many_rules(
-        v4 in table_spec("10.77.0.1".parse().unwrap(), 150),
-        v6 in table_spec("2001:db8::1".parse().unwrap(), 150),
-        mut packets in prop::collection::vec(packet(), 200),
-        picks in prop::collection::vec(any::<u16>(), 61),
-    ) {
-        packets.extend(on_edges(&v4, &picks));
-        packets.extend(on_edges(&v6, &picks));
-        let spec = PolicySpec { default: Action::Deny, tables: vec![v4, v6] };
-        equals_the_linear_judge(&spec, &packets)?;
-    }
 }

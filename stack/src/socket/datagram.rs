@@ -114,6 +114,16 @@ pub struct ErrorReport {
     pub wants: Wants,
 }
 
+/// Sends with MSG_ZEROCOPY that are done (SO_EE_ORIGIN_ZEROCOPY), by the order in which they were made: the numbers
+/// wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// The first (`ee_info`).
+    pub first: u32,
+    /// The last (`ee_data`).
+    pub last: u32,
+}
+
 /// `SO_EE_ORIGIN_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -7,9 +7,10 @@ pub mod stored;
 use core::net::SocketAddr;
 
 use crate::error::SocketError;
+use crate::time::Instant;
 use crate::types::{Protocol, Readiness, SocketId};
 
-pub use datagram::{Datagram, ErrorReport, Origin, Outbound};
+pub use datagram::{Completed, Datagram, ErrorReport, Origin, Outbound};
 pub use options::{BbrInfo, Kind, OptName, TcpInfo, Value};
 
 /// The result of a socket call.
@@ -87,4 +88,12 @@ pub struct SocketInfo {
     pub retransmits: u64,
     /// Smoothed round-trip time, in microseconds; zero before one was measured.
     pub srtt_us: u64,
+    /// Octets of payload of a connection that arrived, in order and once.
+    pub bytes_in: u64,
+    /// Those that were sent, each counted once.
+    pub bytes_out: u64,
+    /// The congestion window of a connection, in octets.
+    pub cwnd: u32,
+    /// What is due next by itself, and when.
+    pub timer: Option<(&'static str, Instant)>,
 }

@@ -23,6 +23,7 @@ pub enum Kind {
 
 /// The value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one call")]
 pub enum Value {
     /// A C `int`; flags are 0 and 1.
     Int(i32),
@@ -167,6 +168,12 @@ pub struct TcpInfo {
     pub reord_seen: u32,
     /// Segments that arrived out of order.
     pub rcv_ooopack: u32,
+    /// Of the delivered, those with which the peer reported congestion.
+    pub delivered_ce: u32,
+    /// Time-outs, and how many of them were the first in a row.
+    pub total_rto: (u16, u16),
+    /// Milliseconds from the first ones to the ends of the recoveries.
+    pub total_rto_time: u32,
     /// The peer's window.
     pub snd_wnd: u32,
     /// Ours.
@@ -392,4 +399,6 @@ options! {
     FastOpenNoCookie = 6, 34, Int;
     /// TCP_NOTSENT_LOWAT, bytes.
     NotSentLowWater = 6, 25, Int;
+    /// TCP_SAVE_SYN: a listener keeps the headers of SYNs, which TCP_SAVED_SYN tells once.
+    SaveSyn = 6, 27, Int;
 }

@@ -62,6 +62,8 @@ pub struct Stored {
     pub zero_copy: bool,
     /// SO_BUSY_POLL.
     pub busy_poll: i32,
+    /// TCP_SAVE_SYN: 1, or 2 for the link's header, too.
+    pub save_syn: u8,
     /// IP_TOS.
     pub tos: u8,
     /// IP_TTL.
@@ -89,8 +91,8 @@ pub struct V6Options {
     pub only: bool,
     /// IPV6_TCLASS.
     pub tclass: u8,
-    /// IPV6_UNICAST_HOPS.
-    pub hops: u8,
+    /// IPV6_UNICAST_HOPS; none: the interface's.
+    pub hops: Option<u8>,
     /// IPV6_AUTOFLOWLABEL.
     pub auto_label: bool,
     /// IPV6_MTU_DISCOVER.
@@ -99,7 +101,7 @@ pub struct V6Options {
 
 impl Default for V6Options {
     fn default() -> Self {
-        Self { only: false, tclass: 0, hops: 64, auto_label: true, mtu_discover: discover::WANT }
+        Self { only: false, tclass: 0, hops: None, auto_label: true, mtu_discover: discover::WANT }
     }
 }
 
@@ -129,6 +131,7 @@ impl Stored {
             incoming_cpu: -1,
             zero_copy: false,
             busy_poll: 0,
+            save_syn: 0,
             tos: 0,
             ttl: 64,
             v6: V6Options::default(),
@@ -143,10 +146,11 @@ impl Stored {
 }
 
 impl Stored {
-    /// Type of service and time to live, or traffic class and hop limit, of packets to `remote`.
-    pub fn header(&self, remote: IpAddr) -> (u8, u8) {
+    /// Type of service and time to live, or traffic class and hop limit (none: the interface's), of packets to
+    /// `remote`.
+    pub fn header(&self, remote: IpAddr) -> (u8, Option<u8>) {
         match remote {
-            IpAddr::V4(_) => (self.tos, self.ttl),
+            IpAddr::V4(_) => (self.tos, Some(self.ttl)),
             IpAddr::V6(_) => (self.v6.tclass, self.v6.hops),
         }
     }

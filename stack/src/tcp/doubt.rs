@@ -60,8 +60,10 @@ impl Doubt {
     /// A segment is sent again; with timestamps, `val` is its TSval.
     pub(super) fn on_resend(&mut self, val: Option<u32>) {
         if self.first == First::None {
-            self.first = if val.is_some() { First::Open } else { First::Judged };
-            self.val = val.unwrap_or(0);
+            match val {
+                Some(val) => (self.first, self.val) = (First::Open, val),
+                None => self.first = First::Judged,
+            }
         }
         self.copies = self.copies.saturating_add(1);
     }
@@ -130,5 +132,42 @@ mod tests {
         assert!(!doubt.on_duplicate(block(1000, 1900), 1000));
         assert!(doubt.on_duplicate(block(2000, 4000), 1000), "two in one block");
         assert!(!doubt.on_duplicate(block(1000, 2000), 1000));
+    }
+
+    /// RFC 3522 §3.2: what the first copy does not prove, nothing does; nor does anything once the recovery is over.
+    #[test]
+    fn without_a_stamp_on_the_first_copy_and_after_the_end_no_echo_proves_anything() {
+        let mut doubt = Doubt::begin(Seq(1), 0);
+        doubt.on_resend(None);
+        assert!(!doubt.eifel(u32::MAX));
+        doubt.on_resend(Some(5));
+        assert!(!doubt.eifel(4));
+        let mut doubt = Doubt::begin(Seq(1), 0);
+        doubt.on_resend(Some(5));
+        doubt.end(Seq(500));
+        assert!(!doubt.eifel(4));
+        doubt.on_resend(Some(5));
+        assert!(!doubt.eifel(4));
+    }
+
+    #[test]
+    fn copies_beyond_counting_are_never_all_duplicates() {
+        for copies in [u32::from(u16::MAX), 70_000] {
+            let mut doubt = Doubt::begin(Seq(1000), copies);
+            assert!(!doubt.on_duplicate(block(1000, 1000 + 65_535), 1));
+            assert!(!doubt.on_duplicate(block(1000, 1000 + 65_535), 1));
+            assert!(!doubt.is_settled());
+        }
+    }
+
+    /// A peer may report any range; what it reports counts for one copy at least.
+    #[test]
+    fn reports_of_nothing_and_of_very_much_are_counted() {
+        let report = |copies, dsack, mss| Doubt::begin(Seq(1000), copies).on_duplicate(dsack, mss);
+        assert!(report(1, block(2000, 2000), 1000), "an empty one");
+        assert!(!report(2, block(2000, 2000), 1000));
+        assert!(report(1, block(2000, 2001), 0), "before the segments' size is known");
+        assert!(report(2, block(2000, 2002), 0));
+        assert!(report(9000, block(2000, 2000 + 70_000), 1), "more than there were copies");
     }
 }

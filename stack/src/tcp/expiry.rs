@@ -109,6 +109,8 @@ fn retransmit<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         return make_room(tcb, env);
     }
     env.stats.tcp_timeouts += 1;
+    tcb.tally.timed_out(!again, env.now);
+    tcb.flow.change_path();
     let before = tcb.snd.retries;
     tcb.snd.retries += 1;
     tcb.rto.back_off();

@@ -145,6 +145,8 @@ mod tests {
     #[test]
     fn a_recovery_that_timed_out_is_not_doubted() {
         let mut frto = Frto::begin(false);
+        assert_eq!(frto.on_ack(PARTIAL), Verdict::Resend);
         assert_eq!(frto.on_ack(Evidence { original: true, ..PARTIAL }), Verdict::Resend);
+        assert_eq!(frto, Frto::Off);
     }
 }

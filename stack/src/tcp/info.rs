@@ -7,6 +7,7 @@ use super::recovery::Phase;
 use super::state::State;
 use super::tally::Limit;
 use super::tcb::Tcb;
+use crate::journal::Traffic;
 use crate::time::Instant;
 
 /// A snapshot of a connection.
@@ -135,9 +136,49 @@ pub struct Account {
     pub duplicates: u32,
     /// Times when segments overtook others.
     pub reorderings: u32,
+    /// Of the delivered, those with which congestion was reported.
+    pub delivered_ce: u32,
+    /// Time-outs, and how many of them were the first in a row.
+    pub timeouts: (u16, u16),
+    /// Milliseconds that these cost.
+    pub timed_out: u32,
 }
 
 impl Tcb {
+    /// What is due next by itself, and when.
+    pub fn due(&self) -> Option<(&'static str, Instant)> {
+        self.timers.first(self.awaits)
+    }
+
+    /// What the connection carried so far. Our answer to a peer's SYN was before its time: what of it was sent again is not
+    /// known any more.
+    pub fn traffic(&self) -> Traffic {
+        let tally = &self.tally;
+        let acked = tally.bytes_acked(self.snd.iss.0, self.snd.una.0);
+        let octets = acked.wrapping_add(self.snd.outstanding().into());
+        // SYN and FIN take a number each (RFC 9293 §3.4).
+        let numbers = 1 + u64::from(self.snd.fin_sent);
+        let answered = u32::from(self.role.passive && !self.role.fast_open);
+        Traffic {
+            bytes_in: self.numbers_received().saturating_sub(self.rcv.finished.into()),
+            bytes_out: octets.saturating_sub(numbers),
+            packets_in: tally.segs_in,
+            packets_out: tally.segs_out.wrapping_add(answered),
+            retransmits: self.counts.retransmits,
+        }
+    }
+
+    /// Sequence numbers of the peer's that arrived in order, its SYN's not counted. (Before that came RCV.NXT is one past
+    /// IRS as well.)
+    fn numbers_received(&self) -> u64 {
+        self.tally.bytes_received((self.rcv.irs + 1).0, self.rcv.nxt.0)
+    }
+
+    /// The smoothed round-trip time, once one was measured.
+    pub fn srtt(&self) -> Option<Duration> {
+        self.rto.srtt()
+    }
+
     /// What TCP_INFO tells besides [`info`](Tcb::info).
     pub fn account(&self, now: Instant) -> Account {
         let (sent, tally) = (&self.sent, &self.tally);
@@ -146,7 +187,9 @@ impl Tcb {
         let retrans = u64::from(tally.retrans);
         let ledger = self.buffers.as_ref().map(|b| b.ledger).unwrap_or_default();
         let copies = self.counts.retransmits;
-        let synchronized = u32::from(self.state.is_synchronized());
+        let answered = u32::from(self.snd.una != self.snd.iss);
+        let data_acked = tally.bytes_acked(self.snd.iss.0.wrapping_add(1), self.snd.una.0);
+        let outstanding = u64::from(self.snd.outstanding()).wrapping_sub(self.snd.fin_sent.into());
         Account {
             ca_state: match self.recovery.phase {
                 Phase::Open => u8::from(sent.sacked.segments > 0),
@@ -166,23 +209,24 @@ impl Tcb {
             window_clamp: self.window_clamp(),
             min_rtt: self.rto.srtt().map(|_| self.rack.min_rtt.get()),
             bytes_acked,
-            bytes_received: match synchronized {
-                0 => 0,
-                _ => tally.bytes_received((self.rcv.irs + 1).0, self.rcv.nxt.0),
-            },
-            bytes_sent: bytes_acked + u64::from(self.snd.outstanding()) + retrans,
+            bytes_received: self.numbers_received(),
+            // Of a SYN and a FIN Linux counts the acknowledgement, not the sending.
+            bytes_sent: data_acked.wrapping_add(outstanding).wrapping_add(retrans),
             bytes_retrans: retrans,
             unsent: self.unsent(),
             segs_out: tally.segs_out,
             segs_in: tally.segs_in,
             data_segs_out: tally.data_segs_out,
             data_segs_in: tally.data_segs_in,
-            delivered: (tally.data_segs_out + synchronized + sent.sacked.segments)
+            delivered: (tally.data_segs_out + answered + sent.sacked.segments)
                 .saturating_sub(copies + sent.segments),
             times: ledger.times(now),
             out_of_order: ledger.out_of_order,
             duplicates: ledger.duplicates,
-            reorderings: ledger.reorderings,
+            reorderings: tally.reorderings.into(),
+            delivered_ce: ledger.delivered_ce,
+            timeouts: (tally.timeouts, tally.stalls),
+            timed_out: tally.millis_timed_out(now),
         }
     }
 

@@ -66,6 +66,8 @@ pub fn prepare<E: Egress>(
         tcb.begin_at(iss);
     }
     tcb.role.passive = true;
+    // The SYN, however it was kept.
+    tcb.tally.segs_in = 1;
     tcb.negotiate(seg.seq, &seg.options, env);
     tcb.ecn = Ecn::agreed(env.config.ecn != 0 && ecn::is_offered(seg.flags, seg.ecn));
     tcb.snd.wnd = u32::from(seg.wnd);
@@ -155,15 +157,15 @@ pub fn answer_with_cookie<E: Egress>(seg: &Segment, flow: Flow, options: TcpOpti
     answer(&mut tcb, env);
 }
 
-/// An ACK that no request is kept for: the connection in SYN-RECEIVED that it belongs to, when it acknowledges
-/// a cookie of ours. The ACK itself is still to be handled.
+/// An ACK that acknowledges a cookie of ours, which says the peer's segment size: the connection in SYN-RECEIVED that it
+/// belongs to. The ACK itself is still to be handled.
 pub fn redeem_cookie<E: Egress>(
     ack: &Segment,
+    mss: u16,
     flow: Flow,
     options: TcpOptions,
     env: &mut Env<'_, E>,
-) -> Option<Tcb> {
-    let mss = env.shared.cookies.read(&flow.key, ack, env.now)?;
+) -> Tcb {
     let offset = env.shared.isn.timestamp_offset(&flow.key);
     let syn = syn_cookies::recall(ack, mss, offset);
     let mut tcb = prepare(&syn, flow, options, Some(ack.ack - 1), env);
@@ -172,5 +174,5 @@ pub fn redeem_cookie<E: Egress>(
     tcb.role.syn_again = true;
     let room = tcb.room(env.pool);
     let _ = tcb.rcv.offer(room, tcb.recv_buffer(), Flags::SYN);
-    Some(tcb)
+    tcb
 }

@@ -34,7 +34,7 @@ use crate::types::{Direction, FlowKey, Protocol};
 use crate::wire::tcp::Flags;
 
 /// Changes with the meaning of any byte.
-const VERSION: u16 = 1;
+const VERSION: u16 = 3;
 /// The most octets that any window promises (RFC 7323 §2.3).
 const WINDOW_MOST: u32 = 1 << 30;
 const SHIFT_MOST: u8 = 14;
@@ -48,9 +48,21 @@ plain!(Snd {
 } but { mss, path_mtu, path_epoch, retries, cwnd_limited, stalled_at, soft_error });
 
 plain!(Rcv { irs, nxt, edge, shift, last_ack, finished, shut, mss, heard_at } but { fin });
-plain!(Timestamps { on, offset, recent, recent_at });
+plain!(Timestamps { on, offset, recent, taken });
 plain!(Urgent { octet, at, up, sending });
-plain!(Tally { segs_in, data_segs_in, segs_out, data_segs_out, retrans, una_wraps, nxt_wraps });
+plain!(Tally {
+    segs_in,
+    data_segs_in,
+    segs_out,
+    data_segs_out,
+    retrans,
+    timed_out,
+    timeouts,
+    stalls,
+    reorderings,
+    una_wraps,
+    nxt_wraps,
+} but { timed_out_at });
 
 plain!(TcpOptions {
     nodelay,
@@ -327,8 +339,7 @@ impl Parcel {
         tcb.rcv = self.rcv.clone();
         tcb.rcv.heard_at = tcb.rcv.heard_at.min(env.now);
         tcb.rcv.fin = tcb.rcv.finished.then(|| tcb.rcv.nxt - 1);
-        tcb.ts = self.ts;
-        tcb.ts.recent_at = tcb.ts.recent_at.min(env.now);
+        tcb.ts = self.ts.arrived(env.now);
         tcb.urgent = self.urgent;
         tcb.tally = self.tally;
         tcb.counts.retransmits = self.retransmits;

@@ -10,7 +10,7 @@ use super::options::TcpOptions;
 use super::state::State;
 use super::tcb::Tcb;
 use crate::ip::{Egress, Flow};
-use crate::plain::plain;
+use crate::plain::{Plain, plain};
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, Segment, TimestampsOption};
@@ -43,15 +43,39 @@ pub struct Request {
 
 /// What holds or does not.
 #[derive(Clone, Copy, Debug, Default)]
-struct Facts {
-    mss: bool,
-    sack: bool,
-    timestamps: bool,
-    sent: bool,
-    again: bool,
+struct Facts(u8);
+
+impl Facts {
+    /// The SYN named an MSS.
+    const MSS: u8 = 1;
+    /// It offered SACK.
+    const SACK: u8 = 1 << 1;
+    /// It brought timestamps.
+    const TIMESTAMPS: u8 = 1 << 2;
+    /// It was answered.
+    const SENT: u8 = 1 << 3;
+    /// More than once.
+    const AGAIN: u8 = 1 << 4;
+
+    fn has(self, fact: u8) -> bool {
+        self.0 & fact != 0
+    }
+
+    fn set(&mut self, fact: u8, holds: bool) {
+        self.0 = if holds { self.0 | fact } else { self.0 & !fact };
+    }
 }
 
-plain!(Facts { mss, sack, timestamps, sent, again });
+impl Plain for Facts {
+    fn put(&self, to: &mut Vec<u8>) {
+        self.0.put(to);
+    }
+
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        u8::take(from).map(Facts)
+    }
+}
+
 plain!(Request { deadline, sent_at, irs, iss, edge, ts_recent, wnd, mss, flags, scale, retries, facts });
 
 impl Request {
@@ -66,6 +90,10 @@ impl Request {
     /// A request as its SYN made it.
     pub(super) fn from_syn(syn: &Segment, iss: Seq) -> Self {
         let o = &syn.options;
+        let mut facts = Facts::default();
+        facts.set(Facts::MSS, o.mss.is_some());
+        facts.set(Facts::SACK, o.sack_permitted);
+        facts.set(Facts::TIMESTAMPS, o.timestamps.is_some());
         Self {
             deadline: Instant::NEVER,
             sent_at: Instant::ZERO,
@@ -83,12 +111,7 @@ impl Request {
             },
             scale: o.window_scale.unwrap_or(UNSCALED),
             retries: 0,
-            facts: Facts {
-                mss: o.mss.is_some(),
-                sack: o.sack_permitted,
-                timestamps: o.timestamps.is_some(),
-                ..Facts::default()
-            },
+            facts,
         }
     }
 
@@ -105,7 +128,14 @@ impl Request {
         self.edge = tcb.rcv.edge;
         self.ts_recent = tcb.ts.recent;
         self.retries = tcb.snd.retries;
-        (self.facts.sent, self.facts.again) = (tcb.role.syn_sent, tcb.role.syn_again);
+        self.facts.set(Facts::SENT, tcb.role.syn_sent);
+        self.facts.set(Facts::AGAIN, tcb.role.syn_again);
+    }
+
+    /// How often the SYN was answered.
+    #[must_use]
+    pub fn answers(&self) -> u32 {
+        1 + u32::from(self.retries)
     }
 
     /// The `Tcb` as it would be.
@@ -115,11 +145,19 @@ impl Request {
         tcb.snd.sent_at = self.sent_at;
         tcb.snd.stalled_at = self.sent_at;
         tcb.snd.retries = self.retries;
-        (tcb.role.syn_sent, tcb.role.syn_again) = (self.facts.sent, self.facts.again);
+        // Each of them changed the label.
+        tcb.flow.paths_tried = self.retries;
+        // As Linux: what the SYN-ACK waited for in vain is one time-out and what follows.
+        if self.retries > 0 {
+            tcb.tally.timed_out(true, self.sent_at);
+            tcb.tally.timeouts = self.retries.into();
+        }
+        tcb.role.syn_sent = self.facts.has(Facts::SENT);
+        tcb.role.syn_again = self.facts.has(Facts::AGAIN);
         for _ in 0..self.retries {
             tcb.rto.back_off();
         }
-        match self.facts.sent {
+        match self.facts.has(Facts::SENT) {
             true => tcb.timers.retransmit = self.deadline,
             false => tcb.timers.retry = self.deadline,
         }
@@ -134,10 +172,10 @@ impl Request {
             flags: self.flags,
             wnd: self.wnd,
             options: Options {
-                mss: self.facts.mss.then_some(self.mss),
+                mss: self.facts.has(Facts::MSS).then_some(self.mss),
                 window_scale: (self.scale != UNSCALED).then_some(self.scale),
-                sack_permitted: self.facts.sack,
-                timestamps: self.facts.timestamps.then_some(ts),
+                sack_permitted: self.facts.has(Facts::SACK),
+                timestamps: self.facts.has(Facts::TIMESTAMPS).then_some(ts),
                 ..Options::default()
             },
             ..Segment::default()

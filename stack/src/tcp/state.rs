@@ -26,6 +26,20 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 10] = [
+        State::Closed,
+        State::SynSent,
+        State::SynReceived,
+        State::Established,
+        State::FinWait1,
+        State::FinWait2,
+        State::CloseWait,
+        State::Closing,
+        State::LastAck,
+        State::TimeWait,
+    ];
+
     /// The name that `ss` and `/proc/net/tcp` readers know.
     pub const fn name(self) -> &'static str {
         match self {

@@ -16,12 +16,45 @@ pub(super) struct Tally {
     pub(super) data_segs_out: u32,
     /// Octets sent again; no more are told than fit here.
     pub(super) retrans: u32,
+    /// Milliseconds from first time-outs to the ends of what followed them; and since when one is not over, or zero.
+    pub(super) timed_out: u32,
+    pub(super) timed_out_at: u32,
+    /// Time-outs, those in a row and of SYNs included, and how many of them began it. (These three stay at the most that
+    /// they can say.)
+    pub(super) timeouts: u16,
+    pub(super) stalls: u16,
+    /// Times when segments overtook others.
+    pub(super) reorderings: u16,
     /// How often SND.UNA and RCV.NXT have passed zero.
     pub(super) una_wraps: u16,
     pub(super) nxt_wraps: u16,
 }
 
 impl Tally {
+    /// A time-out; `first`: what came before it was answered.
+    pub(super) fn timed_out(&mut self, first: bool, now: Instant) {
+        self.timeouts = self.timeouts.saturating_add(1);
+        if first {
+            self.stalls = self.stalls.saturating_add(1);
+            self.timed_out_at = now.as_millis() as u32 | 1;
+        }
+    }
+
+    /// What followed a time-out is over.
+    pub(super) fn goes_on(&mut self, now: Instant) {
+        self.timed_out = self.millis_timed_out(now);
+        self.timed_out_at = 0;
+    }
+
+    /// Milliseconds that time-outs have cost so far.
+    pub(super) fn millis_timed_out(&self, now: Instant) -> u32 {
+        let open = match self.timed_out_at {
+            0 => 0,
+            at => (now.as_millis() as u32 | 1).wrapping_sub(at),
+        };
+        self.timed_out.saturating_add(open)
+    }
+
     /// SND.UNA moves.
     #[inline]
     pub(super) fn acked(&mut self, from: u32, to: u32) {
@@ -76,8 +109,8 @@ pub(super) struct Ledger {
     pub(super) out_of_order: u32,
     /// Segments that the peer reported to have received twice (RFC 2883).
     pub(super) duplicates: u32,
-    /// Times when segments overtook others.
-    pub(super) reorderings: u32,
+    /// Segments delivered while the peer reported congestion (RFC 3168).
+    pub(super) delivered_ce: u32,
 }
 
 impl Ledger {

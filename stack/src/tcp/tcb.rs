@@ -42,42 +42,44 @@ use crate::wire::tcp::{Options, TIMESTAMPS_LEN};
 const HEADERS_V4: u16 = 40;
 const HEADERS_V6: u16 = 60;
 
-/// A connection.
+/// A connection. The order is that of memory: what every segment looks at comes first, what only ACKs and sends do comes
+/// last, so that among very many connections a segment waits for few lines of the cache ([`Tcb::HOT`]).
 #[derive(Debug)]
+#[repr(C)]
 pub struct Tcb {
-    /// The state of RFC 9293 §3.3.2.
-    pub state: State,
     /// The five-tuple with its route and verdict.
     pub flow: Flow,
-    /// What the application chose.
-    pub options: TcpOptions,
-    /// SO_ERROR: why the connection failed; taken by the call that reports it.
-    pub error: Option<SocketError>,
+    /// The state of RFC 9293 §3.3.2.
+    pub state: State,
     pub(super) wakes: Readiness,
-    pub(super) role: Role,
-    pub(super) snd: Snd,
-    pub(super) sent: Sent,
-    pub(super) rcv: Rcv,
-    pub(super) inbox: Inbox,
-    pub(super) reassembly: Reassembly,
-    pub(super) owed: Owed,
-    pub(super) rto: Rto,
-    pub(super) cc: Congestion,
-    /// Rate samples and pacing, of the few connections that have them.
-    pub(super) meter: Option<Box<Meter>>,
-    pub(super) recovery: Recovery,
-    pub(super) rack: Rack,
-    pub(super) tlp: Tlp,
     pub(super) ecn: Ecn,
-    pub(super) ts: Timestamps,
-    pub(super) timers: Timers,
     /// What `timers.retransmit` is set for.
     pub(super) awaits: Await,
-    pub(super) urgent: Urgent,
+    pub(super) owed: Owed,
+    pub(super) rcv: Rcv,
+    pub(super) tally: Tally,
+    pub(super) snd: Snd,
+    pub(super) timers: Timers,
+    pub(super) ts: Timestamps,
+    /// Rate samples and pacing, of the few connections that have them.
+    pub(super) meter: Option<Box<Meter>>,
     /// The growth of buffers, of connections that have come to need it.
     pub(super) buffers: Option<Box<Buffers>>,
-    pub(super) tally: Tally,
+    pub(super) inbox: Inbox,
     pub(super) counts: Counts,
+    pub(super) role: Role,
+    pub(super) tlp: Tlp,
+    /// What the application chose.
+    pub options: TcpOptions,
+    pub(super) urgent: Urgent,
+    /// SO_ERROR: why the connection failed; taken by the call that reports it.
+    pub error: Option<SocketError>,
+    pub(super) recovery: Recovery,
+    pub(super) sent: Sent,
+    pub(super) reassembly: Reassembly,
+    pub(super) rto: Rto,
+    pub(super) rack: Rack,
+    pub(super) cc: Congestion,
 }
 
 /// Facts about a connection that hold or do not.
@@ -126,6 +128,9 @@ pub(super) struct Counts {
 }
 
 impl Tcb {
+    /// Octets from its beginning that a segment looks at which brings what is expected.
+    pub const HOT: usize = core::mem::offset_of!(Tcb, rto);
+
     /// A connection that is about to send its first segment.
     pub(super) fn new<E: Egress>(
         flow: Flow,

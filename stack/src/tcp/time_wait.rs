@@ -8,6 +8,7 @@ use super::env::Env;
 use super::segs::SegTable;
 use super::tcb::Tcb;
 use crate::ip::{Egress, Flow, Outgoing, Payload};
+use crate::plain::plain;
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::types::Ecn;
@@ -35,6 +36,8 @@ pub struct TimeWait {
     shift: u8,
 }
 
+plain!(TimeWait { deadline, snd_nxt, rcv_nxt, ts_recent, ts_recent_ms, wnd_field, shift });
+
 /// What became of a segment that arrived in TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -61,7 +64,8 @@ impl TimeWait {
             snd_nxt: tcb.snd.nxt,
             rcv_nxt: tcb.rcv.nxt,
             ts_recent: tcb.ts.on.then_some(tcb.ts.recent),
-            ts_recent_ms: tcb.ts.recent_at.as_millis() as u32,
+            // Not before TS.Recent was taken.
+            ts_recent_ms: tcb.rcv.heard_at.as_millis() as u32,
             wnd_field: (tcb.rcv.wnd() >> shift).min(u32::from(u16::MAX)) as u16,
             shift,
         }
@@ -72,6 +76,12 @@ impl TimeWait {
         let rest = Self::of(tcb);
         tcb.end(None, pool, segs);
         rest
+    }
+
+    /// One that came as bytes from another stack, to be forgotten between these two moments; none when it makes no
+    /// sense (RFC 7323 §2.3: a shift above 14).
+    pub(crate) fn arrived(self, (earliest, latest): (Instant, Instant)) -> Option<Self> {
+        (self.shift <= 14).then_some(Self { deadline: self.deadline.max(earliest).min(latest), ..self })
     }
 
     /// When it can be forgotten.

@@ -45,6 +45,24 @@ impl Default for Timers {
 }
 
 impl Timers {
+    /// The earliest by its name, `awaits` being what is waited for; none when nothing is due.
+    pub(super) fn first(&self, awaits: Await) -> Option<(&'static str, Instant)> {
+        let awaited = match awaits {
+            Await::Rto => "retransmit",
+            Await::Reordering => "reordering",
+            Await::Probe => "probe",
+            Await::Persist => "persist",
+        };
+        let all = [
+            (awaited, self.retransmit),
+            ("ack", self.ack),
+            ("keepalive", self.keepalive),
+            ("close", self.state),
+            ("retry", self.retry),
+        ];
+        all.into_iter().min_by_key(|(_, at)| *at).filter(|(_, at)| *at != Instant::NEVER)
+    }
+
     /// The earliest.
     #[inline]
     pub(super) fn next(&self) -> Instant {
@@ -70,8 +88,10 @@ mod tests {
     fn the_earliest_is_next_and_expires_once() {
         let mut timers = Timers::default();
         assert_eq!(timers.next(), Instant::NEVER);
+        assert_eq!(timers.first(Await::Rto), None);
         timers.keepalive = Instant::from_millis(9);
         timers.ack = Instant::from_millis(5);
+        assert_eq!(timers.first(Await::Rto), Some(("ack", Instant::from_millis(5))));
         assert_eq!(timers.next(), Instant::from_millis(5));
         assert!(!expired(&mut timers.ack, Instant::from_millis(4)));
         assert!(expired(&mut timers.ack, Instant::from_millis(5)));

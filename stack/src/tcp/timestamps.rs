@@ -6,6 +6,8 @@ use crate::time::Instant;
 
 /// RFC 7323 §5.5: after 24 days of silence TS.Recent says nothing any more.
 const OUTDATED: Duration = Duration::from_secs(24 * 86_400);
+/// Moments are kept in units of two to so many nanoseconds, 17 ms: they fit half a word for two years.
+const UNIT: u32 = 24;
 
 /// TS.*
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,8 +18,8 @@ pub(super) struct Timestamps {
     pub(super) offset: u32,
     /// TS.Recent.
     pub(super) recent: u32,
-    /// When TS.Recent was taken.
-    pub(super) recent_at: Instant,
+    /// When TS.Recent was taken, in units of [`UNIT`].
+    pub(super) taken: u32,
 }
 
 impl Timestamps {
@@ -30,14 +32,27 @@ impl Timestamps {
     /// PAWS (§5.3, R1): whether `val` is older than what was seen.
     #[inline]
     pub(super) fn is_old(&self, val: u32, now: Instant) -> bool {
-        (val.wrapping_sub(self.recent) as i32) < 0 && now.since(self.recent_at) < OUTDATED
+        (val.wrapping_sub(self.recent) as i32) < 0 && self.age(now) < OUTDATED
     }
 
     /// Takes `val` over as TS.Recent.
     #[inline]
     pub(super) fn take(&mut self, val: u32, now: Instant) {
         self.recent = val;
-        self.recent_at = now;
+        self.taken = units(now);
+    }
+
+    /// As another stack of the host has them: what was taken later than now was taken now.
+    #[must_use]
+    pub(super) fn arrived(self, now: Instant) -> Self {
+        let late = (units(now).wrapping_sub(self.taken) as i32) < 0;
+        Self { taken: if late { units(now) } else { self.taken }, ..self }
+    }
+
+    /// How long ago TS.Recent was taken.
+    #[inline]
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        Duration::from_nanos(u64::from(units(now).wrapping_sub(self.taken)) << UNIT)
     }
 
     /// The last moment at which `ecr` was our TSval: what was sent later is not what it answers.
@@ -55,6 +70,11 @@ impl Timestamps {
     }
 }
 
+#[inline]
+fn units(now: Instant) -> u32 {
+    (now.as_nanos() >> UNIT) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +87,22 @@ mod tests {
         ts.take(u32::MAX, now);
         assert!(!ts.is_old(u32::MAX, now) && !ts.is_old(5, now));
         assert!(ts.is_old(u32::MAX - 1, now));
-        assert!(!ts.is_old(u32::MAX - 1, now + OUTDATED));
+        assert!(!ts.is_old(u32::MAX - 1, now + OUTDATED + Duration::from_nanos(1 << UNIT)));
+    }
+
+    /// A connection comes with what another stack says of it: PAWS is not turned off by a moment that has not come yet.
+    #[test]
+    fn what_was_taken_later_than_now_is_taken_now() {
+        let now = Instant::from_millis(5000);
+        for late in [Duration::from_millis(17), Duration::from_secs(86_400 * 300)] {
+            let mut ts = Timestamps { on: true, ..Timestamps::default() };
+            ts.take(100, now + late);
+            let ts = ts.arrived(now);
+            assert_eq!((ts.recent, ts.age(now), ts.is_old(99, now)), (100, Duration::ZERO, true));
+        }
+        let mut ts = Timestamps { on: true, ..Timestamps::default() };
+        ts.take(100, Instant::from_millis(1000));
+        assert!(ts.arrived(now).age(now) > Duration::from_millis(3900), "what is past stays so");
     }
 
     /// RFC 7323 §4.1

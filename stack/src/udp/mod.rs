@@ -11,7 +11,7 @@ mod wants;
 
 pub use crowds::{Crowds, share};
 pub use errors::{ErrorQueue, Pending};
-pub use flows::FlowCache;
+pub use flows::{FlowCache, Known};
 pub use groups::{Change, Groups};
 pub use queue::{DatagramTable, Queue, Waiting};
 pub use segment::{Cut, MOST as MOST_SEGMENTS, Train};

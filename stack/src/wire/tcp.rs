@@ -28,6 +28,11 @@ const KIND_FAST_OPEN: u8 = 34;
 /// RFC 7323 §2.3: a larger shift is read as this one.
 const WINDOW_SCALE_MAX: u8 = 14;
 
+/// Whether a segment, headers unchecked, asks for a connection: a SYN that acknowledges nothing.
+pub fn begins(segment: &[u8]) -> bool {
+    segment.get(13).is_some_and(|flags| flags & (Flags::SYN.0 | Flags::ACK.0) == Flags::SYN.0)
+}
+
 /// The control bits.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags(pub u8);

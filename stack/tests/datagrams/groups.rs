@@ -130,6 +130,36 @@ fn a_group_without_a_way_needs_a_route() {
     assert_eq!(recv_from(&mut net, 1, b, 10).unwrap().1.ttl, 5);
 }
 
+/// RFC 1112 §6.1, RFC 3493 §5.2: what may go no hop stays on this host; a hop more, and it is heard.
+#[test]
+fn what_may_go_no_hop_does_not_leave() {
+    let six: IpAddr = "ff15::1".parse().unwrap();
+    for (group, any, limit) in [
+        (GROUP, IpAddr::from([0_u8; 4]), OptName::MulticastTtl),
+        (six, IpAddr::from([0_u16; 8]), OptName::MulticastHops),
+    ] {
+        let mut net = Net::ideal();
+        let now = net.now;
+        let a = net.a().udp_socket(9).unwrap();
+        net.a().bind(a, SocketAddr::new(any, 1000)).unwrap();
+        net.a().set_group_iface(a, Some(IFACE)).unwrap();
+        net.hosts[0].capture = true;
+        let to = Outbound::to(Some(SocketAddr::new(group, 53)));
+        for (hops, frames) in [(0, 0), (1, 1)] {
+            net.a().set_option(now, a, limit, Value::Int(hops)).unwrap();
+            assert_eq!(send_msg(&mut net, 0, a, &to, b"x"), Ok(1));
+            net.run_ms(1);
+            assert_eq!(net.hosts[0].sent.len(), frames, "{group}, {hops} hops");
+        }
+        net.assert_whole();
+    }
+    // Linux: no message has an IP_TTL of zero.
+    let mut net = Net::ideal();
+    let a = udp(&mut net, 0, 1000);
+    let none = Outbound { ttl: Some(0), ..Outbound::to(Some(address(1, 53))) };
+    assert_eq!(send_msg(&mut net, 0, a, &none, b"x"), Err(SocketError::Invalid));
+}
+
 #[test]
 fn copies_are_bounded() {
     let mut net = Net::ideal();

@@ -63,7 +63,11 @@ pub(crate) fn rule(name: &str, direction: RuleDirection, port: PortRange, action
 
 pub(crate) fn guard(net: &mut Net, h: usize, mode: Mode, rules: Vec<RuleSpec>) {
     let local = net.hosts[h].address;
-    let spec = PolicySpec { default: Action::Allow, tables: vec![TableSpec::of_host(local, mode, rules)] };
+    let spec = PolicySpec {
+        default: Action::Allow,
+        tables: vec![TableSpec::of_host(local, mode, rules)],
+        shadow: Vec::new(),
+    };
     net.hosts[h].stack.set_policy(Policy::compile(&spec).unwrap());
 }
 

@@ -45,6 +45,14 @@ macro_rules! reasons {
             pub fn count(self, stats: &mut Stats) {
                 match self { $(Reason::$name => stats.$counter += 1,)* }
             }
+
+            /// The counter that counts it, by its name in `ringroad stat`.
+            pub fn counter(self) -> &'static str {
+                match self { $(Reason::$name => stringify!($counter),)* }
+            }
+
+            /// All, each at the place of its number.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
         }
     };
 }
@@ -114,6 +122,8 @@ pub struct Arrived {
     pub ttl: u8,
     /// The interface it arrived on.
     pub iface: IfaceId,
+    /// It comes from this host: by the loopback device, or without leaving the stack.
+    pub home: bool,
     /// Sent to a group: by its link or its network destination.
     pub to_group: bool,
     /// The IP packet in the frame, without padding.

@@ -49,6 +49,7 @@ pub(super) fn read(
         tos: header.tos,
         ttl: header.ttl,
         iface,
+        home: door.home,
         to_group: to_group || to_many,
         packet: ethernet::HEADER..ethernet::HEADER + header.total_len,
         transport: ethernet::HEADER + header.header_len,

@@ -37,6 +37,7 @@ pub(super) fn read(packet: &[u8], door: Door<'_>, host: &impl Host) -> Result<Ar
         tos: header.tos,
         ttl: header.hop_limit,
         iface,
+        home: door.home,
         to_group,
         packet: ethernet::HEADER..ethernet::HEADER + packet.len(),
         transport: ethernet::HEADER + found.at,

@@ -37,7 +37,9 @@ struct Epoch {
 /// What a reduction takes away, kept to be given back, §4.9.
 #[derive(Clone, Copy, Debug)]
 struct Saved {
-    window: u32,
+    /// Never zero: so no word is needed to say whether there is something saved. (One would be so wide that the compiler
+    /// kept in it, far behind what segments look at, what a slot of the socket table holds.)
+    window: NonZeroU32,
     ssthresh: u32,
     w_max: f32,
     cwnd_prior: f32,
@@ -104,8 +106,8 @@ impl Cubic {
     /// §4.6 and §4.7.
     fn reduce(&mut self, window: &mut Window, beta: f64) {
         let bytes = window.bytes;
-        self.saved = Some(Saved {
-            window: bytes as u32,
+        self.saved = NonZeroU32::new(bytes as u32).map(|before| Saved {
+            window: before,
             ssthresh: window.ssthresh,
             w_max: self.w_max,
             cwnd_prior: self.cwnd_prior,
@@ -144,7 +146,7 @@ impl Cubic {
     /// §4.9.
     pub(super) fn undo(&mut self, window: &mut Window) {
         let Some(saved) = self.saved.take() else { return };
-        window.restore(saved.window.into(), saved.ssthresh);
+        window.restore(saved.window.get().into(), saved.ssthresh);
         self.w_max = saved.w_max;
         self.cwnd_prior = saved.cwnd_prior;
         self.epoch = saved.epoch;

@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn the_state_is_small() {
-        assert!(size_of::<Congestion>() <= 128, "{} bytes", size_of::<Congestion>());
+        assert!(size_of::<Congestion>() <= 120, "{} bytes", size_of::<Congestion>());
     }
 
     /// RFC 9293 MAY-18

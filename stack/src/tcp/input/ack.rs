@@ -68,6 +68,7 @@ pub(super) fn open<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>
         tcb.cc.syn_was_lost();
     }
     tcb.snd.retries = 0;
+    tcb.tally.goes_on(env.now);
     tcb.snd.sent_at = env.now;
     // Data may be under way since before (RFC 7413).
     tcb.timers.retransmit = if tcb.snd.outstanding() > 0 { tcb.rto.due(env.now) } else { Instant::NEVER };
@@ -97,7 +98,6 @@ pub(super) fn heard(tcb: &mut Tcb, seg: &Segment) -> bool {
 #[inline]
 pub(super) fn no_news(tcb: &mut Tcb, seg: &Segment) {
     heard(tcb, seg);
-    tcb.rack.on_ack(tcb.snd.una, tcb.snd.nxt, false);
 }
 
 /// Whether an ACK that acknowledges nothing tells nothing either.
@@ -111,6 +111,7 @@ pub(super) fn expects_none(tcb: &Tcb) -> bool {
 pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) -> Step {
     let flight = tcb.pipe();
     let outstanding = tcb.snd.outstanding() > 0;
+    let held = tcb.sent.segments - tcb.sent.sacked.segments;
     let advance = seg.ack.since(tcb.snd.una);
     let wnd_changed = heard(tcb, seg);
     let echo = seg.options.timestamps.filter(|_| tcb.ts.on).map(|ts| ts.ecr);
@@ -139,13 +140,18 @@ pub(super) fn established<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env
     let ece = tcb.ecn.is_echo(seg.flags);
     // PRR has the say in these.
     let was_quiet = !matches!(tcb.recovery.phase, Phase::Fast | Phase::Cwr);
-    if dsack.is_some()
-        && let Some(buffers) = &mut tcb.buffers
+    if let Some(buffers) = &mut tcb.buffers
+        && (dsack.is_some() || ece)
     {
-        buffers.ledger.duplicates += 1;
+        buffers.ledger.duplicates += u32::from(dsack.is_some());
+        let segments = held.saturating_sub(tcb.sent.segments - tcb.sent.sacked.segments);
+        buffers.ledger.delivered_ce += if ece { segments } else { 0 };
     }
     let missing = tcb.sent.missing_octets();
     recover::on_ack(tcb, &News { advance, duplicate, empty, delivered, dsack, echo, ece, recover_fs }, env);
+    if tcb.tally.timed_out_at != 0 && tcb.recovery.phase != Phase::Loss {
+        tcb.tally.goes_on(env.now);
+    }
     // Before a recovery duplicates change nothing (RFC 3042, RFC 5681 §3.2, step 1); what it delivered was
     // PRR's to count.
     if advance > 0 && was_quiet {

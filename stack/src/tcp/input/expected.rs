@@ -73,7 +73,9 @@ pub(super) fn acknowledge<E: Egress>(tcb: &mut Tcb, seg: &Segment, run: Run, env
     tcb.rack.min_rtt.on_micros(env.now.micros_since(run.last), env.now);
     if tcb.role.sack {
         tcb.rack.update(Xmit { xmit_ts: run.last, end_seq: seg.ack }, true, env.now);
-        env.stats.tcp_sack_reorder += u64::from(tcb.rack.detect_reordering(Some(run.first.1), seg.ack));
+        let late = tcb.rack.detect_reordering(Some(run.first.1), seg.ack);
+        env.stats.tcp_sack_reorder += u64::from(late);
+        tcb.tally.reorderings = tcb.tally.reorderings.saturating_add(late.into());
         tcb.rack.on_ack(tcb.snd.una, tcb.snd.nxt, false);
     }
     tcb.recovery.on_advance(tcb.snd.una, advance, u32::from(tcb.snd.mss));

@@ -71,6 +71,7 @@ fn update_rack<E: Egress>(tcb: &mut Tcb, news: &News, env: &mut Env<'_, E>) {
         && tcb.rack.detect_reordering(delivered.original, highest)
     {
         env.stats.tcp_sack_reorder += 1;
+        tcb.tally.reorderings = tcb.tally.reorderings.saturating_add(1);
     }
     if news.dsack.is_some() {
         env.stats.tcp_dsack_recv += 1;

@@ -1,0 +1,85 @@
+//! Addresses whose flows are recorded in full.
+
+use core::net::IpAddr;
+
+use super::nest::{Block, NONE, Steps, nest};
+use super::ready::block;
+use super::spec::Prefix;
+
+/// The marked addresses, found in nanoseconds.
+#[derive(Debug)]
+pub struct Marked {
+    prefixes: Vec<Prefix>,
+    v4: Steps<u32>,
+    v6: Steps<u128>,
+}
+
+impl Marked {
+    /// Those in `prefixes`; `None`: there are none.
+    pub(super) fn of(prefixes: &[Prefix]) -> Option<Self> {
+        let mut prefixes = prefixes.to_vec();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        let (v4, v6): (Vec<Prefix>, Vec<Prefix>) = prefixes.iter().partition(|p| p.address().is_ipv4());
+        let blocks = |of: &[Prefix]| of.iter().map(block).collect::<Vec<Block>>();
+        let (v4, v6) = (nest::<u32>(&blocks(&v4)).0, nest::<u128>(&blocks(&v6)).0);
+        (!prefixes.is_empty()).then(|| Self { v4: Steps::new(&v4), v6: Steps::new(&v6), prefixes })
+    }
+
+    /// Whether an address is one of them.
+    #[inline]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let found = match address {
+            IpAddr::V4(v4) => self.v4.find(v4.to_bits()),
+            IpAddr::V6(v6) => self.v6.find(v6.to_bits()),
+        };
+        found != NONE
+    }
+}
+
+impl PartialEq for Marked {
+    fn eq(&self, other: &Self) -> bool {
+        self.prefixes == other.prefixes
+    }
+}
+
+impl Eq for Marked {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(prefixes: &[(&str, u8)]) -> Option<Marked> {
+        let prefix = |&(address, len): &(&str, u8)| Prefix::new(address.parse().unwrap(), len).unwrap();
+        Marked::of(&prefixes.iter().map(prefix).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn addresses_in_any_of_them_are_marked() {
+        let all =
+            [("10.1.0.0", 16), ("10.1.2.0", 24), ("192.0.2.7", 32), ("2001:db8::", 32), ("192.0.2.7", 32)];
+        let marked = marked(&all).unwrap();
+        for (address, is) in [
+            ("10.0.255.255", false),
+            ("10.1.0.0", true),
+            ("10.1.2.255", true),
+            ("10.1.3.0", true),
+            ("10.2.0.0", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8:ffff::1", true),
+            ("2001:db9::", false),
+            ("::", false),
+        ] {
+            assert_eq!(marked.holds(address.parse().unwrap()), is, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_same_addresses_are_the_same_in_any_order() {
+        let (a, b) = (("10.1.0.0", 16), ("2001:db8::", 32));
+        assert_eq!(marked(&[a, b]), marked(&[b, a, b]));
+        assert_ne!(marked(&[a]), marked(&[b]));
+        assert_eq!(marked(&[]), None);
+    }
+}
