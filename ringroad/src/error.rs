@@ -22,10 +22,11 @@ impl StartError {
         Self { step: step.into(), reason: reason.to_string(), remedy: String::new(), driven_by: None }
     }
 
-    /// Another live process drives the port.
+    /// Other live processes drive the port, one of them `pid`, and there is no place for more.
     pub(crate) fn busy(pid: u32) -> Self {
-        let reason = format!("process {pid} drives it");
-        Self { driven_by: Some(pid), ..Self::new("taking over the port", reason) }
+        let reason = format!("process {pid} and as many as may drive it already");
+        let error = Self::new("joining the port", reason).remedy("RINGROAD_PROCESSES sets how many");
+        Self { driven_by: Some(pid), ..error }
     }
 
     /// The same, and what to do.

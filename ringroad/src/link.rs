@@ -2,35 +2,39 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::iter;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::FdFlags;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use crate::port::aside;
+use crate::port::{aside, borrow};
 
 /// No note is longer without its file.
 pub(crate) const TEXT_MOST: usize = 16 * 1024 + 64;
-/// No enclosed file is as long as this: a few connections with full buffers.
-const FILE_MOST: u64 = 256 << 20;
+/// No enclosed file is longer than this: many connections with full buffers.
+pub const FILE_MOST: usize = 256 << 20;
 
 /// One end of such a line. Its descriptor is out of the application's way, and closed when a program is executed.
 #[derive(Debug)]
 pub struct Link(OwnedFd);
 
 /// What came over a line.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Note {
     /// The note itself.
     pub text: Vec<u8>,
     /// What was in the file.
     pub enclosed: Option<Vec<u8>>,
+    /// A descriptor that came beside the file.
+    pub(crate) beside: Option<OwnedFd>,
 }
 
 impl Link {
@@ -44,6 +48,26 @@ impl Link {
         Ok([one, other].map(|end| Self(aside(end))))
     }
 
+    /// The end that a program was executed with, by its number.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub fn inherited(fd: RawFd) -> io::Result<Self> {
+        Ok(Self(aside(rustix::io::fcntl_dupfd_cloexec(borrow(fd)?, 0)?)))
+    }
+
+    /// The end that another process has sent.
+    pub(crate) fn arrived(fd: OwnedFd) -> Self {
+        Self(aside(fd))
+    }
+
+    /// Whether it stays open when a program is executed.
+    pub fn outlive_exec(&self, on: bool) {
+        let flags = if on { FdFlags::empty() } else { FdFlags::CLOEXEC };
+        // Of an open descriptor nothing can fail.
+        let _ = rustix::io::fcntl_setfd(&self.0, flags);
+    }
+
     /// The descriptor.
     pub fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
@@ -52,9 +76,10 @@ impl Link {
     /// Sends a note, at once or not at all.
     ///
     /// # Errors
-    /// `WouldBlock` when there is no room, `BrokenPipe` when the other end is closed.
+    /// `WouldBlock` when there is no room, `BrokenPipe` when the other end is closed, `InvalidInput` when what is enclosed
+    /// is longer than [`FILE_MOST`].
     pub fn send(&self, text: &[u8], enclosed: Option<&[u8]>) -> io::Result<()> {
-        send(self.0.as_fd(), text, enclosed)
+        send(self.0.as_fd(), text, enclosed, None)
     }
 
     /// The next note; none when there is none within `patience`.
@@ -66,8 +91,13 @@ impl Link {
         if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))? == 0 {
             return Ok(None);
         }
-        match receive(self.0.as_fd()) {
-            Ok(note) if note == Note::default() => Err(io::ErrorKind::UnexpectedEof.into()),
+        // Who closed the other end without having read all is told of by an error, once, before what it had sent.
+        let heard = match receive(self.0.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => receive(self.0.as_fd()),
+            heard => heard,
+        };
+        match heard {
+            Ok(note) if note.text.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(note) => Ok(Some(note)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -108,37 +138,68 @@ impl Links {
     }
 }
 
-/// Sends one message over a Unix socket.
-pub(crate) fn send(to: impl AsFd, text: &[u8], enclosed: Option<&[u8]>) -> io::Result<()> {
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends one message over a Unix socket; a descriptor goes `beside` an enclosed file only.
+pub(crate) fn send(
+    to: impl AsFd,
+    text: &[u8],
+    enclosed: Option<&[u8]>,
+    beside: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let file = enclosed.map(filed).transpose()?;
-    let fds = file.as_ref().map(|file| [file.as_fd()]);
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let fds: Vec<BorrowedFd<'_>> =
+        file.iter().flat_map(|file| iter::once(file.as_fd()).chain(beside)).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if let Some(fds) = &fds {
-        control.push(SendAncillaryMessage::ScmRights(fds));
+    if !fds.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&fds));
     }
     sendmsg(to, &[IoSlice::new(text)], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
+/// Whether a message came, and what was beside it is lost. The line is as good as before.
+pub fn is_lost(error: &io::Error) -> bool {
+    let lost = error.raw_os_error() == Some(libc::EMFILE);
+    if lost {
+        crate::log::tell(format_args!("out of descriptors: what another process sent is lost"));
+    }
+    lost
+}
+
 /// Receives one message from a Unix socket, without waiting; nothing at all at its end.
+///
+/// # Errors
+/// The operating system's; EMFILE when a descriptor that came has no number here.
 pub(crate) fn receive(from: impl AsFd) -> io::Result<Note> {
     let mut text = vec![0; TEXT_MOST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let got = recvmsg(from, &mut [IoSliceMut::new(&mut text)], &mut control, flags)?;
     text.truncate(got.bytes);
-    let mut file = None;
+    if got.flags.contains(ReturnFlags::CTRUNC) {
+        // Out of descriptors: what came beside the text is lost.
+        return Err(rustix::io::Errno::MFILE.into());
+    }
+    let (mut file, mut beside) = (None, None);
     for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = message {
-            file = fds.into_iter().next().or(file);
+        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
+            (file, beside) = (fds.next(), fds.next());
         }
     }
-    Ok(Note { text, enclosed: file.map(unfiled).transpose()? })
+    Ok(Note { text, enclosed: file.map(unfiled).transpose()?, beside })
 }
 
 fn filed(bytes: &[u8]) -> io::Result<OwnedFd> {
+    if bytes.len() > FILE_MOST {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let file: File = rustix::fs::memfd_create("ringroad-note", rustix::fs::MemfdFlags::CLOEXEC)?.into();
     file.write_all_at(bytes, 0)?;
     Ok(file.into())
@@ -146,11 +207,11 @@ fn filed(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 fn unfiled(fd: OwnedFd) -> io::Result<Vec<u8>> {
     let file = File::from(fd);
-    let len = file.metadata()?.len();
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if len > FILE_MOST {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut bytes = vec![0; len as usize];
+    let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
@@ -164,7 +225,7 @@ mod tests {
         let [one, other] = Link::pair().unwrap();
         let links = Links::new().unwrap();
         links.add(&other).unwrap();
-        assert_eq!(other.receive(Duration::ZERO).unwrap(), None);
+        assert!(other.receive(Duration::ZERO).unwrap().is_none());
         one.send(b"short", None).unwrap();
         one.send(b"with", Some(&vec![7; 100_000])).unwrap();
         let note = other.receive(Duration::ZERO).unwrap().unwrap();
@@ -174,5 +235,47 @@ mod tests {
         drop(one);
         assert_eq!(other.receive(Duration::ZERO).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         links.remove(&other);
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_comes_though_not_all_was_heard() {
+        let [one, other] = Link::pair().unwrap();
+        one.send(b"unheard", None).unwrap();
+        other.send(b"last", None).unwrap();
+        drop(other);
+        assert_eq!(one.receive(Duration::ZERO).unwrap().unwrap().text, b"last");
+        assert_eq!(one.receive(Duration::ZERO).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn who_sends_hears_that_it_is_too_long() {
+        let [one, other] = Link::pair().unwrap();
+        let long = vec![0; FILE_MOST + 1];
+        assert_eq!(one.send(b"long", Some(&long)).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(other.receive(Duration::ZERO).unwrap().is_none());
+    }
+
+    #[test]
+    fn who_receives_hears_that_a_descriptor_was_lost() {
+        let [one, other] = Link::pair().unwrap();
+        let fds = [other.as_fd(); 8];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        sendmsg(&one, &[IoSlice::new(b"eight")], &mut control, SendFlags::empty()).unwrap();
+        assert!(other.receive(Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn a_descriptor_comes_beside_what_is_enclosed() {
+        let [one, other] = Link::pair().unwrap();
+        let [line, end] = Link::pair().unwrap();
+        send(&one, b"both", Some(b""), Some(end.as_fd())).unwrap();
+        drop(end);
+        let note = other.receive(Duration::ZERO).unwrap().unwrap();
+        assert_eq!(note.enclosed.as_deref(), Some(&b""[..]));
+        let end = Link::arrived(note.beside.unwrap());
+        line.send(b"heard", None).unwrap();
+        assert_eq!(end.receive(Duration::ZERO).unwrap().unwrap().text, b"heard");
     }
 }

@@ -2,11 +2,16 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
-use super::wire::{Answer, Wish, hear, receive, say};
-use crate::config::Config;
+use super::wire::{Answer, LINE, Wish};
+use crate::config::{Backend, Config};
 use crate::error::StartError;
 use crate::port::Port;
+use crate::wire::{Timed, hear, receive, say};
+
+/// How long the agent may take: queues of real interfaces are stopped and started for it, and others may be before us.
+const OPENING: Duration = Duration::from_secs(60);
 
 /// Has the agent at `socket` open the configured interfaces. The policy stays here: the gate is the user's own.
 ///
@@ -15,12 +20,17 @@ use crate::port::Port;
 pub(crate) fn ask(socket: &Path, config: &Config, policy: &str) -> Result<Port, StartError> {
     let step = || format!("asking the agent for {}", config.interfaces.join(", "));
     let failed = |e: std::io::Error| StartError::new(step(), e);
+    if config.backend == Backend::Packet {
+        let why =
+            "it opens AF_XDP only: by the backend packet the program could send to this host as any other";
+        return Err(StartError::new(step(), why).remedy("--backend af-xdp, or root"));
+    }
     let stream = UnixStream::connect(socket).map_err(|e| {
         StartError::new(step(), e).remedy(format!("is `ringroad agent` running at {}?", socket.display()))
     })?;
     let wish = Wish { interfaces: config.interfaces.clone(), frames: config.frames };
     say(&stream, &wish).map_err(failed)?;
-    match hear(&stream).map_err(failed)? {
+    match hear(Timed::new(&stream, OPENING), LINE).map_err(failed)? {
         Answer::Port(count) => {
             receive(&stream, count).and_then(|all| Port::arrived(all, policy)).map_err(failed)
         }

@@ -17,6 +17,9 @@
 //! Addresses and ports are limits of the steering program: what is beyond them stays the kernel's, whatever the
 //! program does with the descriptors it was given. What it *sends* nobody checks: who may use an interface can put any
 //! frame on it, as with CAP_NET_RAW.
+//!
+//! Where only a keeper holds the interface, whoever's it is, it is sent away for who is permitted: what a program of
+//! another user left when it ended bars nobody. A program that runs is not disturbed.
 
 mod ask;
 mod rules;

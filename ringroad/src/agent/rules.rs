@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{fs, io};
 
-use af_xdp::Limits;
+use af_xdp::{Limits, Offload};
 use serde::Deserialize;
 
 use super::users::Asker;
@@ -37,6 +37,9 @@ struct Rule {
     connect: bool,
     #[serde(default = "frames")]
     frames: u32,
+    /// Superframes, too, and with them a packet socket: whoever has it can send on every interface.
+    #[serde(default)]
+    offload: bool,
 }
 
 fn yes() -> bool {
@@ -115,11 +118,11 @@ impl Rules {
         Ok(rules)
     }
 
-    /// What `asker` may have of what is wished.
+    /// What `asker` may have of what is wished, and where by superframes.
     ///
     /// # Errors
     /// Why nothing, in words for the user.
-    pub(super) fn judge(&self, asker: &Asker, wish: &Wish) -> Result<Limits, String> {
+    pub(super) fn judge(&self, asker: &Asker, wish: &Wish) -> Result<(Limits, Offload), String> {
         let (who, what) = (asker.name(), wish.interfaces.join(", "));
         let rule = self
             .allow
@@ -130,7 +133,8 @@ impl Rules {
             let (most, wished) = (rule.frames, wish.frames);
             return Err(format!("user {who} may have {most} frames, and wants {wished} (RINGROAD_FRAMES)"));
         }
-        rule.limits(ephemeral().map_err(|e| format!("reading the ephemeral ports: {e}"))?)
+        let ephemeral = ephemeral().map_err(|e| format!("reading the ephemeral ports: {e}"))?;
+        Ok((rule.limits(ephemeral)?, if rule.offload { Offload::Auto } else { Offload::Off }))
     }
 }
 
@@ -164,7 +168,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "[[allow]]\nuser = \"web\"\ninterface = [\"a\", \"b\"]\naddress = [\"10.0.0.1\"]\n\
-        port = [80, \"8000-8099\"]\nconnect = false\n[[allow]]\ngroup = 50\ninterface = [\"c\"]\nframes = 2000\n";
+        port = [80, \"8000-8099\"]\nconnect = false\noffload = true\n[[allow]]\ngroup = 50\ninterface = [\"c\"]\nframes = 2000\n";
 
     fn asker(user: &str, gid: u32) -> Asker {
         Asker { uid: 7, gid, user: Some(user.into()), groups: Vec::new() }
@@ -177,10 +181,11 @@ mod tests {
     #[test]
     fn who_is_named_gets_what_is_named_and_nobody_else() {
         let rules = Rules::parse(TEXT).unwrap();
-        let limits = rules.judge(&asker("web", 7), &wish(&["b", "a"], 16384)).unwrap();
+        let (limits, offload) = rules.judge(&asker("web", 7), &wish(&["b", "a"], 16384)).unwrap();
+        assert_eq!(offload, Offload::Auto);
         assert_eq!(limits.addresses, [IpAddr::from([10, 0, 0, 1])]);
         assert_eq!(limits.ports, [80..=80, 8000..=8099]);
-        assert_eq!(rules.judge(&asker("x", 50), &wish(&["c"], 2000)), Ok(Limits::default()));
+        assert_eq!(rules.judge(&asker("x", 50), &wish(&["c"], 2000)), Ok((Limits::default(), Offload::Off)));
         let refused = |who: &Asker, wish: Wish| rules.judge(who, &wish).unwrap_err();
         assert_eq!(refused(&asker("web", 7), wish(&["a", "c"], 1)), "user web may not use a, c");
         assert_eq!(refused(&asker("x", 7), wish(&["a"], 1)), "user x may not use a");
@@ -191,7 +196,7 @@ mod tests {
     #[test]
     fn ports_for_connections_come_with_ports_to_serve_at() {
         let rules = Rules::parse("[[allow]]\nuser=\"*\"\ninterface=[\"a\"]\nport=[80]\n").unwrap();
-        let limits = rules.judge(&asker("x", 7), &wish(&["a"], 1)).unwrap();
+        let (limits, _) = rules.judge(&asker("x", 7), &wish(&["a"], 1)).unwrap();
         assert_eq!(limits.ports, [80..=80, ephemeral().unwrap()]);
     }
 

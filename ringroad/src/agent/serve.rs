@@ -11,15 +11,17 @@ use std::{env, io};
 
 use super::rules::Rules;
 use super::users::Asker;
-use super::wire::{Answer, Wish, hear, say, send};
-use crate::config::Config;
+use super::wire::{Answer, LINE, Wish};
+use crate::config::{Backend, Config};
 use crate::control::server::make_directory;
 use crate::error::StartError;
+use crate::keeper;
 use crate::port::Port;
+use crate::wire::{Timed, hear, say, send};
 
 /// Requests that are answered at a time.
 const AT_ONCE: usize = 8;
-/// How long a user may keep one of them waiting.
+/// How long a user may keep one of them waiting with each of what is to be said.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens at `socket` and has each request answered by a process that `answerer` makes of this command: it gets the
@@ -62,10 +64,9 @@ pub fn serve(socket: &Path, rules: &Path, answerer: impl Fn(&mut Command)) -> Re
 /// The user has gone, or said nothing that can be understood.
 pub fn answer(rules: &Path) -> io::Result<()> {
     let stream: UnixStream = rustix::io::dup(io::stdin())?.into();
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let asker = Asker::at(&stream)?;
-    let wish: Wish = hear(&stream)?;
+    let wish: Wish = hear(Timed::new(&stream, PATIENCE), LINE)?;
     match open(rules, &asker, wish) {
         Ok(port) => {
             let descriptors = port.departing()?;
@@ -77,7 +78,11 @@ pub fn answer(rules: &Path) -> io::Result<()> {
 }
 
 fn open(rules: &Path, asker: &Asker, wish: Wish) -> Result<Port, String> {
-    let limits = Rules::load(rules)?.judge(asker, &wish)?;
-    let config = Config { interfaces: wish.interfaces, frames: wish.frames, ..Config::default() };
+    let (limits, offload) = Rules::load(rules)?.judge(asker, &wish)?;
+    // Whoever holds a TAP device may hand the kernel frames by it: that is not given away.
+    let backend = Backend::AfXdp;
+    let config =
+        Config { interfaces: wish.interfaces, frames: wish.frames, offload, backend, ..Config::default() };
+    keeper::make_way(&config.interfaces);
     Port::open(&config, "", &limits).map_err(|e| e.to_string())
 }

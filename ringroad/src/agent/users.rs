@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::fd::AsFd;
 
+use crate::peer::Peer;
+
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asker {
@@ -17,9 +19,8 @@ pub(super) struct Asker {
 impl Asker {
     /// The process at the other end of a Unix socket.
     pub(super) fn at(socket: impl AsFd) -> std::io::Result<Self> {
-        let credentials = rustix::net::sockopt::socket_peercred(socket)?;
+        let Peer { uid, gid, .. } = Peer::of(&socket)?;
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
         Ok(Self::known(uid, gid, &read("/etc/passwd"), &read("/etc/group")))
     }
 

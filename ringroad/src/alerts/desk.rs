@@ -1,14 +1,15 @@
 //! Where refusals come together.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use af_xdp::Alarm;
 use stack::policy::{Policy, Refusal};
 use stack::time::Instant;
-use stack::types::{Direction, FlowKey, Protocol};
+use stack::types::{Direction, Protocol};
 
-use super::scan::{Probe, Source};
+use super::scan::{Carrier, Probe, Source};
 use super::young::Young;
 use crate::control::model::Alert;
 
@@ -26,9 +27,11 @@ const OVER: Duration = Duration::from_secs(60);
 /// A refusal with the names of its rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    pub(crate) key: FlowKey,
+    pub(crate) carrier: Carrier,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
     pub(crate) direction: Direction,
-    pub(crate) flags: Option<u8>,
+    pub(crate) permitted: bool,
     pub(crate) limited: bool,
     pub(crate) dropped: bool,
     pub(crate) table: String,
@@ -39,17 +42,52 @@ impl Seen {
     /// A refusal by a rule of `policy`.
     pub(crate) fn new(policy: &Policy, refusal: &Refusal) -> Self {
         let (table, rule) = policy.names(refusal);
-        let owned = |name: Option<&Arc<str>>| name.map(|name| name.to_string()).unwrap_or_default();
         Self {
-            key: refusal.key,
+            carrier: match refusal.key.protocol {
+                Protocol::Tcp => Carrier::Tcp(refusal.flags),
+                Protocol::Udp => Carrier::Udp,
+            },
+            local: refusal.key.local,
+            remote: refusal.key.remote,
             direction: refusal.direction,
-            flags: refusal.flags,
+            permitted: refusal.permitted,
             limited: refusal.limited,
             dropped: refusal.dropped,
             table: owned(table),
             rule: owned(rule),
         }
     }
+
+    /// A packet that a steering program kept out, by a table and a rule of these names.
+    pub(crate) fn kept_out(alarm: &Alarm, (table, rule): (Option<&Arc<str>>, Option<&Arc<str>>)) -> Self {
+        const ICMP: u8 = 1;
+        const ICMPV6: u8 = 58;
+        let (mut local, remote) = (alarm.flow.local, alarm.flow.remote);
+        let carrier = match alarm.flow.protocol {
+            tcp if tcp == Protocol::Tcp as u8 => Carrier::Tcp(Some(alarm.tcp_flags)),
+            udp if udp == Protocol::Udp as u8 => Carrier::Udp,
+            ICMP | ICMPV6 => Carrier::Icmp,
+            _ => Carrier::Other,
+        };
+        if matches!(carrier, Carrier::Icmp | Carrier::Other) {
+            local.set_port(0);
+        }
+        Self {
+            carrier,
+            local,
+            remote,
+            direction: Direction::In,
+            permitted: false,
+            limited: false,
+            dropped: true,
+            table: owned(table),
+            rule: owned(rule),
+        }
+    }
+}
+
+fn owned(name: Option<&Arc<str>>) -> String {
+    name.map(|name| name.to_string()).unwrap_or_default()
 }
 
 /// Whose stack it is.
@@ -69,8 +107,9 @@ impl Process {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Matter {
     outbound: bool,
+    permitted: bool,
     limited: bool,
-    protocol: Protocol,
+    protocol: &'static str,
     local: IpAddr,
     remote: IpAddr,
     /// The port that is asked for: ours inbound, theirs outbound.
@@ -133,16 +172,17 @@ impl Desk {
     pub(crate) fn take(&mut self, now: Instant, seen: &Seen) {
         self.next = self.next.min(now + PATIENCE);
         let outbound = seen.direction == Direction::Out;
-        let (local, remote) = (seen.key.local, seen.key.remote);
-        if !outbound && !seen.limited {
-            let probe = Probe::of(seen.key.protocol, seen.flags);
+        let (local, remote) = (seen.local, seen.remote);
+        if !outbound && !seen.limited && !seen.permitted {
+            let probe = Probe::of(seen.carrier);
             let (source, _) = self.sources.entry(&(remote.ip(), probe), || Source::new(now));
             source.tries(now, local.ip(), local.port());
         }
         let matter = Matter {
             outbound,
+            permitted: seen.permitted,
             limited: seen.limited,
-            protocol: seen.key.protocol,
+            protocol: seen.carrier.name(),
             local: local.ip(),
             remote: remote.ip(),
             port: if outbound { remote.port() } else { local.port() },
@@ -175,10 +215,11 @@ impl Desk {
     /// What has waited for `patience`.
     fn tell_since(&mut self, now: Instant, patience: Duration) -> Vec<Alert> {
         let mut told = Vec::new();
-        let stamp = |at: Instant| self.epoch + at.as_nanos() as f64 / 1e9;
-        let (sources, process) = (&mut self.sources, &self.process);
+        let epoch = self.epoch;
+        let stamp = |at| time_of_day(epoch, at);
+        let sources = &self.sources;
         self.matters.retain(|matter, counted| {
-            if matter.outbound || matter.limited {
+            if matter.outbound || matter.limited || matter.permitted {
                 return true;
             }
             // What belongs to a scan is told by it.
@@ -186,20 +227,7 @@ impl Desk {
                 super::scan::probes().find_map(|probe| sources.peek(&(matter.remote, probe))?.scan(probe));
             scan.is_none() || counted.told > 0
         });
-        sources.retain(|_, source| !source.is_idle(now));
-        for (&(remote, probe), source) in sources.values_mut() {
-            let Some(kind) = source.scan(probe).filter(|_| !source.told) else { continue };
-            source.told = true;
-            let (count, first) = source.count();
-            told.push(Alert {
-                kind,
-                remote: remote.to_string(),
-                count,
-                first: stamp(first),
-                last: stamp(now),
-                ..process.alert()
-            });
-        }
+        told.extend(self.scans(now));
         for (_, counted) in self.matters.values_mut() {
             let waits = counted.told_at.map_or(counted.first + patience, |at| at + AGAIN);
             if counted.alert.count == counted.told || now < waits {
@@ -213,26 +241,79 @@ impl Desk {
             self.crowd_told = Some(now);
             let count = std::mem::take(&mut self.crowd);
             let (first, last) = (stamp(now), stamp(now));
-            told.push(Alert { kind: "many".into(), count, first, last, ..process.alert() });
+            told.push(Alert { kind: "many".into(), count, first, last, ..self.process.alert() });
         }
         self.matters.retain(|_, counted| now.since(counted.last) < OVER);
         let idle = self.matters.len() == 0 && self.crowd == 0;
         self.next = if idle { Instant::NEVER } else { now + PATIENCE };
         told
     }
+
+    /// What sources turn out to do, each told once.
+    fn scans(&mut self, now: Instant) -> Vec<Alert> {
+        self.sources.retain(|_, source| !source.is_idle(now));
+        let is_news = |(&key, source): (&(IpAddr, Probe), &Source)| {
+            source.scan(key.1).filter(|_| !source.is_settled()).map(|kind| (key, kind))
+        };
+        let mut news: Vec<_> = self.sources.iter().filter_map(is_news).collect();
+        // What asks hosts in several ways is told by its echoes.
+        news.sort_by_key(|((_, probe), _)| *probe != Probe::Ping);
+        let mut told = Vec::new();
+        for ((remote, probe), kind) in news {
+            let belongs = self.is_of_a_sweep(remote, probe);
+            let Some(source) = self.sources.peek_mut(&(remote, probe)) else { continue };
+            if belongs {
+                source.hushed = true;
+                continue;
+            }
+            source.told = true;
+            let (count, first) = source.count();
+            told.push(Alert {
+                kind,
+                remote: remote.to_string(),
+                count,
+                first: time_of_day(self.epoch, first),
+                last: time_of_day(self.epoch, now),
+                ..self.process.alert()
+            });
+        }
+        told
+    }
+
+    /// Whether `remote` began to sweep by `probe` while it did so by another, which was told: who looks for hosts asks
+    /// each in several ways (nmap: by an echo, a SYN, an ACK and a timestamp).
+    fn is_of_a_sweep(&self, remote: IpAddr, probe: Probe) -> bool {
+        let sweep = |probe| self.sources.peek(&(remote, probe)).filter(|source| source.sweeps());
+        let Some(this) = sweep(probe) else { return false };
+        super::scan::probes().filter_map(sweep).any(|other| other.leads_to(this, AGAIN))
+    }
+}
+
+/// The time of day at a moment of the stack's clock.
+fn time_of_day(epoch: f64, at: Instant) -> f64 {
+    epoch + at.as_nanos() as f64 / 1e9
 }
 
 /// The alert of a matter that has just come up.
 fn raise(process: &Process, matter: &Matter, seen: &Seen) -> Alert {
-    let ends = |address: IpAddr, port: u16| std::net::SocketAddr::new(address, port).to_string();
+    let ends = |address: IpAddr, port: u16| match port {
+        // Nothing but ICMP and its like has none.
+        0 => address.to_string(),
+        _ => SocketAddr::new(address, port).to_string(),
+    };
     let (local, remote) = match matter.outbound {
         true => (matter.local.to_string(), ends(matter.remote, matter.port)),
         false => (ends(matter.local, matter.port), matter.remote.to_string()),
     };
     Alert {
-        kind: if seen.limited { "limited" } else { "denied" }.into(),
+        kind: match seen {
+            Seen { permitted: true, .. } => "permitted",
+            Seen { limited: true, .. } => "limited",
+            _ => "denied",
+        }
+        .into(),
         direction: if matter.outbound { "out" } else { "in" }.into(),
-        protocol: if matter.protocol == Protocol::Tcp { "tcp" } else { "udp" }.into(),
+        protocol: matter.protocol.into(),
         local,
         remote,
         table: seen.table.clone(),

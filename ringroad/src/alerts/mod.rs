@@ -14,5 +14,7 @@ mod young;
 
 pub(crate) use board::Board;
 pub(crate) use desk::{Desk, Process, Seen};
+#[cfg(test)]
+use scan::Carrier;
 pub use sinks::Sink;
 pub(crate) use sinks::Sinks;

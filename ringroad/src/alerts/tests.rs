@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use stack::time::Instant;
-use stack::types::{Direction, FlowKey, Protocol};
+use stack::types::Direction;
 
 use super::*;
 use crate::control::model::Alert;
@@ -11,13 +11,18 @@ use crate::control::model::Alert;
 const SYN: Option<u8> = Some(2);
 
 fn seen(remote: &str, local: &str, flags: Option<u8>) -> Seen {
-    let key = FlowKey {
-        protocol: if flags.is_some() { Protocol::Tcp } else { Protocol::Udp },
+    let (table, rule) = ("10.77.0.1".to_owned(), "no ssh".to_owned());
+    Seen {
+        carrier: if flags.is_some() { Carrier::Tcp(flags) } else { Carrier::Udp },
         local: local.parse().unwrap(),
         remote: SocketAddr::new(remote.parse().unwrap(), 4000),
-    };
-    let (table, rule) = ("10.77.0.1".to_owned(), "no ssh".to_owned());
-    Seen { key, direction: Direction::In, flags, limited: false, dropped: true, table, rule }
+        direction: Direction::In,
+        permitted: false,
+        limited: false,
+        dropped: true,
+        table,
+        rule,
+    }
 }
 
 const fn ms(n: u64) -> Instant {
@@ -87,6 +92,62 @@ fn one_port_of_many_hosts_is_a_sweep() {
     assert_eq!(alerts.iter().map(|a| a.kind.as_str()).collect::<Vec<_>>(), ["syn sweep"]);
 }
 
+/// As nmap looks for hosts, a second apart: by echoes, SYNs and ACKs. Another sweep, later, is another matter.
+#[test]
+fn a_sweep_in_several_ways_is_one_alert() {
+    let mut desk = desk();
+    let sweep = |desk: &mut Desk, at: u64, carrier: Carrier, port: u16| {
+        for host in 1..=20 {
+            let one = seen("10.0.0.9", &format!("10.77.0.{host}:{port}"), SYN);
+            desk.take(ms(at + host), &Seen { carrier, ..one });
+        }
+        told(desk, at + 20, 1).into_iter().map(|alert| alert.kind).collect::<Vec<_>>()
+    };
+    let ways = [(Carrier::Icmp, 0), (Carrier::Tcp(SYN), 443), (Carrier::Tcp(Some(0x10)), 80)];
+    let kinds: Vec<_> =
+        ways.iter().zip(0..).flat_map(|(&(how, port), n)| sweep(&mut desk, n * 1100, how, port)).collect();
+    assert_eq!(kinds, ["ping sweep"]);
+    assert_eq!(sweep(&mut desk, 60_000, Carrier::Udp, 53), ["udp sweep"]);
+    // All at once: told by its echoes.
+    let mut desk = self::desk();
+    for host in 1..=20 {
+        for (carrier, port) in ways {
+            let one = seen("10.0.0.9", &format!("10.77.0.{host}:{port}"), SYN);
+            desk.take(ms(host), &Seen { carrier, ..one });
+        }
+    }
+    assert_eq!(
+        told(&mut desk, 20, 5).into_iter().map(|alert| alert.kind).collect::<Vec<_>>(),
+        ["ping sweep"]
+    );
+    // What it does with what it found is another matter.
+    (1..=100).for_each(|n| desk.take(ms(6000 + n), &seen("10.0.0.9", &format!("10.77.0.1:{n}"), SYN)));
+    let alerts = told(&mut desk, 6100, 30);
+    assert_eq!(alerts.iter().map(|alert| alert.kind.as_str()).collect::<Vec<_>>(), ["syn scan"]);
+}
+
+/// Within a second of the try that makes it one, whatever its pace (nmap's T5 to T0) and whatever else is told of.
+#[test]
+fn a_scan_is_told_within_a_second() {
+    for pace in [1, 10, 100, 400, 15_000, 300_000] {
+        for phase in (0..1000).step_by(50) {
+            let mut desk = desk();
+            desk.take(ms(1), &seen("10.0.0.8", "10.77.0.1:22", SYN));
+            let mut tries = (0..12).map(|n| (1000 + phase + n * pace, 100 + n)).peekable();
+            let eighth = 1000 + phase + 7 * pace;
+            // The helper looks ten times a second at the most.
+            let alert = (0..).map(|n| n * 100).find_map(|now| {
+                while let Some((_, port)) = tries.next_if(|(at, _)| *at <= now) {
+                    desk.take(ms(now), &seen("10.0.0.9", &format!("10.77.0.1:{port}"), SYN));
+                }
+                assert!(now <= eighth + 1000, "pace {pace}, phase {phase}: not told");
+                desk.tell(ms(now)).into_iter().find(|alert| alert.kind == "syn scan")
+            });
+            assert!(alert.is_some_and(|alert| alert.last - 1000.0 >= eighth as f64 / 1000.0));
+        }
+    }
+}
+
 #[test]
 fn a_slow_scan_is_seen_within_its_window() {
     let mut desk = desk();
@@ -128,6 +189,34 @@ fn outbound_attempts_name_their_destination() {
         told,
         [("denied", "out", "10.77.0.1", "198.51.100.7:4000"), ("limited", "in", "10.77.0.1:80", "10.0.0.9")]
     );
+}
+
+/// What a steering program keeps out is told like what the gate refuses; of ICMP there is no port.
+#[test]
+fn pings_of_many_hosts_are_a_sweep_and_of_one_are_denied() {
+    let ping = |local: &str| Seen { carrier: Carrier::Icmp, ..seen("10.0.0.9", local, None) };
+    let mut desk = desk();
+    (0..50).for_each(|n| desk.take(ms(n), &ping("10.77.0.1:0")));
+    let alerts = told(&mut desk, 100, 5);
+    let told_of = |a: &Alert| (a.kind.clone(), a.protocol.clone(), a.local.clone(), a.count);
+    let denied = ("denied".to_owned(), "icmp".to_owned(), "10.77.0.1".to_owned(), 50);
+    assert_eq!(alerts.iter().map(told_of).collect::<Vec<_>>(), [denied]);
+    (2..=20).for_each(|n| desk.take(ms(6000 + n), &ping(&format!("10.77.0.{n}:0"))));
+    let kinds: Vec<_> = told(&mut desk, 6000, 5).into_iter().map(|alert| alert.kind).collect();
+    assert_eq!(kinds, ["ping sweep"]);
+}
+
+/// What a logged rule permits is told by its own name, and is never a scan.
+#[test]
+fn what_is_permitted_and_logged_is_told_as_that() {
+    let mut desk = desk();
+    for port in 1..=20 {
+        let seen = seen("10.0.0.9", &format!("10.77.0.1:{port}"), SYN);
+        desk.take(ms(port), &Seen { permitted: true, dropped: false, ..seen });
+    }
+    let alerts = told(&mut desk, 100, 5);
+    assert_eq!(alerts.len(), 20);
+    assert!(alerts.iter().all(|alert| alert.kind == "permitted" && !alert.dropped));
 }
 
 #[test]

@@ -37,6 +37,15 @@ impl<K: Hash + Eq + Clone, V> Young<K, V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
+    /// The same, to be changed.
+    pub(super) fn peek_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.young.get_mut(key).or_else(|| self.old.get_mut(key))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.young.iter().chain(self.old.iter())
+    }
+
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         self.young.iter_mut().chain(self.old.iter_mut())
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use stack::types::IfaceId;
+
 use super::Meta;
 
 const SOL_UDP: libc::c_int = 17;
@@ -95,8 +97,8 @@ fn set(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c
     }
 }
 
-/// Receives one datagram, or with UDP_GRO a train of them.
-pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Meta)> {
+/// Receives one datagram, or with UDP_GRO a train of them. By which interface it came, too, if the kernel says so.
+pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Meta, Option<IfaceId>)> {
     let mut name = [0u64; 4];
     let mut control = Control::new();
     let mut buffer = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
@@ -111,16 +113,18 @@ pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Me
     let n = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, 0) };
     let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
     control.used = message.msg_controllen as usize;
-    let mut meta = Meta { remote: from_c(&name), ..Meta::default() };
+    let (mut meta, mut via) = (Meta { remote: from_c(&name), ..Meta::default() }, None);
     for (level, kind, data) in control.iter() {
         let int = i32::from_ne_bytes([data[0], data[1], data[2], data[3]]);
         match (level, kind) {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 meta.local = Some(IpAddr::from([data[8], data[9], data[10], data[11]]));
+                via = u32::try_from(int).ok().map(IfaceId);
             }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 let octets: Option<[u8; 16]> = data.get(..16).and_then(|o| o.try_into().ok());
                 meta.local = meta.local.or(octets.map(|o| IpAddr::from(o).to_canonical()));
+                via = via.or(data[16..].first_chunk().map(|index| IfaceId(u32::from_ne_bytes(*index))));
             }
             (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => meta.ttl = u8::try_from(int).ok(),
             (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => meta.tos = u8::try_from(int).ok(),
@@ -130,7 +134,7 @@ pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Me
             _ => {}
         }
     }
-    Ok((n, meta))
+    Ok((n, meta, via))
 }
 
 /// Sends one datagram, or with a segment's length many.
@@ -238,14 +242,15 @@ mod tests {
         let meta = Meta { ttl: Some(7), tos: Some(0x20), ..Meta::to(to) };
         assert_eq!(send(a.as_fd(), b"hello", &meta).unwrap(), 5);
         let mut buffer = [0; 100];
-        let (n, told) = recv(b.as_fd(), &mut buffer).unwrap();
+        let (n, told, via) = recv(b.as_fd(), &mut buffer).unwrap();
+        assert_eq!(via, Some(IfaceId::LOOPBACK));
         let local = Some([127, 0, 0, 1].into());
         let expected = Meta { local, ttl: Some(7), tos: Some(0x20), ..Meta::to(a.local_addr().unwrap()) };
         assert_eq!((&buffer[..n], told), (&b"hello"[..], expected));
         send(b.as_fd(), b"abcdefg", &Meta { segment: Some(3), ..told.answer() }).unwrap();
         let mut got = Vec::new();
         for _ in 0..3 {
-            let (n, told) = recv(a.as_fd(), &mut buffer).unwrap();
+            let (n, told, _) = recv(a.as_fd(), &mut buffer).unwrap();
             assert_eq!(told.remote, Some(to));
             got.push(buffer[..n].to_vec());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stack::error::SocketError;
 use stack::socket::{Datagram, OptName, Outbound, RecvFlags};
-use stack::types::Protocol;
+use stack::types::{IfaceId, Protocol};
 use stack::udp::Change;
 
 use super::ring::{Outcome, Ring, Side, cookie};
@@ -114,7 +114,9 @@ impl UdpSocket {
     /// # Errors
     /// As [`std::net::UdpSocket::recv_from`].
     pub fn recv_with(&self, into: &mut [u8]) -> io::Result<(usize, Meta)> {
-        let Some(ring) = &self.ring else { return message::recv(self.kernel.as_fd(), into) };
+        let Some(ring) = &self.ring else {
+            return message::recv(self.kernel.as_fd(), into).map(|(n, meta, _)| (n, meta));
+        };
         loop {
             let mut kernel = [libc::pollfd { fd: self.kernel.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
             let outcome = ring.block_with(Side::Recv, &mut kernel, |stack, now| {
@@ -130,15 +132,15 @@ impl UdpSocket {
                 Outcome::Kernel => match message::recv(self.kernel.as_fd(), into) {
                     // Its checksum was wrong, or another thread was faster.
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok((n, meta)) if !self.passes(ring, n, &meta) => {}
-                    result => return result,
+                    Ok((n, meta, via)) if !self.passes(ring, n, (&meta, via)) => {}
+                    result => return result.map(|(n, meta, _)| (n, meta)),
                 },
             }
         }
     }
 
     /// Whether the gate lets a datagram in that came to the kernel's socket.
-    fn passes(&self, ring: &Ring, len: usize, meta: &Meta) -> bool {
+    fn passes(&self, ring: &Ring, len: usize, (meta, via): (&Meta, Option<IfaceId>)) -> bool {
         let Some(remote) = meta.remote else { return true };
         let Ok(bound) = self.kernel.local_addr() else { return true };
         let mut turn = ring.runtime.lock();
@@ -146,7 +148,7 @@ impl UdpSocket {
         match turn.stack().source_for(Protocol::Udp, remote) {
             Some(road) => {
                 let local = SocketAddr::new(meta.local.unwrap_or(road), bound.port());
-                turn.stack().judge_recv(now, local, remote, len)
+                turn.stack().judge_recv(now, (local, remote), via, len)
             }
             None => true,
         }

@@ -8,9 +8,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use af_xdp::Offload;
 use stack::types::CongestionControl;
 
 use crate::alerts::Sink;
+use crate::flows::Place;
+use crate::metrics::Endpoint;
 
 pub use parse::{Settings, Warning};
 pub use spins::{Call, Spins};
@@ -48,6 +51,32 @@ impl Profile {
     }
 }
 
+/// How frames get to the stack and from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Backend {
+    /// AF_XDP where it can be had, otherwise the kernel's receive path.
+    #[default]
+    Auto,
+    /// AF_XDP sockets.
+    AfXdp,
+    /// The kernel's receive path, at tc ingress, and a packet socket to send through.
+    Packet,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::AfXdp, Self::Packet];
+
+    /// The name as the user writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::AfXdp => "af-xdp",
+            Self::Packet => "packet",
+        }
+    }
+}
+
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -57,6 +86,12 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Where alerts are written, besides what `ringroad alerts` shows.
     pub alerts: Vec<Sink>,
+    /// Where what flows carry is kept.
+    pub flows: Option<Place>,
+    /// Where whom the policy marks is recorded.
+    pub shadow: Option<Place>,
+    /// Where metrics are to be had.
+    pub metrics: Option<Endpoint>,
     /// The profile.
     pub profile: Profile,
     /// How long a wait spins before it blocks; `None` is the profile's.
@@ -73,6 +108,14 @@ pub struct Config {
     pub strict: bool,
     /// Frames of 4096 bytes in the port.
     pub frames: u32,
+    /// Processes that may drive the interfaces side by side.
+    pub processes: u8,
+    /// Whether other programs of this user may share the port.
+    pub share: bool,
+    /// Where segments go to the kernel as superframes.
+    pub offload: Offload,
+    /// How frames get to the stack.
+    pub backend: Backend,
     /// How long exit waits for closed connections to deliver their data.
     pub linger: Duration,
     /// Where the control sockets are; `None` is the first of the usual places that can be written.
@@ -89,6 +132,9 @@ impl Default for Config {
             interfaces: Vec::new(),
             policy: None,
             alerts: Vec::new(),
+            flows: None,
+            shadow: None,
+            metrics: None,
             profile: Profile::default(),
             spin: None,
             spin_calls: Spins::default(),
@@ -97,6 +143,10 @@ impl Default for Config {
             log: tracing::Level::WARN,
             strict: false,
             frames: 16384,
+            processes: 16,
+            share: true,
+            offload: Offload::Auto,
+            backend: Backend::default(),
             linger: Duration::from_secs(2),
             control_dir: None,
             agent: crate::agent::SOCKET.into(),

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use af_xdp::Offload;
 use stack::types::CongestionControl;
 
-use super::{Config, Profile};
+use super::{Backend, Config, Profile};
 
 /// Stores a value in the configuration; the error says what was expected.
 type Parser = fn(&mut Config, &str) -> Result<(), String>;
@@ -49,6 +50,33 @@ pub const ROWS: &[Row] = &[
         parse: |c, v| {
             let words = v.split(',').map(str::trim).filter(|s| !s.is_empty());
             c.alerts = words.map(str::parse).collect::<Result<_, String>>()?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_FLOWS",
+        default: "",
+        doc: "Directory where what flows carry is kept for a day, and how much of it: DIRECTORY[,SIZE], 256M if not said.",
+        parse: |c, v| {
+            c.flows = if v.is_empty() { None } else { Some(v.parse()?) };
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_SHADOW",
+        default: "",
+        doc: "Directory where flows that the policy marks are recorded for a day, and how much: DIRECTORY[,SIZE], 256M if not said, 2M or more.",
+        parse: |c, v| {
+            c.shadow = if v.is_empty() { None } else { Some(crate::shadow::place_of(v)?) };
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_METRICS",
+        default: "",
+        doc: "Where Prometheus finds metrics of all stacks: ADDRESS:PORT or unix:PATH; nowhere if not said.",
+        parse: |c, v| {
+            c.metrics = if v.is_empty() { None } else { Some(v.parse()?) };
             Ok(())
         },
     },
@@ -132,9 +160,52 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "RINGROAD_PROCESSES",
+        default: "16",
+        doc: "Processes that may drive the interfaces side by side, 1 to 60; 112 queues for all of them together.",
+        parse: |c, v| {
+            let processes = number(v).ok().filter(|n| (1..=60).contains(n)).ok_or("expected 1 to 60")?;
+            c.processes = processes as u8;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_SHARE",
+        default: "1",
+        doc: "0: no other program of this user shares frames and interfaces with this one.",
+        parse: |c, v| {
+            c.share = flag(v)?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_OFFLOAD",
+        default: "auto",
+        doc: "Segments joined to superframes where the kernel copies: off, on, or auto where there is one transmit queue.",
+        parse: |c, v| {
+            c.offload = match v {
+                "off" => Offload::Off,
+                "auto" => Offload::Auto,
+                "on" => Offload::On,
+                _ => return Err("expected auto, on or off".into()),
+            };
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_BACKEND",
+        default: "auto",
+        doc: "How frames get here: af-xdp, packet (tc and a packet socket), or auto: af-xdp where it can be had.",
+        parse: |c, v| {
+            let named = Backend::ALL.into_iter().find(|backend| backend.name() == v);
+            c.backend = named.ok_or("expected auto, af-xdp or packet")?;
+            Ok(())
+        },
+    },
+    Row {
         name: "RINGROAD_LINGER_MS",
         default: "2000",
-        doc: "Milliseconds that exit waits for closed connections to deliver their data.",
+        doc: "Milliseconds for what closed connections deliver after exit, where no keeper has more time for it.",
         parse: |c, v| {
             c.linger = Duration::from_millis(number(v)?);
             Ok(())

@@ -12,11 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::model::{Applied, PolicyInForce};
+use crate::peer::Peer;
 use crate::policy_file::{Bundle, PolicyFile};
 use crate::runtime::{Runtime, without_signals};
 
 /// The longest policy with its files, in bytes.
-const MAX_BYTES: usize = 128 << 20;
+pub(super) const MAX_BYTES: usize = 128 << 20;
 /// How long whoever asked may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The stack of the thread: the file's parser goes deep.
@@ -34,6 +35,11 @@ impl Drop for Busy {
     }
 }
 
+/// In the child after a fork: the thread that answers is the parent's.
+pub(crate) fn forked() {
+    BUSY.store(false, Ordering::Release);
+}
+
 /// Answers on a thread of its own: `len` bytes of policy are to come, or the policies are asked for.
 pub(super) fn begin(mut client: UnixStream, runtime: &'static Runtime, len: Option<usize>) -> io::Result<()> {
     if len.is_some() && !may_change(&client)? {
@@ -48,11 +54,12 @@ pub(super) fn begin(mut client: UnixStream, runtime: &'static Runtime, len: Opti
     // The application's signals are for its own threads.
     without_signals(|| {
         let answer = move || {
+            // Busy until before the last answer, whatever it is: whoever hears that may ask again, however long it takes to
+            // forget a policy.
             let done = match len {
-                Some(len) => apply(&mut client, runtime, len),
-                None => tell(&mut client, runtime),
+                Some(len) => apply(&mut client, runtime, len, busy),
+                None => tell(&mut client, runtime, busy),
             };
-            drop(busy);
             if let Err(error) = done {
                 tracing::debug!(%error, "answering about the policy");
             }
@@ -61,9 +68,10 @@ pub(super) fn begin(mut client: UnixStream, runtime: &'static Runtime, len: Opti
     })
 }
 
-fn may_change(client: &UnixStream) -> io::Result<bool> {
-    let asker = rustix::net::sockopt::socket_peercred(client)?.uid;
-    Ok(asker.is_root() || asker == rustix::process::geteuid())
+/// Whether whoever asks may change the process, or see what it sees: root and its own user may.
+pub(crate) fn may_change(client: &UnixStream) -> io::Result<bool> {
+    let asker = Peer::of(client)?.uid;
+    Ok(asker == 0 || asker == rustix::process::geteuid().as_raw())
 }
 
 fn refuse(client: &mut UnixStream, error: &str) -> io::Result<()> {
@@ -76,15 +84,17 @@ fn line<T: serde::Serialize>(client: &mut UnixStream, answer: &T) -> io::Result<
     client.write_all(&text)
 }
 
-fn tell(client: &mut UnixStream, runtime: &Runtime) -> io::Result<()> {
+fn tell(client: &mut UnixStream, runtime: &Runtime, busy: Busy) -> io::Result<()> {
     let texts = runtime.policies()?;
     let bundle = |text: &str| serde_json::from_str::<Bundle>(text).ok();
     let (current, previous) = (bundle(&texts.current), bundle(&texts.previous));
+    drop(busy);
     line(client, &PolicyInForce { pid: std::process::id(), current, previous })
 }
 
-fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize) -> io::Result<()> {
+fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize, busy: Busy) -> io::Result<()> {
     if len > MAX_BYTES {
+        drop(busy);
         return refuse(client, &format!("the policy is longer than {MAX_BYTES} bytes"));
     }
     let mut from = BufReader::new(client.try_clone()?);
@@ -95,7 +105,10 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize) -> io::Result<(
     }
     let policy = match understand(&text) {
         Ok(policy) => policy,
-        Err(error) => return refuse(client, &error),
+        Err(error) => {
+            drop(busy);
+            return refuse(client, &error);
+        }
     };
     line(client, &Applied::default())?;
     let mut word = String::new();
@@ -103,7 +116,9 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize) -> io::Result<(
     if word.trim_end() != "commit" {
         return Ok(());
     }
-    match runtime.put_in_force(policy.policy, &text) {
+    let done = runtime.put_in_force(&policy, &text);
+    drop(busy);
+    match done {
         Ok(generation) => {
             tracing::info!(generation, "another policy is in force");
             line(client, &Applied { generation: Some(generation), error: None })
@@ -114,5 +129,5 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize) -> io::Result<(
 
 fn understand(text: &str) -> Result<PolicyFile, String> {
     let bundle: Bundle = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    PolicyFile::from_bundle(bundle).map_err(|faults| faults.to_string())
+    PolicyFile::without_warnings(bundle).map_err(|faults| faults.to_string())
 }

@@ -16,7 +16,7 @@ pub struct Report {
 /// A running stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackReport {
-    /// The process.
+    /// The process; 0: it is in a PID namespace that does not show here.
     pub pid: u32,
     /// Its command line.
     pub command: String,
@@ -39,10 +39,16 @@ pub struct InterfaceReport {
     pub name: String,
     /// The queue.
     pub queue: u32,
-    /// `native` or `generic`.
+    /// `native`, `generic` or `tc`.
     pub xdp: String,
     /// `zerocopy` or `copy`.
     pub mode: String,
+    /// `af-xdp` or `packet`.
+    #[serde(default)]
+    pub backend: String,
+    /// Why that.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// A socket.
@@ -64,6 +70,48 @@ pub struct SocketReport {
     pub retransmits: u64,
     /// Smoothed round-trip time in microseconds.
     pub srtt_us: u64,
+    /// Bytes of a connection's payload that arrived.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Those that were sent.
+    #[serde(default)]
+    pub bytes_out: u64,
+    /// The congestion window in bytes.
+    #[serde(default)]
+    pub cwnd: u32,
+    /// What is due next by itself: `retransmit`, `reordering`, `probe`, `persist`, `ack`, `keepalive`, `close` or
+    /// `retry`; empty when nothing is.
+    #[serde(default)]
+    pub timer: String,
+    /// In how many milliseconds.
+    #[serde(default)]
+    pub timer_ms: u64,
+}
+
+/// A stack in full: the answer of `ringroad dump --json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DumpReport {
+    /// What `ringroad stat` tells, of so many sockets as are told at a time.
+    pub stack: StackReport,
+    /// Sockets that were left out.
+    pub sockets_left_out: u64,
+    /// Who has how many frames.
+    pub frames: BTreeMap<String, u64>,
+    /// The same of the port: all stacks that share its memory together. Exact while nothing moves.
+    #[serde(default)]
+    pub port_frames: BTreeMap<String, u64>,
+    /// How much is in each table and queue.
+    pub tables: BTreeMap<String, u64>,
+    /// Local ends whose packets are steered here, with the number of sockets that want each.
+    pub steered: Vec<(String, u64)>,
+    /// The host's addresses, as the stack knows them: `10.77.0.1/24 dev 2`.
+    pub addresses: Vec<String>,
+    /// Its routes, in the order in which they are read.
+    pub routes: Vec<String>,
+    /// Its neighbours.
+    pub neighbours: Vec<String>,
+    /// In how many milliseconds something is due by itself.
+    pub due_ms: Option<u64>,
 }
 
 /// The policy in force, with its counters.
@@ -89,6 +137,9 @@ pub struct TableReport {
     pub rules: Vec<RuleReport>,
     /// What no rule let pass.
     pub denied: Count,
+    /// What the steering program kept from all stacks and the kernel since this policy came into force.
+    #[serde(default)]
+    pub kept_out: Count,
 }
 
 /// A rule's counters.
@@ -142,7 +193,7 @@ pub struct Applied {
 pub struct Alert {
     /// Counts the alerts of this process.
     pub number: u64,
-    /// `denied`; `limited`: its source had begun too many; `syn scan` and its like: one source that tries many ports;
+    /// `denied`; `limited`: its source had begun too many; `permitted`: by a rule that is logged; `syn scan` and its like: one source that tries many ports;
     /// `syn sweep` and its like: many hosts; `many`: what was too much to tell apart.
     pub kind: String,
     /// The process whose stack it was.
@@ -152,7 +203,7 @@ pub struct Alert {
     /// `in` or `out`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub direction: String,
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp`, `icmp`, or `other`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub protocol: String,
     /// Our end; inbound with the port.

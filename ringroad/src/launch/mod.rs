@@ -11,43 +11,53 @@ use std::process::Command;
 use crate::config::Config;
 use crate::control::server::make_directory;
 use crate::error::StartError;
+use crate::keeper;
+use crate::log;
 use crate::runtime;
 
-/// Opens the interfaces, loads the policy, and replaces this process by `command` with the shim loaded.
+/// Opens the interfaces, loads the policy, and replaces this process by `command` with the shim loaded. `keeper` are
+/// the words that have this executable [`detach`](crate::keeper::detach) a keeper.
 ///
 /// What fails is reported on standard error, one line each, and the program runs in the kernel; with
 /// `config.strict` it does not run.
 ///
 /// # Errors
 /// The step that failed with `config.strict`; and the program's own: not found, not executable.
-pub fn run(config: &Config, command: &[OsString]) -> Result<Infallible, StartError> {
+pub fn run(config: &Config, command: &[OsString], keeper: &[&str]) -> Result<Infallible, StartError> {
     let [program, arguments @ ..] = command else {
         return Err(StartError::new("starting the program", "none is named"));
     };
     let mut child = Command::new(program);
     child.args(arguments);
-    match prepare(config) {
+    match prepare(config, keeper) {
         Ok(variables) => {
             child.envs(variables);
         }
         Err(error) if config.strict => return Err(error),
-        Err(error) => eprintln!("ringroad: {error}; the program runs in the kernel"),
+        Err(error) => log::tell(format_args!("{error}; the program runs in the kernel")),
     }
     let error = child.exec();
     Err(StartError::new(format!("starting {}", program.to_string_lossy()), error))
 }
 
 /// Opens everything; answers the variables that the program needs.
-fn prepare(config: &Config) -> Result<Vec<(&'static str, OsString)>, StartError> {
+fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsString)>, StartError> {
     let library = library::find()?;
-    let port = runtime::open(config)?;
+    let mut port = runtime::open(config)?;
+    let line = port.take_line().filter(|_| port.can_be_kept() && !dies_with_its_program());
     let fd = port.hand_over().map_err(|e| StartError::new("handing the port over", e))?;
     // A program that drops its privilege cannot make it; without it `stat` looks elsewhere.
     let _ = make_directory(Path::new(crate::control::RUN_DIR));
+    for place in [&config.flows, &config.shadow].into_iter().flatten() {
+        // Whoever writes there says why it cannot.
+        let _ = place.directory.parent().map(std::fs::create_dir_all);
+        let _ = make_directory(&place.directory);
+    }
     let mut variables = vec![
         ("LD_PRELOAD", library::preload(&library, std::env::var_os("LD_PRELOAD").as_deref())),
         ("RINGROAD_PORT", fd.to_string().into()),
         ("RINGROAD_IFACE", config.interfaces.join(",").into()),
+        ("RINGROAD_BACKEND", config.backend.name().into()),
         ("RINGROAD_PROFILE", config.profile.name().into()),
         ("RINGROAD_SPIN_CALLS", config.spin_calls.to_string().into()),
         ("RINGROAD_CONGESTION", config.congestion.name().into()),
@@ -55,6 +65,8 @@ fn prepare(config: &Config) -> Result<Vec<(&'static str, OsString)>, StartError>
         ("RINGROAD_LOG", config.log.as_str().to_ascii_lowercase().into()),
         ("RINGROAD_STRICT", u8::from(config.strict).to_string().into()),
         ("RINGROAD_FRAMES", config.frames.to_string().into()),
+        ("RINGROAD_PROCESSES", config.processes.to_string().into()),
+        ("RINGROAD_SHARE", u8::from(config.share).to_string().into()),
         ("RINGROAD_LINGER_MS", config.linger.as_millis().to_string().into()),
     ];
     if let Some(spin) = config.spin {
@@ -63,7 +75,18 @@ fn prepare(config: &Config) -> Result<Vec<(&'static str, OsString)>, StartError>
     if let Some(policy) = &config.policy {
         variables.push(("RINGROAD_POLICY", absolute(policy)));
     }
+    if let Some(line) = line
+        && let Err(error) = keeper::begin(line, &variables, keeper)
+    {
+        let lost = "what the program leaves when it ends is not gone on with";
+        log::tell(format_args!("no keeper: {error}; {lost}"));
+    }
     Ok(variables)
+}
+
+/// The first process of a container takes all others with it when it ends: a keeper would be no use.
+fn dies_with_its_program() -> bool {
+    std::process::id() == 1
 }
 
 /// Whether this process was started with the shim.

@@ -12,8 +12,8 @@ use netlink_sys::{Socket, SocketAddr};
 
 use crate::port::socket_aside;
 
-/// Multicast groups: links, neighbours, then addresses and routes of IPv4 and of IPv6.
-const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
+/// Multicast groups: links, neighbours, then addresses and routes of IPv4 and of IPv6, and what routers say of links.
+const GROUPS: [u32; 7] = [1, 3, 5, 7, 9, 11, 12];
 /// Room for a burst of notifications before the kernel reports an overrun; a quarter of the default maximum
 /// of unprivileged sockets is enough for thousands.
 const NOTICE_BUFFER: usize = 1 << 20;

@@ -2,9 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use netlink_packet_core::Nla;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    LinkProtoInfoInet6, VlanProtocol,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -24,6 +28,11 @@ pub(crate) struct LinkFact {
     /// IFF_UP and carrier.
     pub(crate) up: bool,
     pub(crate) loopback: bool,
+    /// The longest packet of IPv6 and its hop limit, as routers or the administrator set them; none when a message does
+    /// not say.
+    pub(crate) six: Option<(u16, u8)>,
+    /// It is a VLAN (802.1Q) of another interface of this namespace: of which, and its number.
+    pub(crate) vlan: Option<(IfaceId, u16)>,
 }
 
 pub(crate) fn link(message: &LinkMessage) -> LinkFact {
@@ -39,10 +48,65 @@ pub(crate) fn link(message: &LinkMessage) -> LinkFact {
             LinkAttribute::IfName(name) => fact.name.clone_from(name),
             LinkAttribute::Address(mac) => fact.mac = mac.as_slice().try_into().unwrap_or_default(),
             LinkAttribute::Mtu(mtu) => fact.mtu = *mtu,
+            LinkAttribute::AfSpecUnspec(list) => fact.six = fact.six.or(list.iter().find_map(six)),
+            LinkAttribute::ProtoInfoInet6(list) => fact.six = fact.six.or(list.iter().find_map(six_alone)),
             _ => {}
         }
     }
+    fact.vlan = vlan(message);
     fact
+}
+
+/// Of which interface a VLAN is one, and its number. Not of one in another namespace (IFLA_LINK_NETNSID), and not with the
+/// tags of 802.1ad.
+fn vlan(message: &LinkMessage) -> Option<(IfaceId, u16)> {
+    let mut parent = None;
+    let (mut id, mut foreign) = (None, false);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Link(index) => parent = Some(IfaceId(*index)),
+            LinkAttribute::LinkNetNsId(_) => foreign = true,
+            LinkAttribute::LinkInfo(list) => {
+                for info in list {
+                    let LinkInfo::Data(InfoData::Vlan(data)) = info else { continue };
+                    for part in data {
+                        match part {
+                            InfoVlan::Id(number) => id = Some(*number),
+                            InfoVlan::Protocol(protocol) => foreign |= *protocol != VlanProtocol::Ieee8021Q,
+                            _ => {}
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    parent.zip(id).filter(|_| !foreign)
+}
+
+/// What a message about an interface says of IPv6 there.
+fn six(spec: &AfSpecUnspec) -> Option<(u16, u8)> {
+    let AfSpecUnspec::Inet6(list) = spec else { return None };
+    list.iter().find_map(|part| match part {
+        AfSpecInet6::DevConf(conf) => Some(bounded(conf.mtu6, conf.hoplimit)),
+        _ => None,
+    })
+}
+
+/// The same in a message that is about nothing else.
+fn six_alone(part: &LinkProtoInfoInet6) -> Option<(u16, u8)> {
+    /// IFLA_INET6_CONF: an array of integers, of which the second is the hop limit and the third the MTU.
+    const CONF: u16 = 2;
+    let LinkProtoInfoInet6::Other(nla) = part else { return None };
+    let mut bytes = vec![0; nla.value_len()];
+    nla.emit_value(&mut bytes);
+    let int = |at: usize| bytes.get(at * 4..)?.first_chunk().map(|b| i32::from_ne_bytes(*b));
+    (nla.kind() == CONF).then_some(bounded(int(2)?, int(1)?))
+}
+
+fn bounded(mtu: i32, hop_limit: i32) -> (u16, u8) {
+    let mtu = u16::try_from(mtu.max(0)).unwrap_or(u16::MAX);
+    (mtu, u8::try_from(hop_limit).ok().filter(|hops| *hops > 0).unwrap_or(64))
 }
 
 /// An address of the host.

@@ -140,15 +140,26 @@ impl Mirror {
         }
     }
 
-    fn link(&mut self, fact: LinkFact, driven: &[Driven], events: &mut Vec<ControlEvent>) -> Effects {
+    fn link(&mut self, mut fact: LinkFact, driven: &[Driven], events: &mut Vec<ControlEvent>) -> Effects {
         let (index, up) = (fact.index, fact.up);
-        let before = self.links.insert(index, fact);
-        let now = &self.links[&index];
-        if before.as_ref() != Some(now)
+        let before = self.links.remove(&index);
+        fact.six = fact.six.or(before.as_ref().and_then(|before| before.six));
+        if before.as_ref() != Some(&fact)
             && let Some(driven) = driven.iter().find(|d| d.iface.0 == index)
         {
-            events.push(driven.event(now));
+            events.push(driven.event(&fact));
+            if let Some((parent, id)) = driven.vlan {
+                events.push(ControlEvent::Vlan { iface: driven.iface, parent, id });
+            }
+            if before.as_ref().is_none_or(|before| before.name != fact.name) {
+                let name = fact.name.as_str().into();
+                events.push(ControlEvent::IfaceName { iface: driven.iface, name });
+            }
+            if let Some((mtu, hop_limit)) = fact.six {
+                events.push(ControlEvent::IfaceSix { iface: driven.iface, mtu, hop_limit });
+            }
         }
+        self.links.insert(index, fact);
         Effects { routes: before.is_none_or(|b| b.up != up) }
     }
 

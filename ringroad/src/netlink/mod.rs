@@ -8,15 +8,19 @@ mod mirror;
 mod prober;
 #[cfg(test)]
 mod tests;
+mod vlans;
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
+use af_xdp::device_name;
+use netlink_packet_route::RouteNetlinkMessage;
 use stack::control::ControlEvent;
-use stack::types::{IfaceId, is_link_local};
+use stack::types::{IfaceId, MAX_IFACES, is_link_local};
 
 use crate::config::Candidate;
+use crate::log;
 use channel::{Dumps, Heard, Notices, Table};
 use facts::LinkFact;
 use mirror::Mirror;
@@ -30,6 +34,10 @@ pub(crate) struct Driven {
     pub(crate) tx_checksum: bool,
     /// The longest IP packet that the driver can take.
     pub(crate) max_packet: usize,
+    /// Frames come with their VLAN tags, unless its NIC takes those off.
+    pub(crate) sees_tags: bool,
+    /// It is a VLAN of another that is driven: of which, and its number.
+    pub(crate) vlan: Option<(IfaceId, u16)>,
 }
 
 impl Driven {
@@ -52,6 +60,8 @@ pub(crate) struct Netlink {
     mirror: Mirror,
     prober: Prober,
     driven: Vec<Driven>,
+    /// Places that the stack has left for more interfaces.
+    places: usize,
 }
 
 impl Netlink {
@@ -64,6 +74,7 @@ impl Netlink {
             dumps: Dumps::open()?,
             mirror: Mirror::default(),
             prober: Prober::default(),
+            places: MAX_IFACES - driven.len().min(MAX_IFACES),
             driven,
         };
         all.read_all(events)?;
@@ -77,10 +88,14 @@ impl Netlink {
 
     /// Takes in what changed; events for the stack are appended.
     pub(crate) fn follow(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
-        let Self { notices, mirror, driven, .. } = self;
+        let Self { notices, mirror, driven, places, .. } = self;
         let (mut routes, mut overrun) = (false, false);
         notices.drain(|heard| match heard {
-            Heard::Message(message) => routes |= mirror.apply(&message, driven, events).routes,
+            Heard::Message(message) => {
+                tell_of_loss(&message, driven);
+                vlans::learn(&message, driven, mirror, places);
+                routes |= mirror.apply(&message, driven, events).routes;
+            }
             Heard::Overrun => overrun = true,
         });
         if overrun {
@@ -112,7 +127,12 @@ impl Netlink {
     fn read_all(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
         let mut fresh = Mirror::default();
         for table in [Table::Links, Table::Addresses, Table::Neighbours] {
-            for message in self.dumps.all(table)? {
+            let mut messages = self.dumps.all(table)?;
+            vlans::after_their_parents(&mut messages);
+            for message in messages {
+                if self.mirror.interfaces().next().is_none() {
+                    vlans::learn(&message, &mut self.driven, &fresh, &mut self.places);
+                }
                 fresh.apply(&message, &self.driven, events);
             }
         }
@@ -122,6 +142,29 @@ impl Netlink {
         self.mirror.replaced_by(fresh, &self.driven, events);
         Ok(())
     }
+}
+
+/// Says that the device is gone that hears for a driven interface (the backend `packet`).
+fn tell_of_loss(message: &RouteNetlinkMessage, driven: &[Driven]) {
+    let RouteNetlinkMessage::DelLink(link) = message else { return };
+    let name = facts::link(link).name;
+    if driven.iter().any(|d| !d.sees_tags && name == device_name(d.iface.0)) {
+        log::tell(format_args!("somebody has deleted {name}: nothing is heard any more until a new start"));
+    }
+}
+
+pub(crate) use vlans::hidden as hidden_vlans;
+
+/// The names of all interfaces of the network namespace.
+///
+/// # Errors
+/// The operating system's, from netlink.
+pub fn interface_names() -> io::Result<Vec<String>> {
+    let mut mirror = Mirror::default();
+    for message in Dumps::open()?.all(Table::Links)? {
+        mirror.apply(&message, &[], &mut Vec::new());
+    }
+    Ok(mirror.interfaces().map(|(link, _)| link.name.clone()).collect())
 }
 
 /// The interfaces that could be accelerated: up, not the loopback, with an address that is good for more

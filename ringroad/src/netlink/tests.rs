@@ -2,10 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use netlink_packet_core::DefaultNla;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, Inet6DevConf, InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage, LinkProtoInfoInet6, VlanProtocol,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -14,11 +18,14 @@ use stack::control::{ControlEvent, MacAddr, Route};
 use stack::types::IfaceId;
 
 use super::Driven;
+use super::facts;
 use super::mirror::{Effects, Mirror};
+use super::vlans;
 
 const ETH: IfaceId = IfaceId(3);
 const MAC: MacAddr = [2, 0, 0, 0, 0, 9];
-const DRIVEN: &[Driven] = &[Driven { iface: ETH, tx_checksum: true, max_packet: 3500 }];
+const DRIVEN: &[Driven] =
+    &[Driven { iface: ETH, tx_checksum: true, max_packet: 3500, sees_tags: true, vlan: None }];
 
 fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
@@ -79,14 +86,99 @@ fn told(mirror: &mut Mirror, message: &Message) -> (Vec<ControlEvent>, bool) {
 fn a_link_is_told_when_it_changes_and_its_mtu_bounded_by_the_driver() {
     let mut mirror = Mirror::default();
     let event = |up, mtu| ControlEvent::Iface { iface: ETH, mac: MAC, mtu, up, tx_checksum: true };
-    assert_eq!(told(&mut mirror, &link(true, 1500)), (vec![event(true, 1500)], true));
+    let named = |name: &str| ControlEvent::IfaceName { iface: ETH, name: name.into() };
+    assert_eq!(told(&mut mirror, &link(true, 1500)), (vec![event(true, 1500), named("eth7")], true));
     assert_eq!(told(&mut mirror, &link(true, 1500)), (vec![], false));
     assert_eq!(told(&mut mirror, &link(true, 9000)), (vec![event(true, 3500)], false));
+    let Message::NewLink(mut other) = link(true, 9000) else { unreachable!() };
+    other.attributes[0] = LinkAttribute::IfName("wan".into());
+    assert_eq!(told(&mut mirror, &Message::NewLink(other)).0[1..], [named("wan")]);
+    assert_eq!(told(&mut mirror, &link(true, 9000)).0[1..], [named("eth7")]);
     // The routes of a link that goes down go without being reported.
     assert_eq!(told(&mut mirror, &link(false, 9000)), (vec![event(false, 3500)], true));
     let mut gone = LinkMessage::default();
     gone.header.index = ETH.0;
     assert_eq!(told(&mut mirror, &Message::DelLink(gone)), (vec![ControlEvent::IfaceGone(ETH)], true));
+}
+
+/// A message about an interface that is a VLAN of another.
+fn vlan(parent: IfaceId, id: u16, protocol: VlanProtocol) -> LinkMessage {
+    let Message::NewLink(mut m) = link(true, 1500) else { unreachable!() };
+    m.header.index = 9;
+    let data = InfoData::Vlan(vec![InfoVlan::Id(id), InfoVlan::Protocol(protocol)]);
+    let info = vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)];
+    m.attributes.extend([LinkAttribute::Link(parent.0), LinkAttribute::LinkInfo(info)]);
+    m
+}
+
+#[test]
+fn a_vlan_is_one_by_the_number_and_the_interface_below() {
+    let plain = VlanProtocol::Ieee8021Q;
+    assert_eq!(facts::link(&vlan(ETH, 10, plain)).vlan, Some((ETH, 10)));
+    assert_eq!(facts::link(&vlan(ETH, 10, VlanProtocol::Ieee8021Ad)).vlan, None, "another kind of tag");
+    let mut elsewhere = vlan(ETH, 10, plain);
+    elsewhere.attributes.push(LinkAttribute::LinkNetNsId(0));
+    assert_eq!(facts::link(&elsewhere).vlan, None, "the interface below is in another namespace");
+    let Message::NewLink(eth) = link(true, 1500) else { unreachable!() };
+    assert_eq!(facts::link(&eth).vlan, None);
+}
+
+/// The parent is called as an interface whose tags stay where they are: every host has it.
+#[test]
+fn a_vlan_is_driven_where_its_tags_are_seen() {
+    let Message::NewLink(mut lo) = link(true, 1500) else { unreachable!() };
+    lo.attributes[0] = LinkAttribute::IfName("lo".into());
+    let mut mirror = Mirror::default();
+    told(&mut mirror, &Message::NewLink(lo));
+    let ten = Message::NewLink(vlan(ETH, 10, VlanProtocol::Ieee8021Q));
+    let learned = |driven: Driven, mut places: usize| {
+        let mut driven = vec![driven];
+        vlans::learn(&ten, &mut driven, &mirror, &mut places);
+        (driven.get(1).map(|d| (d.iface, d.vlan)), places)
+    };
+    assert_eq!(learned(DRIVEN[0], 2), (Some((IfaceId(9), Some((ETH, 10)))), 1));
+    assert_eq!(learned(Driven { sees_tags: false, ..DRIVEN[0] }, 2), (None, 2));
+    assert_eq!(learned(DRIVEN[0], 0), (None, 0), "the stack has no place for it");
+}
+
+#[test]
+fn a_vlan_comes_after_what_it_is_on() {
+    let ten = Message::NewLink(vlan(ETH, 10, VlanProtocol::Ieee8021Q));
+    let mut links = vec![ten.clone(), link(true, 1500)];
+    vlans::after_their_parents(&mut links);
+    assert_eq!(links, [link(true, 1500), ten]);
+}
+
+#[test]
+fn a_vlan_that_is_driven_is_told_as_one() {
+    let mut mirror = Mirror::default();
+    let mut events = Vec::new();
+    let iface = IfaceId(9);
+    let driven = [DRIVEN[0], Driven { iface, vlan: Some((ETH, 10)), ..DRIVEN[0] }];
+    mirror.apply(&Message::NewLink(vlan(ETH, 10, VlanProtocol::Ieee8021Q)), &driven, &mut events);
+    let is = ControlEvent::Iface { iface, mac: MAC, mtu: 1500, up: true, tx_checksum: true };
+    assert_eq!(events[..2], [is, ControlEvent::Vlan { iface, parent: ETH, id: 10 }]);
+}
+
+#[test]
+fn what_routers_say_of_a_link_is_told_and_kept() {
+    let mut mirror = Mirror::default();
+    let said = |mtu, hop_limit| {
+        let mut conf = Inet6DevConf::default();
+        (conf.mtu6, conf.hoplimit) = (mtu, hop_limit);
+        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::DevConf(conf)])])
+    };
+    let Message::NewLink(mut up) = link(true, 1500) else { unreachable!() };
+    up.attributes.push(said(1400, 33));
+    let six = |mtu, hop_limit| ControlEvent::IfaceSix { iface: ETH, mtu, hop_limit };
+    assert_eq!(told(&mut mirror, &Message::NewLink(up.clone())).0[2..], [six(1400, 33)]);
+    assert_eq!(told(&mut mirror, &link(true, 1500)).0, [], "a message that does not say changes nothing");
+    // The form of messages that are about IPv6 only.
+    up.attributes.pop();
+    let words = [0, 64, 1300].map(i32::to_ne_bytes).concat();
+    let alone = LinkProtoInfoInet6::Other(DefaultNla::new(2, words));
+    up.attributes.push(LinkAttribute::ProtoInfoInet6(vec![alone]));
+    assert_eq!(told(&mut mirror, &Message::NewLink(up)).0[1..], [six(1300, 64)]);
 }
 
 #[test]

@@ -17,6 +17,11 @@ pub fn diff(old: &PolicySpec, new: &PolicySpec) -> String {
     if old.default != new.default {
         let _ = writeln!(out, "default: {} → {}", old.default.name(), new.default.name());
     }
+    let marked = |spec: &PolicySpec| spec.shadow.iter().copied().collect();
+    let shadow = came_and_went(&marked(old), &marked(new));
+    if !shadow.is_empty() {
+        let _ = writeln!(out, "shadow: {shadow}");
+    }
     diff_sets(&mut out, &sets(old), &sets(new));
     let before: BTreeMap<&str, &TableSpec> = old.tables.iter().map(|t| (t.name.as_str(), t)).collect();
     let after: BTreeSet<&str> = new.tables.iter().map(|t| t.name.as_str()).collect();
@@ -85,6 +90,19 @@ fn diff_table(out: &mut String, old: &TableSpec, new: &TableSpec) {
     let mut words = String::new();
     if old.mode != new.mode {
         let _ = writeln!(words, "  mode: {} → {}", old.mode.name(), new.mode.name());
+    }
+    for (key, was, is) in [("cloak", old.cloak, new.cloak), ("offload", old.offload, new.offload)] {
+        if was != is {
+            let word = |on| if on { "on" } else { "off" };
+            let _ = writeln!(words, "  {key}: {} → {}", word(was), word(is));
+        }
+    }
+    if old.interfaces != new.interfaces {
+        let shown = |table: &TableSpec| match table.interfaces.is_empty() {
+            true => "any".to_owned(),
+            false => table.interfaces.join(", "),
+        };
+        let _ = writeln!(words, "  interface: {} → {}", shown(old), shown(new));
     }
     let addresses = |table: &TableSpec| table.locals.iter().copied().collect();
     let changed = came_and_went(&addresses(old), &addresses(new));
@@ -188,6 +206,35 @@ mod tests {
                  → allow TCP and UDP from anywhere, any port, to our port 8080  # moved\n  \
                + \"five\": allow TCP and UDP to anywhere, any port, from our any port\n\
              + table 10.0.0.3 (enforce, 0 rules)\n"
+        );
+    }
+
+    #[test]
+    fn another_interface_is_a_change() {
+        let new = OLD.replace("local_port = 80 }", "local_port = 80, interface = 'eth1' }");
+        assert_eq!(
+            changes(OLD, &new),
+            "table 10.0.0.1\n  \
+               ~ \"two\": allow TCP and UDP from anywhere, any port, to our port 80\n    \
+                 → allow TCP and UDP from anywhere, any port, to our port 80, by eth1\n"
+        );
+    }
+
+    #[test]
+    fn other_interfaces_of_a_table_are_a_change() {
+        let named = OLD.replace("local = '10.0.0.1'", "local = '10.0.0.1'\nname = 'front'");
+        let new = named.replace("name = 'front'", "name = 'front'\ninterface = ['eth1', 'wlan*']");
+        assert_eq!(changes(&named, &new), "table front\n  interface: any → eth1, wlan*\n");
+        assert_eq!(changes(&new, &named), "table front\n  interface: eth1, wlan* → any\n");
+    }
+
+    #[test]
+    fn who_is_recorded_is_told() {
+        let marking = |who: &str| format!("shadow = {who}\n{OLD}");
+        assert_eq!(changes(OLD, &marking("'10.1.0.9'")), "shadow: + 10.1.0.9\n");
+        assert_eq!(
+            changes(&marking("['10.1.0.9', '10.3.0.0/16']"), &marking("['2001:db8::/32', '10.1.0.9']")),
+            "shadow: + 2001:db8::/32; - 10.3.0.0/16\n"
         );
     }
 

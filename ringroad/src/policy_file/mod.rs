@@ -2,21 +2,27 @@
 //!
 //! ```toml
 //! default = "allow"                 # addresses that have no table: allow | deny
+//! shadow  = ["10.0.0.9", "@office"] # whose flows are recorded in full
 //! [sets]
 //! office   = ["192.0.2.0/24", "2001:db8::/32"]
 //! partners = { file = "partners.txt" }
 //! [[table]]
 //! local = "10.77.0.1"               # addresses, networks, "@set"
+//! interface = "eth*"                # by which it is for these; names, or how they begin
 //! mode  = "enforce"                 # enforce | monitor (judge and count, let pass)
+//! cloak = true                      # nobody gets an answer whom no rule permits
+//! offload = "xdp"                   # none | xdp: denied before any stack sees it
 //! [[table.rule]]
 //! name = "web"
 //! direction = "in"                  # in | out | both: which way the flow begins
-//! protocol  = "tcp"                 # tcp | udp | any
+//! protocol  = "tcp"                 # tcp | udp | any (both of these) | icmp | icmpv6
+//! interface = "eth1"                # by which whoever begins the flow is heard
 //! local_port = [80, 443, "8000-8099"]
 //! remote = ["10.77.0.0/24", "@office"]
 //! remote_port = "any"
 //! action = "allow"                  # allow | deny; first match wins; no match: denied
 //! limit = 100                       # flows a second that may begin from one source
+//! log = true                        # what it permits is told of, too
 //! counter = "customers"             # a counter that rules share
 //! comment = "ask Jo before closing"
 //! ```
@@ -27,13 +33,20 @@
 mod diff;
 mod explain;
 mod fault;
+mod guard;
+mod icmp;
+mod interfaces;
+mod message;
 mod read;
+mod rules;
 mod sets;
 mod shadow;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod trial;
 mod value;
+mod warnings;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -49,8 +62,12 @@ pub use diff::diff;
 pub use explain::{explain, explain_rule};
 use fault::Source;
 pub use fault::{Fault, Faults};
+pub(crate) use guard::Guarded;
+use interfaces::Interfaces;
+pub use message::Message;
 pub use sets::MAX_SET;
-pub use trial::{Trial, Verdict};
+pub use suggest::Suggestion;
+pub use trial::{Asked, Trial, Verdict};
 
 /// The longest policy file, and the longest file of addresses, in bytes.
 pub const MAX_BYTES: usize = 32 << 20;
@@ -75,8 +92,12 @@ pub struct PolicyFile {
     pub spec: PolicySpec,
     /// The same, compiled.
     pub policy: Arc<Policy>,
+    /// What the steering program carries out of it by itself.
+    pub(crate) guard: Option<Arc<Guarded>>,
     /// What is no fault and cannot be meant.
     pub warnings: Vec<Fault>,
+    /// The interfaces that tables and rules name, and where first.
+    interfaces: Interfaces,
     /// What it was made of.
     pub bundle: Bundle,
 }
@@ -95,9 +116,21 @@ impl PolicyFile {
     /// # Errors
     /// Every fault in it, in the order of the text.
     pub fn from_bundle(bundle: Bundle) -> Result<Self, Faults> {
+        Self::understand(bundle, true)
+    }
+
+    /// The same for who has nobody to warn.
+    ///
+    /// # Errors
+    /// As [`PolicyFile::from_bundle`].
+    pub(crate) fn without_warnings(bundle: Bundle) -> Result<Self, Faults> {
+        Self::understand(bundle, false)
+    }
+
+    fn understand(bundle: Bundle, warn: bool) -> Result<Self, Faults> {
         let file = |name: &str| bundle.files.get(name).cloned().ok_or_else(|| "it is not there".to_owned());
-        let read::Understood { spec, policy, warnings } = read::read(&bundle.text, &file)?;
-        Ok(Self { spec, policy, warnings, bundle })
+        let understood = read::read(&bundle.text, &file, warn)?;
+        Ok(Self::of(understood, bundle))
     }
 
     /// Reads the file at `path` and those it names, which are sought beside it, and understands them.
@@ -105,6 +138,14 @@ impl PolicyFile {
     /// # Errors
     /// They cannot be read, or have faults.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
+        Self::load_telling(path, |_| ())
+    }
+
+    /// As [`PolicyFile::load`]; calls `early` with what was read before it is understood, unless that may name files.
+    ///
+    /// # Errors
+    /// As [`PolicyFile::load`].
+    pub fn load_telling(path: &Path, early: impl FnOnce(&Bundle)) -> Result<Self, LoadError> {
         let error = |cause| LoadError { path: path.to_owned(), cause };
         let bytes = read_bounded(path).map_err(|e| error(Cause::Read(e)))?;
         let faulty = |text: &str, faults| error(Cause::Faults { text: text.to_owned(), faults });
@@ -118,6 +159,11 @@ impl PolicyFile {
                 return Err(faulty(text, Faults::one(fault)));
             }
         };
+        let alone = Bundle { text, files: BTreeMap::new() };
+        if names_no_files(&alone.text) {
+            early(&alone);
+        }
+        let text = alone.text;
         let files = RefCell::new(BTreeMap::new());
         let beside = path.parent().unwrap_or(Path::new(""));
         let file = |name: &str| -> Result<String, String> {
@@ -129,13 +175,21 @@ impl PolicyFile {
             files.borrow_mut().insert(name.to_owned(), text.clone());
             Ok(text)
         };
-        match read::read(&text, &file) {
-            Ok(read::Understood { spec, policy, warnings }) => {
-                let bundle = Bundle { text, files: files.into_inner() };
-                Ok(Self { spec, policy, warnings, bundle })
-            }
+        match read::read(&text, &file, true) {
+            Ok(understood) => Ok(Self::of(understood, Bundle { text, files: files.into_inner() })),
             Err(faults) => Err(faulty(&text, faults)),
         }
+    }
+
+    fn of(understood: read::Understood, bundle: Bundle) -> Self {
+        let read::Understood { spec, policy, guard, warnings, interfaces } = understood;
+        Self { spec, policy, guard, warnings, interfaces, bundle }
+    }
+
+    /// Warns of the interfaces that tables and rules name and that are not `there`.
+    pub fn warn_of_interfaces(&mut self, there: &[String]) {
+        self.warnings.extend(interfaces::missing(&self.bundle.text, &self.interfaces, there));
+        self.warnings.sort_by_key(|warning| (warning.line, warning.column));
     }
 
     /// The warnings for people, as [`Faults::render`] renders faults; empty when there are none.
@@ -143,6 +197,11 @@ impl PolicyFile {
         Faults::collect(self.warnings.clone(), 0)
             .map_or_else(String::new, |all| all.render(name, &self.bundle.text))
     }
+}
+
+/// Whether the key by which files are named stands nowhere, as it is or with characters by their numbers.
+fn names_no_files(text: &str) -> bool {
+    !["file", "\\u", "\\U", "\\x"].iter().any(|mark| text.contains(mark))
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

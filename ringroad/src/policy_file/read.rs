@@ -4,32 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use stack::policy::{
-    Action, Mode, Policy, PolicyError, PolicySpec, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec,
-    TableSpec,
-};
+use stack::policy::{Action, Mode, Policy, PolicyError, PolicySpec, Prefix, TableSpec};
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::Files;
+use super::explain::by;
 use super::fault::{Fault, Faults, Source};
-use super::sets::{Members, Sets};
-use super::shadow::shadows;
+use super::guard::Guarded;
+use super::interfaces::Interfaces;
+use super::sets::Sets;
 use super::value::{self, Wrong, nearest, quote};
+use super::warnings::warnings;
 
-const ACTIONS: [(&str, Action); 2] = [("allow", Action::Allow), ("deny", Action::Deny)];
+pub(super) const ACTIONS: [(&str, Action); 2] = [("allow", Action::Allow), ("deny", Action::Deny)];
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("monitor", Mode::Monitor)];
-const DIRECTIONS: [(&str, RuleDirection); 3] =
-    [("in", RuleDirection::In), ("out", RuleDirection::Out), ("both", RuleDirection::Both)];
-const PROTOCOLS: [(&str, RuleProtocol); 3] =
-    [("tcp", RuleProtocol::Tcp), ("udp", RuleProtocol::Udp), ("any", RuleProtocol::Any)];
+const OFFLOADS: [(&str, bool); 2] = [("none", false), ("xdp", true)];
 
 /// The longest name, in characters.
-const NAME: usize = 64;
-/// The longest comment, in characters.
-const COMMENT: usize = 256;
-/// The highest limit of a rule.
-const LIMIT: u32 = 1_000_000;
+pub(super) const NAME: usize = 64;
 
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
@@ -37,10 +30,13 @@ pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 pub(super) struct Understood {
     pub(super) spec: PolicySpec,
     pub(super) policy: Arc<Policy>,
+    pub(super) guard: Option<Arc<Guarded>>,
     pub(super) warnings: Vec<Fault>,
+    pub(super) interfaces: Interfaces,
 }
 
-pub(super) fn read(text: &str, files: Files<'_>) -> Result<Understood, Faults> {
+/// Understands a policy. `warn`: looks for what is no fault and cannot be meant, too, which takes as long as much of the rest.
+pub(super) fn read(text: &str, files: Files<'_>, warn: bool) -> Result<Understood, Faults> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::new(text);
     let (spec, sets) = reader.document(document.get_ref(), files);
@@ -50,8 +46,16 @@ pub(super) fn read(text: &str, files: Files<'_>) -> Result<Understood, Faults> {
     }
     match Policy::compile(&spec) {
         Ok(policy) => {
-            let warnings = warnings(&reader.source, &spec, &sets, &reader.places);
-            Ok(Understood { spec, policy, warnings })
+            let guard = Guarded::of(&spec).map_err(|(table, what)| {
+                let span = reader.places.get(&table, None).unwrap_or_default();
+                Faults::one(reader.source.fault(span, what).suggest("leave `cloak` and `offload` out of it"))
+            })?;
+            let warnings = match warn {
+                true => warnings(&reader.source, &spec, &sets, &reader.places),
+                false => Vec::new(),
+            };
+            let interfaces = reader.interfaces;
+            Ok(Understood { spec, policy, guard: guard.map(Arc::new), warnings, interfaces })
         }
         Err(error) => {
             let (table, rule) = match &error {
@@ -61,7 +65,10 @@ pub(super) fn read(text: &str, files: Files<'_>) -> Result<Understood, Faults> {
                 PolicyError::TooManyPrefixes { table } | PolicyError::SameTable(table) => {
                     (table.as_str(), None)
                 }
-                PolicyError::TooManyRules | PolicyError::SameAddress(_) => ("", None),
+                PolicyError::TooManyRules
+                | PolicyError::TooManyTables
+                | PolicyError::TooManyInterfaces
+                | PolicyError::SameAddress(_) => ("", None),
             };
             let span = reader.places.get(table, rule).unwrap_or_default();
             Err(Faults::one(reader.source.fault(span, error.to_string())))
@@ -69,17 +76,20 @@ pub(super) fn read(text: &str, files: Files<'_>) -> Result<Understood, Faults> {
     }
 }
 
+/// The addresses that have tables, by the interfaces as these name them, which is by none for all; and where.
+type Seen = HashMap<String, HashMap<Prefix, usize>>;
+
 /// Where things are named, by their names.
-type Named = HashMap<String, Range<usize>>;
+pub(super) type Named = HashMap<String, Range<usize>>;
 
 /// Where tables and rules are named.
 #[derive(Default)]
-struct Places {
+pub(super) struct Places {
     tables: HashMap<String, (Range<usize>, Named)>,
 }
 
 impl Places {
-    fn get(&self, table: &str, rule: Option<&str>) -> Option<Range<usize>> {
+    pub(super) fn get(&self, table: &str, rule: Option<&str>) -> Option<Range<usize>> {
         let (own, rules) = self.tables.get(table)?;
         match rule {
             Some(rule) => rules.get(rule).cloned(),
@@ -88,50 +98,8 @@ impl Places {
     }
 }
 
-/// What is no fault and yet cannot be meant: rules that never match, sets that nobody names.
-fn warnings(source: &Source<'_>, spec: &PolicySpec, sets: &Sets, places: &Places) -> Vec<Fault> {
-    let mut warnings = Vec::new();
-    for table in &spec.tables {
-        for (rule, earlier) in table.rules.iter().zip(shadows(&table.rules)) {
-            let what = match earlier {
-                Some(earlier) => {
-                    let earlier = &table.rules[earlier];
-                    format!(
-                        "warning: rule {} can never match: {}, in line {}, matches all that it would",
-                        quote(&rule.name),
-                        quote(&earlier.name),
-                        earlier.line
-                    )
-                }
-                None if !meets(table, rule) => {
-                    format!(
-                        "warning: rule {} can never match: its sets hold nothing of the family of {}",
-                        quote(&rule.name),
-                        quote(&table.name)
-                    )
-                }
-                None => continue,
-            };
-            let span = places.get(&table.name, Some(&rule.name)).unwrap_or_default();
-            warnings.push(source.fault(span, what));
-        }
-    }
-    for (name, span) in sets.unused() {
-        warnings.push(source.fault(span, format!("warning: no rule names the set {}", quote(name))));
-    }
-    warnings.sort_by_key(|warning| (warning.line, warning.column));
-    warnings
-}
-
-/// Whether a rule has a remote of one of its table's families.
-fn meets(table: &TableSpec, rule: &RuleSpec) -> bool {
-    let mut remotes = rule.remotes.iter().chain(rule.remote_sets.iter().flat_map(|set| &set.prefixes));
-    let (v4, v6) = families(&table.locals);
-    remotes.any(|remote| if remote.address().is_ipv4() { v4 } else { v6 })
-}
-
 /// Whether there are IPv4 and IPv6 prefixes.
-fn families(prefixes: &[Prefix]) -> (bool, bool) {
+pub(super) fn families(prefixes: &[Prefix]) -> (bool, bool) {
     let v4 = prefixes.iter().any(|prefix| prefix.address().is_ipv4());
     (v4, prefixes.iter().any(|prefix| !prefix.address().is_ipv4()))
 }
@@ -147,11 +115,18 @@ pub(super) struct Reader<'t> {
     /// Faults that were not kept.
     more: usize,
     places: Places,
+    pub(super) interfaces: Interfaces,
 }
 
 impl<'t> Reader<'t> {
     fn new(text: &'t str) -> Self {
-        Self { source: Source::new(text), faults: Vec::new(), more: 0, places: Places::default() }
+        Self {
+            source: Source::new(text),
+            faults: Vec::new(),
+            more: 0,
+            places: Places::default(),
+            interfaces: Interfaces::new(),
+        }
     }
 
     pub(super) fn fault(
@@ -189,17 +164,35 @@ impl<'t> Reader<'t> {
     }
 
     fn document(&mut self, document: &DeTable<'t>, files: Files<'_>) -> (PolicySpec, Sets) {
-        self.unknown(document, &["default", "sets", "table"], "of the file");
+        self.unknown(document, &["default", "sets", "shadow", "table"], "of the file");
         let default = self.word(document, "default", &ACTIONS).unwrap_or(Action::Allow);
         let mut sets = Sets::read(self, document.get("sets"), files);
-        let mut seen = HashMap::new();
+        let mut seen = Seen::new();
         let mut tables = Vec::new();
         for (table, span) in self.list_of_tables(document, "table", "[[table]]") {
             if let Some(spec) = self.table(table, span, &mut sets, &mut seen) {
                 tables.push(spec);
             }
         }
-        (PolicySpec { default, tables }, sets)
+        let shadow = self.marked(document, &mut sets);
+        (PolicySpec { default, tables, shadow }, sets)
+    }
+
+    /// Whose flows are recorded in full.
+    fn marked(&mut self, document: &DeTable<'t>, sets: &mut Sets) -> Vec<Prefix> {
+        let Some(value) = document.get("shadow") else { return Vec::new() };
+        let form = "an address, a network, a set like \"@suspects\", or a list of these";
+        let found = self.list(value, "shadow", form, |value| {
+            let text = value.as_str()?;
+            Some(match text.strip_prefix('@') {
+                Some(name) => sets.get(name).map(|set| set.prefixes.clone()),
+                None => value::remote(text).map(|prefix| vec![prefix]),
+            })
+        });
+        let mut marked: Vec<Prefix> = found.into_iter().flatten().collect();
+        marked.sort_unstable();
+        marked.dedup();
+        marked
     }
 
     fn table(
@@ -207,12 +200,17 @@ impl<'t> Reader<'t> {
         table: &DeTable<'t>,
         span: Range<usize>,
         sets: &mut Sets,
-        seen: &mut HashMap<Prefix, usize>,
+        seen: &mut Seen,
     ) -> Option<TableSpec> {
-        self.unknown(table, &["local", "name", "mode", "rule"], "of a table");
+        let keys = ["local", "interface", "name", "mode", "cloak", "offload", "rule"];
+        self.unknown(table, &keys, "of a table");
+        let interfaces = self.interfaces(table);
         let mode = self.word(table, "mode", &MODES).unwrap_or(Mode::Enforce);
-        let local =
-            self.required(table, "local", &span, "[[table]]").and_then(|v| self.locals(v, sets, seen));
+        let cloak = self.truth(table, "cloak");
+        let offload = self.word(table, "offload", &OFFLOADS).unwrap_or(false);
+        let local = self
+            .required(table, "local", &span, "[[table]]")
+            .and_then(|v| self.locals(v, &interfaces, sets, seen));
         let name = match table.get("name") {
             Some(value) => self.name(value, "table"),
             None => local.as_ref().map(|(_, name)| name.clone()),
@@ -234,19 +232,27 @@ impl<'t> Reader<'t> {
                 rules.push(spec);
             }
         }
+        if let (true, Some(value)) = (offload, table.get("offload")) {
+            for rule in rules.iter().filter(|rule| rule.limit.is_some()) {
+                let what =
+                    format!("rule {} has a limit, which the steering program cannot keep", quote(&rule.name));
+                self.fault(value.span(), what, "leave out `offload`, or that limit");
+            }
+        }
         let name = name?;
         if let Some((_, places)) = self.places.tables.get_mut(&name) {
             *places = names;
         }
-        Some(TableSpec { name, locals: locals?, mode, rules })
+        Some(TableSpec { name, locals: locals?, interfaces, mode, cloak, offload, rules })
     }
 
     /// The addresses of a table, and what it is called unless it has a name.
     fn locals(
         &mut self,
         value: &Value<'t>,
+        interfaces: &[String],
         sets: &mut Sets,
-        seen: &mut HashMap<Prefix, usize>,
+        seen: &mut Seen,
     ) -> Option<(Vec<Prefix>, String)> {
         let form = "an address, a network, a set like \"@frontends\", or a list of these";
         let found = self.list(value, "local", form, |value| {
@@ -260,7 +266,7 @@ impl<'t> Reader<'t> {
         let name = match found.len() {
             1 => first,
             n => format!("{first} and {} more", n - 1),
-        };
+        } + &by(interfaces);
         let mut locals: Vec<Prefix> = found.into_iter().flat_map(|(prefixes, _)| prefixes).collect();
         locals.sort_unstable();
         locals.dedup();
@@ -268,117 +274,24 @@ impl<'t> Reader<'t> {
             self.fault(value.span(), "this table is for no address: the set is empty", "");
             return None;
         }
-        for prefix in &locals {
-            if let Some(&first) = seen.get(prefix) {
-                let first = self.first_at(first);
-                let what = format!("\"{}\" has a table already", value::short(prefix));
-                self.fault(value.span(), what, first);
+        let any = [String::new()];
+        let entries = if interfaces.is_empty() { &any } else { interfaces };
+        for entry in entries {
+            let seen = seen.entry(entry.clone()).or_default();
+            if let Some((prefix, first)) = locals.iter().find_map(|prefix| Some((prefix, *seen.get(prefix)?)))
+            {
+                let by = by(if entry.is_empty() { &[] } else { std::slice::from_ref(entry) });
+                let what = format!("\"{}\" has a table{by} already", value::short(prefix));
+                self.fault(value.span(), what, self.first_at(first));
                 return None;
             }
+            seen.extend(locals.iter().map(|prefix| (*prefix, value.span().start)));
         }
-        seen.extend(locals.iter().map(|prefix| (*prefix, value.span().start)));
         Some((locals, name))
     }
 
-    fn rule(
-        &mut self,
-        rule: &DeTable<'t>,
-        span: Range<usize>,
-        locals: Option<&[Prefix]>,
-        sets: &mut Sets,
-        names: &mut Named,
-    ) -> Option<RuleSpec> {
-        const KEYS: [&str; 10] = [
-            "name",
-            "direction",
-            "protocol",
-            "local_port",
-            "remote",
-            "remote_port",
-            "action",
-            "limit",
-            "counter",
-            "comment",
-        ];
-        self.unknown(rule, &KEYS, "of a rule");
-        let line = self.source.line(span.start) as u32;
-        let name =
-            self.required(rule, "name", &span, "[[table.rule]]").and_then(|v| self.rule_name(v, names));
-        self.required(rule, "direction", &span, "[[table.rule]]");
-        let direction = self.word(rule, "direction", &DIRECTIONS);
-        let protocol = self.word(rule, "protocol", &PROTOCOLS).unwrap_or(RuleProtocol::Any);
-        let local_ports = self.ports(rule, "local_port");
-        let (remotes, remote_sets) = self.remotes(rule, locals, sets);
-        let remote_ports = self.ports(rule, "remote_port");
-        self.required(rule, "action", &span, "[[table.rule]]");
-        let action = self.word(rule, "action", &ACTIONS);
-        let limit = self.limit(rule, direction, action);
-        let counter = rule.get("counter").and_then(|value| self.name(value, "counter"));
-        let comment = rule.get("comment").and_then(|value| self.comment(value)).unwrap_or_default();
-        Some(RuleSpec {
-            name: name?,
-            direction: direction?,
-            protocol,
-            local_ports,
-            remotes,
-            remote_sets,
-            remote_ports,
-            action: action?,
-            limit,
-            counter,
-            comment,
-            line,
-        })
-    }
-
-    fn limit(
-        &mut self,
-        rule: &DeTable<'t>,
-        direction: Option<RuleDirection>,
-        action: Option<Action>,
-    ) -> Option<u32> {
-        let value = rule.get("limit")?;
-        let DeValue::Integer(number) = value.get_ref() else {
-            let what = format!("`limit` cannot be {}", type_of(value.get_ref()));
-            self.fault(value.span(), what, "how many flows a second may begin from one source, like 100");
-            return None;
-        };
-        if direction == Some(RuleDirection::Out) || action == Some(Action::Deny) {
-            let what = "a limit is for flows that come in and are allowed";
-            self.fault(value.span(), what, "leave it out, or change the direction or action of this rule");
-            return None;
-        }
-        let limit = u32::try_from(integer(number)).ok().filter(|limit| (1..=LIMIT).contains(limit));
-        if limit.is_none() {
-            let what = format!("{} flows a second is no limit", integer(number));
-            self.fault(value.span(), what, format!("a number from 1 to {LIMIT}"));
-        }
-        limit
-    }
-
-    fn comment(&mut self, value: &Value<'t>) -> Option<String> {
-        let comment = self.string(value, "comment")?;
-        if comment.chars().count() > COMMENT || comment.chars().any(char::is_control) {
-            let what = format!("{} is no comment", quote(comment));
-            self.fault(value.span(), what, format!("at most {COMMENT} printable characters, in one line"));
-            return None;
-        }
-        Some(comment.to_owned())
-    }
-
-    fn rule_name(&mut self, value: &Value<'t>, names: &mut Named) -> Option<String> {
-        let name = self.name(value, "rule")?;
-        if let Some(first) = names.get(&name) {
-            let what = format!("this table has a rule {} already", quote(&name));
-            self.fault(value.span(), what, self.first_at(first.start));
-            return None;
-        }
-        names.insert(name.clone(), value.span());
-        Some(name)
-    }
-
     /// The name of a `what`.
-    fn name(&mut self, value: &Value<'t>, what: &str) -> Option<String> {
+    pub(super) fn name(&mut self, value: &Value<'t>, what: &str) -> Option<String> {
         let name = self.string(value, if what == "counter" { what } else { "name" })?;
         if name.trim().is_empty() || name.chars().count() > NAME || name.chars().any(char::is_control) {
             let wrong = format!("{} is no name for a {what}", quote(name));
@@ -386,59 +299,6 @@ impl<'t> Reader<'t> {
             return None;
         }
         Some(name.to_owned())
-    }
-
-    fn ports(&mut self, rule: &DeTable<'t>, key: &str) -> Vec<PortRange> {
-        let any = vec![PortRange::ANY];
-        let Some(value) = rule.get(key) else { return any };
-        if matches!(value.get_ref().as_str(), Some("any")) {
-            return any;
-        }
-        let form = "a port, a range like \"8000-8099\", a list of these, or \"any\"";
-        self.list(value, key, form, |value| match value {
-            DeValue::Integer(number) => Some(value::port(integer(number))),
-            DeValue::String(text) => Some(value::port_range(text)),
-            _ => None,
-        })
-    }
-
-    fn remotes(
-        &mut self,
-        rule: &DeTable<'t>,
-        locals: Option<&[Prefix]>,
-        sets: &mut Sets,
-    ) -> (Vec<Prefix>, Vec<Members>) {
-        let (v4, v6) = locals.map_or((true, true), families);
-        let any = || {
-            let both = [(v4, Prefix::ANY_V4), (v6, Prefix::ANY_V6)];
-            (both.into_iter().filter(|(meant, _)| *meant).map(|(_, any)| any).collect(), Vec::new())
-        };
-        let Some(value) = rule.get("remote") else { return any() };
-        if matches!(value.get_ref().as_str(), Some("any")) {
-            return any();
-        }
-        let form = "a network like \"10.77.0.0/24\", an address, a set like \"@office\", a list of these, or \"any\"";
-        let found = self.list(value, "remote", form, |value| {
-            let text = value.as_str()?;
-            if let Some(name) = text.strip_prefix('@') {
-                return Some(sets.get(name).map(Remote::Set));
-            }
-            Some(value::remote(text).and_then(|prefix| match locals {
-                Some(locals) if !(if prefix.address().is_ipv4() { v4 } else { v6 }) => Err((
-                    format!("{} never meets {}", quote(text), value::short(&locals[0])),
-                    "a table's addresses and the remotes of its rules are both IPv4, or both IPv6".to_owned(),
-                )),
-                _ => Ok(Remote::One(prefix)),
-            }))
-        });
-        let (mut remotes, mut named) = (Vec::new(), Vec::new());
-        for remote in found {
-            match remote {
-                Remote::One(prefix) => remotes.push(prefix),
-                Remote::Set(set) => named.push(set),
-            }
-        }
-        (remotes, named)
     }
 
     /// One value or an array of values, each understood by `understand`; `None` from it means a wrong type.
@@ -480,10 +340,26 @@ impl<'t> Reader<'t> {
     }
 
     /// A key whose value is one of a few words; `None` when it is not there or wrong.
-    fn word<T: Copy>(&mut self, table: &DeTable<'t>, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        table: &DeTable<'t>,
+        key: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
         let value = table.get(key)?;
         let word = self.string(value, key)?;
         self.checked(value.span(), value::choice(word, choices))
+    }
+
+    /// A key that is true or false, and false where it is not there.
+    pub(super) fn truth(&mut self, table: &DeTable<'t>, key: &str) -> bool {
+        let Some(value) = table.get(key) else { return false };
+        let DeValue::Boolean(truth) = value.get_ref() else {
+            let what = format!("`{key}` cannot be {}", type_of(value.get_ref()));
+            self.fault(value.span(), what, "true or false, without quotes");
+            return false;
+        };
+        *truth
     }
 
     pub(super) fn string<'v>(&mut self, value: &'v Value<'t>, key: &str) -> Option<&'v str> {
@@ -499,7 +375,7 @@ impl<'t> Reader<'t> {
         result.map_err(|(what, suggestion)| self.fault(span, what, suggestion)).ok()
     }
 
-    fn required<'v>(
+    pub(super) fn required<'v>(
         &mut self,
         table: &'v DeTable<'t>,
         key: &str,
@@ -515,7 +391,7 @@ impl<'t> Reader<'t> {
         value
     }
 
-    fn first_at(&self, at: usize) -> String {
+    pub(super) fn first_at(&self, at: usize) -> String {
         format!("the first is in line {}", self.source.line(at))
     }
 
@@ -556,14 +432,8 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// One of the remotes of a rule.
-enum Remote {
-    One(Prefix),
-    Set(Members),
-}
-
 /// An integer as it stands; one too large for any type is too large for a port too.
-fn integer(number: &DeInteger<'_>) -> i128 {
+pub(super) fn integer(number: &DeInteger<'_>) -> i128 {
     i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX)
 }
 

@@ -59,11 +59,19 @@ fn places(rule: &RuleSpec) -> Vec<Place> {
 
 fn covers(earlier: &RuleSpec, later: &RuleSpec) -> bool {
     (earlier.direction == RuleDirection::Both || earlier.direction == later.direction)
-        && (earlier.protocol == RuleProtocol::Any || earlier.protocol == later.protocol)
+        && (earlier.protocol == later.protocol
+            || (earlier.protocol == RuleProtocol::Any && !later.protocol.is_icmp()))
+        && covers_interfaces(earlier, later)
+        && later.icmp_types.iter().all(|range| covers_ports(&earlier.icmp_types, *range))
         && later.local_ports.iter().all(|range| covers_ports(&earlier.local_ports, *range))
         && later.remote_ports.iter().all(|range| covers_ports(&earlier.remote_ports, *range))
         && later.remotes.iter().all(|inner| earlier.remotes.iter().any(|outer| covers_network(outer, inner)))
         && later.remote_sets.iter().all(|set| covers_set(earlier, set))
+}
+
+fn covers_interfaces(earlier: &RuleSpec, later: &RuleSpec) -> bool {
+    earlier.interfaces.is_empty()
+        || (!later.interfaces.is_empty() && later.interfaces.iter().all(|name| earlier.holds_by(Some(name))))
 }
 
 fn covers_set(earlier: &RuleSpec, set: &Arc<AddressSet>) -> bool {

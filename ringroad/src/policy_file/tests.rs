@@ -6,6 +6,7 @@ use stack::policy::{Action, Mode, PortRange, Prefix, RuleDirection, RuleProtocol
 
 use super::*;
 
+mod cloak;
 mod pages;
 mod sets;
 
@@ -122,7 +123,7 @@ fn unknown_keys_and_values() {
     assert_eq!(faults("defualt = 'deny'"), [r#"1:1: unknown key "defualt"; did you mean "default"?"#]);
     assert_eq!(
         faults("\n  color = 1"),
-        [r#"2:3: unknown key "color"; the keys of the file are default, sets, table"#]
+        [r#"2:3: unknown key "color"; the keys of the file are default, sets, shadow, table"#]
     );
     assert_eq!(faults("default = 'alow'"), [r#"1:11: unknown value "alow"; did you mean "allow"?"#]);
     assert_eq!(faults("default = 'maybe'"), [r#"1:11: unknown value "maybe"; one of "allow", "deny""#]);
@@ -138,7 +139,7 @@ fn unknown_keys_and_values() {
     assert_eq!(
         rule_fault("  'port' = 1"),
         "7:3: unknown key \"port\"; the keys of a rule are name, direction, \
-        protocol, local_port, remote, remote_port, action, limit, counter, comment"
+        protocol, interface, local_port, remote, remote_port, icmp_type, action, limit, log, counter, comment"
     );
 }
 
@@ -312,7 +313,7 @@ fn columns_count_characters() {
     assert_eq!(
         faults("table = [{ 'ö' = 1, mode = 'x', local = '10.0.0.1' }]"),
         [
-            "1:12: unknown key \"ö\"; the keys of a table are local, name, mode, rule",
+            "1:12: unknown key \"ö\"; the keys of a table are local, interface, name, mode, cloak, offload, rule",
             "1:28: unknown value \"x\"; one of \"enforce\", \"monitor\"",
         ]
     );
@@ -321,7 +322,7 @@ fn columns_count_characters() {
         faults(text),
         [
             "1:11: unknown value \"ö\"; one of \"allow\", \"deny\"",
-            "2:1: unknown key \"ключ\"; the keys of the file are default, sets, table",
+            "2:1: unknown key \"ключ\"; the keys of the file are default, sets, shadow, table",
         ]
     );
 }
@@ -421,7 +422,7 @@ fn warnings_name_what_stands_in_the_way() {
         [
             "2:1: warning: no rule names the set \"unused\"",
             "9:10: warning: rule \"few\" can never match: \"all\", in line 8, matches all that it would",
-            "10:10: warning: rule \"six\" can never match: its sets hold nothing of the family of \"10.0.0.1\"",
+            "10:10: warning: rule \"six\" can never match: it is for nothing of the family of \"10.0.0.1\"",
         ]
     );
     assert!(file.render_warnings("p.toml").starts_with("p.toml:2:1: warning: no rule"));
@@ -461,7 +462,7 @@ fn rendered_faults_show_the_line_and_disarm_it() {
         "web.toml:1:1: unknown key \"defualt\"; did you mean \"default\"?\n    \
              1 | defualt = \"deny\" # ··[31m\n      \
                | ^^^^^^^\n\
-         web.toml:2:2: unknown key \"mode\"; the keys of the file are default, sets, table\n    \
+         web.toml:2:2: unknown key \"mode\"; the keys of the file are default, sets, shadow, table\n    \
              2 | ·mode = 1\n      \
                |  ^^^^\n"
     );
@@ -481,6 +482,30 @@ fn files_that_cannot_be_read() {
     let loaded = PolicyFile::load(&path);
     fs::remove_file(&path).unwrap();
     assert_eq!(loaded.unwrap().policy.rules(), 1);
+}
+
+/// Whoever is told early is told all there is, or nothing: with a file that may be named it would be half a policy.
+#[test]
+fn what_is_told_early_is_the_whole_of_it() {
+    let dir = std::env::temp_dir().join(format!("ringroad-early-{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("office.txt"), "10.0.0.9\n").unwrap();
+    let path = dir.join("policy.toml");
+    let told = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let mut early = None;
+        let loaded = PolicyFile::load_telling(&path, |bundle| early = Some(bundle.clone()));
+        (early, loaded.ok().map(|file| file.bundle))
+    };
+    let (early, all) = told(EXAMPLE);
+    assert!(early.is_some() && early == all);
+    let (early, all) = told("default = 1");
+    assert!(early.is_some() && all.is_none(), "before its faults are known");
+    for key in ["file", "\"\\u0066ile\""] {
+        let (early, all) = told(&format!("sets.office = {{ {key} = \"office.txt\" }}"));
+        assert_eq!((early, all.map(|bundle| bundle.files.len())), (None, Some(1)), "{key}");
+    }
+    fs::remove_dir_all(&dir).unwrap();
 }
 
 /// Whatever is done to a file, its faults lie in it, and nothing panics.

@@ -81,6 +81,11 @@ pub(super) fn release(word: &AtomicU64) {
     let _ = word.compare_exchange(this, 0, Ordering::AcqRel, Ordering::Relaxed);
 }
 
+/// Has the slot named after a dead process again, whose things this process has not settled.
+pub(super) fn give_back(word: &AtomicU64, dead: Owner) {
+    let _ = word.compare_exchange(Owner::this().word(), dead.word(), Ordering::AcqRel, Ordering::Relaxed);
+}
+
 /// When a process began, and whether it is dead but not yet reaped.
 fn start_time(pid: u32) -> Option<(u32, bool)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -130,6 +135,15 @@ mod tests {
         word.store(Owner::this().word(), Ordering::Relaxed);
         release(&word);
         assert_eq!(word.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_was_not_settled_is_the_dead_ones_again() {
+        let word = AtomicU64::new(Owner::this().word());
+        give_back(&word, A);
+        assert_eq!(owner(&word), Some(A));
+        give_back(&word, B);
+        assert_eq!(owner(&word), Some(A), "somebody else's claim stays");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::secret::Key;
 
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
-/// Changes with the meaning of any word.
-const VERSION: u64 = 5;
+/// Changes with the meaning of any word, and of what the steering program's maps hold.
+const VERSION: u64 = 8;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 4096;
@@ -32,12 +32,15 @@ enum Word {
     KeyLow,
     KeyHigh,
     Roster,
+    Line,
 }
 
 /// The word of the first slot's process; those of the others follow.
 const OWNERS: usize = 64;
 /// The words of the first slot's box for letters: the number of the end to read, and of the end to write.
 const POSTS: usize = 192;
+/// The word of the first slot's bell; those of the others follow.
+const BELLS: usize = 320;
 
 /// How the file is laid out: header, description of the descriptors, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +112,16 @@ impl Header {
         self.word(Word::Roster).store(fd as u64, Ordering::Release);
     }
 
+    /// The number of the end of a pipe that whoever may use the port holds open: the keeper has the other.
+    pub(super) fn line(&self) -> RawFd {
+        self.word(Word::Line).load(Ordering::Acquire) as RawFd
+    }
+
+    /// Notes that number.
+    pub(super) fn set_line(&self, fd: RawFd) {
+        self.word(Word::Line).store(fd as u64, Ordering::Release);
+    }
+
     /// The number of the file with the policies.
     pub(super) fn policy(&self) -> RawFd {
         self.word(Word::Policy).load(Ordering::Acquire) as RawFd
@@ -135,6 +148,16 @@ impl Header {
         for (n, fd) in [ends.0, ends.1].into_iter().enumerate() {
             self.at(POSTS + 2 * usize::from(slot) + n).store(fd as u64, Ordering::Release);
         }
+    }
+
+    /// The number of the eventfd that wakes whoever drives a slot.
+    pub(super) fn bell(&self, slot: Slot) -> RawFd {
+        self.at(BELLS + usize::from(slot)).load(Ordering::Acquire) as RawFd
+    }
+
+    /// Notes that number.
+    pub(super) fn set_bell(&self, slot: Slot, fd: RawFd) {
+        self.at(BELLS + usize::from(slot)).store(fd as u64, Ordering::Release);
     }
 
     fn word(&self, word: Word) -> &AtomicU64 {

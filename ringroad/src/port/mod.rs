@@ -5,10 +5,14 @@
 //! survive `fork`, and `exec` when handed over. Several processes drive it, each a slot: a socket of its own on
 //! every queue, on frames that all share.
 
+mod backend;
 mod claim;
 mod fds;
 mod header;
+mod keeping;
 mod loopback;
+mod numbers;
+mod plan;
 mod policy;
 mod post;
 mod roster;
@@ -17,22 +21,26 @@ mod travel;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use af_xdp::{Interface, Limits, Options, PortParts, RingSizes, Road, SetupError, Slot};
+use af_xdp::{Crossing, Interface, Limits, PortParts, Road, SetupError, Slot};
 use nic::{Arena, Pool};
+use stack::types::MAX_IFACES;
 
 use crate::config::Config;
 use crate::error::StartError;
-use fds::borrow;
-pub(crate) use fds::{aside, socket_aside};
+use backend::Opening;
+pub(crate) use fds::{aside, borrow, close, socket_aside};
 use header::{HEADER, Header, Layout};
+pub(crate) use keeping::Guests;
+use numbers::high;
+use plan::Plan;
 pub(crate) use policy::Texts;
-pub(crate) use post::Post;
+pub(crate) use post::{Letter, Post};
 pub(crate) use roster::Roster;
 
 /// Bytes in a frame: an MTU of 1500 with headroom, two to a page would leave too little.
@@ -40,20 +48,8 @@ const FRAME_SIZE: u32 = 4096;
 /// Room for the description of the descriptors.
 const PARTS_ROOM: u64 = 60 * 1024;
 const PAGE: u64 = 4096;
-/// Descriptors kept away from those that the application gets: so many below its limit.
-const BELOW_LIMIT: u64 = 200;
-/// A higher limit changes nothing: tables of descriptors are as large as the highest one.
-const HIGHEST: u64 = 4096;
-
 /// The port that this process opened itself, as the number of its file.
 static OWN: AtomicI32 = AtomicI32::new(-1);
-
-/// Processes that may drive a port side by side, where there are descriptors for so many.
-const STACKS: Slot = 16;
-/// Descriptors for their sockets: those below [`BELOW_LIMIT`] less what else a port needs.
-const SOCKETS: u32 = 128;
-/// Slots in the rx ring of each, when there are several: one that does not read holds so many frames at the most.
-const RX_RING: u32 = 1024;
 
 /// A port, opened here or inherited; not yet driven.
 #[derive(Debug)]
@@ -61,6 +57,8 @@ pub(crate) struct Port {
     file: File,
     header: Header,
     layout: Layout,
+    /// The other end of the header's line, for the keeper of a port that was opened here.
+    line: Option<OwnedFd>,
 }
 
 /// A slot of a port, which this process drives.
@@ -75,6 +73,10 @@ pub(crate) struct Claimed {
 pub(crate) struct Driving {
     pub(crate) pool: Pool,
     pub(crate) roads: Vec<Road>,
+    /// Why they are by this backend.
+    pub(crate) why: String,
+    /// The rings to the other stacks.
+    pub(crate) crossing: Crossing,
 }
 
 impl Port {
@@ -82,6 +84,11 @@ impl Port {
     /// the kernel's. Needs privilege.
     pub(crate) fn open(config: &Config, policy: &str, limits: &Limits) -> Result<Self, StartError> {
         let step = || format!("opening {}", config.interfaces.join(", "));
+        let count = config.interfaces.len();
+        if count > MAX_IFACES {
+            let reason = format!("rules tell {MAX_IFACES} interfaces apart, and no more are driven");
+            return Err(StartError::new(format!("opening {count} interfaces"), reason));
+        }
         for name in &config.interfaces {
             if Interface::find(name).is_ok_and(|interface| interface.is_loopback())
                 && let Some(command) = loopback::remedy(name)
@@ -105,36 +112,40 @@ impl Port {
             ))
         })?;
         let names: Vec<&str> = config.interfaces.iter().map(String::as_str).collect();
-        let opened = options(&names)
-            .and_then(|options| af_xdp::Port::open_within(&mut pool, &names, &options, limits))
-            .map_err(|e| StartError::new(step(), e))?;
-        let parts = opened.inheritable(high_numbers()).map_err(|e| StartError::new(step(), e))?;
-        Self::write(file, layout, &parts, policy).map_err(|e| StartError::new(step(), e))
+        let (opened, why) = Opening { config, names: &names, limits }.open(&mut pool)?;
+        let plan = Plan::opened(names.len(), &opened);
+        numbers::keep_for(&plan);
+        let written = opened
+            .inheritable(numbers::lowest())
+            .and_then(|parts| Self::write(file, layout, &PortParts { why, ..parts }, policy));
+        written.map_err(|e| match e.raw_os_error() {
+            Some(libc::EMFILE) => StartError::new(step(), e).remedy(plan.remedy()),
+            _ => StartError::new(step(), e),
+        })
     }
 
     fn write(file: File, mut layout: Layout, parts: &PortParts, policy: &str) -> io::Result<Self> {
         let stacks = parts.stacks();
-        let parts = parts.to_string();
+        let parts = description(parts)?;
         layout.parts_len = parts.len() as u64;
         file.write_all_at(parts.as_bytes(), HEADER as u64)?;
         let header = Header::map(&file)?;
         header.write(&layout);
         let roster = eventfd(0, EventfdFlags::NONBLOCK)?;
-        let roster = rustix::io::fcntl_dupfd_cloexec(&roster, high_numbers())?;
-        rustix::io::fcntl_setfd(&roster, rustix::io::FdFlags::empty())?;
-        header.set_roster(roster.into_raw_fd());
-        let policy = rustix::io::fcntl_dupfd_cloexec(&policy::create(policy)?, high_numbers())?;
-        rustix::io::fcntl_setfd(&policy, rustix::io::FdFlags::empty())?;
-        header.set_policy(policy.into_raw_fd());
+        header.set_roster(high(&roster)?);
+        header.set_policy(high(&policy::create(policy)?)?);
         post::make(&header, stacks)?;
-        Ok(Self { file, header, layout })
+        for slot in 0..stacks {
+            header.set_bell(slot, high(&eventfd(0, EventfdFlags::NONBLOCK)?)?);
+        }
+        let (line, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        header.set_line(high(&held)?);
+        Ok(Self { file, header, layout, line: Some(line) })
     }
 
     /// Puts the port's file at a high number that an `exec` leaves open, for `RINGROAD_PORT`.
     pub(crate) fn hand_over(self) -> io::Result<RawFd> {
-        let file = rustix::io::fcntl_dupfd_cloexec(&self.file, high_numbers())?;
-        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
-        Ok(file.into_raw_fd())
+        high(&self.file)
     }
 
     /// Keeps the port for this process and its children, but for no program they execute.
@@ -144,7 +155,7 @@ impl Port {
             let fd = borrow(fd)?;
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
         }
-        let file = rustix::io::fcntl_dupfd_cloexec(&self.file, high_numbers())?;
+        let file = rustix::io::fcntl_dupfd_cloexec(&self.file, numbers::lowest())?;
         OWN.store(file.into_raw_fd(), Ordering::Release);
         Ok(())
     }
@@ -171,22 +182,34 @@ impl Port {
 
     /// All of them but the file.
     fn descriptors(&self, parts: &PortParts) -> Vec<RawFd> {
-        let mut all = vec![parts.ledger, self.header.roster(), self.header.policy()];
+        let mut all = vec![parts.ledger, parts.crossing, self.header.roster(), self.header.policy()];
         for part in &parts.interfaces {
             all.extend(part.steering.all());
+            all.extend(part.packet);
+            all.extend(&part.taps);
             all.extend(part.sockets.iter().map(|x| x.fd));
         }
         for (read, write) in (0..parts.stacks()).map(|slot| self.header.post(slot)) {
             all.extend([read, write]);
         }
+        all.extend((0..parts.stacks()).map(|slot| self.header.bell(slot)));
+        all.push(self.header.line());
         all
     }
 
     fn import(fd: RawFd) -> io::Result<Self> {
         let file: File = aside(rustix::io::fcntl_dupfd_cloexec(borrow(fd)?, 0)?).into();
+        Self::of_file(file).map(|(port, _)| port)
+    }
+
+    /// The port that a file is, and what it says of its descriptors, for which numbers are kept from here on.
+    fn of_file(file: File) -> io::Result<(Self, PortParts)> {
         let header = Header::map(&file)?;
         let layout = header.read()?;
-        Ok(Self { file, header, layout })
+        let port = Self { file, header, layout, line: None };
+        let parts = port.parts()?;
+        numbers::keep_for(&Plan::of(&parts));
+        Ok((port, parts))
     }
 
     fn parts(&self) -> io::Result<PortParts> {
@@ -217,11 +240,12 @@ impl Port {
     pub(crate) fn claim(self) -> Result<Claimed, StartError> {
         let stacks = self.parts().map_err(|e| StartError::new("taking over the port", e))?.stacks();
         let mut other = None;
+        let slots = 0..keeping::slot(stacks).unwrap_or(stacks);
         // A dead one's slot is left to those who bury it while there are others.
-        if let Some(slot) = (0..stacks).find(|slot| claim::claim_free(self.header.owner(*slot))) {
+        if let Some(slot) = slots.clone().find(|slot| claim::claim_free(self.header.owner(*slot))) {
             return Ok(Claimed { port: self, slot, stacks });
         }
-        for slot in 0..stacks {
+        for slot in slots {
             match claim::claim(self.header.owner(slot)) {
                 Ok(()) => return Ok(Claimed { port: self, slot, stacks }),
                 Err(owner) => other = Some(owner.pid),
@@ -242,6 +266,11 @@ impl Claimed {
         self.stacks > 1
     }
 
+    /// What wakes whoever drives each slot, in their order.
+    pub(crate) fn bells(&self) -> io::Result<Vec<BorrowedFd<'static>>> {
+        (0..self.stacks).map(|slot| borrow(self.port.header.bell(slot))).collect()
+    }
+
     /// The host's key of initial sequence numbers, as bytes.
     pub(crate) fn isn_key(&self) -> [u8; 16] {
         let [low, high] = self.port.layout.key.map(u64::to_ne_bytes);
@@ -253,9 +282,19 @@ impl Claimed {
         policy::read(&self.port.policy_file()?)
     }
 
-    /// Puts another policy in force, for whoever comes to drive the port.
-    pub(crate) fn replace_policy(&self, text: &str) -> io::Result<()> {
-        policy::replace(&self.port.policy_file()?, text)
+    /// Calls `act` with what puts another policy in force for whoever comes to drive the port; nobody else does so
+    /// meanwhile.
+    pub(crate) fn succeed_policy(
+        &self,
+        text: &str,
+        act: impl FnOnce(&dyn Fn() -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        policy::succeed(&self.port.policy_file()?, text, act)
+    }
+
+    /// Calls `act` with the policy in force; nobody puts another in its place meanwhile.
+    pub(crate) fn alone_with_policy<T>(&self, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
+        policy::alone(&self.port.policy_file()?, act)
     }
 
     /// Takes the rings over, whoever drove them before.
@@ -269,27 +308,43 @@ impl Claimed {
         let mut pool = Pool::new(arena);
         let parts = self.port.parts().map_err(failed)?;
         let slot = self.slot;
-        let (roads, found) = af_xdp::Port::from_parts(&parts, slot)
-            .and_then(|port| port.adopt(slot, &mut pool, &|slot| self.port.is_dead(slot)))
-            .map_err(|e| StartError::new(step, e))?;
+        let is_dead = |slot| self.port.is_dead(slot);
+        // Who ends leads its flows to the keeper at once, whether that has a stack already or has to begin one.
+        let keeps = keeping::slot(self.stacks) == Some(slot);
+        let failed = |e: SetupError| StartError::new(step, e);
+        let port = af_xdp::Port::from_parts(&parts, slot).map_err(failed)?;
+        let crossing = port.crossing(slot);
+        let adopted = match keeps {
+            true => port.adopt_led(slot, &mut pool, &is_dead),
+            false => port.adopt(slot, &mut pool, &is_dead),
+        };
+        let (roads, found) = adopted.map_err(failed)?;
+        self.port.call(found.called);
         tracing::debug!(slot, ?found, "took the rings over");
-        Ok(Driving { pool, roads })
+        Ok(Driving { pool, roads, why: parts.why, crossing })
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        claim::release(self.port.header.owner(self.slot));
+        // Its frames are for the others now, not only when somebody takes the slot.
+        if let Err(error) = self.port.vacate(self.slot) {
+            tracing::debug!(%error, "returning the frames of this process");
+        }
     }
 }
 
-/// As many stacks as there are descriptors for.
-fn options(names: &[&str]) -> Result<Options, SetupError> {
-    let queues =
-        names.iter().map(|name| Ok(Interface::find(name)?.queues)).sum::<Result<u32, SetupError>>()?;
-    let stacks = Slot::try_from(SOCKETS / queues.max(1)).unwrap_or(STACKS).clamp(1, STACKS);
-    let rx = if stacks > 1 { RX_RING } else { RingSizes::default().rx };
-    Ok(Options { stacks, rings: RingSizes { rx, ..RingSizes::default() }, ..Options::default() })
+/// What is written of the descriptors, in front of the frames.
+fn description(parts: &PortParts) -> io::Result<String> {
+    let text = parts.to_string();
+    if text.len() as u64 > PARTS_ROOM {
+        let fault = format!(
+            "its description takes {} bytes, and {PARTS_ROOM} are there: name fewer interfaces",
+            text.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, fault));
+    }
+    Ok(text)
 }
 
 /// The file of a port, and a pool over its arena.
@@ -301,8 +356,30 @@ fn memory(layout: &Layout) -> io::Result<(File, Pool)> {
     Ok((file, Pool::new(arena)))
 }
 
-/// The lowest number for descriptors that the application should not run into.
-fn high_numbers() -> RawFd {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(HIGHEST);
-    limit.min(HIGHEST).saturating_sub(BELOW_LIMIT).max(3) as RawFd
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_that_would_reach_the_frames_is_refused() {
+        let steering = ":9".repeat(14);
+        let text = |sockets: usize| {
+            let sockets = " xsk:9:0:0:64:64:64:64".repeat(sockets);
+            format!("xdp6 9:10:64:4096:copy:0:0 if:lo:1:0:1500:1:0:unknown:native{steering}{sockets}")
+        };
+        let described = |sockets| description(&text(sockets).parse().unwrap());
+        assert_eq!(described(2000).unwrap(), text(2000));
+        let refused = described(4000).unwrap_err().to_string();
+        assert!(refused.ends_with("61440 are there: name fewer interfaces"), "{refused}");
+    }
+
+    /// Rules that name the interfaces beyond would not hold there.
+    #[test]
+    fn no_more_interfaces_are_opened_than_rules_can_tell_apart() {
+        let interfaces = (0..=MAX_IFACES).map(|n| format!("rr-none{n}")).collect();
+        let config = Config { interfaces, ..Config::default() };
+        let error = Port::open(&config, "", &Limits::default()).unwrap_err();
+        let expected = "opening 127 interfaces: rules tell 126 interfaces apart, and no more are driven";
+        assert_eq!(error.to_string(), expected);
+    }
 }

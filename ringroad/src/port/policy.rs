@@ -7,15 +7,16 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, MemfdFlags, fcntl_lock, memfd_create};
 
 /// Bytes in front of the texts: four words.
 const HEAD: usize = 32;
-/// How often a lock is tried for, and how long is waited in between.
-const TRIES: u32 = 200;
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long a lock is waited for in all, and how long between two attempts: stacks that are told of a policy at the same
+/// time hold it for a moment each, whoever reads a long one for longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
 
 /// The texts of a port's policies; empty where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,28 +62,48 @@ pub(super) fn read(file: &File) -> io::Result<Texts> {
 
 /// Puts `new` in force, unless it is: several processes are told to do so.
 pub(super) fn replace(file: &File, new: &str) -> io::Result<()> {
+    succeed(file, new, |put_in_force| put_in_force())
+}
+
+/// Calls `act` with what puts `new` in force, for whoever has more to change along with it; nobody else changes
+/// anything meanwhile.
+pub(super) fn succeed(
+    file: &File,
+    new: &str,
+    act: impl FnOnce(&dyn Fn() -> io::Result<()>) -> io::Result<()>,
+) -> io::Result<()> {
+    locked(file, FlockOperation::NonBlockingLockExclusive, || act(&|| write(file, new)))
+}
+
+fn write(file: &File, new: &str) -> io::Result<()> {
+    let (current, _) = read_head(file)?;
+    if current.len == new.len() as u64 && text(file, current)? == new {
+        return Ok(());
+    }
+    let len = new.len() as u64;
+    let first = Span { at: HEAD as u64, len };
+    let place = if first.meets(current) { Span { at: current.end(), len } } else { first };
+    file.write_all_at(new.as_bytes(), place.at)?;
+    write_head(file, place, current)
+}
+
+/// Calls `act` with the text in force, which nobody replaces meanwhile.
+pub(super) fn alone<T>(file: &File, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
     locked(file, FlockOperation::NonBlockingLockExclusive, || {
         let (current, _) = read_head(file)?;
-        if current.len == new.len() as u64 && text(file, current)? == new {
-            return Ok(());
-        }
-        let len = new.len() as u64;
-        let first = Span { at: HEAD as u64, len };
-        let place = if first.meets(current) { Span { at: current.end(), len } } else { first };
-        file.write_all_at(new.as_bytes(), place.at)?;
-        write_head(file, place, current)
+        act(&text(file, current)?)
     })
 }
 
 fn locked<T>(file: &File, kind: FlockOperation, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let mut tries = 0;
+    let (begun, [mut pause, longest]) = (Instant::now(), PAUSES);
     while let Err(error) = fcntl_lock(file, kind) {
-        tries += 1;
         let busy = error == rustix::io::Errno::AGAIN || error == rustix::io::Errno::ACCESS;
-        if !busy || tries == TRIES {
+        if !busy || begun.elapsed() > PATIENCE {
             return Err(error.into());
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(longest);
     }
     let done = act();
     let _ = fcntl_lock(file, FlockOperation::NonBlockingUnlock);
@@ -137,6 +158,16 @@ mod tests {
             replace(&file, new).unwrap();
             assert_eq!(read(&file).unwrap(), told(new, previous));
         }
+    }
+
+    #[test]
+    fn what_fails_before_leaves_the_one_in_force() {
+        let file = create("old").unwrap();
+        let failed = succeed(&file, "new", |_| Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(read(&file).unwrap(), Texts { current: "old".into(), previous: String::new() });
+        succeed(&file, "new", |put_in_force| put_in_force()).unwrap();
+        assert_eq!(read(&file).unwrap(), Texts { current: "new".into(), previous: "old".into() });
     }
 
     #[test]

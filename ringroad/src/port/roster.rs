@@ -15,6 +15,9 @@ use super::claim::{self, Owner};
 use super::fds::{aside, borrow};
 use super::{Claimed, Port};
 
+/// How often a slot of this process's own past is tried to be buried: each time the lock is waited for.
+const TRIES: u32 = 5;
+
 /// The others, watched.
 pub(crate) struct Roster {
     port: Port,
@@ -50,12 +53,7 @@ impl Roster {
     /// Looks at everybody; buries the dead. The connections that died with them lead here now: their peers are to
     /// be told.
     pub(crate) fn attend(&mut self) -> Vec<FlowKey> {
-        let mut events = Vec::with_capacity(usize::from(self.stacks) + 1);
-        let _ = epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut events),
-            Some(&rustix::time::Timespec::default()),
-        );
+        self.hear();
         let mut flows = Vec::new();
         let me = self.me;
         for slot in (0..self.stacks).filter(|slot| *slot != me) {
@@ -71,8 +69,24 @@ impl Roster {
         flows
     }
 
+    /// Takes the events away.
+    pub(super) fn hear(&self) {
+        let mut events = Vec::with_capacity(usize::from(self.stacks) + 1);
+        let _ = epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            Some(&rustix::time::Timespec::default()),
+        );
+    }
+
+    /// The processes that the other slots name, dead or alive.
+    pub(super) fn others(&self) -> Vec<(Slot, Owner)> {
+        let others = (0..self.stacks).filter(|slot| *slot != self.me);
+        others.filter_map(|slot| Some((slot, claim::owner(self.port.header.owner(slot))?))).collect()
+    }
+
     /// False when it cannot be watched: it has died since it was last seen alive.
-    fn watch(&mut self, slot: Slot, owner: Owner) -> bool {
+    pub(super) fn watch(&mut self, slot: Slot, owner: Owner) -> bool {
         if self.watched.iter().any(|(s, o, _)| (*s, *o) == (slot, owner)) {
             return true;
         }
@@ -88,7 +102,7 @@ impl Roster {
         added
     }
 
-    fn forget(&mut self, slot: Slot) {
+    pub(super) fn forget(&mut self, slot: Slot) {
         self.watched.retain(|(s, _, pidfd)| {
             let other = *s != slot;
             if !other {
@@ -104,26 +118,108 @@ impl Roster {
             Ok(flows) => flows,
             Err(error) => {
                 tracing::warn!(slot, %error, "burying a dead stack");
+                if error.kind() == io::ErrorKind::ResourceBusy {
+                    // Whoever looks next tries again.
+                    self.port.ring();
+                }
                 Vec::new()
             }
         }
     }
 }
 
+impl Claimed {
+    /// Buries what this process drove before it became another program, which is there under its name still. The flows
+    /// that are nobody's now.
+    pub(crate) fn bury_former(&self) -> Vec<FlowKey> {
+        let this = Owner::this();
+        let former =
+            |slot: &Slot| *slot != self.slot && claim::owner(self.port.header.owner(*slot)) == Some(this);
+        let slots = (0..self.stacks).filter(former);
+        slots.flat_map(|slot| self.bury_own(slot)).collect()
+    }
+
+    /// Buries a slot that has this process's name. While this lives no other process does, and no later look either: so
+    /// a lock that is held too long is waited for again.
+    fn bury_own(&self, slot: Slot) -> Vec<FlowKey> {
+        let is_busy = |tried: &io::Result<_>| {
+            tried.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+        };
+        let mut tried = self.port.bury(slot, self.slot);
+        for _ in 1..TRIES {
+            if !is_busy(&tried) {
+                break;
+            }
+            tried = self.port.bury(slot, self.slot);
+        }
+        tried.unwrap_or_else(|error| {
+            tracing::warn!(slot, %error, "burying what this process drove before");
+            Vec::new()
+        })
+    }
+
+    /// Has everybody look at the slots.
+    pub(crate) fn ring(&self) {
+        self.port.ring();
+    }
+}
+
 impl Port {
+    /// Has everybody look at the slots.
+    fn ring(&self) {
+        if let Ok(bell) = borrow(self.header.roster()) {
+            let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Gives up a slot that this process drives, and the frames there. Another's is left alone.
+    pub(super) fn vacate(&self, slot: Slot) -> io::Result<()> {
+        let word = self.header.owner(slot);
+        if claim::owner(word) != Some(Owner::this()) {
+            return Ok(());
+        }
+        let port = af_xdp::Port::from_parts(&self.parts()?, slot);
+        let returned = port.and_then(|port| port.vacate(slot, &|other| self.is_dead(other)));
+        claim::release(word);
+        let found = returned.map_err(|e| io::Error::other(e.to_string()))?;
+        self.call(found.called);
+        tracing::debug!(slot, ?found, "left the port");
+        Ok(())
+    }
+
+    /// Wakes whoever drives these slots, as bits.
+    pub(super) fn call(&self, slots: u64) {
+        for slot in (0..64).filter(|slot| slots & 1 << slot != 0) {
+            if let Ok(bell) = borrow(self.header.bell(slot)) {
+                let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+            }
+        }
+    }
+
     /// Settles what the dead process of a slot left behind, unless another process does already. The flows that
     /// it had are slot `me`'s.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when another process kept the steering program's lock too long: the dead one has its slot still,
+    /// so that nobody takes that with flows whose peers were not told. Of other errors the slot is free.
     pub(super) fn bury(&self, slot: Slot, me: Slot) -> io::Result<Vec<FlowKey>> {
         let word = self.header.owner(slot);
-        if claim::claim(word).is_err() {
+        let Some(dead) = claim::owner(word).filter(|_| claim::claim(word).is_ok()) else {
             return Ok(Vec::new());
-        }
+        };
         let mut flows = Vec::new();
         let settled = af_xdp::Port::from_parts(&self.parts()?, slot).and_then(|port| {
             port.settle(slot, me, &|other| self.is_dead(other), |flow| flows.extend(key(&flow)))
         });
-        claim::release(word);
+        match settled {
+            Err(error) if error.source.kind() == io::ErrorKind::ResourceBusy => {
+                claim::give_back(word, dead);
+                return Err(error.source);
+            }
+            _ => claim::release(word),
+        }
         let found = settled.map_err(|e| io::Error::other(e.to_string()))?;
+        self.call(found.called);
         tracing::debug!(slot, ?found, flows = flows.len(), "buried a dead stack");
         Ok(flows)
     }

@@ -2,11 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::fds::{aside, borrow};
-use super::header::Header;
-use super::{Port, high_numbers};
+use super::{Port, high};
 
 impl Port {
     /// Everything that belongs to the port, its file first, in the order that [`Port::arrived`] expects.
@@ -22,18 +21,13 @@ impl Port {
         let incomplete = || io::Error::new(io::ErrorKind::InvalidData, "the port came incomplete");
         let mut descriptors = descriptors.into_iter();
         let file: File = aside(descriptors.next().ok_or_else(incomplete)?).into();
-        let header = Header::map(&file)?;
-        let layout = header.read()?;
-        let port = Self { file, header, layout };
-        let mut parts = port.parts()?;
+        let (port, mut parts) = Self::of_file(file)?;
         let numbers = parts.descriptors();
         if numbers.len() != descriptors.len() {
             return Err(incomplete());
         }
         for (number, fd) in numbers.into_iter().zip(descriptors) {
-            let high = rustix::io::fcntl_dupfd_cloexec(&fd, high_numbers())?;
-            rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty())?;
-            *number = high.into_raw_fd();
+            *number = high(&fd)?;
         }
         Self::write(port.file, port.layout, &parts, policy)
     }

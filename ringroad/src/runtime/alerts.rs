@@ -52,7 +52,11 @@ impl Runtime {
         let lost = turn.stack().take_refusals(refusals);
         let policy = Arc::clone(turn.stack().policy_in_force());
         drop(turn);
+        let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = lost + guards.take(|seen| desk.take(now, &seen));
+        drop(guards);
         desk.lost(now, lost);
+        self.tell_refusals(now, &policy, refusals);
         for refusal in refusals.drain(..) {
             desk.take(now, &Seen::new(&policy, &refusal));
         }

@@ -1,19 +1,25 @@
 //! What the lock guards: the stack, its interfaces, and what its outputs turn into.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nic::{Burst, Doorbell, Nic};
 use stack::control::{ControlEvent, Request};
 use stack::engine::Stack;
+use stack::journal::News;
 use stack::time::Instant;
-use stack::types::IfaceId;
+use stack::types::{FlowKey, IfaceId};
 
 use super::bell::Bell;
 use super::handover::Handover;
+use super::mates::Exchange;
 use super::pulse::Pulse;
+use super::sleepers::SleeperId;
 use super::steer::Steer;
-use super::{API_COOKIE, Sleepers, WakeObserver};
+use super::vlans::Vlans;
+use super::wards::Wards;
+use super::{API_COOKIE, Sleepers, WakeObserver, now};
 
 /// Frames taken from an interface at a time.
 const BURST: usize = 64;
@@ -36,6 +42,8 @@ const SYNS_A_TURN: u64 = 8;
 /// An interface that the stack drives.
 pub(crate) struct Link {
     pub(crate) iface: IfaceId,
+    /// Frames come with their VLAN tags, unless its NIC takes those off.
+    pub(crate) sees_tags: bool,
     pub(crate) nic: Box<dyn Nic>,
 }
 
@@ -43,6 +51,7 @@ pub(crate) struct Link {
 pub(crate) struct Core {
     pub(crate) stack: Stack,
     pub(crate) links: Vec<Link>,
+    vlans: Vlans,
     pub(crate) steer: Box<dyn Steer>,
     pub(crate) observer: Option<Box<dyn WakeObserver>>,
     pub(crate) sleepers: Sleepers,
@@ -56,6 +65,16 @@ pub(crate) struct Core {
     pub(crate) stopped: bool,
     /// What goes to other processes, and comes from them.
     pub(super) handover: Handover,
+    /// What this process, which is the keeper then, holds for others.
+    pub(super) wards: Wards,
+    /// Frames to the other stacks of the port, and from them.
+    pub(super) mates: Option<Exchange>,
+    /// The process is the keeper of its port.
+    pub(super) keeps: bool,
+    /// Flows of what this process was before it became another program.
+    pub(super) deserted: Vec<FlowKey>,
+    /// Peers of dead connections are being told.
+    pub(super) bereaved: bool,
     /// What the helper reads without the lock.
     pub(crate) pulse: Arc<Pulse>,
     burst: Burst,
@@ -83,6 +102,7 @@ impl Core {
         Self {
             stack,
             links,
+            vlans: Vlans::default(),
             steer,
             observer: None,
             sleepers: Sleepers::default(),
@@ -91,6 +111,11 @@ impl Core {
             helper_dozes: false,
             stopped: false,
             handover: Handover::default(),
+            wards: Wards::default(),
+            mates: None,
+            keeps: false,
+            deserted: Vec::new(),
+            bereaved: false,
             pulse: Arc::default(),
             burst: Burst::with_capacity(BURST),
             unkicked: 0,
@@ -118,13 +143,24 @@ impl Core {
             return;
         }
         self.turns += 1;
-        for link in &mut self.links {
+        for at in 0..self.links.len() {
+            let link = &mut self.links[at];
+            let iface = link.iface;
             link.nic.reap(self.stack.pool_mut());
             link.nic.rx(self.stack.pool_mut(), &mut self.burst, BURST);
             if !self.burst.is_empty() {
-                self.stack.rx_burst(now, link.iface, &mut self.burst);
+                if self.keeps {
+                    // Whoever led a flow here had written of it before.
+                    self.read_letters(now);
+                }
+                if self.vlans.is_empty() {
+                    self.stack.rx_burst(now, iface, &mut self.burst);
+                } else {
+                    self.vlans.receive(&mut self.stack, now, iface, &mut self.burst);
+                }
             }
         }
+        self.hear_mates(now);
         self.grant();
         if self.stack.next_deadline() <= now {
             self.stack.expire(now);
@@ -135,6 +171,46 @@ impl Core {
             self.drain();
             self.ring();
         }
+    }
+
+    /// Takes what other stacks of the port have sent.
+    #[inline]
+    fn hear_mates(&mut self, now: Instant) {
+        let Some(mates) = &mut self.mates else { return };
+        if !mates.receive(&mut self.stack) {
+            return;
+        }
+        if self.keeps {
+            self.read_letters(now);
+        }
+        if let Some(mates) = &mut self.mates {
+            mates.deliver(now, &mut self.stack);
+        }
+    }
+
+    /// A turn ends: the other stacks are told whether anybody sleeps on what they ring.
+    #[inline]
+    pub(super) fn tell_mates(&mut self) {
+        if let Some(mates) = &mut self.mates {
+            mates.attend(self.sleepers.led());
+        }
+    }
+
+    /// A sleeper is back. True when its bell was rung: it has to be silenced.
+    pub(super) fn woke(&mut self, id: SleeperId) -> bool {
+        if self.sleepers.leads(id)
+            && let Some(mates) = &mut self.mates
+        {
+            // Whatever woke it: the next sleep begins anew.
+            mates.rise();
+        }
+        self.sleepers.woke(id)
+    }
+
+    /// What is polled by whoever sleeps on the interfaces.
+    pub(super) fn wait_fds(&self) -> impl Iterator<Item = RawFd> {
+        let links = self.links.iter().flat_map(|link| link.nic.wait_fds()).copied();
+        links.chain(self.mates.iter().map(Exchange::fd))
     }
 
     /// Says how many more connection requests may come. Those that were answered by their peers are no flood.
@@ -157,9 +233,20 @@ impl Core {
         {
             bell.ring();
         }
+        let news = self.stack.news();
+        if news != News::None
+            && self.pulse.stirs(news)
+            && let Some(bell) = &self.helper
+        {
+            bell.ring();
+        }
         self.backlog = false;
+        self.vlans.transmit(&mut self.stack);
         for at in 0..self.links.len() {
             self.transmit(at);
+        }
+        if let Some(mates) = &mut self.mates {
+            mates.send(&mut self.stack);
         }
         while let Some(wake) = self.stack.next_wake() {
             if wake.cookie & API_COOKIE != 0 {
@@ -171,11 +258,37 @@ impl Core {
     }
 
     /// The kernel's control plane changed.
-    pub(crate) fn control(&mut self, now: Instant, event: ControlEvent) {
+    pub(crate) fn control(&mut self, now: Instant, mut event: ControlEvent) {
+        if !self.vlans.follow(&mut event, BURST) {
+            return;
+        }
         if let Err(error) = self.steer.control(&event) {
             tracing::warn!(?event, %error, "steering");
         }
         self.stack.control(now, event);
+    }
+
+    /// Has the peers of connections that died with another process show themselves, and takes what they answer at once:
+    /// if all of many were asked first, the ring would have no room for the last ones' answers, and so each time.
+    pub(super) fn provoke(&mut self, flows: &[FlowKey]) {
+        self.bereaved = true;
+        for some in flows.chunks(BURST) {
+            let now = now();
+            some.iter().for_each(|key| self.stack.provoke(now, *key));
+            self.flush(now);
+            self.turn(now);
+        }
+    }
+
+    /// The flow of a connection that died with another process leads here no longer, unless a new connection has its
+    /// ends meanwhile: that would be led elsewhere, and its peer not told when we die.
+    pub(super) fn lead_no_longer(&mut self, key: FlowKey) {
+        if self.stack.knows(&key) {
+            return;
+        }
+        if let Err(error) = self.steer.steer(&Request::UnsteerFlow(key)) {
+            tracing::warn!(?key, %error, "steering");
+        }
     }
 
     fn request(&mut self, request: Request) {
@@ -276,6 +389,13 @@ impl Core {
         self.flush(now);
     }
 
+    /// Whoever drives the stack is about to sleep.
+    pub(crate) fn rest(&mut self) {
+        for link in &mut self.links {
+            link.nic.rest(self.stack.pool_mut());
+        }
+    }
+
     /// When a thread that watches the interfaces has to look again at the latest.
     pub(crate) fn wake_at(&self, now: Instant) -> Instant {
         let deadline = self.stack.next_deadline();
@@ -293,7 +413,10 @@ impl Core {
 
     /// Whether anything can happen without a call of the application.
     pub(crate) fn lives(&self) -> bool {
-        self.unkicked > 0 || self.stack.next_deadline() != Instant::NEVER || !self.stack.is_empty()
+        self.bereaved
+            || self.unkicked > 0
+            || self.stack.next_deadline() != Instant::NEVER
+            || !self.stack.is_empty()
     }
 
     /// Nobody polls for now: the helper has to look after the stack.

@@ -1,8 +1,12 @@
 //! The end: closed connections deliver what they have, within a bounded time, and the port is given back.
 
+use std::io;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use stack::time::Instant;
 
 use super::{CURRENT, Runtime, Spin, Wait};
 
@@ -39,8 +43,59 @@ impl Runtime {
         }
     }
 
-    /// The process ends: its sockets are closed, what they have left gets the configured time to go out, what
-    /// is left then is reset; nothing is steered to us any more, and the port is another process's to take.
+    /// Gives the keeper what is nobody's any more. Where there is none, or its box stays full for a moment, it stays.
+    fn bequeath(&self) {
+        let until = self.now() + self.linger.min(TAKING);
+        let is_full = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        while self.hand_to_keeper().is_err_and(is_full) && self.awaits_room(until) {}
+    }
+
+    /// Puts what is nobody's into the keeper's box.
+    fn hand_to_keeper(&self) -> io::Result<()> {
+        let mut turn = self.lock_quietly();
+        turn.flush();
+        let now = turn.now();
+        let result = turn.core().bequeath(now);
+        turn.flush();
+        result
+    }
+
+    /// Waits for room in the keeper's box. False when there is none in time: then all stays here.
+    fn awaits_room(&self, until: Instant) -> bool {
+        let Some(door) = self.lock_quietly().core().keepers_door() else { return false };
+        let left = until.since(self.now());
+        // Poll may say that there is room where there is none.
+        if left.is_zero() {
+            return false;
+        }
+        let left = Timespec::try_from(left).unwrap_or_default();
+        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&door, PollFlags::OUT)], Some(&left)))
+            .is_ok_and(|ready| ready > 0)
+    }
+
+    /// This process may have had another runtime, before it was executed as this program: what that left and nobody has
+    /// taken since is over, and its peers are told.
+    pub fn bury_former(&self) {
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(claimed) = claimed.as_ref() else { return };
+        let flows = claimed.bury_former();
+        if !flows.is_empty() {
+            self.lock_quietly().core().deserted.extend(flows);
+            claimed.ring();
+        }
+    }
+
+    /// Whether the keeper has nothing left to do for anybody.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut turn = self.lock_quietly();
+        let now = turn.now();
+        let over = turn.core().is_over(now);
+        turn.flush();
+        over
+    }
+
+    /// The process ends: its sockets are closed; what they have left is the keeper's to deliver. Where there is no
+    /// keeper it gets the configured time to go out, and what is left then is reset; nothing is steered to us any more, and the port is another process's to take.
     /// Returning from `main` and `exit` call it; call it for other ends, after the last socket call. The
     /// runtime is gone then; a second call does nothing.
     pub fn exit(&self) {
@@ -53,8 +108,13 @@ impl Runtime {
         turn.stack().close_all(now);
         drop(turn);
         self.hand_over();
+        self.bequeath();
         if !self.drain(self.linger) {
-            tracing::info!("closed connections had data left when the process ended");
+            let connections = self.lock_quietly().stack().orphaned().len();
+            tracing::info!(
+                connections,
+                "closed connections had data left when the process ended: they are reset"
+            );
         }
         self.last_words();
         let mut turn = self.lock();
@@ -65,10 +125,14 @@ impl Runtime {
         core.flush(now);
         core.steer.clear();
         core.stopped = true;
+        // Our ends are those of whoever takes the slot next.
+        core.mates = None;
         if let Some(helper) = core.helper.take() {
             helper.ring();
         }
         drop(turn);
+        self.last_flows();
+        self.last_shadow();
         CURRENT.store(std::ptr::null_mut(), Ordering::Release);
         let path = self.control_socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(path) = path {

@@ -6,24 +6,31 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use af_xdp::Slot;
-use stack::engine::Stack;
+use stack::engine::{Stack, Taker};
 use stack::error::SocketError;
+use stack::plain::Plain;
 use stack::time::Instant;
 use stack::types::{FlowKey, LocalKey, SocketId};
 
 use super::core::Core;
 use super::steer::Steer;
-use crate::port::Post;
+use crate::link::Link;
+use crate::port::{Letter, Post, borrow};
 
 /// How often to look whether the kernel still knows a listener that no process of the port hears.
 const LOOK: Duration = Duration::from_millis(100);
 /// Processes that a letter may go through: each found nobody who listens.
 const HOPS_MOST: u8 = 8;
-/// The first byte of a letter of this kind; the second counts hops.
+/// The first byte of a letter: what a listener had, or what a process has left. The second counts hops.
 const UNACCEPTED: u8 = 1;
+const ESTATE: u8 = 2;
+/// A connection for whoever has the kernel's socket that comes with it, and a line on which somebody asks for such.
+const WARD: u8 = 3;
+const LINE: u8 = 4;
 const HEAD: usize = 2;
 
 /// Letters to and fro.
@@ -35,7 +42,7 @@ pub(super) struct Handover {
     /// Letters of which something was not taken yet: their reader may end before it reads them.
     kept: Vec<Kept>,
     /// What there was no room for.
-    inbox: Vec<Vec<u8>>,
+    inbox: Vec<Letter>,
     /// Who is next.
     turn: u8,
     looked: Instant,
@@ -58,6 +65,11 @@ impl Handover {
     /// Whether letters wait for room, here or there.
     fn is_stuck(&self) -> bool {
         !self.outbox.is_empty() || !self.inbox.is_empty() || !self.kept.is_empty()
+    }
+
+    /// Whether this process is the keeper.
+    pub(super) fn keeps(&self) -> bool {
+        self.post.as_ref().is_some_and(Post::keeps)
     }
 
     fn send(&mut self, to: Slot, letter: Vec<u8>, flows: Vec<FlowKey>) {
@@ -134,7 +146,7 @@ impl Core {
                 to.inspect(|to| flows.entry(*to).or_default().push(*key))
             });
             for (to, body) in letters {
-                self.handover.send(to, headed(0, &body), flows.remove(&to).unwrap_or_default());
+                self.handover.send(to, headed(UNACCEPTED, 0, &body), flows.remove(&to).unwrap_or_default());
             }
             if now.since(self.handover.looked) >= LOOK {
                 self.handover.looked = now;
@@ -142,7 +154,7 @@ impl Core {
             }
         }
         for rest in std::mem::take(&mut self.handover.inbox) {
-            self.open(now, &rest);
+            self.open(now, rest);
         }
         self.pulse.moves(self.stack.has_leavers() || self.handover.is_stuck());
     }
@@ -182,27 +194,141 @@ impl Core {
     /// Reads the letters that have come.
     pub(super) fn read_letters(&mut self, now: Instant) {
         while let Some(letter) = self.handover.post.as_ref().and_then(Post::receive) {
-            self.open(now, &letter);
+            self.open(now, letter);
         }
         self.pulse.moves(self.stack.has_leavers() || self.handover.is_stuck());
     }
 
-    fn open(&mut self, now: Instant, letter: &[u8]) {
-        let [UNACCEPTED, hops, body @ ..] = letter else { return };
+    /// The process ends: what is nobody's any more is the keeper's.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no keeper, `WouldBlock` when it has too many letters to read: all stays here.
+    pub(super) fn bequeath(&mut self, now: Instant) -> io::Result<()> {
+        let keeper = self.handover.post.as_ref().and_then(|post| Some((post.keeper()?, post)));
+        let (keeper, post) = keeper.ok_or(io::ErrorKind::NotFound)?;
+        let mut letter = vec![ESTATE, 0];
+        let flows = self.stack.bequeath(now, &mut letter);
+        if flows.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = post.send(keeper, &letter) {
+            self.open(now, letter.into());
+            return Err(error);
+        }
+        // What arrives there from now on arrives after the letter.
+        for flow in flows {
+            if let Err(error) = self.steer.lead(&flow, keeper) {
+                tracing::warn!(?flow, %error, "steering");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left that this process, which is the keeper, could do for anybody.
+    pub(super) fn is_over(&mut self, now: Instant) -> bool {
+        self.read_letters(now);
+        self.stack.is_over() && !self.handover.is_stuck() && !self.bereaved
+    }
+
+    /// Where letters to the keeper go, if there is one.
+    pub(super) fn keepers_door(&self) -> Option<BorrowedFd<'static>> {
+        let post = self.handover.post.as_ref()?;
+        post.door(post.keeper()?).ok()
+    }
+
+    fn open(&mut self, now: Instant, letter: Letter) {
+        match &letter.body[..] {
+            [UNACCEPTED, hops, body @ ..] => self.open_unaccepted(now, *hops, body),
+            [ESTATE, _, body @ ..] => self.open_estate(now, body),
+            [WARD, _, body @ ..] if self.keeps => self.open_ward(now, body, letter.beside),
+            [LINE, _, body @ ..] if self.keeps => self.open_line(now, body, letter.beside),
+            _ => {}
+        }
+    }
+
+    /// Has the keeper answer an heir in this process's place, on our end of the line to it: what the heir calls each
+    /// connection, the keeper's name for it, and the connection, unless that went with another heir's line.
+    ///
+    /// # Errors
+    /// As of [`Core::line_to_keeper`].
+    pub(super) fn leave_to_heir(&self, line: &Link, all: &[(u64, u64, Option<Vec<u8>>)]) -> io::Result<()> {
+        let mut body = Vec::new();
+        (all.len() as u32).put(&mut body);
+        for (said, name, letter) in all {
+            (*said, *name).put(&mut body);
+            letter.put(&mut body);
+        }
+        self.tell_keeper(LINE, &body, line.as_fd())
+    }
+
+    /// Writes to the keeper, with a descriptor.
+    fn tell_keeper(&self, kind: u8, body: &[u8], beside: BorrowedFd<'_>) -> io::Result<()> {
+        let post = self.handover.post.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let keeper = post.keeper().ok_or(io::ErrorKind::NotFound)?;
+        post.send_with(keeper, &headed(kind, 0, body), beside).map(|_| ())
+    }
+
+    /// Has the keeper hold a connection for whoever has the descriptor `backing`, which bears its `name`.
+    ///
+    /// # Errors
+    /// `NotConnected` when it cannot travel, `NotFound` when there is no keeper, `WouldBlock` when that has too many letters to
+    /// read. It is here still then, as the socket in the answer if that is another one.
+    pub(super) fn entrust(
+        &mut self,
+        now: Instant,
+        (id, cookie): (SocketId, u64),
+        name: u64,
+        backing: RawFd,
+    ) -> Result<(), (io::Error, Option<SocketId>)> {
+        let backing = borrow(backing).map_err(|error| (error, None))?;
+        let mut body = name.to_ne_bytes().to_vec();
+        let left = self.stack.export(now, id, &mut body);
+        left.map_err(|_| (io::ErrorKind::NotConnected.into(), None))?;
+        // The flow is led there by the keeper: when we are back from this call, another process may have it already.
+        self.tell_keeper(WARD, &body, backing).map_err(|error| {
+            let parcel = &mut &body[size_of::<u64>()..];
+            let back = self.stack.import(now, parcel, Taker::Application(cookie)).ok();
+            (error, back.map(|back| back.id))
+        })
+    }
+
+    /// A new line to the keeper, to ask on for connections that it holds.
+    ///
+    /// # Errors
+    /// As of [`Core::entrust`].
+    pub(super) fn line_to_keeper(&self) -> io::Result<Link> {
+        let [line, end] = Link::pair()?;
+        self.tell_keeper(LINE, &[], end.as_fd())?;
+        Ok(line)
+    }
+
+    fn open_estate(&mut self, now: Instant, mut rest: &[u8]) {
+        while !rest.is_empty() {
+            match self.stack.inherit(now, &mut rest) {
+                Ok(()) => {}
+                Err(SocketError::NoBuffers) => {
+                    return self.handover.inbox.push(headed(ESTATE, 0, rest).into());
+                }
+                Err(error) => tracing::debug!(%error, "what another process left was not taken"),
+            }
+        }
+    }
+
+    fn open_unaccepted(&mut self, now: Instant, hops: u8, body: &[u8]) {
         let mut rest = body;
         while !rest.is_empty() {
             let before = rest;
             match self.stack.take_over(now, &mut rest) {
                 Ok(()) => {}
                 Err(SocketError::NoBuffers) => {
-                    self.handover.inbox.push(headed(*hops, rest));
+                    self.handover.inbox.push(headed(UNACCEPTED, hops, rest).into());
                     return;
                 }
-                Err(SocketError::ConnectionRefused) if *hops < HOPS_MOST => {
+                Err(SocketError::ConnectionRefused) if hops < HOPS_MOST => {
                     let item = &before[..before.len() - rest.len()];
                     let to = Stack::end_of(item).and_then(|local| self.handover.mate(&*self.steer, local));
                     if let Some(to) = to {
-                        self.handover.send(to, headed(hops + 1, item), Vec::new());
+                        self.handover.send(to, headed(UNACCEPTED, hops + 1, item), Vec::new());
                     }
                 }
                 Err(error) => tracing::debug!(%error, "what another process had was not taken"),
@@ -211,9 +337,9 @@ impl Core {
     }
 }
 
-fn headed(hops: u8, body: &[u8]) -> Vec<u8> {
+fn headed(kind: u8, hops: u8, body: &[u8]) -> Vec<u8> {
     let mut letter = Vec::with_capacity(HEAD + body.len());
-    letter.extend([UNACCEPTED, hops]);
+    letter.extend([kind, hops]);
     letter.extend_from_slice(body);
     letter
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use stack::control::{ControlEvent, Request};
+use stack::journal::News;
 use stack::time::Instant;
 use stack::types::FlowKey;
 
@@ -16,7 +17,7 @@ use super::block::{input, ppoll};
 use super::pulse::Pulse;
 use super::signals::without_signals;
 use super::sleepers::SleeperId;
-use super::{Runtime, now};
+use super::{Runtime, flows, now};
 use crate::control::server::Server;
 use crate::netlink::Netlink;
 use crate::port::Roster;
@@ -35,8 +36,14 @@ const REFRESH: Duration = Duration::from_secs(20);
 const AT_A_TIME: usize = 128;
 /// How long what such peers still send is answered here.
 const TELLING: Duration = Duration::from_secs(3);
+/// How often they are told meanwhile: what tells them may be lost, or find no frame.
+const AGAIN: Duration = Duration::from_millis(400);
+/// How long a keeper leaves the dead to the living, who listen where the dead did.
+const OTHERS: Duration = Duration::from_millis(50);
 /// How often what the gate refused is looked at.
 const HEAR: Duration = Duration::from_millis(100);
+/// The same of what the steering programs kept out, which ring no bell.
+const WATCH: Duration = Duration::from_millis(100);
 /// Its stack: it calls nothing deep.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -53,7 +60,7 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
     let mut turn = runtime.lock_quietly();
     let core = turn.core();
     let pulse = Arc::clone(&core.pulse);
-    let interfaces = core.links.iter().flat_map(|l| l.nic.wait_fds()).copied().collect();
+    let interfaces = core.wait_fds().collect();
     let letters = core.letters_fd().unwrap_or(-1);
     drop(turn);
     let helper = Helper {
@@ -68,8 +75,11 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
         refreshed: now(),
         bereaved: Vec::new(),
         told: Instant::NEVER,
+        again: Instant::NEVER,
+        buries: Instant::NEVER,
         heard: Instant::ZERO,
         alerts: Instant::NEVER,
+        flows: now(),
     };
     // The application's signals are for its own threads; a new thread inherits the mask of its maker.
     without_signals(|| {
@@ -99,10 +109,16 @@ struct Helper {
     bereaved: Vec<FlowKey>,
     /// When their peers count as told.
     told: Instant,
+    /// When they are told once more.
+    again: Instant,
+    /// When a keeper buries whom the living have not.
+    buries: Instant,
     /// When what the gate refused was looked at last.
     heard: Instant,
     /// When there is something to say of it at the latest.
     alerts: Instant,
+    /// When flows were told of last.
+    flows: Instant,
 }
 
 /// What comes next.
@@ -141,11 +157,11 @@ impl Helper {
                     Some(until.min(refresh).since(now()))
                 }
             };
-            let timeout = match self.told {
+            let timeout = match self.told.min(self.again).min(self.buries) {
                 Instant::NEVER => timeout,
-                told => Some(timeout.unwrap_or(Duration::MAX).min(told.since(now()))),
+                due => Some(timeout.unwrap_or(Duration::MAX).min(due.since(now()))),
             };
-            let timeout = match self.alerts_due() {
+            let timeout = match self.alerts_due().min(self.flows_due()).min(self.pulse.wards_due()) {
                 Instant::NEVER => timeout,
                 due => Some(timeout.unwrap_or(Duration::MAX).min(due.since(now()))),
             };
@@ -162,7 +178,7 @@ impl Helper {
             {
                 server.serve(self.runtime);
             }
-            if fds[3].revents != 0 {
+            if fds[3].revents != 0 || now() >= self.buries {
                 self.attend();
             }
             if fds[4].revents != 0 {
@@ -173,12 +189,19 @@ impl Helper {
             {
                 attend();
             }
+            self.tell_again();
             self.forget_bereaved();
             self.neighbours();
             let now = now();
             if now >= self.alerts_due() {
                 self.heard = now;
                 self.alerts = self.runtime.hear(now);
+            }
+            if now >= self.flows_due() {
+                self.flows = self.runtime.tell_flows(now);
+            }
+            if now >= self.pulse.wards_due() {
+                self.runtime.look_after_wards();
             }
         }
     }
@@ -194,22 +217,74 @@ impl Helper {
     /// When to look at what the gate refused.
     fn alerts_due(&self) -> Instant {
         let refused = if self.pulse.has_refused() { self.heard + HEAR } else { Instant::NEVER };
-        refused.min(self.alerts)
+        let kept_out = if self.pulse.is_watching() { self.heard + WATCH } else { Instant::NEVER };
+        refused.min(kept_out).min(self.alerts)
+    }
+
+    /// When to tell of flows.
+    fn flows_due(&self) -> Instant {
+        match self.pulse.news() {
+            News::None => Instant::NEVER,
+            News::Some => self.flows + flows::EVERY,
+            News::Much => Instant::ZERO,
+        }
+    }
+
+    /// Whether this is a keeper and others live, who have had no time yet.
+    fn leaves_it_to_others(&mut self) -> bool {
+        let keeps = self.runtime.lock_quietly().core().keeps;
+        let Some(roster) = self.duties.roster.as_mut().filter(|_| keeps) else { return false };
+        let guests = roster.look();
+        let due = std::mem::replace(&mut self.buries, Instant::NEVER);
+        if guests.dead && guests.living.is_some() && now() < due {
+            self.buries = due.min(now() + OTHERS);
+        }
+        self.buries != Instant::NEVER
     }
 
     /// Another process came or died.
     fn attend(&mut self) {
+        if self.leaves_it_to_others() {
+            return;
+        }
         let Some(roster) = &mut self.duties.roster else { return };
-        let flows = roster.attend();
+        let mut flows = roster.attend();
+        // What the dead had given back or left to us lives.
+        if let Some((_, attend)) = self.pulse.guest().filter(|_| !flows.is_empty()) {
+            attend();
+        }
+        let mut turn = self.runtime.lock_quietly();
+        let now = turn.now();
+        turn.core().read_letters(now);
+        flows.append(&mut turn.core().deserted);
+        flows.retain(|key| !turn.stack().knows(key));
+        drop(turn);
+        self.tell(flows);
+    }
+
+    /// Has the peers of dead connections find out.
+    fn tell(&mut self, flows: Vec<FlowKey>) {
         for some in flows.chunks(AT_A_TIME) {
-            let mut turn = self.runtime.lock_quietly();
-            let now = turn.now();
-            some.iter().for_each(|key| turn.stack().provoke(now, *key));
-            turn.flush();
+            self.runtime.lock_quietly().core().provoke(some);
         }
         if !flows.is_empty() {
             self.bereaved.extend(flows);
             self.told = now() + TELLING;
+            self.again = now() + AGAIN;
+        }
+    }
+
+    /// Peers that have not heard of it yet: those that have are no trouble, and whose ends are in use again is not told.
+    fn tell_again(&mut self) {
+        if now() < self.again {
+            return;
+        }
+        self.again = now() + AGAIN;
+        for some in self.bereaved.chunks(AT_A_TIME) {
+            let mut turn = self.runtime.lock_quietly();
+            let core = turn.core();
+            let ours: Vec<FlowKey> = some.iter().filter(|key| core.steer.holds(key)).copied().collect();
+            core.provoke(&ours);
         }
     }
 
@@ -218,12 +293,12 @@ impl Helper {
         if now() < self.told {
             return;
         }
-        self.told = Instant::NEVER;
+        (self.told, self.again) = (Instant::NEVER, Instant::NEVER);
         let mut turn = self.runtime.lock_quietly();
+        turn.core().bereaved = false;
+        turn.stack().forget_bereaved();
         for key in self.bereaved.drain(..) {
-            if let Err(error) = turn.core().steer.steer(&Request::UnsteerFlow(key)) {
-                tracing::warn!(?key, %error, "steering");
-            }
+            turn.core().lead_no_longer(key);
         }
     }
 
@@ -251,17 +326,21 @@ impl Helper {
             core.flush(now);
         }
         if let Some(id) = self.guest {
-            core.sleepers.woke(id);
+            core.woke(id);
         }
         let lives = core.lives();
         if core.sleepers.app_leads() || !absent || !lives {
             self.guest.take().map(|id| core.sleepers.leave(id));
             self.calm = if absent { self.calm + 1 } else { 0 };
             core.helper_dozes = self.calm >= CALM && !moving;
+            if core.helper_dozes {
+                core.rest();
+            }
             return Some(if core.helper_dozes { Next::Doze { lives } } else { Next::Tick });
         }
         self.calm = 0;
         core.turn(now);
+        core.rest();
         let id = *self.guest.get_or_insert_with(|| core.sleepers.enter(self.bell.clone(), &[], true));
         let until = if moving { core.wake_at(now).min(now + TICK) } else { core.wake_at(now) };
         core.sleepers.sleep_until(id, until);
@@ -276,6 +355,7 @@ impl Helper {
         if events.is_empty() {
             return;
         }
+        self.runtime.follow_host(events);
         let mut turn = self.runtime.lock_quietly();
         let now = turn.now();
         for event in events.drain(..) {

@@ -8,14 +8,20 @@ mod alerts;
 mod atexit;
 mod bell;
 mod block;
+mod capture;
 mod core;
+mod dump;
 mod exit;
+mod flows;
+mod guard;
 mod handover;
 mod helper;
+mod mates;
 mod observe;
 mod policy;
 mod pulse;
 mod report;
+mod shadow;
 mod signals;
 mod sleepers;
 mod start;
@@ -24,12 +30,14 @@ mod steer;
 mod tests;
 mod thread;
 mod turn;
+mod vlans;
 mod wait;
+mod wards;
 mod watch;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stack::time::Instant;
@@ -40,7 +48,11 @@ use crate::port::Claimed;
 
 use self::alerts::Alerts;
 use self::core::Core;
+use self::flows::Flows;
+use self::guard::Guards;
+use self::shadow::Shadow;
 pub use observe::{API_COOKIE, WakeObserver};
+pub(crate) use report::command;
 pub(crate) use signals::without_signals;
 pub use sleepers::Sleepers;
 pub(crate) use start::open;
@@ -67,6 +79,11 @@ pub struct Runtime {
     claimed: Mutex<Option<Claimed>>,
     control_socket: Mutex<Option<PathBuf>>,
     alerts: Mutex<Alerts>,
+    flows: Mutex<Flows>,
+    guards: Mutex<Guards>,
+    shadow: Mutex<Shadow>,
+    /// Packets of marked flows that are in no file.
+    unrecorded: Arc<AtomicU64>,
 }
 
 impl Runtime {
@@ -83,6 +100,10 @@ impl Runtime {
             claimed: Mutex::default(),
             control_socket: Mutex::default(),
             alerts: Mutex::new(Alerts::new(&[])),
+            flows: Mutex::new(Flows::new()),
+            guards: Mutex::default(),
+            shadow: Mutex::default(),
+            unrecorded: Arc::default(),
         }
     }
 
@@ -138,6 +159,9 @@ impl Runtime {
         // parent and its threads do not exist here, so nothing of it may be touched or dropped.
         CURRENT.store(std::ptr::null_mut(), Ordering::Release);
         thread::forked();
+        crate::metrics::forked();
+        crate::capture::forked();
+        crate::control::forked();
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use stack::policy::{Policy, Successor};
+use stack::policy::Successor;
 
 use super::Runtime;
+use crate::policy_file::PolicyFile;
 use crate::port::Texts;
 
 impl Runtime {
@@ -15,22 +16,22 @@ impl Runtime {
         claimed.as_ref().map_or_else(|| Ok(Texts::default()), |claimed| claimed.policies())
     }
 
-    /// Puts `policy`, which is what `text` says, in force, here and for whoever comes to drive the port. No packet is
+    /// Puts the policy of `file`, which is what `text` says, in force, here and for whoever comes to drive the port. No packet is
     /// judged by half of it. The number of policies so far.
-    pub(crate) fn put_in_force(&self, policy: Arc<Policy>, text: &str) -> io::Result<u64> {
-        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(claimed) = claimed.as_ref() {
-            claimed.replace_policy(text)?;
-        }
-        drop(claimed);
+    ///
+    /// # Errors
+    /// The operating system's; then nothing has changed.
+    pub(crate) fn put_in_force(&self, file: &PolicyFile, text: &str) -> io::Result<u64> {
+        self.succeed_guard(file, text)?;
         // What takes long is done before and after the lock is held.
         let old = Arc::clone(self.lock_quietly().stack().policy_in_force());
-        let next = Successor::new(&old, policy);
+        let next = Successor::new(&old, Arc::clone(&file.policy));
         let mut turn = self.lock_quietly();
         let retired = turn.stack().succeed_policy(next);
         let generation = turn.stack().policy_generation();
         drop(turn);
         drop((retired, old));
+        self.follow_marks();
         Ok(generation.into())
     }
 }

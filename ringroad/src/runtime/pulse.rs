@@ -1,10 +1,11 @@
 //! What the helper reads without the lock, so that it never holds the application up.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use stack::journal::News;
 use stack::time::Instant;
 
 /// A descriptor, and what to call when it is readable.
@@ -25,6 +26,12 @@ pub(crate) struct Pulse {
     guest: Mutex<Option<Guest>>,
     /// The gate refused something.
     refused: AtomicBool,
+    /// What waits to be told of flows.
+    news: AtomicU8,
+    /// The steering programs keep packets out by themselves.
+    watches: AtomicBool,
+    /// When to look who has the connections open that are kept for others, in nanoseconds; zero: never.
+    looks: AtomicU64,
 }
 
 impl Pulse {
@@ -95,6 +102,56 @@ impl Pulse {
         self.refused.store(false, Ordering::Release);
     }
 
+    /// There is something to tell of flows. Whether there was less since the last time somebody looked.
+    #[inline]
+    pub(super) fn stirs(&self, news: News) -> bool {
+        self.news.load(Ordering::Relaxed) < news as u8
+            && self.news.swap(news as u8, Ordering::AcqRel) < news as u8
+    }
+
+    /// What there is.
+    pub(super) fn news(&self) -> News {
+        match self.news.load(Ordering::Relaxed) {
+            0 => News::None,
+            1 => News::Some,
+            _ => News::Much,
+        }
+    }
+
+    /// Somebody looks.
+    pub(super) fn take_news(&self) {
+        self.news.store(News::None as u8, Ordering::Release);
+    }
+
+    /// The steering programs keep packets out, which nobody else hears of; or no longer.
+    pub(super) fn watches(&self, on: bool) {
+        self.watches.store(on, Ordering::Release);
+    }
+
+    /// Whether they do.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watches.load(Ordering::Acquire)
+    }
+
+    /// When to look next who has connections open that are kept for others.
+    pub(super) fn looks_at(&self, when: Instant) {
+        let nanos = if when == Instant::NEVER { 0 } else { when.as_nanos() };
+        self.looks.store(nanos, Ordering::Release);
+    }
+
+    /// The same, unless it is due before: that is not put off.
+    pub(super) fn looks_by(&self, when: Instant) {
+        self.looks_at(self.wards_due().min(when));
+    }
+
+    /// When that is.
+    pub(super) fn wards_due(&self) -> Instant {
+        match self.looks.load(Ordering::Acquire) {
+            0 => Instant::NEVER,
+            nanos => Instant::from_nanos(nanos),
+        }
+    }
+
     /// The helper has something to do.
     pub(super) fn ask(&self) {
         self.asked.store(true, Ordering::Release);
@@ -109,6 +166,19 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_that_is_due_is_not_put_off() {
+        let pulse = Pulse::default();
+        let at = Instant::from_millis;
+        pulse.looks_by(at(7));
+        pulse.looks_by(at(9));
+        assert_eq!(pulse.wards_due(), at(7));
+        pulse.looks_by(at(6));
+        assert_eq!(pulse.wards_due(), at(6));
+        pulse.looks_at(Instant::NEVER);
+        assert_eq!(pulse.wards_due(), Instant::NEVER);
+    }
 
     #[test]
     fn frames_are_overdue_only_while_they_are_held() {

@@ -8,27 +8,32 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use af_xdp::Limits;
+use af_xdp::{Limits, XdpMode};
 use stack::config::{Config as StackConfig, Secrets};
 use stack::control::ControlEvent;
 use stack::engine::Stack;
-use stack::policy::Policy;
 use stack::types::IfaceId;
 
 use super::alerts::Alerts;
 use super::bell::Bell;
 use super::core::{Core, Link};
+use super::guard::{Guards, Program};
 use super::handover::Handover;
 use super::helper::{self, Duties};
+use super::mates::{Exchange, Others};
+use super::shadow::Shadow;
 use super::steer::Programs;
 use super::{CURRENT, Runtime, atexit, now, report};
 use crate::agent;
 use crate::config::{Candidate, Config, Profile};
 use crate::control::server::Server;
 use crate::error::StartError;
+use crate::keeper;
+use crate::log;
+use crate::metrics;
 use crate::netlink::{self, Driven, Netlink};
 use crate::policy_file::{Bundle, PolicyFile};
-use crate::port::{Driving, Port, Post, Roster, Texts};
+use crate::port::{Claimed, Driving, Port, Post, Roster};
 
 /// One start at a time.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -56,11 +61,26 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
         return Err(no_interface());
     }
     let policy = policy_text(config.policy.as_deref())?;
+    if let Some(port) = keeper::share(config, &policy)? {
+        return Ok(port);
+    }
+    // Who was faster than we are has the interfaces, and by now a keeper that shares them.
+    open_alone(config, &policy).or_else(|error| keeper::share(config, &policy)?.ok_or(error))
+}
+
+/// The same of what nobody of ours has.
+fn open_alone(config: &Config, policy: &str) -> Result<Port, StartError> {
     // Who has the privilege needs no agent.
     if !rustix::process::geteuid().is_root() && config.agent.exists() {
-        return agent::ask(&config.agent, config, &policy);
+        return agent::ask(&config.agent, config, policy);
     }
-    Port::open(config, &policy, &Limits::default())
+    // Another user's keeper shares nothing with us, but goes when root wants it to.
+    keeper::make_way(&config.interfaces);
+    let port = Port::open(config, policy, &Limits::default())?;
+    for line in netlink::hidden_vlans(&config.interfaces, port.is_behind()).unwrap_or_default() {
+        log::tell(line);
+    }
+    Ok(port)
 }
 
 /// The policy file with the files it names, known to be without faults, as it is kept in the port.
@@ -74,20 +94,18 @@ fn policy_text(path: Option<&Path>) -> Result<String, StartError> {
     serde_json::to_string(&bundle).map_err(|e| StartError::new(step, e))
 }
 
-/// What the port says; an empty policy lets everything pass.
-fn policy_of(texts: io::Result<Texts>) -> Result<Option<Arc<Policy>>, StartError> {
+/// What the port says, understood; an empty policy lets everything pass.
+pub(super) fn policy_of(text: &str) -> Result<Option<PolicyFile>, StartError> {
     let step = "loading the policy";
-    let text = texts.map_err(|e| StartError::new(step, e))?.current;
     let bundle: Bundle = if text.is_empty() {
         Bundle::default()
     } else {
-        serde_json::from_str(&text).map_err(|e| StartError::new(step, e))?
+        serde_json::from_str(text).map_err(|e| StartError::new(step, e))?
     };
     if bundle.text.is_empty() {
         return Ok(None);
     }
-    let file = PolicyFile::from_bundle(bundle).map_err(|f| StartError::new(step, f))?;
-    Ok(Some(file.policy))
+    PolicyFile::without_warnings(bundle).map(Some).map_err(|f| StartError::new(step, f))
 }
 
 fn no_interface() -> StartError {
@@ -123,15 +141,33 @@ impl Runtime {
         }
         prepare(config)?;
         let port = Port::inherited(config).unwrap_or_else(|| Err(no_interface()))?;
-        let claimed = port.claim()?;
-        let Driving { pool, roads } = claimed.drive()?;
-        let interfaces = roads.iter().flat_map(report::interfaces).collect();
+        Self::begin(config, port.claim()?)
+    }
+
+    /// Starts the runtime of the keeper, which has `claimed` its slot.
+    pub(crate) fn keep(config: &Config, claimed: Claimed) -> Result<&'static Runtime, StartError> {
+        let _one = Self::hold_start();
+        Self::begin(config, claimed)
+    }
+
+    fn begin(config: &Config, claimed: Claimed) -> Result<&'static Runtime, StartError> {
+        let Driving { pool, roads, why, crossing } = claimed.drive()?;
+        let interfaces = roads.iter().flat_map(|road| report::interfaces(road, &why)).collect();
         let mut links = Vec::new();
-        let mut steer = Programs::new(claimed.slot());
-        for road in roads {
+        let (mut steer, mut programs) = (Programs::new(claimed.slot()), Vec::new());
+        for mut road in roads {
+            // Whoever opened the port may have wished for more than this program does.
+            if !config.offload.is_wanted_on(road.nic.interface()) {
+                road.nic.forgo_offload();
+            }
             let iface = IfaceId(road.nic.interface().index);
-            steer.add(iface, road.steering, road.nic.backlog());
-            links.push(Link { iface, nic: Box::new(road.nic) });
+            let steering = Arc::new(road.steering);
+            let name = road.nic.interface().name.clone();
+            programs.push(Program { iface, name, steering: Arc::clone(&steering) });
+            steer.add(iface, steering, road.nic.backlog());
+            // The kernel takes tags off all that its receive path hands to anybody.
+            let sees_tags = road.nic.xdp_mode() != XdpMode::Tc;
+            links.push(Link { iface, sees_tags, nic: Box::new(road.nic) });
         }
         let mut stack_config = StackConfig::default();
         stack_config.tcp.congestion = config.congestion;
@@ -140,17 +176,39 @@ impl Runtime {
         stack_config.steer_each = true;
         follow_kernel(&mut stack_config);
         let stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
-        let core = Core::new(stack, links, Box::new(steer), hold(config.profile));
+        let mut core = Core::new(stack, links, Box::new(steer), hold(config.profile));
+        if claimed.is_shared() {
+            let bells = claimed.bells().map_err(|e| StartError::new("taking over the port", e))?;
+            core.mates = Exchange::new(crossing, bells, claimed.slot());
+            let steerings = programs.iter().map(|program| Arc::clone(&program.steering)).collect();
+            core.stack.set_mates(Box::new(Others::new(claimed.slot(), steerings)));
+        }
         let runtime = Runtime {
             spin_always: config.spin.is_some() || config.profile == Profile::Latency,
             spins: config.spin_calls,
-            linger: config.linger,
+            // Whatever is left with the keeper had its time.
+            linger: if claimed.keeps() { Duration::ZERO } else { config.linger },
             interfaces,
             claimed: Mutex::new(Some(claimed)),
             alerts: Mutex::new(Alerts::new(&config.alerts)),
+            guards: Mutex::new(Guards::new(programs)),
+            shadow: Mutex::new(Shadow::new(config.shadow.as_ref())),
             ..Runtime::over(core, config.spin())
         };
         runtime.launch(config)
+    }
+
+    /// Takes over the policy of the port.
+    fn take_policy(&self) -> Result<(), StartError> {
+        let failed = |e: io::Error| StartError::new("loading the policy", e);
+        let text = self.policies().map_err(failed)?.current;
+        let file = policy_of(&text)?;
+        if let Some(file) = &file {
+            self.lock_quietly().stack().set_policy(Arc::clone(&file.policy));
+            self.follow_marks();
+        }
+        // Also without one: the programs may carry out that of a program that had the port before.
+        self.guard(file.as_ref(), &text).map_err(failed)
     }
 
     /// The other processes of the port, where there may be some.
@@ -179,9 +237,11 @@ impl Runtime {
         let mut turn = self.lock_quietly();
         let core = turn.core();
         core.handover = Handover::with(self.post(config));
+        core.keeps = core.handover.keeps();
         let driven = core.links.iter().map(driven).collect();
         let netlink = Netlink::open(driven, &mut events)
             .map_err(|e| StartError::new("reading the kernel's tables", e))?;
+        self.follow_host(&events);
         tell(core, events);
         let bell = Bell::new().map_err(|e| StartError::new("making an eventfd", e))?;
         core.helper = Some(bell.clone());
@@ -192,13 +252,17 @@ impl Runtime {
         let path = server.as_ref().map(|s| s.path().to_path_buf());
         *self.control_socket.lock().unwrap_or_else(PoisonError::into_inner) = path;
         // Whoever puts another policy in force from here on finds this process.
-        if let Some(policy) = policy_of(self.policies())? {
-            self.lock_quietly().stack().set_policy(policy);
+        self.take_policy()?;
+        if let Some(place) = &config.flows {
+            self.keep_flows(place);
         }
         let roster = self.roster(config);
         let runtime: &'static Runtime = Box::leak(Box::new(self));
         helper::spawn(runtime, bell, Duties { netlink, server, roster })
             .map_err(|e| StartError::new("starting the helper thread", e))?;
+        if let Some(endpoint) = &config.metrics {
+            metrics::start(endpoint.clone());
+        }
         atexit::register();
         CURRENT.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
         Ok(runtime)
@@ -217,7 +281,14 @@ fn driven(link: &Link) -> Driven {
     /// The link header of Ethernet.
     const ETHERNET: usize = 14;
     let caps = link.nic.caps();
-    Driven { iface: link.iface, tx_checksum: caps.tx_checksum, max_packet: caps.max_frame - ETHERNET }
+    let max_packet = caps.max_frame - ETHERNET;
+    Driven {
+        iface: link.iface,
+        tx_checksum: caps.tx_checksum,
+        max_packet,
+        sees_tags: link.sees_tags,
+        vlan: None,
+    }
 }
 
 /// How long frames may wait for company before the doorbell is rung, when no wait rings it.

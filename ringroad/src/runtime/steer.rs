@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use af_xdp::{Slot, Steering};
 use stack::control::{ControlEvent, Request};
 use stack::types::{FlowKey, IfaceId, LocalKey, Protocol};
-
-/// The loopback device's number, the same in every network namespace (Linux: LOOPBACK_IFINDEX).
-const LOOPBACK: IfaceId = IfaceId(1);
 
 /// Tells the steering programs what the stack wants.
 pub(crate) trait Steer: Send {
@@ -25,6 +23,9 @@ pub(crate) trait Steer: Send {
     /// Connection requests that were too many, and were dropped before the stack had them.
     fn shed(&self) -> u64;
 
+    /// Packets that went to the kernel since their tag is not that of the VLAN that has their address.
+    fn miss_vlan(&self) -> u64;
+
     /// The processes of the port that hear what is sent to an end over TCP, as bits by slot.
     fn hearers(&self, local: SocketAddr) -> u64;
 
@@ -33,6 +34,9 @@ pub(crate) trait Steer: Send {
 
     /// Whether a flow leads here by a rule of its own.
     fn holds(&self, key: &FlowKey) -> bool;
+
+    /// A flow leads to another process of the port from now on.
+    fn lead(&mut self, key: &FlowKey, slot: Slot) -> io::Result<()>;
 
     /// Nothing is steered any more.
     fn clear(&mut self);
@@ -43,7 +47,9 @@ pub(crate) struct Programs {
     programs: Vec<Program>,
     /// This process's slot.
     slot: Slot,
-    /// The addresses of those interfaces.
+    /// VLANs on those interfaces, with what they are VLANs of.
+    vlans: Vec<(IfaceId, IfaceId, u16)>,
+    /// The addresses of all of them.
     addresses: BTreeSet<IpAddr>,
     /// What is steered for every address.
     wildcards: Vec<LocalKey>,
@@ -52,7 +58,7 @@ pub(crate) struct Programs {
 /// The steering program of one interface.
 struct Program {
     iface: IfaceId,
-    steering: Steering,
+    steering: Arc<Steering>,
     /// Connection requests that it was ever told to let pass.
     granted: u64,
     /// Those that it had dropped before this process came.
@@ -61,12 +67,13 @@ struct Program {
 
 impl Programs {
     pub(crate) fn new(slot: Slot) -> Self {
-        Self { programs: Vec::new(), slot, addresses: BTreeSet::new(), wildcards: Vec::new() }
+        let (programs, vlans, addresses) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { programs, slot, vlans, addresses, wildcards: Vec::new() }
     }
 
     /// The program of an interface whose queues hold `backlog` frames that wait to be read: SYNs may not take all of
     /// that.
-    pub(crate) fn add(&mut self, iface: IfaceId, steering: Steering, backlog: u32) {
+    pub(crate) fn add(&mut self, iface: IfaceId, steering: Arc<Steering>, backlog: u32) {
         let granted = steering.begin_credit(self.slot, backlog / 4 * 3);
         let shed_before = steering.shed(self.slot);
         self.programs.push(Program { iface, steering, granted, shed_before });
@@ -118,7 +125,19 @@ impl Programs {
     /// Whether packets to the addresses of an interface pass a program: its own, or the loopback device's, by which
     /// the host itself reaches all of them.
     fn sees(&self, iface: IfaceId) -> bool {
-        self.programs.iter().any(|program| program.iface == iface || program.iface == LOOPBACK)
+        let wire = self.vlan(iface).map_or(iface, |(_, parent, _)| parent);
+        self.programs.iter().any(|program| program.iface == wire || program.iface == IfaceId::LOOPBACK)
+    }
+
+    fn vlan(&self, iface: IfaceId) -> Option<(IfaceId, IfaceId, u16)> {
+        self.vlans.iter().find(|vlan| vlan.0 == iface).copied()
+    }
+
+    /// An address lives on an interface: the program there is told by which tag packets to it come.
+    fn place(&self, iface: IfaceId, address: IpAddr) -> io::Result<()> {
+        let (wire, id) = self.vlan(iface).map_or((iface, None), |(_, parent, id)| (parent, Some(id)));
+        let there = self.programs.iter().find(|program| program.iface == wire);
+        there.map_or(Ok(()), |program| program.steering.set_vlan(address, id))
     }
 }
 
@@ -142,7 +161,14 @@ impl Steer for Programs {
 
     fn control(&mut self, event: &ControlEvent) -> io::Result<()> {
         match event {
-            ControlEvent::Address { iface, address, .. } if self.sees(*iface) => self.address(*address, true),
+            ControlEvent::Vlan { iface, parent, id } => {
+                self.vlans.retain(|vlan| vlan.0 != *iface);
+                self.vlans.push((*iface, *parent, *id));
+                Ok(())
+            }
+            ControlEvent::Address { iface, address, .. } if self.sees(*iface) => {
+                self.place(*iface, *address).and(self.address(*address, true))
+            }
             ControlEvent::AddressGone { iface, address } if self.sees(*iface) => {
                 self.address(*address, false)
             }
@@ -162,6 +188,11 @@ impl Steer for Programs {
         self.programs.iter().map(|program| program.steering.shed(self.slot) - program.shed_before).sum()
     }
 
+    fn miss_vlan(&self) -> u64 {
+        let counted = self.programs.iter().filter_map(|program| program.steering.counters().ok());
+        counted.map(|counters| counters.miss_vlan).sum()
+    }
+
     fn hearers(&self, local: SocketAddr) -> u64 {
         let of = |program: &Steering| program.hearers(Protocol::Tcp as u8, local).unwrap_or_default();
         self.programs.iter().fold(0, |all, program| all | of(&program.steering))
@@ -178,6 +209,10 @@ impl Steer for Programs {
     fn holds(&self, f: &FlowKey) -> bool {
         let slot = |program: &Steering| program.slot_of(f.protocol as u8, f.local, f.remote);
         self.programs.iter().any(|program| slot(&program.steering) == Some(self.slot))
+    }
+
+    fn lead(&mut self, f: &FlowKey, slot: Slot) -> io::Result<()> {
+        self.each(|p| p.add_flow(f.protocol as u8, f.local, f.remote, slot))
     }
 
     fn clear(&mut self) {

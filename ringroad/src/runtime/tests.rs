@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use af_xdp::Slot;
 use nic::{Arena, Burst, Caps, Doorbell, Nic, Pool, TxPkt};
 use stack::config::{Config, Secrets};
-use stack::control::{ControlEvent, Request};
+use stack::control::{ControlEvent, Request, Route};
 use stack::engine::Stack;
-use stack::types::{FlowKey, IfaceId, LocalKey};
+use stack::error::SocketError;
+use stack::types::{FlowKey, IfaceId, LocalKey, Protocol};
 
 use super::bell::Bell;
 use super::block::input;
@@ -59,10 +61,13 @@ impl Nic for Idle {
     }
 }
 
-struct Nowhere;
+/// Steering that only counts the flows that were to lead here no longer.
+#[derive(Default)]
+struct Nowhere(Arc<AtomicU32>);
 
 impl Steer for Nowhere {
-    fn steer(&mut self, _: &Request) -> std::io::Result<()> {
+    fn steer(&mut self, request: &Request) -> std::io::Result<()> {
+        self.0.fetch_add(u32::from(matches!(request, Request::UnsteerFlow(_))), Ordering::SeqCst);
         Ok(())
     }
 
@@ -73,6 +78,10 @@ impl Steer for Nowhere {
     fn grant(&mut self, _: u64) {}
 
     fn shed(&self) -> u64 {
+        0
+    }
+
+    fn miss_vlan(&self) -> u64 {
         0
     }
 
@@ -88,6 +97,10 @@ impl Steer for Nowhere {
         false
     }
 
+    fn lead(&mut self, _: &FlowKey, _: Slot) -> std::io::Result<()> {
+        Ok(())
+    }
+
     fn clear(&mut self) {}
 }
 
@@ -98,8 +111,8 @@ fn runtime() -> (Runtime, Bell, Arc<AtomicU32>) {
     let nic = Idle { fds: [bell.raw()], bell: bell.clone(), woken: Arc::clone(&woken) };
     let pool = Pool::new(Arena::new(64, 2048).unwrap());
     let stack = Stack::new(Config::default(), pool, Secrets([7; 32]));
-    let links = vec![Link { iface: IfaceId(1), nic: Box::new(nic) }];
-    let core = Core::new(stack, links, Box::new(Nowhere), Duration::ZERO);
+    let links = vec![Link { iface: IfaceId(1), sees_tags: true, nic: Box::new(nic) }];
+    let core = Core::new(stack, links, Box::new(Nowhere::default()), Duration::ZERO);
     (Runtime::over(core, Duration::ZERO), bell, woken)
 }
 
@@ -249,4 +262,34 @@ fn a_handler_that_ran_while_spinning_interrupts() {
         None::<()>
     });
     assert_eq!(waited, Waited::Interrupted);
+}
+
+/// A connection may have the ends of one that died with another process.
+#[test]
+fn a_flow_that_is_in_use_again_stays_led_here() {
+    let (runtime, _, _) = runtime();
+    let mut turn = runtime.lock();
+    let now = turn.now();
+    let core = turn.core();
+    let unsteered = Arc::new(AtomicU32::new(0));
+    core.steer = Box::new(Nowhere(Arc::clone(&unsteered)));
+    let [local, remote] = [1, 2].map(|host| SocketAddr::from(([10, 0, 0, host], 4000)));
+    let iface = IfaceId(1);
+    let (network, prefix) = (local.ip(), 24);
+    let route = Route { network, prefix, gateway: None, iface, source: None, mtu: None };
+    for event in [
+        ControlEvent::Iface { iface, mac: [2, 0, 0, 0, 0, 1], mtu: 1500, up: true, tx_checksum: false },
+        ControlEvent::Address { iface, address: local.ip(), prefix, deprecated: false },
+        ControlEvent::Routes(vec![route]),
+    ] {
+        core.control(now, event);
+    }
+    let id = core.stack.tcp_socket(1).unwrap();
+    core.stack.bind(id, local).unwrap();
+    assert_eq!(core.stack.connect(now, id, remote), Err(SocketError::InProgress));
+    let key = FlowKey { protocol: Protocol::Tcp, local, remote };
+    core.lead_no_longer(key);
+    assert_eq!(unsteered.load(Ordering::SeqCst), 0, "it is a connection of ours now");
+    core.lead_no_longer(FlowKey { local: remote, remote: local, ..key });
+    assert_eq!(unsteered.load(Ordering::SeqCst), 1);
 }

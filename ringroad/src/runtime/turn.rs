@@ -1,6 +1,7 @@
 //! The lock, held.
 
 use std::any::Any;
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::MutexGuard;
 
@@ -10,6 +11,7 @@ use stack::types::SocketId;
 
 use super::core::Core;
 use super::{Sleepers, WakeObserver, now};
+use crate::link::Link;
 
 /// The runtime's lock, held for a few calls. When it goes, what the calls caused is carried out: steering
 /// first, then frames, then wake-ups.
@@ -41,6 +43,38 @@ impl<'a> Turn<'a> {
     pub fn closed(&mut self) {
         let now = self.now();
         self.core.settle_leavers(now);
+    }
+
+    /// Has the keeper hold a connection, whose cookie is the second, for whoever has the descriptor `backing`, which
+    /// bears its `name`.
+    ///
+    /// # Errors
+    /// Why not; it is here still then, as the socket in the answer if that is another one.
+    pub fn entrust(
+        &mut self,
+        connection: (SocketId, u64),
+        name: u64,
+        backing: RawFd,
+    ) -> Result<(), (io::Error, Option<SocketId>)> {
+        let now = self.now();
+        self.core.entrust(now, connection, name, backing)
+    }
+
+    /// A new line to the keeper, to ask on for connections that it holds.
+    ///
+    /// # Errors
+    /// There is no keeper, or it has too many letters to read.
+    pub fn line_to_keeper(&mut self) -> io::Result<Link> {
+        self.core.line_to_keeper()
+    }
+
+    /// Has the keeper answer an heir in this process's place, on our end of the line to it: what the heir calls each
+    /// connection, the keeper's name for it, and the connection as bytes, unless that went with another heir's line.
+    ///
+    /// # Errors
+    /// There is no keeper, or it has too many letters to read.
+    pub fn leave_to_heir(&mut self, line: &Link, all: &[(u64, u64, Option<Vec<u8>>)]) -> io::Result<()> {
+        self.core.leave_to_heir(line, all)
     }
 
     /// Has the helper thread call `attend` whenever `fd` is readable, until the runtime ends.
@@ -114,5 +148,6 @@ impl Drop for Turn<'_> {
         if !self.polls {
             self.core.alert_helper();
         }
+        self.core.tell_mates();
     }
 }

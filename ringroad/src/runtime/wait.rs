@@ -149,7 +149,7 @@ impl<'r> Waiting<'r, '_> {
         let mut turn = self.runtime.lock();
         turn.app_polls();
         if let Some(id) = self.id
-            && turn.sleepers().woke(id)
+            && turn.core().woke(id)
             && let Some(bell) = &self.kept.bell
         {
             bell.quiet();
@@ -208,8 +208,9 @@ impl<'r> Waiting<'r, '_> {
         // What `ready` caused must not wait for company while we sleep.
         turn.flush();
         if self.id.is_none_or(|id| turn.sleepers().leads(id)) {
+            turn.core().rest();
             until = until.min(turn.core().wake_at(now));
-            fds.extend(turn.core().links.iter().flat_map(|l| l.nic.wait_fds()).copied().map(input));
+            fds.extend(turn.core().wait_fds().map(input));
         }
         if let Some(id) = self.id {
             turn.sleepers().sleep_until(id, until);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lab::{CLIENT, IFACE, Lab, SERVER, eventually};
 
-use crate::programs::{sleeps, start, ticks};
+use crate::programs::start;
 
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(1));
 
@@ -73,4 +73,21 @@ fn an_idle_program_sleeps() {
         println!("in a second: {} sleeps, {} ticks", used.0, used.1);
         used.0 <= 3 && used.1 == 0
     });
+}
+
+/// Processor time that a process has used, in clock ticks.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a command").1.split_ascii_whitespace().collect();
+    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+}
+
+/// Context switches of all threads of a process that it asked for itself: how often it went to sleep.
+fn sleeps(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
+    let of = |status: String| {
+        let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    tasks.flatten().filter_map(|t| std::fs::read_to_string(t.path().join("status")).ok()).map(of).sum()
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{CLIENT, Lab, SERVER};
+use ringroad::control::client::stacks;
 
 use crate::programs::start;
 
@@ -19,7 +20,11 @@ fn bytes(n: usize) -> Vec<u8> {
 fn ten_megabytes_are_echoed_and_the_kernel_sees_none_of_it() {
     let lab = Lab::new("echo");
     let (server, client) = lab.pair();
-    let _echo = start(&server, "echo", &format!("{SERVER}:7"));
+    let echo = start(&server, "echo", &format!("{SERVER}:7"));
+    // As `ringroad stat` shows it; a cable of the laboratory has no zero-copy.
+    let mode = if lab::Nics::are_given() { "zerocopy" } else { "copy" };
+    let report = stacks(Some(echo.pid()));
+    assert!(report.stacks[0].interfaces.iter().all(|queue| queue.mode == mode), "{report:?}");
     let before = server.counters();
     let stream = client.enter(|| TcpStream::connect((SERVER, 7)).unwrap());
     stream.set_read_timeout(PATIENCE).unwrap();

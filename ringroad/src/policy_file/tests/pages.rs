@@ -1,19 +1,13 @@
 //! The documentation's examples.
 
 use super::*;
-
-/// The pieces of a page that are marked as `kind`.
-fn examples<'t>(page: &'t str, kind: &str) -> Vec<&'t str> {
-    let begin = format!("```{kind}\n");
-    let after = |at: usize| &page[at + begin.len()..];
-    page.match_indices(&begin).filter_map(|(at, _)| after(at).split("```").next()).collect()
-}
+use crate::pages::examples;
 
 #[test]
 fn every_example_of_the_documentation_is_a_policy() {
     let page = include_str!("../../../../docs/policy.md");
     let policies = examples(page, "toml");
-    assert_eq!(policies.len(), 5);
+    assert_eq!(policies.len(), 10);
     for text in policies {
         let file = PolicyFile::parse(text).unwrap_or_else(|faults| panic!("{faults} in\n{text}"));
         assert_eq!(file.warnings, [], "{text}");
@@ -34,8 +28,12 @@ fn the_verdict_of_the_documentation_is_the_verdict() {
     let file = PolicyFile::parse(examples(page, "toml")[0]).unwrap();
     let verdict = file.try_flow(&"tcp 10.0.0.9:4000 -> 10.77.0.1:22".parse().unwrap());
     assert!(page.contains(&verdict.words), "{}", verdict.words);
+    let cloaked = examples(page, "toml").into_iter().find(|text| text.contains("cloak = true")).unwrap();
+    let asked = "icmp echo-request 10.77.0.9 -> 10.77.0.1".parse().unwrap();
+    let verdict = PolicyFile::parse(cloaked).unwrap().try_flow(&asked);
+    assert!(page.contains(&verdict.words), "{}", verdict.words);
     let faulty = "[[table]]\nlocal = '10.77.0.1'\n#\n";
-    let shown = examples(page, "console")[0];
+    let shown = examples(page, "console").into_iter().find(|text| text.contains("policy check")).unwrap();
     let wrong = faulty.replace("#", "rule = [{ name = 'r', direction = 'in', action = 'deny', protcol = 'tcp', remote = '10.77.0.5/24' }]");
     for fault in faults(&wrong) {
         let what = fault.splitn(3, ':').nth(2).unwrap_or_default().to_owned();

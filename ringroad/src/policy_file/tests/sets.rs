@@ -92,3 +92,32 @@ fn a_long_chain_of_sets_is_no_deep_stack() {
     let file = PolicyFile::parse(&text).unwrap();
     assert_eq!(file.spec.tables[0].rules[0].remote_sets[0].prefixes.len(), 1);
 }
+
+#[test]
+fn whose_flows_are_recorded_is_a_list_of_addresses_and_sets() {
+    let text = "shadow = ['10.0.0.9', '@bad', '2001:db8::/32']\nsets.bad = ['192.0.2.0/24', '10.0.0.9']\n";
+    let file = PolicyFile::parse(text).unwrap();
+    assert_eq!(file.warnings, []);
+    let marked = file.policy.marked().unwrap();
+    let holds = |address: &str| marked.holds(address.parse().unwrap());
+    assert!(holds("10.0.0.9") && holds("192.0.2.77") && holds("2001:db8::1"));
+    assert!(!holds("10.0.0.8") && !holds("192.0.3.1") && !holds("::1"));
+    let told = explain(&file.spec);
+    assert!(
+        told.ends_with("Recorded in full: flows with 10.0.0.9, 192.0.2.0/24, 2001:db8::/32.\n"),
+        "{told}"
+    );
+    assert!(PolicyFile::parse("").unwrap().policy.marked().is_none());
+}
+
+#[test]
+fn what_cannot_be_recorded_is_told() {
+    assert_eq!(
+        faults("shadow = '10.0.0.9/24'"),
+        [
+            "1:10: \"10.0.0.9/24\" has bits set beyond its prefix; the network is \"10.0.0.0/24\", the host \"10.0.0.9\""
+        ]
+    );
+    assert!(faults("shadow = '@nobody'")[0].contains("nobody"));
+    assert!(faults("shadow = []")[0].starts_with("1:10: `shadow` is an empty list"));
+}

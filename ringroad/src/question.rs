@@ -1,0 +1,42 @@
+//! What processes of a port say to each other of connections that change hands, over a [`Link`](crate::link::Link): one
+//! octet says what, eight name the connection.
+
+/// Asks for a connection; so does the answer begin, which encloses it as bytes, or nothing.
+pub const CLAIM: u8 = 1;
+/// Says that a copy was closed that was never used.
+pub const RELEASE: u8 = 2;
+/// Whoever asked has it.
+pub const TAKEN: u8 = 3;
+/// Whoever had it gives it back, as bytes.
+pub const BACK: u8 = 4;
+/// Answers [`CLAIM`] where whoever is asked has a copy still.
+pub const LENT: u8 = 5;
+/// Somebody else asks for it: it is to come back.
+pub const RECALL: u8 = 6;
+
+/// Octets of one.
+pub const LENGTH: usize = 9;
+
+/// Says `what` of the connection `name`.
+pub fn question(what: u8, name: u64) -> [u8; LENGTH] {
+    let mut question = [what; LENGTH];
+    question[1..].copy_from_slice(&name.to_ne_bytes());
+    question
+}
+
+/// What was said, and of which connection; none of what makes no sense.
+pub fn understood(text: &[u8]) -> Option<(u8, u64)> {
+    let [what, name @ ..] = <[u8; LENGTH]>::try_from(text).ok()?;
+    Some((what, u64::from_ne_bytes(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_understood_and_nothing_else() {
+        assert_eq!(understood(&question(BACK, 7 << 40)), Some((BACK, 7 << 40)));
+        assert_eq!((understood(b""), understood(&[CLAIM; 10])), (None, None));
+    }
+}

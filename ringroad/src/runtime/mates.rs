@@ -1,0 +1,145 @@
+//! The other stacks of the port, as this one knows them: who hears what, by the steering programs' maps, and frames to
+//! and from them.
+//!
+//! Whoever sleeps on the interfaces sleeps on the stack's bell, too, and has said so: [`Exchange::attend`], at the end of
+//! each turn. What a mate writes to the bell may come late: so each sleep begins anew, with a bell that is silent.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use af_xdp::{Crossed, Crossing, Slot, Steering};
+use stack::engine::{Holder, Mates, Stack, ToMate};
+use stack::time::Instant;
+use stack::types::{FlowKey, IfaceId, Protocol};
+
+/// Frames taken at a time.
+const BURST: usize = 64;
+
+/// What the steering programs know of the others.
+#[derive(Debug)]
+pub(super) struct Others {
+    me: Slot,
+    programs: Vec<Arc<Steering>>,
+}
+
+impl Others {
+    /// Those beside slot `me`.
+    pub(super) fn new(me: Slot, programs: Vec<Arc<Steering>>) -> Self {
+        Self { me, programs }
+    }
+}
+
+impl Mates for Others {
+    fn hear(&self, protocol: Protocol, end: SocketAddr) -> bool {
+        let of = |program: &Arc<Steering>| program.hearers(protocol as u8, end).unwrap_or_default();
+        self.programs.iter().any(|program| of(program) & !(1 << self.me) != 0)
+    }
+
+    #[inline]
+    fn holder(&self, key: &FlowKey) -> Option<Holder> {
+        // Each program has every flow.
+        let slot = self.programs.first()?.slot_of(key.protocol as u8, key.local, key.remote)?;
+        Some(if slot == self.me { Holder::This } else { Holder::Mate(slot) })
+    }
+
+    fn hearer(&self, key: &FlowKey) -> Option<u8> {
+        let of = |program: &Arc<Steering>| {
+            program.hearer(key.protocol as u8, key.local, key.remote).ok().flatten()
+        };
+        self.programs.iter().find_map(of).filter(|slot| *slot != self.me)
+    }
+}
+
+/// Frames to and from them.
+pub(super) struct Exchange {
+    crossing: Crossing,
+    bells: Vec<BorrowedFd<'static>>,
+    mine: BorrowedFd<'static>,
+    came: Vec<Crossed>,
+}
+
+impl Exchange {
+    /// The exchange of slot `me`; none where the slot has no bell.
+    pub(super) fn new(crossing: Crossing, bells: Vec<BorrowedFd<'static>>, me: Slot) -> Option<Self> {
+        let mine = *bells.get(usize::from(me))?;
+        Some(Self { crossing, bells, mine, came: Vec::with_capacity(BURST) })
+    }
+
+    /// To be polled by whoever sleeps on the interfaces.
+    pub(super) fn fd(&self) -> RawFd {
+        self.mine.as_raw_fd()
+    }
+
+    /// Hands over what the stack has for the others, and wakes those who sleep. What finds no room is lost, as on a wire.
+    #[inline]
+    pub(super) fn send(&mut self, stack: &mut Stack) {
+        let (pool, queue) = stack.to_mates();
+        if queue.is_empty() {
+            return;
+        }
+        while let Some(ToMate { to, iface, frame }) = queue.pop_front() {
+            if let Err(frame) = self.crossing.send(pool, to, iface.0, frame) {
+                pool.take_back(frame);
+            }
+        }
+        let mut asleep = self.crossing.publish();
+        while asleep != 0 {
+            let slot = asleep.trailing_zeros() as usize;
+            asleep &= asleep - 1;
+            if let Some(bell) = self.bells.get(slot) {
+                ring(*bell);
+            }
+        }
+    }
+
+    /// Takes frames that have come. True when there are some, for [`Exchange::deliver`].
+    #[inline]
+    pub(super) fn receive(&mut self, stack: &mut Stack) -> bool {
+        self.crossing.receive(stack.pool_mut(), &mut self.came, BURST);
+        !self.came.is_empty()
+    }
+
+    /// Gives the stack what was taken.
+    pub(super) fn deliver(&mut self, now: Instant, stack: &mut Stack) {
+        stack.rx_from_mates(now, self.came.drain(..).map(|crossed| (IfaceId(crossed.tag), crossed.pkt)));
+    }
+
+    /// A turn ends, and a thread sleeps on the bell, or none does.
+    #[inline]
+    pub(super) fn attend(&mut self, sleeps: bool) {
+        let mine = self.mine;
+        if self.crossing.attend(sleeps, || quiet(mine)) {
+            ring(mine);
+        }
+    }
+
+    /// Whoever slept on the bell is up.
+    #[inline]
+    pub(super) fn rise(&mut self) {
+        self.crossing.rise();
+    }
+
+    /// What it counts: names and numbers.
+    pub(super) fn counters(&self) -> [(&'static str, u64); 6] {
+        let counters = self.crossing.counters();
+        [
+            ("mates_frames_sent", counters.sent),
+            ("mates_frames_received", counters.received),
+            ("mates_ring_full", counters.full),
+            ("mates_no_ring", counters.no_ring),
+            ("mates_no_frame", counters.no_frame),
+            ("mates_stale", counters.stale),
+        ]
+    }
+}
+
+fn ring(bell: BorrowedFd<'_>) {
+    // It fails only by overflow, and then it rings already.
+    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+}
+
+fn quiet(bell: BorrowedFd<'_>) {
+    // Nothing to read means that it is silent.
+    let _ = rustix::io::read(bell, &mut [0; 8]);
+}
