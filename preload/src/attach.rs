@@ -10,13 +10,13 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{MutexGuard, OnceLock};
 
 use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
-use ringroad::{Config, StartError};
+use ringroad::{Config, StartError, log};
 use stack::types::{Readiness, SocketId, canonical};
 
 use crate::dispatch::owner;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
-use crate::{datagram_options, epoll, heirs, kernel, options, state};
+use crate::{carry, datagram_options, epoll, heirs, kernel, options, state};
 
 /// How long to leave it at that when the stack could not be had, in nanoseconds.
 const TRY_AGAIN: u64 = 100_000_000;
@@ -79,24 +79,23 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
     match started {
         Ok(runtime) => {
             runtime.observe(Box::new(Observer));
+            if !carry::is_under_way() {
+                runtime.bury_former();
+            }
             Ok(runtime)
         }
         Err(error) => {
             TRIED.store(kernel::now(), Ordering::Relaxed);
-            report(config, &error);
+            report(&error);
             Err(Reason::NoStack)
         }
     }
 }
 
 /// One line, once a process: which step failed and what to do. The application goes on in the kernel.
-fn report(config: &Config, error: &StartError) {
-    if config.port.is_some() && error.driven_by.is_some() {
-        // One process at a time drives an inherited port; the others are meant to stay in the kernel.
-        return;
-    }
+fn report(error: &StartError) {
     if !REPORTED.swap(true, Ordering::Relaxed) {
-        eprintln!("ringroad: {error}; this process stays in the kernel");
+        log::tell(format_args!("{error}; this process stays in the kernel"));
     }
 }
 
@@ -133,6 +132,10 @@ pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason
     if !due || held.file.is(Flag::Kernels) {
         return Err(Reason::Plain);
     }
+    if held.file.is(Flag::Headers) && held.file.kind() == Kind::Stream {
+        held.file.set(Flag::Kernels, true);
+        return Err(Reason::Header);
+    }
     let runtime = runtime()?;
     let local = canonical(kernel::local(held.fd).ok_or(Reason::Plain)?);
     let mut turn = runtime.lock();
@@ -144,6 +147,13 @@ pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason
         return Err(Reason::LocalAddress);
     }
     let id = open(&mut turn, held, local)?;
+    if held.file.kind() == Kind::Datagram
+        && let Some(peer) = kernel::peer(held.fd).map(canonical)
+    {
+        // The kernel's socket knows of it, this stack does not: it came over fork, or from another process.
+        let now = turn.now();
+        let _ = turn.stack().connect(now, id, peer);
+    }
     if held.file.is(Flag::Listening) {
         let backlog = u32::try_from(held.file.backlog()).unwrap_or(u32::MAX);
         if turn.stack().listen(id, backlog).is_err() {

@@ -13,7 +13,7 @@ use crate::fdtable::{Flag, Held};
 use crate::options::{from_kernel, index, note_v6_only};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{attach, groups, kernel};
+use crate::{attach, groups, headers, kernel};
 
 const SOL_UDP: c_int = 17;
 const UDP_CORK: c_int = 1;
@@ -54,6 +54,9 @@ pub(crate) fn set(
     {
         let now = turn.now();
         let _ = turn.stack().set_option(now, id, option, value);
+        if option == OptName::ZeroCopy {
+            number_completions_here(held);
+        }
     }
     if matches!(option, Some(OptName::PacketInfo | OptName::RecvPacketInfoV6)) {
         ask_for_destinations(held);
@@ -83,6 +86,9 @@ fn note(held: &Held, level: c_int, name: c_int) {
         }
         _ => {}
     }
+    if headers::concerns(level, name) {
+        headers::note(held);
+    }
     match OptName::from_raw(level, name) {
         Some(OptName::Segment) => held.file.set(Flag::Segments, value() != 0),
         Some(OptName::Timestamping | OptName::TimestampingNew) => {
@@ -98,6 +104,12 @@ fn ask_for_destinations(held: &Held) {
     kernel::set_option(held.fd, level, name, 1);
 }
 
+/// Completions of MSG_ZEROCOPY are numbered in one row: by the stack, whoever sends.
+fn number_completions_here(held: &Held) {
+    let (level, name) = OptName::ZeroCopy.raw();
+    kernel::set_option(held.fd, level, name, 0);
+}
+
 /// The option by which a socket of this family asks where a datagram was sent to. That of IPv6 tells of IPv4's
 /// datagrams too.
 fn destinations(held: &Held) -> OptName {
@@ -108,14 +120,18 @@ fn destinations(held: &Held) -> OptName {
 pub(crate) fn attached(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
     groups::carry_over(turn, held, id);
     ask_for_destinations(held);
+    if held.file.touched(index(OptName::ZeroCopy)) {
+        number_completions_here(held);
+    }
 }
 
 /// The socket is the kernel's again: it tells what the application wants to hear, and nothing else.
 pub(crate) fn abandoned(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
-    let option = destinations(held);
-    let wanted = turn.stack().option(id, option).and_then(Value::int).unwrap_or(0);
-    let (level, name) = option.raw();
-    kernel::set_option(held.fd, level, name, wanted);
+    for option in [destinations(held), OptName::ZeroCopy] {
+        let wanted = turn.stack().option(id, option).and_then(Value::int).unwrap_or(0);
+        let (level, name) = option.raw();
+        kernel::set_option(held.fd, level, name, wanted);
+    }
 }
 
 /// `getsockopt`, as far as the stack knows better than the kernel's socket.
@@ -134,13 +150,17 @@ pub(crate) fn get(
             Some(error) => Ok(error.errno()),
             None => plain,
         },
-        Some(option @ (OptName::Mtu | OptName::PacketInfo | OptName::MtuV6 | OptName::RecvPacketInfoV6)) => {
-            match turn.stack().option(id, option) {
-                Ok(value) => Ok(value.int()?),
-                Err(SocketError::NoProtocolOption) => plain,
-                Err(error) => Err(error.into()),
-            }
-        }
+        Some(
+            option @ (OptName::Mtu
+            | OptName::PacketInfo
+            | OptName::MtuV6
+            | OptName::RecvPacketInfoV6
+            | OptName::ZeroCopy),
+        ) => match turn.stack().option(id, option) {
+            Ok(value) => Ok(value.int()?),
+            Err(SocketError::NoProtocolOption) => plain,
+            Err(error) => Err(error.into()),
+        },
         _ => {
             debug_assert!(level != SOL_SOCKET || name != libc::SO_ERROR, "SO_ERROR is in the table");
             plain

@@ -39,6 +39,7 @@ pub(crate) fn install() {
 }
 
 extern "C" fn prepare() {
+    heirs::claim_standard();
     // The order of locks.
     let claims = state::lock_claims();
     let start = attach::hold_start();

@@ -1,9 +1,11 @@
 //! The kernel's side of our sockets: libc's functions with values in place of pointers.
 
+use core::ffi::CStr;
 use core::net::{IpAddr, SocketAddr};
 use core::ptr;
 
 use libc::{c_char, c_int, c_void, socklen_t};
+use stack::types::IfaceId;
 
 use crate::errno::{Errno, check};
 use crate::real;
@@ -77,6 +79,15 @@ pub(crate) fn local(fd: c_int) -> Option<SocketAddr> {
     if result == 0 { from_c(name.get(..len as usize)?) } else { None }
 }
 
+/// The address a socket is connected to, likewise.
+pub(crate) fn peer(fd: c_int) -> Option<SocketAddr> {
+    let mut name = [0u8; 28];
+    let mut len = name.len() as socklen_t;
+    // SAFETY: room for an address of the length that is said.
+    let result = unsafe { real::getpeername(fd, name.as_mut_ptr().cast(), &raw mut len) };
+    if result == 0 { from_c(name.get(..len as usize)?) } else { None }
+}
+
 /// `getsockopt` into `value`; answers the length.
 pub(crate) fn option(fd: c_int, level: c_int, name: c_int, value: &mut [u8]) -> Option<usize> {
     let mut len = value.len() as socklen_t;
@@ -126,6 +137,8 @@ pub(crate) struct Arrival {
     pub(crate) remote: Option<SocketAddr>,
     /// Where it was sent to, when the kernel says so.
     pub(crate) destination: Option<IpAddr>,
+    /// By which interface it came, when the kernel says so.
+    pub(crate) iface: Option<IfaceId>,
     control: [u64; CONTROL_WORDS],
     control_len: usize,
 }
@@ -171,20 +184,45 @@ pub(crate) fn recv_message(fd: c_int, buffers: &[libc::iovec], flags: c_int) -> 
     let bytes = check(unsafe { real::recvmsg(fd, &raw mut message, flags) })? as usize;
     let remote = from_c(&as_bytes(&name)[..(message.msg_namelen as usize).min(size_of_val(&name))]);
     let (flags, control_len) = (message.msg_flags, message.msg_controllen as usize);
-    let mut arrival = Arrival { bytes, flags, remote, destination: None, control, control_len };
-    arrival.destination = destination(&arrival);
+    let mut arrival = Arrival { bytes, flags, remote, destination: None, iface: None, control, control_len };
+    (arrival.destination, arrival.iface) = packet_info(&arrival).unzip();
     Ok(arrival)
 }
 
-fn destination(arrival: &Arrival) -> Option<IpAddr> {
+/// `sendmsg` of the application's own buffers and control messages, to `name` or the connected peer.
+pub(crate) fn send_message(
+    fd: c_int,
+    buffers: &[libc::iovec],
+    (name, control): (Option<SocketAddr>, (Place, usize)),
+    flags: c_int,
+) -> Result<isize, Errno> {
+    // SAFETY: zeroes are a value of a C struct of integers and pointers.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    let mut bytes = name.map(address_bytes);
+    if let Some((bytes, len)) = &mut bytes {
+        message.msg_name = bytes.as_mut_ptr().cast();
+        message.msg_namelen = *len as socklen_t;
+    }
+    message.msg_iov = buffers.as_ptr().cast_mut();
+    message.msg_iovlen = buffers.len() as _;
+    message.msg_control = control.0.as_mut_ptr();
+    message.msg_controllen = control.1 as _;
+    // SAFETY: the name is readable for its length; buffers and control messages are the application's own, which the
+    // kernel checks.
+    check(unsafe { real::sendmsg(fd, &raw const message, flags) })
+}
+
+/// `struct in_pktinfo`, or `struct in6_pktinfo`: where it was sent to, and by which interface it came.
+fn packet_info(arrival: &Arrival) -> Option<(IpAddr, IfaceId)> {
+    let index = |info: &[u8], at: usize| Some(IfaceId(u32::from_ne_bytes(*info.get(at..)?.first_chunk()?)));
     arrival.messages().find_map(|(level, kind, info)| match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             let octets: [u8; 4] = info.get(8..12)?.try_into().ok()?;
-            Some(IpAddr::from(octets))
+            Some((IpAddr::from(octets), index(info, 0)?))
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
             let octets: [u8; 16] = info.get(..16)?.try_into().ok()?;
-            Some(IpAddr::from(octets).to_canonical())
+            Some((IpAddr::from(octets).to_canonical(), index(info, 16)?))
         }
         _ => None,
     })
@@ -480,6 +518,12 @@ pub(crate) fn exec(program: Program, args: *const *const c_char, env: &[*const c
         Program::Open(fd) => unsafe { real::fexecve(fd, args, env) },
     };
     check(failed as isize).err().unwrap_or(Errno(libc::ENOSYS))
+}
+
+/// Takes a variable out of the process's environment, before `main`.
+pub(crate) fn forget_variable(name: &CStr) {
+    // SAFETY: a C string; no other thread of the application runs yet.
+    unsafe { libc::unsetenv(name.as_ptr()) };
 }
 
 /// The process's own environment, as libc keeps it.

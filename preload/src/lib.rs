@@ -12,15 +12,17 @@
 //! attach       from kernel socket to stack socket
 //! dispatch options epoll poll_select          what becomes of a call
 //! stdio                                       libc's streams on sockets
-//! signals cancel fork exec exit               the process
+//! signals cancel fork exec carry exit         the process
+//! label        names of connections, on the kernel's sockets behind them
 //! reason       why something stayed in the kernel, counted
 //! ```
 //!
-//! What libc does inside itself is not seen: the standard streams on a connection, asynchronous I/O, `posix_spawn`'s
-//! file actions. A connection belongs to the process that opened it: a child has the number, not the stream.
+//! What libc does inside itself is not seen: asynchronous I/O, `posix_spawn`'s file actions. A connection belongs to the
+//! process that opened it; a child, the next program of a process, or who was sent it asks for it when it first uses it.
 
 mod attach;
 mod cancel;
+mod carry;
 mod datagram_options;
 mod dispatch;
 mod environment;
@@ -32,10 +34,12 @@ mod fdtable;
 mod fork;
 mod groups;
 mod guard;
+mod headers;
 mod heirs;
 mod heritage;
 mod intercept;
 mod kernel;
+mod label;
 mod options;
 mod poll_select;
 mod real;

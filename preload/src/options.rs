@@ -12,7 +12,7 @@ use crate::errno::{Errno, Leave, Outcome, check, fail};
 use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::{Place, address_bytes};
-use crate::{datagram_options, kernel};
+use crate::{datagram_options, headers, kernel};
 
 /// SO_RCVTIMEO and SO_SNDTIMEO, in the numbers for the two widths of time.
 const RECV_TIMEOUTS: [c_int; 2] = [20, 66];
@@ -53,6 +53,15 @@ pub(crate) fn setsockopt(
     }
     if level == libc::IPPROTO_TCP && REPAIR.contains(&name) && held.socket().is_some() {
         return Err(fail(libc::EPERM));
+    }
+    if headers::concerns(level, name) && !held.file.is(Flag::SharedBacking) {
+        check(kernel::set_option_raw(fd, level, name, value, len) as isize)?;
+        headers::note(&held);
+        if held.socket().is_some() {
+            // Too late: it is the stack's, which goes on without them.
+            Reason::Header.count();
+        }
+        return Ok(0);
     }
     let Some(option) = for_stream(&held, level, name) else {
         return Err(if held.socket().is_some() { Reason::Option } else { Reason::Plain }.into());
@@ -99,17 +108,57 @@ pub(crate) fn note_v6_only(held: &Held) {
     }
 }
 
-/// Notes which options were set on a listener that was open when the program began: those that a fresh one has not.
+/// Notes which options were set on a socket that was open when the program began, or came from another process: those
+/// that a fresh one has not.
 pub(crate) fn note_inherited(held: &Held) {
-    let Ok(fresh) = kernel::socket(held.file.family(), libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) else {
+    let is_datagram = held.file.kind() == Kind::Datagram;
+    let kind = if is_datagram { libc::SOCK_DGRAM } else { libc::SOCK_STREAM };
+    let Ok(fresh) = kernel::socket(held.file.family(), kind | libc::SOCK_CLOEXEC, 0) else {
         return;
     };
     for (at, option) in OptName::ALL.iter().enumerate() {
-        if !option.is_for_datagrams() && from_kernel(held.fd, *option) != from_kernel(fresh, *option) {
+        if (is_datagram || !option.is_for_datagrams())
+            && from_kernel(held.fd, *option) != from_kernel(fresh, *option)
+        {
             held.file.touch(at);
         }
     }
     let _ = kernel::close(fresh);
+}
+
+/// Has another kernel's socket know how long calls on a connection wait at the most.
+pub(crate) fn tell_timeouts(held: &Held, fd: c_int) {
+    for (receiving, name) in [(true, RECV_TIMEOUTS[0]), (false, SEND_TIMEOUTS[0])] {
+        let bytes = timeout_bytes(held.file.timeout(receiving));
+        let len = bytes.len() as socklen_t;
+        // What another socket took, this one takes.
+        let _ = kernel::set_option_raw(fd, SOL_SOCKET, name, bytes.as_ptr().cast(), len);
+    }
+}
+
+/// Notes what the kernel's socket knows of that.
+pub(crate) fn note_timeouts(held: &Held) {
+    for (receiving, name) in [(true, RECV_TIMEOUTS[0]), (false, SEND_TIMEOUTS[0])] {
+        let mut bytes = [0; 16];
+        if kernel::option(held.fd, SOL_SOCKET, name, &mut bytes) != Some(bytes.len()) {
+            continue;
+        }
+        let [seconds, micros] = [0, 8].map(|at| {
+            let word = bytes[at..].first_chunk().map_or(0, |word| i64::from_ne_bytes(*word));
+            u64::try_from(word).unwrap_or(0)
+        });
+        let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1000));
+        held.file.set_timeout(receiving, nanos);
+    }
+}
+
+/// `struct timeval` of so many nanoseconds.
+fn timeout_bytes(nanoseconds: u64) -> [u8; 16] {
+    let timeout = Duration::from_nanos(nanoseconds);
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&(timeout.as_secs() as i64).to_ne_bytes());
+    bytes[8..].copy_from_slice(&i64::from(timeout.subsec_micros()).to_ne_bytes());
+    bytes
 }
 
 /// The option of that number, if it means something to this stream: IPv6's are not for sockets of IPv4.
@@ -188,11 +237,7 @@ pub(crate) fn getsockopt(
         if !held.file.is(Flag::SharedBacking) {
             return Err(Reason::Plain.into());
         }
-        let timeout = Duration::from_nanos(held.file.timeout(receiving));
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&(timeout.as_secs() as i64).to_ne_bytes());
-        bytes[8..].copy_from_slice(&i64::from(timeout.subsec_micros()).to_ne_bytes());
-        return write_value(value, len, &bytes);
+        return write_value(value, len, &timeout_bytes(held.file.timeout(receiving)));
     }
     if held.file.kind() == Kind::Datagram {
         let answer = datagram_options::get((runtime, id), level, name)?;
@@ -200,6 +245,9 @@ pub(crate) fn getsockopt(
     }
     if level == SOL_SOCKET && name == PEER_NAME {
         return peer_name(&held, (runtime, id), (value, len));
+    }
+    if (level, name) == (libc::IPPROTO_TCP, libc::TCP_SAVED_SYN) {
+        return saved_syn((runtime, id), (value, len));
     }
     let option = for_stream(&held, level, name).ok_or(Reason::Option)?;
     if option == OptName::Domain {
@@ -236,6 +284,21 @@ fn peer_name(held: &Held, (runtime, id): (&Runtime, SocketId), (value, len): (Pl
         return Err(fail(libc::EINVAL));
     }
     write_value(value, len, &name[..whole])
+}
+
+/// TCP_SAVED_SYN: all of it or nothing, and once. Who has too little room is told how much it takes.
+fn saved_syn((runtime, id): (&Runtime, SocketId), (value, len): (Place, Place)) -> Outcome {
+    let room: c_int = len.read()?;
+    let room = usize::try_from(room).map_err(|_| Errno(libc::EINVAL))?;
+    let mut turn = runtime.lock();
+    let headers = turn.stack().saved_syn(id)?;
+    len.write(&(headers.len() as u32))?;
+    if room < headers.len() {
+        return Err(fail(libc::EINVAL));
+    }
+    value.write_from(headers)?;
+    turn.stack().forget_saved_syn(id);
+    Ok(0)
 }
 
 /// Writes as much of an option as there is room for, and how much that was.
@@ -342,9 +405,12 @@ pub(crate) fn from_kernel(fd: c_int, option: OptName) -> Option<Value> {
     }
 }
 
+/// `struct tcp_info` of Linux 6.18, in octets.
+const TCP_INFO: usize = 280;
+
 /// `struct tcp_info` as Linux lays it out, as far as it is known; what is not is zero.
-fn tcp_info(info: &TcpInfo) -> [u8; 248] {
-    let mut out = [0; 248];
+fn tcp_info(info: &TcpInfo) -> [u8; TCP_INFO] {
+    let mut out = [0; TCP_INFO];
     let head = [
         info.state,
         info.ca_state,
@@ -375,16 +441,22 @@ fn tcp_info(info: &TcpInfo) -> [u8; 248] {
     for long in [info.delivery_rate, info.busy_time, info.rwnd_limited, info.sndbuf_limited] {
         put(&long.to_ne_bytes());
     }
-    // Of the second, segments with a congestion mark, nothing is known.
-    put(&info.delivered.to_ne_bytes());
-    put(&[0; 4]);
+    for word in [info.delivered, info.delivered_ce] {
+        put(&word.to_ne_bytes());
+    }
     for long in [info.bytes_sent, info.bytes_retrans] {
         put(&long.to_ne_bytes());
     }
     for word in [info.dsack_dups, info.reord_seen, info.rcv_ooopack, info.snd_wnd, info.rcv_wnd] {
         put(&word.to_ne_bytes());
     }
-    // Rehashes and time-outs in a row are not counted.
+    // A flow label stays as it is when time runs out.
+    put(&[0; 4]);
+    for half in [info.total_rto.0, info.total_rto.1] {
+        put(&half.to_ne_bytes());
+    }
+    put(&info.total_rto_time.to_ne_bytes());
+    // Accurate ECN (RFC 9768) is never agreed: what it counts is zero.
     out
 }
 
@@ -446,7 +518,7 @@ mod tests {
         assert_eq!(word(core::mem::offset_of!(libc::tcp_info, tcpi_total_retrans)), 24);
         assert_eq!(word(120), 5);
         assert_eq!((word(140), word(144)), (6, 8));
-        assert_eq!(word(bytes.len() - 16), 11, "rcv_wnd, and 16 bytes of what is not known behind it");
+        assert_eq!(word(232), 11, "rcv_wnd, and behind it");
         assert_eq!((bytes[7], word(104), word(112), word(160)), (1, 9, u32::MAX, 10));
     }
 

@@ -45,14 +45,20 @@ reasons! {
     IoUring = "io_uring";
     /// The connection belongs to the process that this one was forked from.
     Inherited = "inherited";
-    /// An accelerated socket without FD_CLOEXEC was open over exec.
+    /// A connection could not go along when its process executed another program (which counts it): its handshake was
+    /// not over, there was too much of it, or no room for it there.
     Exec = "exec";
+    /// A connection could not go along with its descriptor that was sent to another process, where its handshake was not
+    /// over or nobody keeps it meanwhile; or the process that has got the descriptor cannot have it.
+    Passed = "passed";
     /// The connection came to the kernel's side of a listener.
     KernelPeer = "kernel_peer";
     /// A flag or control message that only the kernel knows.
     Message = "message";
     /// A group at a port where a socket of another program may hear it too.
     SharedGroup = "shared_group";
+    /// The socket has asked for headers that only the kernel writes (extension headers, IPv4 options, flow labels).
+    Header = "header";
     /// The port of the socket is not held by its backing socket (IP_BIND_ADDRESS_NO_PORT).
     NoPort = "no_port";
 }
@@ -62,7 +68,12 @@ static COUNTERS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.
 impl Reason {
     /// Counts one.
     pub(crate) fn count(self) {
-        COUNTERS[self as usize].fetch_add(1, Ordering::Relaxed);
+        self.count_many(1);
+    }
+
+    /// Counts so many.
+    pub(crate) fn count_many(self, many: u32) {
+        COUNTERS[self as usize].fetch_add(many.into(), Ordering::Relaxed);
     }
 }
 

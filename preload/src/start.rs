@@ -4,7 +4,7 @@ use ringroad::Config;
 use ringroad::control::register_bypass;
 use ringroad::runtime::port_descriptors;
 
-use crate::{attach, environment, exit, fdtable, fork, guard, heritage, real, reason, signals};
+use crate::{attach, carry, environment, exit, fdtable, fork, guard, heritage, real, reason, signals, stdio};
 
 /// The dynamic loader calls what stands in this section.
 #[cfg(not(test))]
@@ -26,13 +26,18 @@ extern "C" fn at_load() {
     // Daemons close all descriptors that they do not know.
     port_descriptors(&config).into_iter().for_each(|fd| fdtable::protect(fd, true));
     attach::configure(config);
+    let carried = carry::announced();
     environment::keep();
-    heritage::take_listeners();
+    heritage::take_open();
     register_bypass(bypasses);
     signals::install_fault_handler();
     fork::install();
     exit::install();
     guard::activate();
+    if let Some(fd) = carried {
+        carry::take(fd);
+    }
+    stdio::take_all_standard();
 }
 
 /// Whether the environment asks for anything: two look-ups, no allocation, for every program that is started.

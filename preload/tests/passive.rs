@@ -11,7 +11,8 @@ use lab::{CLIENT, IFACE, Lab, product, product_for_all};
 const PROGRAMS: [&[&str]; 4] = [
     &["sh", "-c", "echo one; echo two | cat; ls /; exit 3"],
     &["bash", "-c", "exec 5<>/dev/tcp/127.0.0.1/1; echo $?"],
-    &["curl", "-sS", "--max-time", "5", "http://127.0.0.1:1/"],
+    // Not with -S: the message says how many milliseconds it took.
+    &["curl", "-s", "--max-time", "5", "-w", "%{exitcode} %{num_connects}", "http://127.0.0.1:1/"],
     &["getent", "hosts", "localhost"],
 ];
 

@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use libc::{c_int, sockaddr, socklen_t};
 use ringroad::Runtime;
 use ringroad::config::Call;
+use ringroad::runtime::Turn;
 use stack::error::SocketError;
 use stack::socket::{OptName, Value};
 use stack::types::{IfaceId, Protocol, Readiness, SocketId, canonical, on_link, scope_id};
@@ -46,11 +47,17 @@ fn connect_stream(held: &Held, named: Named, by_send: bool) -> Outcome {
     }
     let Named::Inet(remote) = named else { return Err(Reason::Plain.into()) };
     let remote = held.file.understood(remote).ok_or(Reason::Plain)?;
-    if let Ok((runtime, id)) = attached(held) {
+    if let Ok((runtime, id)) = attached(held)
+        && !begins_anew(held, runtime, id)?
+    {
         return go_on(held, runtime, id, remote);
     }
     if held.file.is(Flag::Inherited) {
         return Err(Reason::Inherited.into());
+    }
+    if held.file.is(Flag::Headers) {
+        held.file.set(Flag::Kernels, true);
+        return Err(Reason::Header.into());
     }
     // What never leaves the host is not worth starting a stack for.
     if attach::stays_in_kernel(remote.ip()) {
@@ -59,12 +66,15 @@ fn connect_stream(held: &Held, named: Named, by_send: bool) -> Outcome {
     let runtime = attach::runtime()?;
     let Some(source) = runtime.lock().stack().source_for(Protocol::Tcp, remote) else {
         held.file.set(Flag::Kernels, true);
+        if let Some(id) = held.socket() {
+            attach::abandon(&mut runtime.lock(), held, id);
+        }
         return Err(Reason::Route.into());
     };
     let (mut local, ours_to_choose) = local_end(held, source, remote)?;
     for attempt in 0..PORTS_TRIED {
         let mut turn = runtime.lock();
-        let id = attach::open(&mut turn, held, canonical(local))?;
+        let id = socket_at(&mut turn, held, canonical(local))?;
         let now = turn.now();
         if by_send {
             turn.stack().set_option(now, id, OptName::FastOpenConnect, Value::Int(1))?;
@@ -100,14 +110,41 @@ fn connect_stream(held: &Held, named: Named, by_send: bool) -> Outcome {
     Err(SocketError::AddressNotAvailable.into())
 }
 
-/// The local end, in the form of the socket's family: bound on the kernel's socket, which keeps others from the
-/// port. Answers also whether the port was not the application's choice.
+/// Whether a connect has failed on this socket before, or was put off: what the application has not bound is chosen
+/// anew then, as Linux does.
+fn begins_anew(held: &Held, runtime: &Runtime, id: SocketId) -> Result<bool, Leave> {
+    let mut turn = runtime.lock();
+    let unbound = held.file.is(Flag::OurAddress) || held.file.is(Flag::OurPort);
+    if !unbound || !turn.stack().is_fresh(id) {
+        return Ok(false);
+    }
+    turn.stack().unbind(id)?;
+    if held.file.is(Flag::OurPort) {
+        backing::unbind(held)?;
+    }
+    Ok(true)
+}
+
+/// The stack's socket at this end: the one that there is, whose connect has failed, or a new one.
+fn socket_at(turn: &mut Turn<'_>, held: &Held, local: SocketAddr) -> Result<SocketId, Reason> {
+    let Some(id) = held.socket() else { return attach::open(turn, held, local) };
+    if turn.stack().bind(id, local).is_err() {
+        attach::abandon(turn, held, id);
+        return Err(Reason::Refused);
+    }
+    Ok(id)
+}
+
+/// The local end, in the form of the socket's family. Its port is the kernel's socket's, which keeps others from it; where
+/// the application has bound none, that is bound here, to the address as well. Answers also whether it was.
 fn local_end(held: &Held, source: IpAddr, remote: SocketAddr) -> Result<(SocketAddr, bool), Leave> {
     let bound = || kernel::local(held.fd).ok_or(Leave::Bypass(Reason::Plain));
     let mut local = bound()?;
     let ours_to_choose = local.port() == 0;
     // A link-local address says nothing without its link, which is that of the other end.
     let source = on_link(SocketAddr::new(source, 0), IfaceId(scope_id(&remote)));
+    held.file.set(Flag::OurAddress, local.ip().to_canonical().is_unspecified());
+    held.file.set(Flag::OurPort, ours_to_choose || held.file.is(Flag::OurPort));
     if ours_to_choose {
         let address = if local.ip().to_canonical().is_unspecified() { held.file.told(source) } else { local };
         if kernel::bind(held.fd, address).is_err() {
@@ -126,6 +163,8 @@ fn local_end(held: &Held, source: IpAddr, remote: SocketAddr) -> Result<(SocketA
 /// A connect on a socket that has begun one.
 fn go_on(held: &Held, runtime: &'static Runtime, id: SocketId, remote: SocketAddr) -> Outcome {
     let mut turn = runtime.lock();
+    // Whoever asks again instead of waiting is to hear of what has come.
+    turn.poll();
     let now = turn.now();
     match turn.stack().connect(now, id, remote) {
         Ok(()) => Ok(0),

@@ -97,7 +97,8 @@ pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Outcome {
 
 /// The last close of a blocking socket with SO_LINGER waits until its data has been acknowledged.
 pub(super) fn linger(held: &Held) {
-    if !is_stream(held) || held.file.is(Flag::Listening) {
+    if !is_stream(held) || held.file.is(Flag::Listening) || held.socket().is_none() {
+        // What is another process's still is not asked for to be closed.
         return;
     }
     let Ok((runtime, id)) = attached(held) else { return };

@@ -13,6 +13,7 @@ use stack::socket::RecvFlags;
 use stack::types::{Protocol, Readiness, SocketId, canonical};
 use stack::udp::Wants;
 
+use super::error_queue;
 use super::recv::Received;
 use super::telling::{self, Clock};
 use super::wait::{News, Patience, readable};
@@ -44,7 +45,7 @@ pub(super) struct Call<'a> {
 pub(super) fn receive(call: &mut Call<'_>) -> Result<Received, Leave> {
     let (runtime, id) = attach::attach(call.held)?;
     if call.flags & libc::MSG_ERRQUEUE != 0 {
-        return receive_error(call, (runtime, id));
+        return error_queue::receive(call, (runtime, id));
     }
     if SINCE_KERNEL.get() >= FAIR
         && let Some(received) = from_kernel(call, (runtime, id))?
@@ -124,7 +125,7 @@ fn from_kernel(
             let passes = arrival.remote.is_none_or(|remote| {
                 let remote = canonical(remote);
                 let local = local_end(call.held, &arrival, stack.source_for(Protocol::Udp, remote));
-                local.is_none_or(|local| stack.judge_recv(now, local, remote, arrival.bytes))
+                local.is_none_or(|local| stack.judge_recv(now, (local, remote), arrival.iface, arrival.bytes))
             });
             passes.then(|| stack.wants(id))
         };
@@ -164,31 +165,4 @@ fn pass_on(control: &mut Writer, arrival: &Arrival, wants: Wants) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// MSG_ERRQUEUE: the stack's errors, then the kernel's.
-fn receive_error(
-    call: &mut Call<'_>,
-    (runtime, id): (&'static Runtime, SocketId),
-) -> Result<Received, Leave> {
-    let (report, now) = {
-        let mut turn = runtime.lock();
-        turn.poll();
-        let now = turn.now();
-        let want = call.cursor.left();
-        let mut sink = |bytes: &[u8]| call.cursor.put(bytes);
-        (turn.stack().recv_error(id, want, &mut sink), now)
-    };
-    let report = match report {
-        Ok(report) => report,
-        Err(SocketError::WouldBlock) => return Err(Reason::Message.into()),
-        Err(error) => return Err(error.into()),
-    };
-    telling::error(call.control, &report, Clock { now })?;
-    let cut = if report.len > report.copied { MSG_TRUNC } else { 0 };
-    Ok(Received {
-        bytes: report.copied,
-        flags: libc::MSG_ERRQUEUE | cut,
-        remote: Some(call.held.file.told(report.remote)),
-    })
 }

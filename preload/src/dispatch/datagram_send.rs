@@ -13,16 +13,21 @@ use stack::error::SocketError;
 use stack::socket::Outbound;
 use stack::types::{IfaceId, Protocol, Readiness, SocketId};
 
+use super::error_queue;
 use super::wait::Patience;
 use crate::errno::{Leave, Outcome};
 use crate::fdtable::{Flag, Held};
 use crate::reason::Reason;
-use crate::user::{Cursor, Fault, Named, Reader, Sent};
+use crate::user::{Cursor, Fault, Named, Place, Reader, Sent};
 use crate::{attach, kernel};
 
 /// Flags that are answered here; a call with others is the kernel's.
-const KNOWN: c_int =
-    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_EOR | libc::MSG_CONFIRM | libc::MSG_DONTROUTE;
+const KNOWN: c_int = libc::MSG_DONTWAIT
+    | libc::MSG_NOSIGNAL
+    | libc::MSG_EOR
+    | libc::MSG_CONFIRM
+    | libc::MSG_DONTROUTE
+    | libc::MSG_ZEROCOPY;
 const SOL_UDP: c_int = 17;
 const UDP_SEGMENT: c_int = 103;
 /// SO_TIMESTAMPING's flags that ask for times of sending, which only the kernel can tell.
@@ -36,6 +41,8 @@ pub(super) struct Call<'a> {
     pub(super) to: Option<Named>,
     /// Its control messages.
     pub(super) control: Reader,
+    /// Where they are, and how many bytes.
+    pub(super) written: (Place, usize),
 }
 
 /// Sends one datagram, or with UDP_SEGMENT many, as long as it takes.
@@ -68,7 +75,10 @@ pub(super) fn transmit(call: &mut Call<'_>) -> Outcome {
             turn.stack().send_msg(now, id, &out, len, &mut source)
         };
         match sent {
-            Ok(n) => return Ok(n as isize),
+            Ok(n) => {
+                error_queue::complete((runtime, id), call.flags);
+                return Ok(n as isize);
+            }
             Err(SocketError::MessageSize) => return too_long(call, (runtime, id), &out),
             // Another interface, or a group without a route: the kernel knows more ways.
             Err(SocketError::NetworkUnreachable) => {
@@ -84,6 +94,9 @@ pub(super) fn transmit(call: &mut Call<'_>) -> Outcome {
 /// Why the kernel's socket has to send this, if it has.
 fn kernels(call: &Call<'_>, known: bool, remote: Option<IpAddr>, broadcast: bool) -> Option<Reason> {
     let file = call.held.file;
+    if file.is(Flag::Headers) {
+        return Some(Reason::Header);
+    }
     let pending = file.is(Flag::Pending);
     let corked = call.flags & MSG_MORE != 0 || file.is(Flag::Corked);
     if pending || corked {
@@ -108,7 +121,8 @@ fn too_long(call: &Call<'_>, (runtime, id): (&'static Runtime, SocketId), out: &
     }
     // The gate has judged it.
     turn.flush();
-    Err(Reason::Datagram.into())
+    drop(turn);
+    leave(call, (runtime, id), Reason::Datagram)
 }
 
 /// Leaves a send to the kernel's socket, if the gate lets it pass.
@@ -128,7 +142,24 @@ fn by_kernel(
         Err(error) => return Err(error.into()),
     }
     turn.flush();
-    Err(reason.into())
+    drop(turn);
+    leave(call, (runtime, id), reason)
+}
+
+/// Has the kernel's socket send it. It numbers no completions there (SO_ZEROCOPY is off): the stack does.
+fn leave(call: &Call<'_>, (runtime, id): (&'static Runtime, SocketId), reason: Reason) -> Outcome {
+    if call.flags & libc::MSG_ZEROCOPY == 0 {
+        return Err(reason.into());
+    }
+    reason.count();
+    let name = match call.to {
+        Some(Named::Inet(remote)) => Some(remote),
+        _ => None,
+    };
+    let flags = call.flags & !libc::MSG_ZEROCOPY;
+    let sent = kernel::send_message(call.held.fd, &call.cursor.iovecs(), (name, call.written), flags)?;
+    error_queue::complete((runtime, id), call.flags);
+    Ok(sent)
 }
 
 /// Sees to it that a datagram to `remote` is the stack's business; binds the socket if it is the first. Answers
@@ -148,12 +179,8 @@ fn reachable(held: &Held, to: SocketAddr) -> Result<bool, Leave> {
         broadcast
     };
     if !held.file.is(Flag::Bound) {
-        let any = match held.file.is(Flag::V6) {
-            true => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
-            false => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
-        };
         if kernel::local(held.fd).is_some_and(|local| local.port() == 0) {
-            kernel::bind(held.fd, any)?;
+            kernel::bind(held.fd, held.file.any(0))?;
         }
         held.file.set(Flag::Bound, true);
     }

@@ -11,7 +11,7 @@ use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
 use crate::reason::Reason;
 use crate::state::{self, State};
-use crate::{epoll, heirs, kernel, options};
+use crate::{epoll, heirs, kernel, options, stdio};
 
 /// `socket`: a kernel socket, remembered if it could be accelerated one day.
 pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
@@ -41,10 +41,7 @@ fn classify(domain: c_int, kind: c_int, protocol: c_int) -> Result<Kind, Reason>
 
 /// Hangs a new file on `fd`, which the kernel has just handed out.
 pub(crate) fn remember(fd: c_int, kind: Kind, set_up: impl FnOnce(&Held)) -> Option<Held> {
-    // The kernel says that the number was free: a file that still hangs on it was closed behind our back.
-    if let Some(stale) = fdtable::get(fd) {
-        forget(&stale);
-    }
+    forget_stale(fd);
     let mut state = state::lock();
     let held = state.registry.create(fd, kind)?;
     if kind == Kind::Epoll {
@@ -52,6 +49,13 @@ pub(crate) fn remember(fd: c_int, kind: Kind, set_up: impl FnOnce(&Held)) -> Opt
     }
     set_up(&held);
     Some(held)
+}
+
+/// The kernel has just handed out the number: a file that still hangs on it was closed behind our back.
+pub(crate) fn forget_stale(fd: c_int) {
+    if let Some(stale) = fdtable::get(fd) {
+        forget(&stale);
+    }
 }
 
 /// The descriptor is going: takes it out of the table, and ends the file if it was the last to name it.
@@ -98,7 +102,7 @@ fn release(state: &mut State, held: &Held) -> Option<SocketId> {
     let inherited = held.file.is(Flag::Inherited);
     let socket = held.file.socket().filter(|_| !inherited);
     if inherited {
-        heirs::release(&state.heirs, held.word);
+        heirs::release(&mut state.heirs, held.word);
     }
     state.registry.release(held.word);
     socket
@@ -170,6 +174,7 @@ pub(crate) fn dup(fd: c_int) -> Outcome {
     let held = super::held(fd)?;
     let new = kernel::dup(fd, false)?;
     state::lock().registry.alias(new, &held);
+    stdio::take_standard(new);
     Ok(new as isize)
 }
 
@@ -196,6 +201,7 @@ pub(crate) fn dup3(old: c_int, new: c_int, flags: c_int) -> Outcome {
     }
     if let Some(held) = fdtable::get(old) {
         state::lock().registry.alias(new, &held);
+        stdio::take_standard(new);
     }
     Ok(new as isize)
 }
@@ -236,6 +242,8 @@ pub(crate) fn closefrom(first: c_int) -> Outcome {
 pub(crate) fn after_fork_in_child() {
     let state = state::lock();
     for (_, file) in state.registry.files() {
+        // What the parent has lent, it has lent to another.
+        file.set(Flag::Lent, false);
         if file.socket().is_some() {
             file.set_socket(None);
             let begins_anew = file.is(Flag::Listening) || file.kind() == Kind::Datagram;

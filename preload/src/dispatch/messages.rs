@@ -6,9 +6,10 @@ use libc::{c_int, c_uint, mmsghdr, msghdr, timespec};
 
 use super::datagram_recv::{self, Call};
 use super::datagram_send::{self, Call as Sending};
+use super::error_queue;
 use super::recv::{Received, receive};
 use super::send::transmit;
-use super::{held, is_stream};
+use super::{attached, held, is_stream};
 use crate::epoll::duration;
 use crate::errno::{Leave, Outcome};
 use crate::fdtable::Held;
@@ -28,14 +29,14 @@ pub(crate) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> Outcome 
 }
 
 fn receive_one(held: &Held, place: Place, flags: c_int) -> Outcome {
-    if flags & libc::MSG_ERRQUEUE != 0 && is_stream(held) {
-        return Err(Reason::Message.into());
-    }
     let mut message = Message::read(place)?;
     let mut buffers = message.buffers()?;
     let (at, room) = message.control();
     let mut control = Writer::new(at, room);
-    let Received { bytes, flags: told, remote } = if is_stream(held) {
+    let Received { bytes, flags: told, remote } = if is_stream(held) && flags & libc::MSG_ERRQUEUE != 0 {
+        let mut call = Call { held, cursor: &mut buffers, control: &mut control, flags };
+        error_queue::receive(&mut call, attached(held)?)?
+    } else if is_stream(held) {
         receive(held, &mut buffers, flags)?
     } else {
         datagram_recv::receive(&mut Call { held, cursor: &mut buffers, control: &mut control, flags })?
@@ -90,9 +91,9 @@ fn send_one(held: &Held, place: Place, flags: c_int) -> Outcome {
     if is_stream(held) {
         return transmit(held, &mut buffers, flags, to);
     }
-    let (place, len) = message.control();
-    let control = Reader::new(place, len).ok_or(Reason::Message)?;
-    datagram_send::transmit(&mut Sending { held, cursor: &mut buffers, flags, to, control })
+    let written = message.control();
+    let control = Reader::new(written.0, written.1).ok_or(Reason::Message)?;
+    datagram_send::transmit(&mut Sending { held, cursor: &mut buffers, flags, to, control, written })
 }
 
 /// `sendmmsg`.

@@ -1,16 +1,18 @@
 //! What becomes of a call: a result, or a bypass with its reason. Small files, by family.
 
-mod backing;
+pub(crate) mod backing;
 pub(crate) mod connect;
 pub(crate) mod control;
 mod datagram_recv;
 pub(crate) mod datagram_send;
+mod error_queue;
 pub(crate) mod lifecycle;
 pub(crate) mod listen;
 pub(crate) mod messages;
 pub(crate) mod names;
 pub(crate) mod owner;
 pub(crate) mod recv;
+pub(crate) mod rights;
 pub(crate) mod send;
 pub(crate) mod sendfile;
 pub(crate) mod splice;

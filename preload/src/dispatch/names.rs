@@ -9,7 +9,7 @@ use crate::attach;
 use crate::errno::{Leave, Outcome, check, fail};
 use crate::fdtable::{Flag, Kind};
 use crate::reason::Reason;
-use crate::user::{Place, write_sockaddr};
+use crate::user::{Named, Place, read_sockaddr, write_sockaddr};
 use crate::{kernel, options};
 
 /// `bind`: the kernel's first, so that conflicts and their errno are its own.
@@ -17,6 +17,8 @@ pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome 
     let held = held(fd)?;
     check(kernel::bind_raw(fd, name, len) as isize)?;
     held.file.set(Flag::Bound, true);
+    let any_port = matches!(read_sockaddr(name.into(), len), Ok(Named::Inet(local)) if local.port() == 0);
+    held.file.set(Flag::OurPort, any_port);
     options::note_v6_only(&held);
     Ok(0)
 }
@@ -28,8 +30,14 @@ pub(crate) fn getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -
         return Err(Reason::Plain.into());
     }
     let (runtime, id) = attached(&held)?;
-    let local = runtime.lock().stack().local(id)?.ok_or(Reason::Plain)?;
-    write_sockaddr(name.into(), len.into(), held.file.told(local))?;
+    let mut turn = runtime.lock();
+    let mut local = held.file.told(turn.stack().local(id)?.ok_or(Reason::Plain)?);
+    if held.file.is(Flag::OurAddress) && turn.stack().is_fresh(id) {
+        // Linux: a connect that has failed leaves the port, and an address only if one was named by bind.
+        local = held.file.any(local.port());
+    }
+    drop(turn);
+    write_sockaddr(name.into(), len.into(), local)?;
     Ok(0)
 }
 

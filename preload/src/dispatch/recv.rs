@@ -12,6 +12,7 @@ use stack::socket::RecvFlags;
 use stack::types::{Readiness, SocketId};
 
 use super::datagram_recv::{self, Call};
+use super::error_queue;
 use super::wait::Patience;
 use super::{held, is_stream};
 use crate::errno::{Leave, Outcome, fail};
@@ -139,7 +140,8 @@ pub(super) fn receive(held: &Held, cursor: &mut Cursor, flags: c_int) -> Result<
     if is_stream(held) {
         let (runtime, id) = super::attached(held)?;
         if flags & libc::MSG_ERRQUEUE != 0 {
-            return Err(Reason::Message.into());
+            let mut call = Call { held, cursor, control: &mut Writer::none(), flags };
+            return error_queue::receive(&mut call, (runtime, id));
         }
         return receive_stream(held, (runtime, id), cursor, flags);
     }

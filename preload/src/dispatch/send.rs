@@ -9,6 +9,7 @@ use stack::socket::SendFlags;
 use stack::types::{Readiness, SocketId};
 
 use super::datagram_send::{self, Call};
+use super::error_queue;
 use super::recv::message_flags;
 use super::wait::Patience;
 use super::{attached, connect, held, is_stream};
@@ -69,10 +70,14 @@ pub(crate) fn transmit(held: &Held, cursor: &mut Cursor, flags: c_int, to: Optio
             connect::connect_by_send(held, to)?;
         }
         let (runtime, id) = attached(held)?;
-        return send_stream(held, (runtime, id), flags, cursor);
+        let sent = send_stream(held, (runtime, id), flags, cursor)?;
+        if sent > 0 {
+            error_queue::complete((runtime, id), flags);
+        }
+        return Ok(sent);
     }
-    let control = Reader::default();
-    datagram_send::transmit(&mut Call { held, cursor, flags, to, control })
+    let (control, written) = (Reader::default(), (Place::default(), 0));
+    datagram_send::transmit(&mut Call { held, cursor, flags, to, control, written })
 }
 
 /// Where the bytes of a stream come from.

@@ -17,7 +17,7 @@ use super::send::{Source, send_stream};
 use super::wait::Patience;
 use super::{attached, is_stream};
 use crate::errno::{Errno, Leave, Outcome, fail};
-use crate::fdtable::{self, Held, Kind};
+use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::Fault;
 use crate::{guard, kernel};
@@ -43,7 +43,9 @@ pub(crate) fn splice(
     flags: c_uint,
 ) -> Outcome {
     let plain = || Leave::Bypass(Reason::Plain);
-    let ours = |fd| fdtable::get(fd).filter(|h| h.file.kind() != Kind::Epoll && h.socket().is_some());
+    // What is another process's yet is asked for.
+    let is_ours = |held: &Held| held.socket().is_some() || held.file.is(Flag::Inherited);
+    let ours = |fd| fdtable::get(fd).filter(|h| h.file.kind() != Kind::Epoll && is_ours(h));
     let (source, sink) = (ours(from), ours(to));
     let (held, pipe) = match (&source, &sink) {
         (Some(held), None) => (held, to),

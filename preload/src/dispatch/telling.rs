@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use libc::{SOL_SOCKET, c_int};
-use stack::socket::{Datagram, ErrorReport};
+use stack::socket::{Completed, Datagram, ErrorReport};
 use stack::time::Instant;
 use stack::types::IfaceId;
 use stack::udp::Wants;
@@ -147,6 +147,20 @@ fn header_v4(to: &mut Writer, wants: Wants, from: &Header) -> Result<(), Fault> 
         to.put(libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, &bytes[..len])?;
     }
     Ok(())
+}
+
+/// The control message of sends that are done (SO_EE_ORIGIN_ZEROCOPY), to a socket of that family: all were copied.
+pub(super) fn completed(to: &mut Writer, done: &Completed, family: c_int) -> Result<(), Fault> {
+    const SO_EE_ORIGIN_ZEROCOPY: u8 = 5;
+    const SO_EE_CODE_ZEROCOPY_COPIED: u8 = 1;
+    let mut bytes = [0; 16 + 28];
+    bytes[4..7].copy_from_slice(&[SO_EE_ORIGIN_ZEROCOPY, 0, SO_EE_CODE_ZEROCOPY_COPIED]);
+    bytes[8..12].copy_from_slice(&done.first.to_ne_bytes());
+    bytes[12..16].copy_from_slice(&done.last.to_ne_bytes());
+    match family {
+        libc::AF_INET => to.put(libc::IPPROTO_IP, libc::IP_RECVERR, &bytes[..16 + 16]),
+        _ => to.put(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, &bytes),
+    }
 }
 
 /// The control messages of an error from the error queue: `struct sock_extended_err` and its offender.

@@ -19,7 +19,7 @@ struct Target {
     own: Held,
     /// The descriptor in question.
     held: Held,
-    /// Who watches it.
+    /// Who watches it, unless it is in the set: then the item knows.
     world: World,
     /// What it is ready for in the stack.
     now: u32,
@@ -94,6 +94,7 @@ fn add(state: &mut State, target: &Target, event: Event) -> Outcome {
 /// Links the item if it is ready already.
 fn settle(state: &mut State, target: &Target, index: u32, event: Event) -> Outcome {
     match target.held.file.kind() {
+        _ if state.interests.item(index).is_some_and(|item| item.world == World::Kernel) => {}
         // Whether a set in a set is ready is found out by looking.
         Kind::Epoll => state.interests.link(index),
         _ if target.now & (event.events | libc::EPOLLERR as u32 | libc::EPOLLHUP as u32) != 0 => {
@@ -106,11 +107,11 @@ fn settle(state: &mut State, target: &Target, index: u32, event: Event) -> Outco
 
 fn modify(state: &mut State, target: &Target, event: Event) -> Outcome {
     let index = find(state, target)?;
-    let exclusive = state.interests.item(index).is_some_and(|i| i.events & EXCLUSIVE != 0);
-    if exclusive || event.events & EXCLUSIVE != 0 {
+    let item = state.interests.item(index).copied();
+    if item.is_some_and(|i| i.events & EXCLUSIVE != 0) || event.events & EXCLUSIVE != 0 {
         return Err(fail(libc::EINVAL));
     }
-    match target.world {
+    match item.map_or(target.world, |i| i.world) {
         World::Ours => {}
         World::Kernel => register(target, EPOLL_CTL_MOD, event.events, event.data)?,
         World::Both => {
@@ -123,7 +124,7 @@ fn modify(state: &mut State, target: &Target, event: Event) -> Outcome {
 
 fn delete(state: &mut State, target: &Target) -> Outcome {
     let index = find(state, target)?;
-    if target.world != World::Ours {
+    if state.interests.item(index).is_some_and(|i| i.world != World::Ours) {
         register(target, EPOLL_CTL_DEL, 0, 0)?;
     }
     state.interests.remove(index);

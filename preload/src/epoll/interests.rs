@@ -335,6 +335,8 @@ impl Interests {
             // The kernel refuses loops of sets, so this ends.
             Some(set) if self.peek(set, report) => (libc::EPOLLIN | libc::EPOLLRDNORM) as u32,
             Some(_) => 0,
+            // What it is ready for the kernel tells.
+            None if item.world == World::Kernel => 0,
             None => report.readiness(item.file),
         }
     }

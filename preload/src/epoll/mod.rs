@@ -22,7 +22,7 @@ use stack::types::Readiness;
 
 use crate::dispatch::lifecycle;
 use crate::errno::Outcome;
-use crate::fdtable::{self, Flag, Held, Kind};
+use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::kernel;
 use crate::state::{self, State};
 
@@ -68,10 +68,11 @@ fn made(fd: c_int) -> Outcome {
 
 /// The bits of epoll and poll for a readiness.
 pub(crate) fn bits(readiness: Readiness) -> u32 {
-    const ROWS: [(Readiness, c_int); 6] = [
+    const ROWS: [(Readiness, c_int); 7] = [
         (Readiness::IN, libc::EPOLLIN | libc::EPOLLRDNORM),
         (Readiness::OUT, libc::EPOLLOUT | libc::EPOLLWRNORM),
         (Readiness::ERR, libc::EPOLLERR),
+        (Readiness::REPORT, libc::EPOLLERR),
         (Readiness::HUP, libc::EPOLLHUP),
         (Readiness::RDHUP, libc::EPOLLRDHUP),
         (Readiness::PRI, libc::EPOLLPRI),
@@ -79,10 +80,15 @@ pub(crate) fn bits(readiness: Readiness) -> u32 {
     ROWS.iter().filter(|(r, _)| readiness.contains(*r)).fold(0, |bits, (_, b)| bits | *b as u32)
 }
 
-/// What the file in this slot is ready for in the stack.
+/// What the file in this slot is ready for in the stack. A connection that another process has is ready for a call, which
+/// asks for it; what a child of ours has is told of when that gives it back.
 pub(crate) fn readiness_of(stack: &Stack, file: u32) -> u32 {
-    let Some(id) = fdtable::file_at(file).and_then(|f| f.socket()) else { return 0 };
-    bits(stack.readiness(id))
+    let Some(file) = fdtable::file_at(file) else { return 0 };
+    match file.socket() {
+        Some(id) => bits(stack.readiness(id)),
+        None if file.is(Flag::Inherited) && !file.is(Flag::Lent) => bits(Readiness::IN | Readiness::OUT),
+        None => 0,
+    }
 }
 
 /// Who watches a file.
@@ -114,6 +120,14 @@ pub(crate) fn attached(turn: &mut Turn<'_>, held: &Held) {
     state.interests.wake(held.word.index(), now, &mut |set| woken.push(set));
     drop(state);
     woken.into_iter().for_each(|set| turn.sleepers().notify(key(set)));
+}
+
+/// The connection of a file went to another process: who waits for it here looks again, and asks for it.
+pub(crate) fn left(state: &mut State, turn: &mut Turn<'_>, word: Word) {
+    let now = readiness_of(turn.stack(), word.index());
+    let sleepers = turn.sleepers();
+    sleepers.notify(word.cookie());
+    state.interests.wake(word.index(), now, &mut |set| sleepers.notify(key(set)));
 }
 
 /// An item's descriptor is watched by `world` from now on; its set, and the sets that this one is in, have

@@ -1,6 +1,6 @@
 //! What the shim knows of an open file description: shared by all fds that are dups of one another.
 
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{
     AtomicI32, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -35,6 +35,8 @@ pub(crate) enum Flag {
     SharedBacking = 4,
     /// The stack's socket belongs to the process that this one was forked from.
     Inherited = 8,
+    /// It is open here, and a child of this process has its connection.
+    Lent = 16,
     /// A port was given by `bind`.
     Bound = 64,
     /// It was decided that it stays in the kernel.
@@ -57,6 +59,12 @@ pub(crate) enum Flag {
     V6 = 1 << 19,
     /// IPV6_V6ONLY, as far as it is the application's doing: the kernel sets it too when we choose an address.
     OnlyV6 = 1 << 20,
+    /// The address that it is bound to was not the application's choice: it goes when a connect has failed.
+    OurAddress = 1 << 21,
+    /// Nor was its port: that goes, too.
+    OurPort = 1 << 23,
+    /// Its packets have headers that only the kernel writes.
+    Headers = 1 << 22,
     /// Its last descriptor is closed, and a call still waits on it: the last such call ends it.
     Orphaned = 512,
     /// An epoll set whose waiters in the kernel are being called back.
@@ -120,6 +128,12 @@ impl File {
             }
             _ => address,
         }
+    }
+
+    /// Any address of its family.
+    pub(crate) fn any(&self, port: u16) -> SocketAddr {
+        let any = if self.is(Flag::V6) { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        SocketAddr::new(any, port)
     }
 
     /// What it is.

@@ -54,6 +54,11 @@ impl Word {
         self.0
     }
 
+    /// A name for what has no file here, by a number other than zero: no slot is the one before the first.
+    pub(crate) fn without_file(number: u32) -> Word {
+        Word(u64::from(number) << 32)
+    }
+
     /// Of a cookie; none for zero.
     pub(crate) fn of_cookie(cookie: u64) -> Option<Word> {
         (cookie != 0).then_some(Word(cookie))
@@ -134,6 +139,11 @@ pub(crate) fn get(fd: c_int) -> Option<Held> {
         return None;
     }
     word.file().map(|file| Held { fd, word, file })
+}
+
+/// Whether the descriptor's connection is in the stack of another process.
+pub(crate) fn is_elsewhere(fd: c_int) -> bool {
+    get(fd).is_some_and(|held| held.file.is(Flag::Inherited))
 }
 
 /// Whether a file of ours can be hung on this descriptor.
@@ -291,6 +301,13 @@ mod tests {
         assert_eq!(held.socket(), None);
         registry.release(held.word);
         assert!(held.word.file().is_none());
+    }
+
+    #[test]
+    fn a_name_without_a_file_is_no_files() {
+        assert!(start());
+        assert!(Word::without_file(7).file().is_none());
+        assert_ne!(Word::without_file(7), Word::without_file(8));
     }
 
     #[test]

@@ -19,7 +19,9 @@ use libc::{
     pollfd, pthread_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
 };
 
-use crate::dispatch::{connect, control, lifecycle, listen, messages, names, recv, send, sendfile, splice};
+use crate::dispatch::{
+    connect, control, lifecycle, listen, messages, names, recv, rights, send, sendfile, splice,
+};
 use crate::errno::{self, Leave, Outcome};
 use crate::poll_select::{poll, select};
 use crate::{cancel, epoll, exec, fdtable, guard, options, real, signals, stdio};
@@ -98,6 +100,65 @@ macro_rules! is_plain {
     (pair, $first:ident, $second:ident $(, $rest:ident)*) => {
         fdtable::is_plain($first) && fdtable::is_plain($second)
     };
+    (rights, $first:ident $(, $rest:ident)*) => {
+        fdtable::is_plain($first)
+    };
+    (gives, $first:ident $(, $rest:ident)*) => {
+        fdtable::is_plain($first)
+    };
+}
+
+/// Whether a connection that the call was about has gone to another process meanwhile: it is asked for again.
+macro_rules! has_gone {
+    (any, $($arg:ident),*) => {
+        false
+    };
+    (raw, $number:ident, $first:ident $(, $rest:ident)*) => {
+        fdtable::is_elsewhere($first as c_int)
+    };
+    (pair, $first:ident, $second:ident $(, $rest:ident)*) => {
+        fdtable::is_elsewhere($first) || fdtable::is_elsewhere($second)
+    };
+    ($kind:ident, $first:ident $(, $rest:ident)*) => {
+        fdtable::is_elsewhere($first)
+    };
+}
+
+/// libc's own call, and what comes of it here.
+macro_rules! called {
+    (rights, $call:expr, $fd:ident, $message:ident, $flags:ident) => {{
+        let answer = $call;
+        if answer >= 0 {
+            rights::received($message);
+        }
+        answer
+    }};
+    (rights, $call:expr, $fd:ident, $messages:ident, $count:ident, $flags:ident, $timeout:ident) => {{
+        let answer = $call;
+        if answer > 0 {
+            rights::received_many($messages, answer);
+        }
+        answer
+    }};
+    (gives, $call:expr, $fd:ident, $message:ident, $flags:ident) => {{
+        rights::sending($message);
+        $call
+    }};
+    (gives, $call:expr, $fd:ident, $messages:ident, $count:ident, $flags:ident) => {{
+        rights::sending_many($messages, $count);
+        $call
+    }};
+    (raw, $call:expr, $number:ident, $first:ident, $second:ident, $third:ident $(, $rest:ident)*) => {{
+        rights::sending_by_number($number, $second, $third);
+        let answer = $call;
+        if answer >= 0 {
+            rights::received_by_number($number, $second, answer);
+        }
+        answer
+    }};
+    ($kind:ident, $call:expr $(, $arg:ident)*) => {
+        $call
+    };
 }
 
 unsafe extern "C" {
@@ -127,7 +188,10 @@ macro_rules! export {
             if !is_plain!($kind, $($arg),*)
                 && let Some(inside) = guard::enter()
             {
-                let outcome = $to($($arg),*);
+                let mut outcome = $to($($arg),*);
+                while outcome == Err(errno::fail(libc::EBADF)) && has_gone!($kind, $($arg),*) {
+                    outcome = $to($($arg),*);
+                }
                 let interrupted = outcome == Err(errno::fail(libc::EINTR));
                 let answer = finish(outcome);
                 drop(inside);
@@ -139,7 +203,7 @@ macro_rules! export {
                 }
             }
             // SAFETY: the caller's own arguments, passed on as they are.
-            unsafe { real::$name($($arg),*) }
+            called!($kind, unsafe { real::$name($($arg),*) } $(, $arg)*)
         }
     )*};
 }

@@ -2,7 +2,8 @@
 //!
 //! A row reads `KIND name(arguments) -> result = SYSCALL => dispatch function`. The kind says which calls
 //! are looked at: `fd` those whose first argument is a descriptor of ours, `pair` those whose first or second
-//! is, `any` all, `raw` those with the number of a system call that is in the table. The exported symbol, libc's
+//! is, `any` all, `raw` those with the number of a system call that is in the table, `rights` and `gives` as `fd`, and what
+//! libc has received of others, or is about to send on others, may hold descriptors. The exported symbol, libc's
 //! own function behind it (`real`), what `syscall` answers (`number`) and the tests come from the row.
 
 macro_rules! for_each_call {
@@ -53,9 +54,9 @@ macro_rules! for_each_call {
                 name: *mut sockaddr, name_len: *mut socklen_t) -> ssize_t = SYS_recvfrom => recv::recvfrom;
             fd __recvfrom_chk(fd: c_int, to: *mut c_void, len: size_t, room: size_t, flags: c_int,
                 name: *mut sockaddr, name_len: *mut socklen_t) -> ssize_t = NONE => recv::recvfrom_chk;
-            fd recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t
+            rights recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t
                 = SYS_recvmsg => messages::recvmsg;
-            fd recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int,
+            rights recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int,
                 timeout: *mut timespec) -> c_int = SYS_recvmmsg => messages::recvmmsg;
 
             fd write(fd: c_int, from: *const c_void, len: size_t) -> ssize_t = SYS_write => send::write;
@@ -68,9 +69,9 @@ macro_rules! for_each_call {
                 = NONE => send::send;
             fd sendto(fd: c_int, from: *const c_void, len: size_t, flags: c_int,
                 name: *const sockaddr, name_len: socklen_t) -> ssize_t = SYS_sendto => send::sendto;
-            fd sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t
+            gives sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t
                 = SYS_sendmsg => messages::sendmsg;
-            fd sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int
+            gives sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int
                 = SYS_sendmmsg => messages::sendmmsg;
             pair sendfile(to: c_int, from: c_int, at: *mut off_t, len: size_t) -> ssize_t
                 = SYS_sendfile => sendfile::sendfile;

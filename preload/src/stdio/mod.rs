@@ -1,7 +1,8 @@
 //! stdio on sockets. A stream of libc's makes its system calls inside libc, where nobody sees them: one that is
 //! opened on a socket of ours is given functions of ours for them (`fopencookie`).
 //!
-//! The standard streams are libc's own: a connection that is put on the descriptors 0 to 2 is not seen by them.
+//! The standard streams are variables: when a connection comes to lie on one of the descriptors 0 to 2, the stream is
+//! replaced by one of ours, for good: what its descriptor names later is the kernel's or ours as any.
 
 #[cfg(target_arch = "x86_64")]
 mod variadic;
@@ -14,6 +15,7 @@ use libc::{FILE, c_char, c_int, c_void, size_t, ssize_t};
 use crate::dispatch::send::transmit;
 use crate::errno::{self, Leave, Outcome, check, fail};
 use crate::fdtable::{self, Held, Kind};
+use crate::guard;
 use crate::intercept;
 use crate::reason::Reason;
 use crate::user::Cursor;
@@ -34,7 +36,13 @@ struct Functions {
     close: extern "C" fn(*mut c_void) -> c_int,
 }
 
+/// Standard streams that are ours.
+static STANDARD: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+
 unsafe extern "C" {
+    static mut stdin: *mut FILE;
+    static mut stdout: *mut FILE;
+    static mut stderr: *mut FILE;
     fn fopencookie(cookie: *mut c_void, mode: *const c_char, functions: Functions) -> *mut FILE;
     fn vasprintf(text: *mut *mut c_char, format: *const c_char, args: *mut c_void) -> c_int;
     fn __vasprintf_chk(
@@ -83,17 +91,54 @@ extern "C" fn close(cookie: *mut c_void) -> c_int {
 pub(crate) fn fdopen(fd: c_int, mode: *const c_char) -> Outcome {
     let is_socket = |held: &Held| matches!(held.file.kind(), Kind::Stream | Kind::Datagram);
     let held = fdtable::get(fd).filter(is_socket).ok_or(Reason::Plain)?;
-    let cookie = ptr::without_provenance_mut(held.fd as usize);
+    let stream = open(held.fd, mode).ok_or_else(errno::get)?;
+    Ok(stream.expose_provenance() as isize)
+}
+
+/// A stream whose calls are ours.
+fn open(fd: c_int, mode: *const c_char) -> Option<*mut FILE> {
+    let cookie = ptr::without_provenance_mut(fd as usize);
     // SAFETY: the caller's own mode, which libc reads; the functions live as long as the process.
     let stream = unsafe { fopencookie(cookie, mode, Functions { read, write, seek, close }) };
     if stream.is_null() {
-        return Err(errno::get().into());
+        return None;
     }
     let number = stream.wrapping_byte_add(FILENO).cast::<c_int>();
     // SAFETY: a FILE of glibc's begins with a `struct _IO_FILE`, in which an int lies there.
     unsafe { number.write(fd) };
     MADE.store(true, Ordering::Relaxed);
-    Ok(stream.expose_provenance() as isize)
+    Some(stream)
+}
+
+/// A connection lies on the descriptor: if that is a standard stream's, C is to find it there.
+pub(crate) fn take_standard(fd: c_int) {
+    let connection = |held: &Held| held.file.kind() == Kind::Stream;
+    let Some(taken) = usize::try_from(fd).ok().and_then(|fd| STANDARD.get(fd)) else { return };
+    if fdtable::get(fd).filter(connection).is_none() || taken.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let mode = if fd == 0 { c"r" } else { c"w" };
+    let Some(stream) = open(fd, mode.as_ptr()) else { return };
+    if fd == 2 {
+        // SAFETY: a stream that was just made; it needs no buffer for that.
+        unsafe { libc::setvbuf(stream, ptr::null_mut(), libc::_IONBF, 0) };
+    }
+    let variable = match fd {
+        0 => &raw mut stdin,
+        1 => &raw mut stdout,
+        _ => &raw mut stderr,
+    };
+    // SAFETY: libc's own variable, which programs may set (glibc's manual, "Standard Streams").
+    unsafe { variable.write(stream) };
+}
+
+/// What the program before this one has put on the standard streams.
+pub(crate) fn take_all_standard() {
+    if fdtable::any()
+        && let Some(_inside) = guard::enter()
+    {
+        (0..=2).for_each(take_standard);
+    }
 }
 
 /// `vdprintf`.
@@ -152,9 +197,13 @@ mod tests {
             ptr::with_exposed_provenance_mut(fdopen(fd, c"r+".as_ptr()).unwrap() as usize);
         // SAFETY: a stream that was just made.
         assert_eq!(unsafe { libc::fileno(stream) }, fd);
+        // By inode: a test beside this one may have the number at once.
+        let what = || std::fs::read_link(format!("/proc/self/fd/{fd}")).ok();
+        let socket = what();
+        assert!(socket.is_some());
         crate::dispatch::lifecycle::forget(&held);
         // SAFETY: as above, for the last time.
         assert_eq!(unsafe { libc::fclose(stream) }, 0);
-        assert!(!kernel::is_open(fd));
+        assert_ne!(what(), socket);
     }
 }

@@ -33,7 +33,12 @@ pub(crate) struct Reader {
 impl Reader {
     /// Over `len` bytes at `place`. None when that is more than is ever looked at.
     pub(crate) fn new(place: Place, len: usize) -> Option<Self> {
-        (len <= MOST).then_some(Self { at: place, left: if place.is_null() { 0 } else { len } })
+        (len <= MOST).then(|| Self::of_first(place, len))
+    }
+
+    /// Over what is looked at of `len` bytes at `place`.
+    pub(crate) fn of_first(place: Place, len: usize) -> Self {
+        Self { at: place, left: if place.is_null() { 0 } else { len.min(MOST) } }
     }
 
     /// The next one; none at the end.

@@ -222,6 +222,19 @@ CASE(saved_syn)
     len = sizeof syn;
     SAY(getsockopt(conn, IPPROTO_TCP, TCP_SAVED_SYN, syn, &len));
     printf("%u\n", len);
+    TELL(conn, TCP_SAVE_SYN);
+    /* From the link's header on, and with nowhere to write it. */
+    TRY(fd, TCP_SAVE_SYN, 2);
+    peer("connect %d", port);
+    conn = accept(fd, NULL, NULL);
+    len = sizeof syn;
+    SAY(getsockopt(conn, IPPROTO_TCP, TCP_SAVED_SYN, (void *)8, &len));
+    SAY(getsockopt(conn, IPPROTO_TCP, TCP_SAVED_SYN, syn, NULL));
+    len = -1;
+    SAY(getsockopt(conn, IPPROTO_TCP, TCP_SAVED_SYN, syn, &len));
+    len = sizeof syn;
+    SAY(getsockopt(conn, IPPROTO_TCP, TCP_SAVED_SYN, syn, &len));
+    printf("%d %x %x %x\n", len > 54, syn[12], syn[13], syn[14]);
 }
 
 CASE(tcp_options_set_before_connect_hold_afterwards)

@@ -2,18 +2,26 @@
 //! the child asks for it, and the parent lets it go to the child's stack. A connection that the parent closes before
 //! that waits for its heirs; one that it holds still when the child closes it comes back.
 //!
-//! Parent and child talk over a socket pair of their own, made before the fork. It closes with the child, or when that
-//! becomes another program: what it had not asked for it will not ask for any more.
+//! Parent and child talk over a socket pair of their own, made before the fork. It closes with the child: what that had
+//! not asked for it will not ask for any more. When either becomes another program the pair goes along (`carry`), unless
+//! the child has nothing left to ask for. A program that does not find the library has its end open and never reads it:
+//! as long as it runs, what it might ask for waits, and who asks it gets no answer.
+
+mod leaving;
+mod packing;
+mod passing;
 
 use core::time::Duration;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ringroad::Runtime;
-use ringroad::link::{Link, Links};
+use ringroad::link::{self, Link, Links};
+use ringroad::question::{BACK, CLAIM, LENT, RELEASE, TAKEN, question, understood};
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
 use stack::error::SocketError;
+use stack::time::Instant;
 use stack::types::SocketId;
 
 use crate::attach;
@@ -22,30 +30,48 @@ use crate::fdtable::{self, Flag, Held, Kind, Registry, Word};
 use crate::reason::Reason;
 use crate::state::{self, State};
 
-/// How long a child waits for its parent to let go: the parent's helper thread answers.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a stack without frames is tried again.
-const AGAIN: Duration = Duration::from_millis(1);
+use passing::Passed;
+pub(crate) use passing::{arrived, entrust, is_passed, name, names_of, suspend_all};
 
-/// A child asks for a connection, or says that it closed its copy.
-const CLAIM: u8 = 1;
-const RELEASE: u8 = 2;
-/// It has what it asked for.
-const TAKEN: u8 = 3;
-/// It closed what it had asked for, and the parent may have it back.
-const BACK: u8 = 4;
-/// Answers CLAIM where the parent holds its own copy still.
-const LENT: u8 = 5;
-/// Of a question: what it is, and the connection's word.
-const QUESTION: usize = 9;
+pub(crate) use packing::{
+    Moved, Packed, Tie, line, pack, park, parked, resume, resume_children, resume_one, take_child, tie,
+    unpack,
+};
+
+/// How long a child waits for its parent to let go, the parent's helper thread answers; and for frames.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the keeper is waited for, which may have to begin its stack, or to call a connection back: if it ends, that is
+/// heard at once.
+const KEEPERS: Duration = Duration::from_secs(10);
+/// How often a stack without frames is tried again.
+pub(crate) const AGAIN: Duration = Duration::from_millis(1);
 
 /// A child that may ask for connections.
-struct Child {
+pub(crate) struct Child {
     link: Link,
     /// What it has neither asked for nor closed.
     words: Vec<Word>,
     /// What it was given last, until it has said that it has that.
     given: Option<Vec<u8>>,
+    /// What it calls connections, where it was born to the program before this one; else by their words.
+    names: Option<HashMap<u64, Word>>,
+}
+
+impl Child {
+    /// What it calls a connection.
+    fn name(&self, word: Word) -> Option<u64> {
+        match &self.names {
+            Some(names) => names.iter().find(|(_, other)| **other == word).map(|(name, _)| *name),
+            None => Some(word.cookie()),
+        }
+    }
+
+    fn word(&self, name: u64) -> Option<Word> {
+        match &self.names {
+            Some(names) => names.get(&name).copied(),
+            None => Word::of_cookie(name),
+        }
+    }
 }
 
 /// What goes between parent and children.
@@ -55,9 +81,17 @@ pub(crate) struct Heirs {
     children: Vec<Child>,
     /// What this process had from its parent, which held its own copy then.
     borrowed: HashSet<Word>,
+    /// What the parent calls those that the program before this one had from it.
+    names: HashMap<Word, u64>,
     /// Connections that were closed here and that children hold.
     parked: HashMap<Word, SocketId>,
-    /// The lines to all children, for the helper to wait for; made with the first.
+    /// Connections that are open here and that a child has at present.
+    lent: HashSet<Word>,
+    /// All is packed for the next program: children are answered there.
+    packed: bool,
+    /// Connections that were sent to other processes, or came from them.
+    passed: HashMap<Word, Passed>,
+    /// The lines to all children, and to the keeper, for the helper to wait for; made with the first.
     links: Option<Links>,
 }
 
@@ -65,6 +99,16 @@ pub(crate) struct Heirs {
 pub(crate) struct Prepared {
     ends: [Link; 2],
     words: Vec<Word>,
+}
+
+/// Before a fork: a connection that is a standard stream and the parent's still is taken now. Its children will want it,
+/// and they know this process only.
+pub(crate) fn claim_standard() {
+    if fdtable::any() {
+        let inherited = (0..=2).filter_map(fdtable::get).filter(|held| held.file.is(Flag::Inherited));
+        // Who cannot have it hears so when it uses it.
+        inherited.for_each(|held| _ = claim(&held));
+    }
 }
 
 /// Before a fork, under both locks: a line, if there is anything to inherit.
@@ -86,6 +130,18 @@ fn connections(registry: &Registry) -> impl Iterator<Item = Word> {
 /// After the fork, in the parent.
 pub(crate) fn in_parent(heirs: &mut Heirs, turn: &mut Turn<'_>, prepared: Prepared) {
     let Prepared { ends: [link, _theirs], words } = prepared;
+    adopt(heirs, turn, Child { link, words, given: None, names: None });
+}
+
+fn adopt(heirs: &mut Heirs, turn: &mut Turn<'_>, child: Child) {
+    if hear(heirs, turn, &child.link) {
+        fdtable::protect(child.link.raw(), true);
+        heirs.children.push(child);
+    }
+}
+
+/// What is said on a line is heard by the helper. False when it cannot be.
+fn hear(heirs: &mut Heirs, turn: &mut Turn<'_>, line: &Link) -> bool {
     if heirs.links.is_none()
         && let Ok(links) = Links::new()
     {
@@ -93,11 +149,7 @@ pub(crate) fn in_parent(heirs: &mut Heirs, turn: &mut Turn<'_>, prepared: Prepar
         turn.attend(links.raw(), attend);
         heirs.links = Some(links);
     }
-    let Some(links) = &heirs.links else { return };
-    if links.add(&link).is_ok() {
-        fdtable::protect(link.raw(), true);
-        heirs.children.push(Child { link, words, given: None });
-    }
+    heirs.links.as_ref().is_some_and(|links| links.add(line).is_ok())
 }
 
 /// After the fork, in the child: what its parent keeps for others is not its own.
@@ -109,6 +161,7 @@ pub(crate) fn in_child(heirs: &mut Heirs, prepared: Option<Prepared>) {
         .chain(links)
         .chain(before.parent.iter().map(|p| p.raw()))
         .for_each(|fd| fdtable::protect(fd, false));
+    heirs.passed = passing::in_child(before);
     heirs.parent = prepared.map(|prepared| {
         let [_parents, own] = prepared.ends;
         fdtable::protect(own.raw(), true);
@@ -119,7 +172,7 @@ pub(crate) fn in_child(heirs: &mut Heirs, prepared: Option<Prepared>) {
 /// The connection behind an inherited descriptor, which is this process's from now on.
 ///
 /// # Errors
-/// `Inherited` when the parent does not let it go: it ended, or another child was first.
+/// `Inherited` when the parent does not let it go: it ended, or another child was first. `Passed` when the keeper does not.
 pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
     if held.file.kind() != Kind::Stream {
         return Err(Reason::Inherited);
@@ -133,17 +186,29 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     {
         return Ok((runtime, id));
     }
-    let parent = state::lock().heirs.parent.clone().ok_or(Reason::Inherited)?;
+    let asked = who_to_ask(&state::lock().heirs, held.word).ok_or(Reason::Inherited)?;
     let runtime = attach::runtime()?;
-    let (letter, lent) = ask(&parent, held.word).ok_or(Reason::Inherited)?;
-    let (mut turn, id) = take_in(runtime, held.word, &letter)?;
+    let (line, name, refused) = match asked {
+        Asked::Parent(line, name) => (line, name, Reason::Inherited),
+        Asked::Keeper(Some(line), name) => (line, name, Reason::Passed),
+        Asked::Keeper(None, name) => (passing::call(runtime)?, name, Reason::Passed),
+    };
+    let patience = if refused == Reason::Passed { KEEPERS } else { PATIENCE };
+    let (letter, lent) = ask(&line, name, patience).ok_or(refused)?;
+    let until = runtime.now() + PATIENCE;
+    let (mut turn, id) = take_in(runtime, held.word.cookie(), &letter, until)?;
     // Until it hears this, the parent can take the connection back.
-    let _ = parent.send(&question(TAKEN, held.word), None);
-    if lent {
-        state::lock().heirs.borrowed.insert(held.word);
+    let _ = line.send(&question(TAKEN, name), None);
+    let mut state = state::lock();
+    if refused == Reason::Passed {
+        passing::holds(&mut state.heirs, &mut turn, held.word, line);
+    } else if lent {
+        state.heirs.borrowed.insert(held.word);
     }
+    drop(state);
     held.file.set_socket(Some(id));
     held.file.set(Flag::Inherited, false);
+    held.file.set(Flag::Lent, false);
     if !held.holds() {
         // Closed on another thread meanwhile.
         turn.close(id);
@@ -153,18 +218,40 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     Ok((runtime, id))
 }
 
-fn take_in(
+/// Who has a connection, and how it calls that.
+enum Asked {
+    Parent(Arc<Link>, u64),
+    /// There may be a line already.
+    Keeper(Option<Arc<Link>>, u64),
+}
+
+/// Who has an inherited connection; none where a child of ours has it.
+fn who_to_ask(heirs: &Heirs, word: Word) -> Option<Asked> {
+    if heirs.lent.contains(&word) {
+        return None;
+    }
+    if let Some(Passed { name, line }) = heirs.passed.get(&word) {
+        return Some(Asked::Keeper(line.clone(), *name));
+    }
+    Some(Asked::Parent(heirs.parent.clone()?, name_of(heirs, word)))
+}
+
+/// A connection that came as bytes becomes one of this process's stack; nothing is locked while that waits for frames.
+///
+/// # Errors
+/// `NoRoom` when there are none until then, or what came cannot be here.
+pub(crate) fn take_in(
     runtime: &'static Runtime,
-    word: Word,
+    cookie: u64,
     letter: &[u8],
+    until: Instant,
 ) -> Result<(Turn<'static>, SocketId), Reason> {
-    let until = runtime.now() + PATIENCE;
     loop {
         let mut turn = runtime.lock();
         // A stack that has just begun gets its frames as it turns.
         turn.poll();
         let now = turn.now();
-        match turn.stack().import(now, &mut &letter[..], Taker::Application(word.cookie())) {
+        match turn.stack().import(now, &mut &letter[..], Taker::Application(cookie)) {
             Ok(arrived) => return Ok((turn, arrived.id)),
             Err(SocketError::NoBuffers) if now < until => {}
             Err(_) => return Err(Reason::NoRoom),
@@ -175,29 +262,36 @@ fn take_in(
 }
 
 /// The connection as bytes, and whether the parent holds it, too.
-fn ask(parent: &Link, word: Word) -> Option<(Vec<u8>, bool)> {
-    parent.send(&question(CLAIM, word), None).ok()?;
+fn ask(parent: &Link, name: u64, patience: Duration) -> Option<(Vec<u8>, bool)> {
+    parent.send(&question(CLAIM, name), None).ok()?;
     loop {
         // Answers to questions that were given up come first.
-        let answer = parent.receive(PATIENCE).ok()??;
-        let lent = answer.text == question(LENT, word);
-        if lent || answer.text == question(CLAIM, word) {
+        let answer = parent.receive(patience).ok()??;
+        let lent = answer.text == question(LENT, name);
+        if lent || answer.text == question(CLAIM, name) {
             return Some((answer.enclosed?, lent));
         }
     }
 }
 
-fn question(what: u8, word: Word) -> [u8; QUESTION] {
-    let mut question = [what; QUESTION];
-    question[1..].copy_from_slice(&word.cookie().to_ne_bytes());
-    question
+/// How the parent calls a connection.
+fn name_of(heirs: &Heirs, word: Word) -> u64 {
+    heirs.names.get(&word).copied().unwrap_or(word.cookie())
 }
 
-/// A copy that was never used is closed.
-pub(crate) fn release(heirs: &Heirs, word: Word) {
+/// A copy is closed that the parent knows by this name.
+pub(crate) fn release_name(heirs: &Heirs, name: u64) {
     if let Some(parent) = &heirs.parent {
         // A parent that is gone has nothing to let go.
-        let _ = parent.send(&question(RELEASE, word), None);
+        let _ = parent.send(&question(RELEASE, name), None);
+    }
+}
+
+/// A copy that was never used is closed; or one that a child has, of which the parent knows nothing.
+pub(crate) fn release(heirs: &mut Heirs, word: Word) {
+    let passed = passing::forget(heirs, word);
+    if !heirs.lent.remove(&word) && passed.is_none() {
+        release_name(heirs, name_of(heirs, word));
     }
 }
 
@@ -207,6 +301,10 @@ pub(crate) fn keep(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, id: Socke
         return true;
     }
     let wanted = heirs.children.iter().any(|child| child.words.contains(&word));
+    if !wanted && passing::give_back(heirs, turn, word, id) {
+        return true;
+    }
+    passing::forget(heirs, word);
     if wanted {
         // Nobody here is to be told of it any more.
         let _ = turn.stack().set_cookie(id, 0);
@@ -217,44 +315,61 @@ pub(crate) fn keep(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, id: Socke
 
 /// A connection goes back to the parent. False when it cannot, or there is none.
 fn give_back(heirs: &Heirs, turn: &mut Turn<'_>, word: Word, id: SocketId) -> bool {
-    let Some(parent) = &heirs.parent else { return false };
+    if heirs.parent.is_none() {
+        return false;
+    }
     let now = turn.now();
     let mut letter = Vec::new();
     if turn.stack().export(now, id, &mut letter).is_err() {
         return false;
     }
-    if parent.send(&question(BACK, word), Some(&letter)).is_err() {
+    if !send_back(heirs, name_of(heirs, word), &letter) {
         // There is no parent any more: it ends here.
         end(turn, &letter);
     }
     true
 }
 
-/// The process ends: what its parent may hold still goes back.
+/// The parent has a connection back that is bytes already. False when there is no parent any more.
+pub(crate) fn send_back(heirs: &Heirs, name: u64, letter: &[u8]) -> bool {
+    let back = |parent: &Arc<Link>| parent.send(&question(BACK, name), Some(letter));
+    heirs.parent.as_ref().is_some_and(|parent| back(parent).is_ok())
+}
+
+/// The process ends: what its parent may hold still goes back, and so does what was sent or came; what its children may
+/// ask for yet is the keeper's.
 pub(crate) fn give_all_back() {
     let Some(runtime) = Runtime::current() else { return };
     let mut turn = runtime.lock();
+    passing::suspend_all(&mut turn);
     let mut state = state::lock();
     for word in core::mem::take(&mut state.heirs.borrowed) {
         if let Some(id) = word.file().and_then(fdtable::File::socket) {
             give_back(&state.heirs, &mut turn, word, id);
         }
     }
+    leaving::leave(&mut state.heirs, &mut turn);
 }
 
 /// The helper: children have asked for something, or ended.
-fn attend() {
+pub(crate) fn attend() {
     let Some(runtime) = Runtime::current() else { return };
     let mut turn = runtime.lock();
+    // How a connection ends depends on what has come for it.
+    turn.poll();
     let mut state = state::lock();
+    passing::attend(&mut state, &mut turn);
     let heirs = &mut state.heirs;
+    if heirs.packed {
+        return;
+    }
     let (mut at, mut back) = (0, Vec::new());
     while at < heirs.children.len() {
         if serve(heirs, &mut turn, at, &mut back) {
             at += 1;
             continue;
         }
-        let Child { link, words, given } = heirs.children.swap_remove(at);
+        let Child { link, words, given, .. } = heirs.children.swap_remove(at);
         if let Some(links) = &heirs.links {
             links.remove(&link);
         }
@@ -278,12 +393,13 @@ fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, at: usize, back: &mut Vec<Word>
         let note = match heirs.children[at].link.receive(Duration::ZERO) {
             Ok(Some(note)) => note,
             Ok(None) => return true,
+            Err(error) if link::is_lost(&error) => continue,
             Err(_) => return false,
         };
-        let Ok([what, word_bytes @ ..]) = <[u8; QUESTION]>::try_from(&note.text[..]) else { return false };
+        let Some((what, name)) = understood(&note.text) else { return false };
         // Only what it inherited is its to ask for.
+        let named = heirs.children[at].word(name);
         let words = &mut heirs.children[at].words;
-        let named = Word::of_cookie(u64::from_ne_bytes(word_bytes));
         let place = words.iter().position(|other| Some(*other) == named);
         let word = place.map(|place| words.swap_remove(place));
         match (what, word) {
@@ -293,11 +409,11 @@ fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, at: usize, back: &mut Vec<Word>
                 let letter = given.map(|(letter, _)| letter);
                 let child = &mut heirs.children[at];
                 // A child that is gone does not hear it: then it ends with the child.
-                let _ = child.link.send(&[&[what][..], &word_bytes].concat(), letter.as_deref());
+                let _ = child.link.send(&question(what, name), letter.as_deref());
                 child.given = letter;
             }
             (TAKEN, _) => heirs.children[at].given = None,
-            (BACK, _) => back.extend(note.enclosed.and_then(|letter| take_back(turn, named, &letter))),
+            (BACK, _) => back.extend(note.enclosed.and_then(|letter| take_back(heirs, turn, named, &letter))),
             (_, Some(word)) => let_go(heirs, turn, word),
             _ => {}
         }
@@ -305,7 +421,7 @@ fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, at: usize, back: &mut Vec<Word>
 }
 
 /// A child gives a connection back: its word, if it is open here still.
-fn take_back(turn: &mut Turn<'_>, word: Option<Word>, letter: &[u8]) -> Option<Word> {
+fn take_back(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Option<Word>, letter: &[u8]) -> Option<Word> {
     let open = word.and_then(|word| Some((word, word.file().filter(|file| file.is(Flag::Inherited))?)));
     let Some((word, file)) = open else {
         end(turn, letter);
@@ -315,6 +431,8 @@ fn take_back(turn: &mut Turn<'_>, word: Option<Word>, letter: &[u8]) -> Option<W
     let back = turn.stack().import(now, &mut &letter[..], Taker::Application(word.cookie())).ok()?;
     file.set_socket(Some(back.id));
     file.set(Flag::Inherited, false);
+    file.set(Flag::Lent, false);
+    heirs.lent.remove(&word);
     Some(word)
 }
 
@@ -334,11 +452,15 @@ fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word) -> Option<(Vec<u8>, 
     let mut letter = Vec::new();
     turn.stack().export(now, id, &mut letter).ok()?;
     heirs.parked.remove(&word);
+    // If it was sent or came: it is between parent and child from now on, and nobody can call it back.
+    passing::forget(heirs, word);
     let open = word.file();
     if let Some(file) = open {
         // What is done with it here from now on finds nothing, until it comes back.
         file.set_socket(None);
+        file.set(Flag::Lent, true);
         file.set(Flag::Inherited, true);
+        heirs.lent.insert(word);
     }
     Some((letter, open.is_some()))
 }
