@@ -28,8 +28,8 @@ fn text(alerts: &[Alert]) -> String {
     ])];
     for a in alerts {
         let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-        let kind =
-            if a.dropped || a.table.is_empty() { a.kind.clone() } else { format!("{} (monitored)", a.kind) };
+        let passed = !a.dropped && !a.table.is_empty() && a.kind != "permitted";
+        let kind = if passed { format!("{} (monitored)", a.kind) } else { a.kind.clone() };
         rows.push(vec![
             time_of_day(a.first),
             format!("{:.1}", a.last - a.first),
@@ -47,7 +47,7 @@ fn text(alerts: &[Alert]) -> String {
 }
 
 /// Hours, minutes and seconds of a moment, in UTC.
-fn time_of_day(seconds: f64) -> String {
+pub(crate) fn time_of_day(seconds: f64) -> String {
     let of_day = seconds as u64 % 86_400;
     format!("{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }

@@ -21,10 +21,23 @@ pub(crate) enum Task {
     Run(Run),
     /// Show every stack that runs on this host
     Stat(Stat),
+    /// Show sockets, as ss does those of the kernel
+    Sockets(Sockets),
+    /// Show what the stacks do, every second, in the terminal
+    Top(Top),
+    /// Show everything of one stack
+    Dump(Dump),
     /// Open interfaces for users without privilege, as a file permits (as root)
     Agent(Agent),
+    /// Go on with what programs leave when they end (started by `run`)
+    #[command(hide = true)]
+    Keep(Keep),
     /// Show what the gates refused lately, and who scans
     Alerts(Alerts),
+    /// Show what every flow carries, second by second
+    Flows(Flows),
+    /// Write what passes the stacks to a file, with what became of it
+    Capture(Capture),
     /// Check policies, and change those in force
     Policy {
         #[command(subcommand)]
@@ -42,6 +55,9 @@ pub(crate) struct Run {
     /// Policy file; without one everything is allowed
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<String>,
+    /// How frames get here: af-xdp, packet (tc and a packet socket), or auto: af-xdp where it can be had
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
     /// How to trade latency, throughput and processor time: balanced, latency or throughput
     #[arg(long)]
     pub(crate) profile: Option<String>,
@@ -79,6 +95,14 @@ pub(crate) struct Agent {
     pub(crate) answer: bool,
 }
 
+/// Flags of `ringroad keep`.
+#[derive(Debug, Group)]
+pub(crate) struct Keep {
+    /// Start the keeper, away from whoever asks for it
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
 /// Flags of `ringroad stat`.
 #[derive(Debug, Group)]
 pub(crate) struct Stat {
@@ -87,6 +111,70 @@ pub(crate) struct Stat {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `ringroad sockets`.
+#[derive(Debug, Group)]
+pub(crate) struct Sockets {
+    /// Only the stack of this process
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// TCP
+    #[arg(short, long)]
+    pub(crate) tcp: bool,
+    /// UDP
+    #[arg(short, long)]
+    pub(crate) udp: bool,
+    /// Those that listen, or have no peer
+    #[arg(short, long)]
+    pub(crate) listening: bool,
+    /// All, those in TIME-WAIT and in their handshake as well
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Print a line of JSON each
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `ringroad top`.
+#[derive(Debug, Group)]
+pub(crate) struct Top {
+    /// Only the stack of this process
+    pub(crate) pid: Option<u32>,
+}
+
+/// Flags of `ringroad dump`.
+#[derive(Debug, Group)]
+pub(crate) struct Dump {
+    /// The process
+    pub(crate) pid: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `ringroad capture`.
+#[derive(Debug, Group)]
+#[command(after_help = CAPTURE_HELP)]
+pub(crate) struct Capture {
+    /// The pcapng file; - for standard output
+    #[arg(short = 'w', long = "write", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only the stack of this process
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// End after so many packets
+    #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<u64>,
+    /// Keep at most so many bytes of each packet
+    #[arg(short = 's', long, value_name = "BYTES", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) snaplen: u32,
+    /// Which packets, as for tcpdump: tcp port 80 and host 10.0.0.9
+    #[arg(value_name = "FILTER", allow_hyphen_values = true)]
+    pub(crate) filter: Vec<String>,
 }
 
 /// Flags of `ringroad alerts`.
@@ -98,6 +186,34 @@ pub(crate) struct Alerts {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Flags of `ringroad flows`.
+#[derive(Debug, Group)]
+#[command(after_help = FLOWS_HELP)]
+pub(crate) struct Flows {
+    /// Only the stack of this process
+    pub(crate) pid: Option<u32>,
+    /// Print a line of JSON each
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only flows that are meant by this: 'port 80 and not remote 10.77.0.0/24'
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Option<ringroad::flows::Filter>,
+    /// Flows that were kept, in a file or a directory; not those of now
+    #[arg(long, value_name = "PATH", conflicts_with = "pid")]
+    pub(crate) from: Vec<PathBuf>,
+    /// Send IPFIX messages instead of printing: udp:HOST:PORT, tcp:HOST:PORT, file:PATH
+    #[arg(long, value_name = "WHERE", conflicts_with_all = ["json", "filter"])]
+    pub(crate) ipfix: Option<crate::flows::Collector>,
+}
+
+const FLOWS_HELP: &str = "\
+Filter:
+  FIELD VALUE [and|or|not …], with parentheses; FIELD != VALUE
+  local, remote                     an address or a network
+  port, local_port, remote_port     a port or a range, as 8000-8099
+  pid                               a number
+  protocol, direction, verdict, state, rule, table, command     a word";
 
 /// What to do with a policy.
 #[derive(Debug, Subcommand)]
@@ -132,12 +248,21 @@ pub(crate) enum Policy {
     },
     /// Write a policy from what another firewall is told; what cannot be said is listed
     Import(Import),
-    /// Say what would happen to a flow, and which rule says so
+    /// Write the policy that permits what was seen, from flows that were kept
+    Suggest {
+        /// Files of flows, or directories of them
+        #[arg(required = true, value_name = "PATH")]
+        from: Vec<PathBuf>,
+        /// Only flows that are meant by this, as for `ringroad flows`
+        #[arg(long, value_name = "FILTER")]
+        filter: Option<ringroad::flows::Filter>,
+    },
+    /// Say what would happen to a flow or an ICMP message, and which rule says so
     Test {
         /// The policy; without it what is in force
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
-        /// The flow: tcp 10.0.0.9:4000 -> 10.77.0.1:22
+        /// tcp 10.0.0.9:4000 -> 10.77.0.1:22, icmp echo-request 10.0.0.9 -> 10.77.0.1; then, if you like, iface eth1
         #[arg(required = true, value_name = "FLOW", allow_hyphen_values = true)]
         flow: Vec<String>,
     },
@@ -165,6 +290,11 @@ pub(crate) enum Format {
     /// NetworkPolicy, in YAML or JSON
     Kubernetes,
 }
+
+const CAPTURE_HELP: &str = "\
+Each packet has a comment that says which way it went, what became of it and by which rule, and whose it was; in Wireshark
+and tshark, frame.comment contains \"dropped\" finds those that were. Packets that the kernel keeps, or that the steering
+program sheds, are not seen. It ends with --count, --seconds, Ctrl-C, or the process of --pid.";
 
 const POLICY_HELP: &str = "\
 Exit status:

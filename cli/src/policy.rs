@@ -1,11 +1,13 @@
 //! `ringroad policy`: what files mean, and what is in force.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ringroad::control::policy::{ApplyError, apply, in_force, roll_back};
-use ringroad::policy_file::{Bundle, PolicyFile, Trial, diff, explain};
+use ringroad::control::policy::{ApplyError, InForce, in_force, propose, roll_back};
+use ringroad::flows::Filter;
+use ringroad::flows::read::{Read, kept};
+use ringroad::policy_file::{Bundle, LoadError, PolicyFile, Suggestion, Trial, diff, explain};
 
 use crate::args::Policy;
 use crate::{complain, import, print};
@@ -27,12 +29,10 @@ pub(crate) fn run(task: &Policy) -> ExitCode {
     let done = match task {
         Policy::Check { file } => check(file),
         Policy::Show { pid, source } => show(*pid, *source),
-        Policy::Apply { file } => load(file).and_then(|policy| {
-            warn(file, &policy);
-            told(apply(&policy.bundle))
-        }),
+        Policy::Apply { file } => put_in_force(file),
         Policy::Rollback => told(roll_back()),
         Policy::Import(flags) => Ok(import::run(flags)),
+        Policy::Suggest { from, filter } => suggest(from, filter.as_ref()),
         Policy::Diff { file, new } => compare(file, new.as_deref()),
         Policy::Test { policy, flow } => test(policy.as_deref(), &flow.join(" ")),
     };
@@ -44,12 +44,45 @@ pub(crate) fn run(task: &Policy) -> ExitCode {
     })
 }
 
+/// Reads flows that were kept, and writes what permits them.
+fn suggest(from: &[PathBuf], filter: Option<&Filter>) -> Done {
+    let mut suggestion = Suggestion::default();
+    for path in from {
+        let mut see = |read: Read<'_>| {
+            read.flows
+                .iter()
+                .filter(|flow| filter.is_none_or(|f| f.wants(flow)))
+                .for_each(|flow| suggestion.see(flow));
+            Ok(())
+        };
+        kept(path, &mut see, &mut |wrong| complain(&wrong))
+            .map_err(|error| Stop(Some(error.to_string()), UNTRIED))?;
+    }
+    if suggestion.is_empty() {
+        return Err(Stop(Some("no flow was seen that could be permitted".to_owned()), UNTRIED));
+    }
+    print(&suggestion.policy());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Understands a file; its faults go to standard error.
 fn load(file: &Path) -> Result<PolicyFile, Stop> {
-    PolicyFile::load(file).map_err(|error| {
+    understood(PolicyFile::load(file))
+}
+
+fn understood(loaded: Result<PolicyFile, LoadError>) -> Result<PolicyFile, Stop> {
+    loaded.map_err(|error| {
         let _ = writeln!(io::stderr(), "{error}");
         Stop(None, if error.faults().is_some() { NO } else { UNTRIED })
     })
+}
+
+/// Stacks are asked as early as can be: they understand it while it is understood here.
+fn put_in_force(file: &Path) -> Done {
+    let mut proposal = None;
+    let policy = understood(PolicyFile::load_telling(file, |bundle| proposal = Some(propose(bundle))))?;
+    warn(file, &policy);
+    told(proposal.unwrap_or_else(|| propose(&policy.bundle)).put_in_force())
 }
 
 fn warn(file: &Path, policy: &PolicyFile) {
@@ -57,23 +90,33 @@ fn warn(file: &Path, policy: &PolicyFile) {
 }
 
 fn check(file: &Path) -> Done {
-    let policy = load(file)?;
+    let mut policy = load(file)?;
+    // Where they cannot be had nobody is warned of one.
+    if let Ok(there) = ringroad::interface_names() {
+        policy.warn_of_interfaces(&there);
+    }
     warn(file, &policy);
     print(&explain(&policy.spec));
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(applied: Result<Vec<u32>, ApplyError>) -> Done {
+fn told(applied: Result<InForce, ApplyError>) -> Done {
     match applied {
-        Ok(pids) => {
-            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+        Ok(done) => {
+            if done.unseen > 0 {
+                complain(&format!("{} stacks cannot be seen from here: they were not asked", done.unseen));
+            }
+            let pids: Vec<String> = done.pids.iter().map(u32::to_string).collect();
             print(&format!("in force in {}\n", pids.join(", ")));
-            Ok(ExitCode::SUCCESS)
+            for (pid, why) in &done.refused {
+                complain(&format!("not in force in {pid}, which is another user's: {why}"));
+            }
+            Ok(if done.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(HALFWAY) })
         }
         Err(error) => {
             let status = match error {
-                ApplyError::Nobody => UNTRIED,
-                ApplyError::Refused { .. } => NO,
+                ApplyError::Nobody(_) => UNTRIED,
+                ApplyError::Refused(_) => NO,
                 ApplyError::Halfway { .. } => HALFWAY,
             };
             Err(Stop(Some(error.to_string()), status))

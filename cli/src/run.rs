@@ -6,7 +6,7 @@ use ringroad::Config;
 use ringroad::config::ROWS;
 
 use crate::args::Run;
-use crate::complain;
+use crate::{complain, keep};
 
 /// Becomes the program. Comes back only when that failed.
 pub(crate) fn run(flags: &Run) -> ExitCode {
@@ -18,7 +18,7 @@ pub(crate) fn run(flags: &Run) -> ExitCode {
     }
     // Without an interface there is nothing to fall back from: say which there are, and run nothing.
     config.strict |= config.interfaces.is_empty();
-    match ringroad::launch::run(&config, &flags.command) {
+    match ringroad::launch::run(&config, &flags.command, &keep::DETACH) {
         Ok(never) => match never {},
         Err(error) => {
             complain(&error);
@@ -32,6 +32,7 @@ fn apply(flags: &Run, config: &mut Config) -> Result<(), String> {
     let strict = flags.strict.then(|| "1".to_owned());
     let given = [
         ("--iface", "RINGROAD_IFACE", &flags.iface),
+        ("--backend", "RINGROAD_BACKEND", &flags.backend),
         ("--policy", "RINGROAD_POLICY", &flags.policy),
         ("--profile", "RINGROAD_PROFILE", &flags.profile),
         ("--spin", "RINGROAD_SPIN_US", &flags.spin),

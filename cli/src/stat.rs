@@ -34,10 +34,15 @@ fn text(report: &Report) -> String {
     report.stacks.iter().map(stack).collect::<Vec<_>>().join("\n")
 }
 
-fn stack(stack: &StackReport) -> String {
+/// A stack as text.
+pub(crate) fn stack(stack: &StackReport) -> String {
     let mut text = format!("{}  {}\n", stack.pid, stack.command);
     for i in &stack.interfaces {
-        text += &format!("  {} queue {}: {} XDP, {}\n", i.name, i.queue, i.xdp, i.mode);
+        let way = if i.xdp == "tc" { "tc ingress".to_owned() } else { format!("{} XDP", i.xdp) };
+        text += &format!("  {} queue {}: {way}, {}\n", i.name, i.queue, i.mode);
+    }
+    if let Some(i) = stack.interfaces.first().filter(|i| !i.backend.is_empty()) {
+        text += &format!("  backend {}: {}\n", i.backend, i.why);
     }
     text += &sockets(&stack.sockets);
     text += &policy(&stack.policy);
@@ -75,6 +80,10 @@ fn policy(policy: &PolicyReport) -> String {
         let rules = table.rules.iter().map(|r| (r.name.as_str(), r.packets, r.bytes));
         for (name, packets, bytes) in rules.chain([("(denied)", table.denied.packets, table.denied.bytes)]) {
             rows.push(row([&table.local, &table.mode, name, &packets.to_string(), &bytes.to_string()]));
+        }
+        if table.kept_out.packets > 0 {
+            let (packets, bytes) = (table.kept_out.packets.to_string(), table.kept_out.bytes.to_string());
+            rows.push(row([&table.local, &table.mode, "(kept out by XDP)", &packets, &bytes]));
         }
         for rule in table.rules.iter().filter(|r| r.limited > 0) {
             let name = format!("{} (limited)", rule.name);
@@ -116,9 +125,16 @@ mod tests {
             mode: "enforce".into(),
             rules: vec![RuleReport { name: "web".into(), packets: 12, bytes: 3456, limited: 0 }],
             denied: Count { packets: 2, bytes: 120 },
+            kept_out: Count { packets: 7, bytes: 420 },
         };
-        let interface =
-            InterfaceReport { name: "road0".into(), queue: 0, xdp: "native".into(), mode: "copy".into() };
+        let interface = InterfaceReport {
+            name: "road0".into(),
+            xdp: "native".into(),
+            mode: "copy".into(),
+            backend: "af-xdp".into(),
+            why: "asked for".into(),
+            ..InterfaceReport::default()
+        };
         let counters = [("rx_frames".to_owned(), 14), ("tx_no_frames".to_owned(), 0)];
         let stack = StackReport {
             pid: 42,
@@ -147,11 +163,13 @@ mod tests {
         let expected = "\
 42  nginx: worker process
   road0 queue 0: native XDP, copy
+  backend af-xdp: asked for
   PROTO  LOCAL       REMOTE  STATE   RECV-Q  SEND-Q  RETRANS  SRTT/us
   tcp    0.0.0.0:80       -  LISTEN       0     511        0        0
-  GATE       MODE     RULE      PACKETS  BYTES
-  10.77.0.1  enforce  web            12   3456
-  10.77.0.1  enforce  (denied)        2    120
+  GATE       MODE     RULE               PACKETS  BYTES
+  10.77.0.1  enforce  web                     12   3456
+  10.77.0.1  enforce  (denied)                 2    120
+  10.77.0.1  enforce  (kept out by XDP)        7    420
   COUNTER     N
   rx_frames  14
 ";

@@ -24,10 +24,13 @@ pub(super) struct Rule {
     pub(super) direction: Way,
     /// Empty for any.
     pub(super) protocol: String,
+    pub(super) interfaces: Vec<String>,
     pub(super) local_ports: Vec<String>,
     pub(super) remotes: Vec<String>,
     pub(super) remote_ports: Vec<String>,
+    pub(super) icmp_types: Vec<String>,
     pub(super) allow: bool,
+    pub(super) log: bool,
     pub(super) comment: String,
 }
 
@@ -117,18 +120,39 @@ fn write_rule(text: &mut String, number: usize, rule: &Rule) {
     if !rule.protocol.is_empty() {
         let _ = writeln!(text, "protocol = {}", quoted(&rule.protocol));
     }
-    for (key, values) in
-        [("local_port", &rule.local_ports), ("remote", &rule.remotes), ("remote_port", &rule.remote_ports)]
-    {
+    let lists = [
+        ("interface", &rule.interfaces),
+        ("local_port", &rule.local_ports),
+        ("remote", &rule.remotes),
+        ("remote_port", &rule.remote_ports),
+        ("icmp_type", &rule.icmp_types),
+    ];
+    for (key, values) in lists {
         if !values.is_empty() {
             let _ = writeln!(text, "{key} = {}", list(values));
         }
     }
     let _ = writeln!(text, "action = \"{action}\"");
+    // What is denied is told of anyhow.
+    if rule.log && rule.allow {
+        *text += "log = true\n";
+    }
     if !rule.comment.is_empty() {
         let comment: String = one_line(&rule.comment).chars().take(256).collect();
         let _ = writeln!(text, "comment = {}", quoted(&comment));
     }
+}
+
+/// An interface of a rule, by name or by a pattern like `eth*`, that reads like one of `way`; those of others policies have
+/// not.
+pub(super) fn interface(way: Way, of: Way, name: &str) -> Result<String, String> {
+    if way != of {
+        return Err(format!("the interface {name}, which such packets do not have"));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    let stem = name.strip_suffix('*').unwrap_or(name);
+    let valid = (1..=15).contains(&stem.len()) && stem.chars().all(plain);
+    if valid { Ok(name.to_owned()) } else { Err(format!("the interfaces {name}")) }
 }
 
 /// A name as sets have it.

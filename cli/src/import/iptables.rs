@@ -1,6 +1,6 @@
 //! What `iptables-save` and `ip6tables-save` print: the chains INPUT and OUTPUT of the table `filter`.
 
-use super::draft::{Draft, Rule, Way};
+use super::draft::{Draft, Rule, Way, interface};
 
 /// Reads it. What it does not understand is left out, line by line.
 pub(super) fn read(text: &str) -> Draft {
@@ -37,6 +37,10 @@ pub(super) fn read(text: &str) -> Draft {
     }
     draft
 }
+
+/// Why a rule for the loopback device is none.
+const LOOPBACK: &str =
+    "127.0.0.1 is the kernel's; what a program sends to itself at another address needs a rule";
 
 /// What a line says.
 enum Said {
@@ -102,12 +106,14 @@ fn rule(line: &str) -> Result<Said, String> {
             },
             "--comment" => rule.comment = value()?.to_owned(),
             "--ctstate" | "--state" => states = Some(value()?.to_owned()),
-            "-i" | "-o" if value()? == "lo" => {
-                return Ok(Said::Implied(
-                    "127.0.0.1 is the kernel's; what a program sends to itself at another address needs a rule",
-                ));
-            }
-            "-i" | "-o" => return Err("an interface".to_owned()),
+            "-i" | "-o" => match value()? {
+                "lo" => return Ok(Said::Implied(LOOPBACK)),
+                name => {
+                    let of = if word == "-i" { Way::In } else { Way::Out };
+                    let pattern = name.strip_suffix('+').map(|stem| format!("{stem}*"));
+                    rule.interfaces = vec![interface(direction, of, pattern.as_deref().unwrap_or(name))?];
+                }
+            },
             "--reject-with" => _ = value()?,
             "-j" => target = Some(value()?.to_owned()),
             other => return Err(format!("the option {other}")),
@@ -181,6 +187,9 @@ COMMIT
 -A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 22 -m comment --comment "ssh from \"inside\"" -j ACCEPT
 -A INPUT -p tcp -m multiport --dports 80,443,8000:8099 -m state --state NEW -j ACCEPT
 -A INPUT -p icmp -j ACCEPT
+-A INPUT -i eth1 -p tcp -m tcp --dport 25 -j ACCEPT
+-A INPUT -i eth+ -j ACCEPT
+-A OUTPUT -i eth1 -j ACCEPT
 -A INPUT ! -s 10.0.0.0/8 -p tcp -j REJECT --reject-with icmp-port-unreachable
 -A INPUT -p udp -m limit --limit 5/sec -j ACCEPT
 -A OUTPUT -d 10.9.0.0/16 -p udp -m udp --dport 53 -j REJECT
@@ -197,6 +206,7 @@ COMMIT
             [
                 "-A PREROUTING -p tcp -j DNAT --to-destination 10.0.0.9 (not of the table filter)",
                 "-A INPUT -p icmp -j ACCEPT (the protocol icmp)",
+                "-A OUTPUT -i eth1 -j ACCEPT (the interface eth1, which such packets do not have)",
                 "-A INPUT ! -s 10.0.0.0/8 -p tcp -j REJECT --reject-with icmp-port-unreachable (an exception (!))",
                 "-A INPUT -p udp -m limit --limit 5/sec -j ACCEPT (the match limit)",
                 "-A FORWARD -j ACCEPT (the chain FORWARD)",
@@ -212,8 +222,10 @@ COMMIT
                2. 2: allow TCP from 10.0.0.0/8, any port, to our port 22\n       \
                   # ssh from \"inside\"\n    \
                3. 3: allow TCP from anywhere, any port, to our ports 80, 443, 8000-8099\n    \
-               4. 4: deny UDP to 10.9.0.0/16, port 53, from our any port\n    \
-               5. 5: allow TCP and UDP to anywhere, any port, from our any port\n       \
+               4. 4: allow TCP from anywhere, any port, to our port 25, by eth1\n    \
+               5. 5: allow TCP and UDP from anywhere, any port, to our any port, by eth*\n    \
+               6. 6: deny UDP to 10.9.0.0/16, port 53, from our any port\n    \
+               7. 7: allow TCP and UDP to anywhere, any port, from our any port\n       \
                   # the chain's policy\n       \
                everything else: denied, without an answer\n\n\
              Every other local address: allowed.\n"

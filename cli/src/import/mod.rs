@@ -5,6 +5,8 @@ mod draft;
 mod iptables;
 mod kubernetes;
 mod nft;
+mod nft_statement;
+mod nft_text;
 
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -1,10 +1,14 @@
-//! What `nft -j list ruleset` prints: chains at the hooks input and output, and sets of addresses.
+//! What `nft list ruleset` prints, as JSON or as text, and files of such text: chains at the hooks input and output, and
+//! sets of addresses.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::draft::{Draft, Rule, Way, set_name};
+use ringroad::policy_file::PolicyFile;
+
+use super::draft::{Draft, Rule, Way, interface, set_name};
+use super::nft_text;
 
 /// A chain at a hook.
 #[derive(Clone, Copy)]
@@ -15,10 +19,26 @@ struct Chain {
 
 /// Reads it.
 pub(super) fn read(text: &str) -> Result<Draft, String> {
+    if !text.trim_start().starts_with('{') {
+        return Ok(draft(&nft_text::read(text)?));
+    }
     let all: Value =
         serde_json::from_str(text).map_err(|e| format!("not what `nft -j list ruleset` prints: {e}"))?;
     let objects =
         all["nftables"].as_array().ok_or("not what `nft -j list ruleset` prints: no \"nftables\" in it")?;
+    Ok(draft(objects))
+}
+
+/// Something as it stands in the text, with its line, or as JSON.
+fn told(object: &Value, part: &str) -> String {
+    match (object["line"].as_u64(), object["text"].as_str()) {
+        (Some(line), Some(text)) => format!("line {line}: {text}"),
+        _ => object.get(part).unwrap_or(object).to_string(),
+    }
+}
+
+/// From the objects of a ruleset; those of text say where and what they were.
+fn draft(objects: &[Value]) -> Draft {
     let mut draft = Draft::default();
     let mut chains: HashMap<String, Chain> = HashMap::new();
     for object in objects {
@@ -30,21 +50,22 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
     }
     for object in objects {
         let Some(rule) = object.get("rule") else {
-            if let Some(kind) = object.as_object().and_then(|o| o.keys().next())
+            if let Some((kind, what)) = object.as_object().and_then(|o| o.iter().next())
                 && !matches!(kind.as_str(), "metainfo" | "table" | "chain" | "set")
             {
-                draft.leave_out(&object.to_string(), &format!("a {kind}"));
+                let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+                draft.leave_out(&told(what, ""), &format!("{article} {kind}"));
             }
             continue;
         };
         let Some(chain) = chains.get(&place(rule, "chain")) else {
-            draft.leave_out(&rule.to_string(), "its chain is at no hook for what comes in or goes out");
+            draft.leave_out(&told(rule, ""), "its chain is at no hook for what comes in or goes out");
             continue;
         };
         match read_rule(&draft, rule, chain.way) {
             Ok(Some(said)) => draft.rule(said),
-            Ok(None) => draft.note(&format!("holds anyhow, or only counts: {}", rule["expr"])),
-            Err(why) => draft.leave_out(&rule["expr"].to_string(), &why),
+            Ok(None) => draft.note(&format!("holds anyhow, or only counts: {}", told(rule, "expr"))),
+            Err(why) => draft.leave_out(&told(rule, "expr"), &why),
         }
     }
     let mut ends: Vec<Chain> = chains.into_values().filter(|chain| chain.accepts).collect();
@@ -57,7 +78,7 @@ pub(super) fn read(text: &str) -> Result<Draft, String> {
             ..Rule::default()
         });
     }
-    Ok(draft)
+    draft
 }
 
 /// The family, table and name that something belongs to.
@@ -70,14 +91,14 @@ fn read_chain(draft: &mut Draft, chains: &mut HashMap<String, Chain>, chain: &Va
     let way = match chain["hook"].as_str() {
         Some("input") => Way::In,
         Some("output") => Way::Out,
-        Some(hook) => return draft.leave_out(&chain.to_string(), &format!("the hook {hook}")),
+        Some(hook) => return draft.leave_out(&told(chain, ""), &format!("the hook {hook}")),
         None => return,
     };
     if chain["type"].as_str() != Some("filter") {
-        return draft.leave_out(&chain.to_string(), "not a chain that filters");
+        return draft.leave_out(&told(chain, ""), "not a chain that filters");
     }
     if chains.values().any(|other| other.way == way) {
-        return draft.leave_out(&chain.to_string(), "a second chain at this hook: import its rules apart");
+        return draft.leave_out(&told(chain, ""), "a second chain at this hook: import its rules apart");
     }
     chains.insert(place(chain, "name"), Chain { way, accepts: chain["policy"].as_str() != Some("drop") });
 }
@@ -85,12 +106,12 @@ fn read_chain(draft: &mut Draft, chains: &mut HashMap<String, Chain>, chain: &Va
 fn read_set(draft: &mut Draft, set: &Value) {
     let name = set["name"].as_str().unwrap_or_default();
     if !matches!(set["type"].as_str(), Some("ipv4_addr" | "ipv6_addr")) {
-        return draft.leave_out(&set.to_string(), "not a set of addresses");
+        return draft.leave_out(&told(set, ""), "not a set of addresses");
     }
     let members = set["elem"].as_array().map(Vec::as_slice).unwrap_or_default();
     match members.iter().map(address).collect::<Result<Vec<String>, String>>() {
         Ok(members) => draft.set(name, members),
-        Err(why) => draft.leave_out(&set.to_string(), &why),
+        Err(why) => draft.leave_out(&told(set, ""), &why),
     }
 }
 
@@ -107,7 +128,9 @@ fn read_rule(draft: &Draft, rule: &Value, way: Way) -> Result<Option<Rule>, Stri
             return Err("not understood".into());
         };
         match kind.as_str() {
-            "counter" | "log" => {}
+            "counter" => {}
+            "log" => said.log = true,
+            "unknown" => return Err(value.as_str().unwrap_or("not understood").into()),
             "accept" => (decided, said.allow) = (true, true),
             "drop" | "reject" => decided = true,
             "match" => match read_match(draft, &mut said, value)? {
@@ -120,6 +143,12 @@ fn read_rule(draft: &Draft, rule: &Value, way: Way) -> Result<Option<Rule>, Stri
     }
     if replies && decided && !said.allow {
         return Err("replies that are refused".into());
+    }
+    if !said.icmp_types.is_empty() && way == Way::Out {
+        return Err("the kernel's own ICMP is not judged".into());
+    }
+    if !said.icmp_types.is_empty() && said.log && said.allow {
+        return Err("what is permitted of ICMP is not told of".into());
     }
     if said.protocol.is_empty() && !(said.local_ports.is_empty() && said.remote_ports.is_empty()) {
         return Err("ports of both protocols".into());
@@ -160,6 +189,8 @@ fn read_match(draft: &Draft, said: &mut Rule, value: &Value) -> Result<Matched, 
             ("nfproto", Some("ipv4")) => family(said, "0.0.0.0/0"),
             ("nfproto", Some("ipv6")) => family(said, "::/0"),
             ("iif" | "iifname" | "oif" | "oifname", Some("lo")) => Ok(Matched::Looped),
+            ("iif" | "iifname", _) => interfaces(said, Way::In, right),
+            ("oif" | "oifname", _) => interfaces(said, Way::Out, right),
             _ => Err(format!("the match of {key} with {right}")),
         };
     }
@@ -182,12 +213,26 @@ fn read_match(draft: &Draft, said: &mut Rule, value: &Value) -> Result<Matched, 
             said.remotes =
                 items(right).into_iter().map(|item| member(draft, item)).collect::<Result<Vec<_>, _>>()?;
         }
+        ("icmp" | "icmpv6", "type") => {
+            said.protocol = protocol.into();
+            said.icmp_types =
+                items(right).into_iter().map(|item| icmp_type(protocol, item)).collect::<Result<_, _>>()?;
+        }
         ("ip", "protocol") | ("ip6", "nexthdr") => match right.as_str() {
             Some(protocol @ ("tcp" | "udp")) => said.protocol = protocol.into(),
             _ => return Err(format!("the protocol {right}")),
         },
         _ => return Err(format!("the match of {left}")),
     }
+    Ok(Matched::Rule)
+}
+
+fn interfaces(said: &mut Rule, of: Way, names: &Value) -> Result<Matched, String> {
+    let name = |item: &Value| {
+        let name = item.as_str().ok_or_else(|| format!("the interface {item}"))?;
+        interface(said.direction, of, name)
+    };
+    said.interfaces = items(names).into_iter().map(name).collect::<Result<_, _>>()?;
     Ok(Matched::Rule)
 }
 
@@ -215,6 +260,17 @@ fn port(value: &Value) -> Result<String, String> {
         return Ok(format!("{first}-{last}"));
     }
     number(value).map(|port| port.to_string()).ok_or_else(|| format!("the port {value}"))
+}
+
+/// A type of ICMP messages that policies know by the same name.
+fn icmp_type(protocol: &str, value: &Value) -> Result<String, String> {
+    let name = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let rule = format!(
+        "[[table]]\nlocal = '::1'\nrule = [{{ name = 'r', direction = 'in', action = 'deny', protocol = '{protocol}', \
+         icmp_type = '{name}' }}]"
+    );
+    if plain && PolicyFile::parse(&rule).is_ok() { Ok(name) } else { Err(format!("the type {name}")) }
 }
 
 /// One of the other end's addresses, or a set of them.
@@ -303,9 +359,7 @@ mod tests {
 
     #[test]
     fn what_is_no_ruleset_is_refused() {
-        assert!(
-            read("table inet filter {}").unwrap_err().starts_with("not what `nft -j list ruleset` prints")
-        );
+        assert!(read("{\"nftables\"").unwrap_err().starts_with("not what `nft -j list ruleset` prints"));
         assert!(read("{}").unwrap_err().ends_with("no \"nftables\" in it"));
     }
 }
