@@ -4,13 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-
-// The source itself: the rest of its room would take minutes to build and has nothing to do with it.
-#[path = "../../ringroad/src/policy_file/mod.rs"]
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "the command uses more of it")]
-mod policy_file;
-
-use policy_file::{PolicyFile, explain};
+use ringroad::policy_file::{PolicyFile, explain};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -89,11 +89,11 @@ struct Meeting<P: Peer> {
     free: [Instant; 2],
 }
 
-/// Moves `bytes` each way at once and lets both ends close.
+/// Moves `bytes` each way at once and lets both ends close. Answers how long the two talked.
 ///
 /// # Panics
 /// When a byte is not what was said, or it takes longer than a day.
-pub fn exchange<P: Peer>(peer: P, opener: Opener, bytes: u64, trouble: Trouble) {
+pub fn exchange<P: Peer>(peer: P, opener: Opener, bytes: u64, trouble: Trouble) -> Duration {
     let mut host = Host::new(1, FRAMES, Config::default());
     host.control(ControlEvent::Neighbour { iface: Host::IFACE, address: ADDRESS.into(), mac: MAC });
     let random = SplitMix(trouble.seed);
@@ -102,6 +102,7 @@ pub fn exchange<P: Peer>(peer: P, opener: Opener, bytes: u64, trouble: Trouble) 
     let mut meeting = Meeting { host, peer, now, trouble, random, flying, order: 0, free: [now; 2] };
     let id = meeting.open(opener);
     meeting.talk(id, bytes);
+    let talked = meeting.now.since(now);
     meeting.host.stack.close(meeting.now, id).expect("an open socket");
     let end = meeting.now + Duration::from_secs(400);
     while meeting.now < end && meeting.step() {}
@@ -110,6 +111,7 @@ pub fn exchange<P: Peer>(peer: P, opener: Opener, bytes: u64, trouble: Trouble) 
     meeting.drain();
     meeting.host.sent(0);
     assert!(meeting.host.is_whole(), "{:?}", meeting.host.stack.pool().census());
+    talked
 }
 
 impl<P: Peer> Meeting<P> {

@@ -8,9 +8,18 @@ pub mod host;
 pub mod interop;
 pub mod matrix;
 pub mod peers;
+pub mod replacing;
+pub mod scans;
 pub mod world;
 
-use lab::{Namespace, Running, Where, start};
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lab::{Lab, Namespace, Running, Where, eventually_some, start};
 
 pub use lab::{must_have_stack, ringroad, stack_of};
 
@@ -30,6 +39,43 @@ pub fn on_kernel(host: &Namespace, program: &[&str], port: u16) -> Running {
 #[must_use]
 pub fn start_on(host: &Namespace, command: &[&str], port: u16) -> Running {
     start(host, command, port, Where::Road)
+}
+
+/// The next connection of a listener of the test's, [`bounded`].
+///
+/// # Panics
+/// When there is none within 20 seconds.
+#[track_caller]
+#[must_use]
+pub fn accepted(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("set");
+    let stream = eventually_some("a connection", 20, || listener.accept().ok()).0;
+    stream.set_nonblocking(false).expect("set");
+    bounded(stream)
+}
+
+/// A connection of the test's that is not waited for without end.
+///
+/// # Panics
+/// When it cannot be told so.
+#[must_use]
+pub fn bounded(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+    stream.set_write_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+    stream
+}
+
+/// A pipe with a name, for a program to wait at: its path, and where the test writes. That is open for reading, too: who
+/// writes waits for no reader, and what is written stays until somebody reads it.
+///
+/// # Panics
+/// When there cannot be one.
+#[must_use]
+pub fn fifo(lab: &Lab, host: &Namespace) -> (String, File) {
+    let path = lab.folder().join("fifo").to_string_lossy().into_owned();
+    host.must(&["mkfifo", &path]);
+    let file = File::options().read(true).write(true).open(&path).expect("a pipe");
+    (path, file)
 }
 
 /// The SHA-256 of a file on this machine, by `sha256sum`.
@@ -93,4 +139,31 @@ pub fn fetch_at_once(client: &Namespace, url: &str, count: usize, expected: &str
     );
     let sums = client.run_for(150, &["bash", "-c", &script]).must();
     assert_eq!(sums.split_whitespace().collect::<Vec<_>>(), [&(half * 2).to_string(), expected], "{url}");
+}
+
+/// Does `often` on a thread of its own, again and again and at least once, while `what` goes on. What came of that, and
+/// how often it was done.
+///
+/// # Panics
+/// When one of them does.
+pub fn meanwhile<T>(mut often: impl FnMut() + Send, what: impl FnOnce() -> T) -> (T, u64) {
+    let over = AtomicBool::new(false);
+    let again = || {
+        let mut times = 0;
+        while times == 0 || !over.load(Ordering::Relaxed) {
+            often();
+            times += 1;
+        }
+        times
+    };
+    thread::scope(|scope| {
+        let often = scope.spawn(again);
+        let done = panic::catch_unwind(AssertUnwindSafe(what));
+        over.store(true, Ordering::Relaxed);
+        let times = often.join();
+        (
+            done.unwrap_or_else(|why| panic::resume_unwind(why)),
+            times.unwrap_or_else(|why| panic::resume_unwind(why)),
+        )
+    })
 }

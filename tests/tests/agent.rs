@@ -1,10 +1,12 @@
 //! `ringroad agent`: programs of users without privilege on the road, as far as the agent's file permits.
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use lab::{IFACE, Lab, Namespace, Running, SERVER, eventually, product, product_for_all, stack_of};
-use ringroad_tests::assert_no_connections;
+use lab::{CLIENT, IFACE, Lab, Namespace, Running, SERVER, eventually, product, product_for_all, stack_of};
+use ringroad_tests::{accepted, assert_no_connections};
 
 /// Nobody, who may; and a number that nobody has, who may not.
 const PERMITTED: &str = "--reuid=65534";
@@ -97,6 +99,26 @@ fn who_is_not_permitted_is_told_so_in_one_line() {
     );
 }
 
+/// The socket for superframes can send on every interface: only a rule that says so hands it out.
+#[test]
+fn superframes_are_sent_where_a_rule_says_so() {
+    for (rule, expected) in [("", false), ("offload = true\n", true)] {
+        let lab = Lab::new("agent-offload");
+        let (server, client) = lab.pair();
+        let agent = Agent::start(&lab, &server, &rules(rule));
+        let folder = lab.folder().join("for-all").to_string_lossy().into_owned();
+        fs::write(lab.folder().join("for-all/large"), vec![7; 4 << 20]).expect("a file");
+        let variable = agent.variable();
+        let web = server.spawn(&agent.run(PERMITTED, &variable, &web_server(&folder, "8000")));
+        eventually("the server has a stack that listens", 20, || listens(&server, &web, 8000));
+        let url = format!("http://{SERVER}:8000/large");
+        client.must(&["curl", "-sS", "--fail", "--max-time", "10", "-o", "/dev/null", &url]);
+        let stack = stack_of(&server, &web).expect("its stack");
+        let sent = stack["counters"]["xdp_superframes_sent"].as_u64();
+        assert_eq!(sent > Some(0), expected, "{stack}");
+    }
+}
+
 /// A port that the file does not name stays the kernel's: the program serves there as ever.
 #[test]
 fn a_port_that_is_not_permitted_stays_in_the_kernel() {
@@ -121,6 +143,25 @@ fn a_port_that_is_not_permitted_stays_in_the_kernel() {
             !server.must(&["ip", "link", "show", IFACE]).contains("xdp")
         });
     }
+}
+
+/// What a program of one user left when it ended does not bar another, who is permitted, too.
+#[test]
+fn the_keeper_of_another_user_makes_way() {
+    let lab = Lab::new("way");
+    let (server, client) = lab.pair();
+    let other = format!("[[allow]]\nuser = 64321\ninterface = [\"{IFACE}\"]\n");
+    let agent = Agent::start(&lab, &server, &rules(&other));
+    let listener = client.enter(|| TcpListener::bind((CLIENT, 9000)).expect("a listener"));
+    let variable = agent.variable();
+    let closes = "import socket; socket.create_connection(('10.77.0.2', 9000)).close()";
+    let mut first = server.spawn(&agent.run(PERMITTED, &variable, &["/usr/bin/python3", "-c", closes]));
+    let mut call = accepted(&listener);
+    assert_eq!(first.ended(20), 0, "{}", first.said());
+    assert_eq!(call.read(&mut [0; 8]).expect("its end"), 0);
+    drop(call);
+    assert!(server.must(&["ip", "link", "show", IFACE]).contains("xdp"), "TIME-WAIT is kept");
+    server.run(&agent.run(STRANGER, &variable, &["true"])).must();
 }
 
 fn listens(host: &Namespace, program: &Running, port: u16) -> bool {

@@ -1,12 +1,11 @@
 //! Servers that give each connection a process of its own: it goes with the child, whatever the parent closes.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use lab::{Lab, Namespace, SERVER, eventually, stacks};
-use ringroad_tests::{assert_bypassed, on_road};
-use serde_json::Value;
+use ringroad_tests::{assert_bypassed, bounded, fifo, on_road};
 
 const SIZE: usize = 300_000;
 
@@ -61,11 +60,16 @@ fn serves(name: &str, words: &[&str]) {
     });
     assert_bypassed(&server, &before);
     eventually("the parent holds nothing but its listener", 20, || {
-        let sockets = |stack: &Value| stack["sockets"].as_array().cloned().unwrap_or_default();
-        let own = |stack: &Value| stack["pid"].as_u64() == Some(u64::from(program.pid()));
-        let stack = stacks(&server).into_iter().find(own).expect("the parent's stack");
-        sockets(&stack).iter().all(|s| matches!(s["state"].as_str(), Some("LISTEN" | "TIME-WAIT")))
+        let states = states(&server, program.pid()).expect("the parent's stack");
+        states.iter().all(|state| matches!(&**state, "LISTEN" | "TIME-WAIT"))
     });
+}
+
+/// The states of the sockets in the stack of a process, if it has one.
+fn states(host: &Namespace, pid: u32) -> Option<Vec<String>> {
+    let stack = stacks(host).into_iter().find(|stack| stack["pid"].as_u64() == Some(u64::from(pid)))?;
+    let sockets = stack["sockets"].as_array().expect("its sockets");
+    Some(sockets.iter().map(|s| s["state"].as_str().expect("a state").to_owned()).collect())
 }
 
 #[test]
@@ -77,4 +81,97 @@ fn a_connection_goes_with_the_child_of_socat() {
 #[test]
 fn a_connection_goes_with_the_child_of_a_forking_server() {
     serves("fork-python", &["python3", "-c", PYTHON]);
+}
+
+/// A child gets by a Unix socket what its parent opened after it was born: a listener, and a connection.
+const SENDS: &str = "
+import os, socket
+ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+def serve(peer):
+    while data := peer.recv(65536): peer.sendall(data)
+    peer.close()
+if os.fork() == 0:
+    listener = socket.socket(fileno=socket.recv_fds(its, 1, 1)[1][0])
+    serve(listener.accept()[0])
+    listener.close()
+    its.sendall(b'1')
+    serve(socket.socket(fileno=socket.recv_fds(its, 1, 1)[1][0]))
+    os._exit(0)
+listener = socket.create_server(('0.0.0.0', 80), backlog=8)
+socket.send_fds(ours, [b'x'], [listener.fileno()])
+ours.recv(1)
+peer, _ = listener.accept()
+socket.send_fds(ours, [b'x'], [peer.fileno()])
+peer.close()
+os.wait()
+";
+
+/// The parent does not wait for its listener before the child has served: what comes until then is the child's.
+#[test]
+fn a_listener_that_is_sent_to_a_child_is_heard_there_and_a_connection_is_served() {
+    let lab = Lab::new("fork-sends");
+    let (server, client) = lab.pair();
+    let mut program = on_road(&server, &["--strict"], &["python3", "-c", SENDS], 80);
+    let before = server.counters();
+    echo(&client, 1);
+    // While neither listens, who connects is the kernel's.
+    eventually("the parent listens", 20, || {
+        states(&server, program.pid()).is_some_and(|states| states.iter().any(|state| state == "LISTEN"))
+    });
+    echo(&client, 2);
+    assert_eq!((program.ended(20), program.said().as_str()), (0, ""));
+    assert_bypassed(&server, &before);
+}
+
+/// The parent has a child for its one connection and ends at once, with its own copy closed or open. The child does
+/// something with it when it is told, or nothing.
+const ENDS: &str = "
+import os, socket, sys
+fifo, closes, uses = sys.argv[1], sys.argv[2] == 'closes', sys.argv[3] == 'uses'
+listener = socket.create_server(('0.0.0.0', 80), backlog=8)
+peer, _ = listener.accept()
+if os.fork():
+    if closes: peer.close()
+    os._exit(0)
+listener.close()
+open(fifo).readline()
+if uses:
+    while data := peer.recv(65536): peer.sendall(data)
+os._exit(0)
+";
+
+#[test]
+fn a_connection_lives_as_long_as_a_child_of_a_parent_that_has_ended() {
+    for how in [["closes", "uses"], ["stays", "uses"], ["closes", "leaves"], ["stays", "leaves"]] {
+        let lab = Lab::new("fork-ends");
+        let (server, client) = lab.pair();
+        let (fifo, mut go) = fifo(&lab, &server);
+        let words = [&["python3", "-c", ENDS, &fifo][..], &how].concat();
+        let mut program = on_road(&server, &["--strict"], &words, 80);
+        let before = server.counters();
+        let mut stream = bounded(client.enter(|| TcpStream::connect((SERVER, 80)).expect("a connection")));
+        assert_eq!(program.ended(20), 0, "{how:?}: {}", program.said());
+        stream.write_all(b"hello").expect("a word");
+        eventually("the keeper has it", 20, || {
+            let all = stacks(&server);
+            let sockets = all.iter().filter_map(|stack| stack["sockets"].as_array()).flatten();
+            sockets.into_iter().any(|socket| socket["state"] == "ESTABLISHED")
+        });
+        stream.set_nonblocking(true).expect("set");
+        let early = stream.read(&mut [0; 8]).expect_err("nothing was said, and there is no end");
+        assert_eq!(early.kind(), ErrorKind::WouldBlock, "{how:?}");
+        stream.set_nonblocking(false).expect("set");
+        go.write_all(b"go\n").expect("a word");
+        if how[1] == "uses" {
+            stream.shutdown(Shutdown::Write).expect("an end");
+        }
+        let mut heard = Vec::new();
+        let end = stream.read_to_end(&mut heard);
+        match how[1] {
+            "uses" => assert_eq!((end.ok(), &heard[..]), (Some(5), &b"hello"[..]), "{how:?}"),
+            // As Linux ends a connection in which something was not read.
+            _ => assert_eq!(end.expect_err("what it said was not read").kind(), ErrorKind::ConnectionReset),
+        }
+        assert_bypassed(&server, &before);
+    }
 }

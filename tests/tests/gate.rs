@@ -1,6 +1,8 @@
 //! The gate: what a policy permits passes, what it denies gets silence and is counted.
 
-use lab::{CLIENT, IFACE, Lab, Namespace, SERVER, Site, eventually};
+use std::net::UdpSocket;
+
+use lab::{CLIENT, IFACE, Lab, Namespace, SERVER, Site, SplitMix, eventually, stack_of};
 use ringroad_tests::{assert_bypassed, must_have_stack, on_kernel, on_road, ringroad};
 use serde_json::Value;
 
@@ -122,4 +124,76 @@ fn the_default_deny_closes_addresses_without_a_table() {
     eventually("the denied packets are counted", 5, || {
         must_have_stack(&server, &nginx)["counters"]["drop_denied_in"].as_u64() >= Some(2)
     });
+}
+
+/// Rules with a counter each, told apart by the port that datagrams come from; every fourth denies.
+const COUNTERS: u16 = 1000;
+const FIRST_PORT: u16 = 20_000;
+const SINK: &str = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.bind(('10.77.0.1',7000))\n\
+    while True: s.recv(2048)";
+
+fn policy_of_counters() -> String {
+    let rule = |n: u16| {
+        let (port, action) = (FIRST_PORT + n, if n % 4 == 3 { "deny" } else { "allow" });
+        format!(
+            "[[table.rule]]\nname = \"rule {n}\"\ndirection = \"in\"\nprotocol = \"udp\"\nlocal_port = 7000\n\
+             remote_port = {port}\naction = \"{action}\"\ncounter = \"counter {n}\"\n"
+        )
+    };
+    format!("[[table]]\nlocal = \"{SERVER}\"\n{}", (0..COUNTERS).map(rule).collect::<String>())
+}
+
+/// Packets and bytes of one counter.
+type Count = (u64, u64);
+
+fn counts(stack: &Value) -> Vec<Count> {
+    let one = |n: u16| {
+        let counter = &stack["policy"]["counters"][format!("counter {n}")];
+        (counter["packets"].as_u64().unwrap_or(0), counter["bytes"].as_u64().unwrap_or(0))
+    };
+    (0..COUNTERS).map(one).collect()
+}
+
+/// Sends a datagram from the port of counter `n`; the bytes of its IP packet.
+fn datagram(n: u16, len: usize) -> u64 {
+    let socket = UdpSocket::bind((CLIENT, FIRST_PORT + n)).expect("a socket");
+    socket.send_to(&[0; 512][..len], (SERVER, 7000)).expect("a datagram that is sent");
+    20 + 8 + len as u64
+}
+
+/// So many datagrams go out before their number is asked for: what waits at once has room everywhere.
+const BATCH: usize = 500;
+
+#[test]
+fn a_thousand_counters_are_exact_at_once() {
+    let lab = Lab::new("counters");
+    let (server, client) = lab.pair();
+    let file = lab.file("policy.toml", policy_of_counters());
+    let sink = server.spawn(&ringroad(&["--policy", &file.to_string_lossy()], &["python3", "-c", SINK]));
+    let stack = || stack_of(&server, &sink).unwrap_or_default();
+    eventually("the sink is on the road", 20, || {
+        stack()["sockets"].as_array().is_some_and(|all| !all.is_empty())
+    });
+    let mut random = SplitMix(11);
+    let many = (0..COUNTERS).flat_map(|n| vec![n; 1 + (random.next() % 16) as usize]);
+    let mut order: Vec<u16> = many.collect();
+    (1..order.len()).rev().for_each(|at| order.swap(at, (random.next() % (at as u64 + 1)) as usize));
+    let mut sent = vec![(0, 0); COUNTERS.into()];
+    for (batch, so_far) in order.chunks(BATCH).zip((BATCH as u64..).step_by(BATCH)) {
+        let bytes: Vec<u64> =
+            client.enter(|| batch.iter().map(|n| datagram(*n, (random.next() % 512) as usize)).collect());
+        for (n, bytes) in batch.iter().zip(bytes) {
+            let (packets, sum) = &mut sent[usize::from(*n)];
+            (*packets, *sum) = (*packets + 1, *sum + bytes);
+        }
+        let wanted = so_far.min(order.len() as u64);
+        eventually("all that was sent is counted", 20, || {
+            counts(&stack()).iter().map(|(packets, _)| packets).sum::<u64>() >= wanted
+        });
+    }
+    let told = stack();
+    assert_eq!(counts(&told), sent);
+    let of_denied =
+        |counts: &[Count]| counts.iter().skip(3).step_by(4).map(|(packets, _)| packets).sum::<u64>();
+    assert_eq!(table(&told)["denied"]["packets"].as_u64(), Some(of_denied(&sent)), "{}", order.len());
 }

@@ -1,7 +1,8 @@
 //! IPv6 on the road: unmodified programs, dual-stack listeners, the gate; and the kernel's counters to show that
 //! none of it passed through the kernel.
 
-use lab::{CLIENT6, Counters, Lab, Namespace, SERVER, SERVER6, Site};
+use lab::{CLIENT6, Counters, IFACE, Lab, Namespace, SERVER, SERVER6, Site};
+use ringroad_tests::matrix::program;
 use ringroad_tests::{
     assert_bypassed, assert_no_connections, fetched_sha256, must_have_stack, on_kernel, on_road, ringroad,
     sha256,
@@ -187,4 +188,18 @@ fn python_s_listeners_hear_what_they_hear_on_the_kernel() {
     assert_eq!(said[0], said[1]);
     assert!(said[0].0.contains("dual ::ffff:10.77.0.2 ::ffff:10.77.0.1 AF_INET6 4"), "{}", said[0].0);
     assert_eq!(said[0].1, vec!["HELLO\n"; 4]);
+}
+
+/// RFC 4861 §6.3.4: what a router advertises is the kernel's to take in, and ours to follow.
+#[test]
+fn packets_are_as_long_and_live_as_long_as_a_router_says() {
+    let lab = Lab::new("router6");
+    let (server, client) = lab.dual_pair();
+    server.must(&["sysctl", "-qw", &format!("net.ipv6.conf.{IFACE}.accept_ra=1")]);
+    let _serving = on_road(&server, &[], &["python3", &program("echo_six.py")], 7000);
+    let before = server.counters();
+    let said = client.must(&["python3", &program("router.py"), IFACE, "33", "1400", SERVER6]);
+    assert_eq!(said, "33 1328\n", "the hop limit, and 1400 without 40, 20 and the timestamps' 12");
+    assert_eq!(server.counters().since(&before, "Udp6InDatagrams"), 0);
+    assert_no_connections(&server, &before);
 }

@@ -1,6 +1,7 @@
 //! `--iface lo`: programs that talk to each other on one host.
 
 use lab::{Lab, Namespace, product};
+use ringroad_tests::matrix::program;
 use ringroad_tests::{sha256, start_on};
 
 /// A host whose kernel takes frames of ours on its loopback device.
@@ -87,11 +88,33 @@ fn what_is_not_set_is_named_with_the_command_that_sets_it() {
 }
 
 #[test]
-fn a_second_run_on_the_loopback_is_told_of_the_first() {
+fn a_second_run_that_cannot_join_the_first_is_told_of_it() {
     let lab = Lab::new("lo-second");
     let host = host(&lab);
     let _redis = start_on(&host, &on_lo(REDIS), 6379);
-    let outcome = host.run(&on_lo(&["true"]));
+    let other = [&["env", "RINGROAD_FRAMES=8192"], &on_lo(&["true"])[..]].concat();
+    let outcome = host.run(&other);
     assert_ne!(outcome.code, 0);
     assert!(outcome.said().contains("another ringroad runs on this interface"), "{}", outcome.said());
+}
+
+/// A connection that the kernel's listener took goes on with the kernel when the stack of the same process listens.
+#[test]
+fn a_connection_from_before_the_listener_joined_goes_on() {
+    let lab = Lab::new("lo-early");
+    let host = host(&lab);
+    for address in ["127.0.0.1", "::1"] {
+        let said = host.must(&on_lo(&["python3", &program("early_client.py"), address]));
+        assert_eq!(said, "b'an answer' 50000\n".repeat(2), "{address}");
+    }
+}
+
+/// A connection whose ends are in one process goes to a child: the loopback device leads from stack to stack.
+#[test]
+fn a_child_serves_a_client_of_its_parent() {
+    let lab = Lab::new("lo-fork");
+    let host = host(&lab);
+    let said = host.must(&on_lo(&["python3", &program("forking_alone.py")]));
+    let expected: String = (0..5).map(|n| format!("b'HELLO {n}\\n' b''\n")).collect();
+    assert_eq!(said, expected);
 }

@@ -2,7 +2,6 @@
 //! and without SO_REUSEPORT, sendfile and splice.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use lab::{CLIENT, Running, SERVER, Site, Where, stacks};
 use ringroad_tests::matrix::{Stage, program, same_on_both};
@@ -155,34 +154,45 @@ fn haproxy_passes_on() {
     });
 }
 
+/// Apache with a module that says how it works on many connections; what its clients are told.
+fn apache(stage: &Stage, mpm: &str, ways: &str) -> String {
+    let site = Site::new(&stage.lab, 1, FILES);
+    let file = site.path("big.bin");
+    let www = file.trim_end_matches("/big.bin");
+    let at = stage.lab.folder().display().to_string();
+    let modules = "/usr/lib/apache2/modules";
+    let conf = format!(
+        "ServerRoot {at}\nServerName road\nLoadModule mpm_{mpm}_module {modules}/mod_mpm_{mpm}.so\n\
+         LoadModule authz_core_module {modules}/mod_authz_core.so\nListen {SERVER}:80\nPidFile {at}/pid\n\
+         ErrorLog /dev/stderr\nUser nobody\nGroup nogroup\nDocumentRoot {www}\nMaxKeepAliveRequests 0\n\
+         {ways}\nEnableMMAP off\n<Directory />\nRequire all granted\n</Directory>\n"
+    );
+    let conf = stage.lab.file("apache.conf", conf);
+    let _apache = stage.serve(&["apache2", "-DFOREGROUND", "-f", &conf.to_string_lossy()], 80);
+    let url = format!("http://{SERVER}/big.bin");
+    let mut told = all_give(stage, &[&url, &url], &file);
+    let load = format!("h2load --h1 -n 500 -c 10 -t 1 http://{SERVER}/small.bin | grep ^status");
+    told += &stage.client.must(&["sh", "-c", &load]);
+    stage.assert_served_past_the_kernel();
+    told
+}
+
 /// The event MPM: two processes with threads, accept in one of them, sendfile on and off.
 #[test]
 fn apache_serves_by_events() {
     for sendfile in ["On", "Off"] {
-        same_on_both("apache", |stage| {
-            let site = Site::new(&stage.lab, 1, FILES);
-            let file = site.path("big.bin");
-            let www = file.trim_end_matches("/big.bin");
-            let at = stage.lab.folder().display().to_string();
-            let modules = "/usr/lib/apache2/modules";
-            let conf = format!(
-                "ServerRoot {at}\nServerName road\nLoadModule mpm_event_module {modules}/mod_mpm_event.so\n\
-                 LoadModule authz_core_module {modules}/mod_authz_core.so\nListen {SERVER}:80\nPidFile {at}/pid\n\
-                 ErrorLog /dev/stderr\nUser nobody\nGroup nogroup\nDocumentRoot {www}\nStartServers 2\n\
-                 ThreadsPerChild 16\nServerLimit 2\nMaxRequestWorkers 32\nMaxKeepAliveRequests 0\n\
-                 EnableSendfile {sendfile}\nEnableMMAP off\n<Directory />\nRequire all granted\n</Directory>\n"
-            );
-            fs::write(stage.lab.folder().join("apache.conf"), conf).expect("the configuration");
-            let conf = format!("{at}/apache.conf");
-            let _apache = stage.serve(&["apache2", "-DFOREGROUND", "-f", &conf], 80);
-            let url = format!("http://{SERVER}/big.bin");
-            let mut told = all_give(stage, &[&url, &url], &file);
-            let load = format!("h2load --h1 -n 500 -c 10 -t 1 http://{SERVER}/small.bin | grep ^status");
-            told += &stage.client.must(&["sh", "-c", &load]);
-            stage.assert_served_past_the_kernel();
-            told
-        });
+        let ways = format!(
+            "StartServers 2\nThreadsPerChild 16\nServerLimit 2\nMaxRequestWorkers 32\nEnableSendfile {sendfile}"
+        );
+        same_on_both("apache", |stage| apache(stage, "event", &ways));
     }
+}
+
+/// The prefork MPM: a process for each connection, all of which accept; more are started as they are needed.
+#[test]
+fn apache_serves_by_processes() {
+    let ways = "StartServers 4\nMinSpareServers 2\nMaxSpareServers 4\nServerLimit 12\nMaxRequestWorkers 12";
+    same_on_both("apache-fork", |stage| apache(stage, "prefork", ways));
 }
 
 /// Bulk over TCP, both directions, as server and as client.

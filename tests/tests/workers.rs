@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use lab::{Lab, Namespace, Running, SERVER, Site, eventually, stacks};
-use ringroad_tests::{assert_bypassed, fetched_sha256, on_road, sha256};
+use ringroad_tests::replacing::{all_frames_are_accounted_for, descriptors};
+use ringroad_tests::{assert_bypassed, fetched_sha256, on_road, ringroad, sha256, start_on};
+use serde_json::Value;
 
 const WORKERS: usize = 4;
 const FILES: &[(&str, usize)] = &[("big.bin", 1 << 20)];
@@ -65,7 +67,7 @@ fn all_serve(server: &Namespace, nginx: &Running) {
     });
 }
 
-fn is_one_of(stack: &serde_json::Value, pids: &[u32]) -> bool {
+fn is_one_of(stack: &Value, pids: &[u32]) -> bool {
     stack["pid"].as_u64().is_some_and(|pid| pids.contains(&(pid as u32)))
 }
 
@@ -89,16 +91,38 @@ fn every_worker_serves_and_the_kernel_sees_none_of_it() {
     assert_bypassed(&server, &before);
 }
 
+/// A port for so many has more descriptors than are kept for it otherwise.
+#[test]
+fn sixty_processes_find_numbers_where_a_thousand_files_may_be_open() {
+    let lab = Lab::new("sixty");
+    let (server, client) = lab.pair();
+    let site = Site::with_workers(&lab, 80, FILES, WORKERS);
+    let road = ringroad(&["--strict"], &site.nginx());
+    let words = [&["prlimit", "--nofile=1024", "env", "RINGROAD_PROCESSES=60"], &road[..]].concat();
+    let _nginx = start_on(&server, &words, 80);
+    let before = server.counters();
+    let expected = sha256(&server, &site.path("big.bin"));
+    assert_eq!(fetched_sha256(&client, &format!("http://{SERVER}/big.bin")), expected);
+    assert_bypassed(&server, &before);
+}
+
+/// Workers that are killed; RINGROAD_DEATHS=1000 makes it a soak.
+fn deaths() -> usize {
+    const DEATHS: usize = 12;
+    std::env::var("RINGROAD_DEATHS").ok().and_then(|n| n.parse().ok()).unwrap_or(DEATHS)
+}
+
 /// The peers of a killed worker are reset at once, those of the others notice nothing, new connections are served,
-/// and the next worker takes the place; again and again.
+/// and the next worker takes the place; again and again, and nothing is used up.
 #[test]
 fn a_killed_worker_takes_only_its_own_connections_with_it() {
-    const DEATHS: usize = 12;
     let lab = Lab::new("killed-worker");
     let (server, client) = lab.pair();
     let site = Site::with_workers(&lab, 80, FILES, WORKERS);
     let nginx = on_road(&server, &[], &site.nginx(), 80);
-    for _ in 0..DEATHS {
+    all_serve(&server, &nginx);
+    let (master, opened) = (nginx.pid(), descriptors(nginx.pid()));
+    for _ in 0..deaths() {
         all_serve(&server, &nginx);
         let before = server.counters();
         let mut by_pid = calls(&client);
@@ -115,4 +139,6 @@ fn a_killed_worker_takes_only_its_own_connections_with_it() {
         assert_bypassed(&server, &before);
     }
     all_serve(&server, &nginx);
+    assert_eq!(descriptors(master), opened, "descriptors of the master");
+    eventually("frames that only stacks that live have", 10, || all_frames_are_accounted_for(&server));
 }

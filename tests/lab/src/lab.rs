@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::namespace::{self, Namespace};
+use crate::nics::Nics;
 use crate::relay::{Relay, Trouble};
 use crate::sys;
 
@@ -31,6 +32,7 @@ pub struct Lab {
     name: String,
     folder: PathBuf,
     hosts: RefCell<Vec<String>>,
+    nics: RefCell<Option<Nics>>,
 }
 
 impl Lab {
@@ -48,7 +50,7 @@ impl Lab {
         fs::create_dir_all(&folder).expect("a folder for the laboratory's files");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
             .expect("a folder that servers can read");
-        Self { name, folder, hosts: RefCell::default() }
+        Self { name, folder, hosts: RefCell::default(), nics: RefCell::default() }
     }
 
     /// A folder for files, readable by all users.
@@ -76,10 +78,16 @@ impl Lab {
         host
     }
 
-    /// A cable: interface `left_iface` of one host to `right_iface` of another, both up, without addresses.
+    /// A cable: interface `left_iface` of one host to `right_iface` of another, both up, without addresses. The first
+    /// one is between the NICs of this machine, if it names some ([`Nics`]).
     pub fn cable(&self, left: (&Namespace, &str), right: (&Namespace, &str)) {
-        let ends = ["link", "add", left.1, "netns", left.0.name(), "type", "veth"];
-        namespace::ip(&[&ends[..], &["peer", "name", right.1, "netns", right.0.name()]].concat());
+        match Nics::lend([left, right].map(|(host, iface)| (host.name(), iface))) {
+            Some(nics) => *self.nics.borrow_mut() = Some(nics),
+            None => {
+                let ends = ["link", "add", left.1, "netns", left.0.name(), "type", "veth"];
+                namespace::ip(&[&ends[..], &["peer", "name", right.1, "netns", right.0.name()]].concat());
+            }
+        }
         for (host, iface) in [left, right] {
             host.must(&["ip", "link", "set", iface, "up"]);
         }
@@ -168,6 +176,7 @@ fn address(server: &Namespace, client: &Namespace) {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        drop(self.nics.take());
         for host in self.hosts.borrow().iter() {
             namespace::remove(host);
         }

@@ -73,6 +73,10 @@ pub enum Signal {
     Kill,
     /// Read your configuration again.
     Hup,
+    /// Stand still.
+    Stop,
+    /// Go on.
+    Cont,
 }
 
 impl Signal {
@@ -82,6 +86,8 @@ impl Signal {
             Self::Quit => libc::SIGQUIT,
             Self::Kill => libc::SIGKILL,
             Self::Hup => libc::SIGHUP,
+            Self::Stop => libc::SIGSTOP,
+            Self::Cont => libc::SIGCONT,
         }
     }
 }

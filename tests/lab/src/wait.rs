@@ -3,8 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::nics::Nics;
+
 /// How often a condition is looked at.
 const TURN: Duration = Duration::from_millis(5);
+
+/// How much longer all takes in a machine in software, whose one processor may be shared besides.
+const IN_SOFTWARE: u64 = 6;
 
 /// Looks at `condition` until it holds.
 ///
@@ -21,6 +26,7 @@ pub fn eventually(what: &str, seconds: u64, mut condition: impl FnMut() -> bool)
 /// With `what`, when it gives nothing within `seconds`.
 #[track_caller]
 pub fn eventually_some<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> T {
+    let seconds = if Nics::are_given() { seconds * IN_SOFTWARE } else { seconds };
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         if let Some(value) = condition() {

@@ -6,6 +6,7 @@ mod rfc1337;
 mod rfc2018;
 mod rfc3168;
 mod rfc3465;
+mod rfc4898;
 mod rfc4987;
 mod rfc5482;
 mod rfc5681;
@@ -53,6 +54,7 @@ const FILES: &[&[&[Row]]] = &[
         rfc2018::DRILLS,
         rfc3168::DRILLS,
         rfc3465::DRILLS,
+        rfc4898::DRILLS,
         rfc4987::DRILLS,
         rfc5482::DRILLS,
         rfc5681::DRILLS,

@@ -45,6 +45,17 @@ pub(super) fn read(bytes: &[u8]) -> TcpInfo {
         segs_out: long(136) as u32,
         segs_in: (long(136) >> 32) as u32,
         notsent_bytes: long(144) as u32,
+        data_segs_in: long(152) as u32,
+        data_segs_out: (long(152) >> 32) as u32,
+        delivered: long(192) as u32,
+        delivered_ce: (long(192) >> 32) as u32,
+        bytes_sent: long(200),
+        bytes_retrans: long(208),
+        dsack_dups: long(216) as u32,
+        reord_seen: (long(216) >> 32) as u32,
+        rcv_ooopack: long(224) as u32,
+        total_rto: (long(240) as u16, (long(240) >> 16) as u16),
+        total_rto_time: (long(240) >> 32) as u32,
         ..TcpInfo::default()
     }
 }
