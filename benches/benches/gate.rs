@@ -3,15 +3,19 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringroad_benches::policies::{Family, Kind, first_match, flows, policy};
 use stack::hash::HashKey;
 use stack::ip::VerdictMemo;
-use stack::policy::{Gate, Policy, PolicySpec};
-use stack::types::Direction;
+use stack::policy::{Gate, Packet, Policy, PolicySpec};
+use stack::types::{Direction, FlowKey, Road};
 
 const COUNTS: [usize; 5] = [10, 1_000, 5_000, 10_000, 100_000];
 const SEED: u64 = 1;
+/// What is judged.
+const PACKET: Packet = Packet { len: 100, way: Direction::In, road: Road::UNKNOWN };
+/// Known flows that take turns.
+const TURNS: usize = 64;
 /// Rules up to which trying them in turn is worth waiting for.
 const SCANNED: usize = 10_000;
 
@@ -38,7 +42,7 @@ fn new_flows(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(format!("new flow, {kind:?} {family:?}"), rules), |b| {
                 b.iter(|| {
                     let flow = turn.next().unwrap_or(&flows[0]);
-                    gate.judge(&mut VerdictMemo::default(), black_box(flow), Direction::In, 100)
+                    gate.judge(&mut VerdictMemo::default(), black_box(flow), Direction::In, PACKET)
                 });
             });
             if kind == Kind::Providers && rules <= SCANNED {
@@ -59,8 +63,20 @@ fn known_flows(c: &mut Criterion) {
         let spec = policy(Kind::Providers, family, rules, SEED);
         let (mut gate, flow) = (gate_of(&spec), flows(&spec, SEED)[0]);
         let mut memo = VerdictMemo::default();
+        group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::new(format!("known flow, {family:?}"), rules), |b| {
-            b.iter(|| gate.judge(black_box(&mut memo), black_box(&flow), Direction::In, 100));
+            b.iter(|| gate.judge(black_box(&mut memo), black_box(&flow), Direction::In, PACKET));
+        });
+        // One packet after the other of one flow waits for that flow's counter; of several none does.
+        let mut known: Vec<(VerdictMemo, FlowKey)> =
+            flows(&spec, SEED).into_iter().take(TURNS).map(|flow| (VerdictMemo::default(), flow)).collect();
+        group.throughput(Throughput::Elements(TURNS as u64));
+        group.bench_function(BenchmarkId::new(format!("{TURNS} known flows, {family:?}"), rules), |b| {
+            b.iter(|| {
+                for (memo, flow) in &mut known {
+                    black_box(gate.judge(black_box(memo), black_box(flow), Direction::In, PACKET));
+                }
+            });
         });
     }
     group.finish();

@@ -1,6 +1,7 @@
 //! What the benchmarks of the parts share. The benchmarks are in `benches/`; `cargo xtask bench --parts` runs
 //! them.
 
+pub mod callgrind;
 pub mod engines;
 pub mod policies;
 pub mod workload;

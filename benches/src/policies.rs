@@ -73,7 +73,11 @@ pub fn policy(kind: Kind, family: Family, count: usize, seed: u64) -> PolicySpec
         Family::V4 => IpAddr::from(LOCAL),
         Family::V6 => LOCAL_V6.into(),
     };
-    PolicySpec { default: Action::Deny, tables: vec![TableSpec::of_host(local, Mode::Enforce, rules)] }
+    PolicySpec {
+        default: Action::Deny,
+        tables: vec![TableSpec::of_host(local, Mode::Enforce, rules)],
+        shadow: Vec::new(),
+    }
 }
 
 fn rule(kind: Kind, family: Family, n: usize, random: &mut Random) -> RuleSpec {

@@ -1,7 +1,7 @@
 //! The compiled policy answers as one that tries rule after rule, on sets of the shapes that are measured.
 
 use ringroad_benches::policies::{Family, Kind, Random, first_match, flows, policy};
-use stack::policy::Policy;
+use stack::policy::{Policy, Via};
 use stack::types::{Direction, Protocol};
 
 /// Sets of each kind and family.
@@ -21,7 +21,7 @@ fn equals_trying_each_rule() {
                     key.protocol = [Protocol::Tcp, Protocol::Udp][random.below(2)];
                     let direction = [Direction::In, Direction::Out][random.below(2)];
                     let expected = first_match(&spec.tables[0].rules, &key, direction);
-                    let found = compiled.judge(&key, direction).rule;
+                    let found = compiled.judge(&key, direction, Via::OTHER).rule;
                     assert_eq!(found, expected, "{kind:?} {family:?}, seed {seed}: {key:?} {direction:?}");
                 }
             }
@@ -36,6 +36,6 @@ fn a_hundred_thousand_rules_are_exact() {
     let compiled = Policy::compile(&spec).unwrap();
     for key in flows(&spec, seed).into_iter().take(300) {
         let expected = first_match(&spec.tables[0].rules, &key, Direction::In);
-        assert_eq!(compiled.judge(&key, Direction::In).rule, expected, "seed {seed}: {key:?}");
+        assert_eq!(compiled.judge(&key, Direction::In, Via::OTHER).rule, expected, "seed {seed}: {key:?}");
     }
 }

@@ -46,6 +46,21 @@ pub(crate) fn system() {
     println!("  congestion control: cubic on all");
     web(&sides);
     redis(&sides);
+    drop(sides);
+    backends();
+}
+
+/// Bulk by each backend, on cables whose ends leave segmentation to each other where they can.
+fn backends() {
+    let sides = [Side::road_by("packet"), Side::road_by("af-xdp"), Side::kernel()];
+    let lab = Lab::new("backends");
+    let site = site(&lab);
+    let _servers: Vec<Running> =
+        sides.iter().map(|side| side.serve(&["--strict"], &site.nginx(), 80)).collect();
+    heading("nginx by backend, requests/s", &sides);
+    for (name, load) in WEB.iter().filter(|(_, load)| !load.close && load.file != "612B") {
+        row(name, &sides, |side| side.wrk(load, SECONDS));
+    }
 }
 
 /// The criterion benches; whether they ran.

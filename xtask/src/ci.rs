@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{fuzz, licences, lwip, packages, rfc, run, tidy};
+use crate::{fuzz, guest, licences, lwip, packages, rfc, run, suites, tidy};
 
 /// The longest that one step may take, in seconds.
 const LIMIT: u32 = 1500;
@@ -57,6 +57,8 @@ pub(crate) fn run() -> bool {
     } else {
         println!("tests in the lab: not run, they need root (network namespaces, AF_XDP)");
     }
+    steps.push(counted("other projects' tests", suites::short));
+    steps.push(counted("guest", |each| guest::run(&[], guest::LIMIT, each)));
     summary(&steps)
 }
 
@@ -74,20 +76,29 @@ fn check(name: &'static str, what: impl FnOnce() -> (bool, String)) -> Step {
 }
 
 fn cargo(name: &'static str, args: &[&str], env: &[(&str, &str)]) -> Step {
-    println!("== {name}");
-    let start = Instant::now();
     let mut command = run::cargo();
     command.args(args).envs(env.iter().copied());
+    counted(name, |each| Ok(run::stream(&mut run::limited(&command, LIMIT), each)))
+}
+
+/// A step whose tests are counted from the lines that it says. Why it does not run here is no failure.
+fn counted(name: &'static str, run: impl FnOnce(&mut dyn FnMut(&str)) -> Result<bool, String>) -> Step {
+    println!("== {name}");
+    let start = Instant::now();
     let (mut passed, mut failed) = (0, 0);
-    let well = run::stream(&mut run::limited(&command, LIMIT), |line| {
+    let ended = run(&mut |line| {
         let (p, f) = result_of(line);
         passed += p;
         failed += f;
     });
-    if !well && failed == 0 {
+    if ended == Ok(false) && failed == 0 {
         failed = 1;
     }
-    Step { name, passed, failed, seconds: start.elapsed().as_secs(), note: String::new() }
+    let note = ended.err().unwrap_or_default();
+    if !note.is_empty() {
+        println!("{note}");
+    }
+    Step { name, passed, failed, seconds: start.elapsed().as_secs(), note }
 }
 
 /// The tests that passed and failed, from a line `test result: ok. 3 passed; 0 failed; …`.

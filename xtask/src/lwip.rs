@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::apt::Apt;
 use crate::run;
 
 /// Where Debian's source packages are; the host's own lists are left as they are.
@@ -18,25 +19,12 @@ pub(crate) fn fetch() -> Result<(), String> {
         return Ok(());
     }
     println!("fetching lwIP's sources");
-    fs::create_dir_all(folder.join("lists/partial")).map_err(|e| format!("{}: {e}", folder.display()))?;
-    fs::write(folder.join("sources.list"), SOURCES).map_err(|e| format!("{}: {e}", folder.display()))?;
-    apt(&folder, &["update"])?;
-    apt(&folder, &["source", "--download-only", "lwip"])?;
+    let apt = Apt::new(&folder, SOURCES)?;
+    apt.get(&["source", "--download-only", "lwip"])?;
     unpack(&folder)?;
     match folder.join(PROOF).is_file() {
         true => Ok(()),
         false => Err("lwIP's source package has no core/tcp.c".to_owned()),
-    }
-}
-
-fn apt(folder: &Path, args: &[&str]) -> Result<(), String> {
-    let mut command = Command::new("apt-get");
-    command.current_dir(folder).args(["-qq", "-o=Dir::Etc::sourceparts=-", "-o=APT::Sandbox::User="]);
-    command.arg(format!("-o=Dir::Etc::sourcelist={}", folder.join("sources.list").display()));
-    command.arg(format!("-o=Dir::State::lists={}", folder.join("lists").display()));
-    match run::quietly(command.args(args)) {
-        true => Ok(()),
-        false => Err(format!("apt-get {} does not work for lwIP's sources", args.join(" "))),
     }
 }
 

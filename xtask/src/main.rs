@@ -1,10 +1,14 @@
-//! The project's own commands: `cargo xtask tidy`, `rfc`, `test`, `fuzz`, `simulate`, `demo`, `bench`.
+//! The project's own commands: `cargo xtask tidy`, `rfc`, `test`, `fuzz`, `simulate`, `suites`, `guest`, `demo`, `bench`.
 
+mod apt;
 mod bench;
 mod ci;
 mod curves;
 mod demo;
+mod firewalls;
 mod fuzz;
+mod guest;
+mod home;
 mod licences;
 mod lwip;
 mod measure;
@@ -15,6 +19,8 @@ mod rfc;
 mod run;
 mod simulate;
 mod source;
+mod suites;
+mod talk;
 mod tidy;
 
 use std::path::PathBuf;
@@ -59,6 +65,12 @@ enum Task {
         /// Only congestion control, ours and the kernel's on an emulated link: figures and pictures into docs/congestion
         #[arg(long, conflicts_with_all = ["system", "parts", "engine"])]
         curves: bool,
+        /// Only the gate: verdicts beside rules in turn and rte_acl, nftables on a cable, nginx behind thousands of rules
+        #[arg(long, conflicts_with_all = ["system", "parts", "engine", "curves"])]
+        gate: bool,
+        /// Only two programs of one host: by the rings between their stacks, by the loopback device, by a Unix socket
+        #[arg(long, conflicts_with_all = ["system", "parts", "engine", "curves", "gate"])]
+        home: bool,
         /// The engine with up to 10,000 connections only, and without instructions
         #[arg(long, requires = "engine")]
         quick: bool,
@@ -66,6 +78,9 @@ enum Task {
     /// Send as much as a connection takes, or take it: for `bench --curves`
     #[command(hide = true, subcommand)]
     Pump(Pump),
+    /// A program that talks to another: for `bench --home`
+    #[command(hide = true, subcommand)]
+    Talk(talk::Talk),
     /// Look for inputs that break parsers, states, calls or the policy file; two targets at a time
     Fuzz {
         /// segments, calls, wire, policy; all when none is named
@@ -89,12 +104,28 @@ enum Task {
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
+    /// Boot a machine in software whose NICs do zero-copy, and run the tests of the NICs in it
+    Guest {
+        /// Only tests whose names hold one of these
+        tests: Vec<String>,
+        /// How long at most
+        #[arg(long, default_value_t = guest::LIMIT)]
+        seconds: u32,
+    },
     /// Exchange 100 MiB each way with smoltcp and lwIP, as client and as server, at 0 to 5 % loss
     Interop,
     /// Change the parts that recover losses, one place at a time, and see whether a test minds (cargo-mutants)
     Mutants {
         /// Files of stack/src/tcp, without .rs; those that recover losses when none is named
         parts: Vec<String>,
+    },
+    /// Run other projects' own tests on the kernel and under the shim, and compare them test by test
+    Suites {
+        /// All when none is named
+        suites: Vec<suites::Suite>,
+        /// Only the part of `cargo xtask test`
+        #[arg(long, conflicts_with = "suites")]
+        short: bool,
     },
     /// Fetch lwIP's sources, which tests and benchmarks compile, into target/lwip
     Lwip,
@@ -141,17 +172,37 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Bench { engine: true, quick, .. } => lwip_is_here() && bench::engine(quick),
         Task::Bench { curves: true, .. } => run_curves(),
+        Task::Bench { gate: true, .. } => can_measure() && firewalls::run(),
+        Task::Bench { home: true, .. } => run_home(),
         Task::Pump(pump) => pump.run(),
+        Task::Talk(talk) => talk.run().map_err(|error| eprintln!("{error}")).is_ok(),
         Task::Bench { system, parts, .. } => run_bench(!parts, !system),
         Task::Fuzz { targets, seconds, input, minimise } => {
             fuzz::run(&fuzz::Plan { targets, seconds, input, minimise, seed: None })
         }
         Task::Simulate { seeds, from } => simulate::run(seeds, from),
+        Task::Guest { tests, seconds } => run_guest(&tests, seconds),
         Task::Interop => lwip_is_here() && bench::interop(),
         Task::Mutants { parts } => mutants::run(&parts),
+        Task::Suites { short: true, .. } => run_short_suites(),
+        Task::Suites { suites, .. } => suites::run(&suites),
         Task::Lwip => lwip_is_here(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_guest(tests: &[String], seconds: u32) -> bool {
+    guest::run(tests, seconds, |_| ()).unwrap_or_else(|why| {
+        println!("{why}");
+        false
+    })
+}
+
+fn run_short_suites() -> bool {
+    suites::short(&mut |line| println!("{line}")).unwrap_or_else(|why| {
+        println!("{why}");
+        false
+    })
 }
 
 fn lwip_is_here() -> bool {
@@ -160,12 +211,7 @@ fn lwip_is_here() -> bool {
 
 fn run_bench(system: bool, parts: bool) -> bool {
     if system {
-        if let Err(missing) = packages::install() {
-            println!("{missing}");
-            return false;
-        }
-        if !run::is_root() {
-            println!("the benchmarks of programs need root (network namespaces, AF_XDP); try --parts");
+        if !can_measure() {
             return false;
         }
         bench::system();
@@ -189,16 +235,31 @@ fn run_rfc(check: bool) -> bool {
 }
 
 fn run_curves() -> bool {
+    if can_measure() {
+        curves::run();
+        return true;
+    }
+    false
+}
+
+fn run_home() -> bool {
+    if can_measure() {
+        home::run();
+        return true;
+    }
+    false
+}
+
+/// Whether programs can be measured in the lab; says why not.
+fn can_measure() -> bool {
     if let Err(missing) = packages::install() {
         println!("{missing}");
         return false;
     }
     if !run::is_root() {
-        println!("the emulated link needs root (network namespaces, AF_XDP)");
-        return false;
+        println!("this needs root (network namespaces, AF_XDP); `cargo xtask bench --parts` does not");
     }
-    curves::run();
-    true
+    run::is_root()
 }
 
 fn run_tidy() -> bool {

@@ -15,6 +15,8 @@ pub(crate) struct Side {
     /// What it is called in tables.
     pub(crate) name: &'static str,
     pub(crate) place: Where,
+    /// The backend that is asked for.
+    backend: Option<&'static str>,
     pub(crate) server: Namespace,
     pub(crate) client: Namespace,
     _lab: Lab,
@@ -40,6 +42,11 @@ impl Side {
         Self::new("ringroad", Where::Road)
     }
 
+    /// The same by one of the backends.
+    pub(crate) fn road_by(backend: &'static str) -> Self {
+        Self { backend: Some(backend), ..Self::new(backend, Where::Road) }
+    }
+
     fn new(name: &'static str, place: Where) -> Self {
         let lab = Lab::new(name);
         let (server, client) = lab.pair();
@@ -50,14 +57,17 @@ impl Side {
         }
         // A client that closes first keeps the port in TIME-WAIT: let it have enough of them.
         client.must(&["sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1", "net.ipv4.ip_local_port_range=1024 65535"]);
-        Self { name, place, server, client, _lab: lab }
+        Self { name, place, backend: None, server, client, _lab: lab }
     }
 
     /// Starts a server on the server's core.
     pub(crate) fn serve(&self, flags: &[&str], program: &[&str], port: u16) -> Running {
         let command = match self.place {
             Where::Kernel => program.to_vec(),
-            Where::Road => ringroad(flags, program),
+            Where::Road => {
+                let backend = self.backend.map(|name| ["--backend", name]);
+                ringroad(&[backend.iter().flatten().copied().collect(), flags.to_vec()].concat(), program)
+            }
         };
         start(&self.server, &[&["taskset", "-c", CORES[0]], &command[..]].concat(), port, self.place)
     }

@@ -6,10 +6,15 @@ use std::process::Command;
 
 use crate::run;
 
-/// A package, and what it gives: a program, or a file when it begins with `/`.
-const PACKAGES: &[(&str, &str)] = &[
+/// Packages, and what each gives: a program, or a file when it begins with `/`, whose name may have `*` for one folder.
+pub(crate) type Packages = [(&'static str, &'static str)];
+
+/// What tests, demo and benchmarks need.
+const PACKAGES: &Packages = &[
     ("iproute2", "ip"),
+    ("iputils-ping", "ping"),
     ("ethtool", "ethtool"),
+    ("nftables", "nft"),
     ("procps", "ps"),
     ("util-linux", "taskset"),
     ("curl", "curl"),
@@ -19,8 +24,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("memcached", "memcached"),
     ("nghttp2-client", "h2load"),
+    ("postgresql", "/usr/lib/postgresql/*/bin/initdb"),
     ("nodejs", "node"),
+    ("default-jdk-headless", "javac"),
     ("openssl", "openssl"),
+    ("openssh-server", "/usr/sbin/sshd"),
+    ("openssh-client", "scp"),
     ("wrk", "wrk"),
     ("redis-server", "redis-server"),
     ("redis-tools", "redis-benchmark"),
@@ -28,7 +37,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bind9-dnsutils", "dig"),
     ("socat", "socat"),
     ("iperf3", "iperf3"),
+    ("sockperf", "sockperf"),
     ("nmap", "nmap"),
+    ("tshark", "tshark"),
     ("python3", "python3"),
     ("gcc", "cc"),
     ("clang", "clang"),
@@ -37,19 +48,40 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libbpf-dev", "/usr/include/bpf/bpf_helpers.h"),
 ];
 
+/// What a machine in software needs besides.
+pub(crate) const GUEST: &Packages = &[
+    ("qemu-system-x86", "qemu-system-x86_64"),
+    ("busybox-static", "busybox"),
+    ("xz-utils", "xz"),
+    ("zstd", "zstd"),
+];
+
 /// Debian's way to say "start no services while installing".
 const NO_SERVICES: &str = "/usr/sbin/policy-rc.d";
 
-/// The packages that are missing here.
-pub(crate) fn missing() -> Vec<&'static str> {
-    let here =
-        |gives: &str| if gives.starts_with('/') { Path::new(gives).exists() } else { run::found(gives) };
-    PACKAGES.iter().filter(|(_, gives)| !here(gives)).map(|(package, _)| *package).collect()
+/// Those that are missing here.
+fn missing(packages: &Packages) -> Vec<&'static str> {
+    let here = |gives: &str| if gives.starts_with('/') { exists(gives) } else { run::found(gives) };
+    packages.iter().filter(|(_, gives)| !here(gives)).map(|(package, _)| *package).collect()
 }
 
-/// Installs what is missing; what could not be had, as one line.
+/// Whether there is such a file, in whatever folder where the path has `*`.
+fn exists(path: &str) -> bool {
+    match path.split_once("/*/") {
+        Some((above, below)) => fs::read_dir(above)
+            .is_ok_and(|mut all| all.any(|one| one.is_ok_and(|o| o.path().join(below).exists()))),
+        None => Path::new(path).exists(),
+    }
+}
+
+/// Installs what tests, demo and benchmarks need; what could not be had, as one line.
 pub(crate) fn install() -> Result<(), String> {
-    let wanted = missing();
+    install_all(PACKAGES)
+}
+
+/// Installs those that are missing; what could not be had, as one line.
+pub(crate) fn install_all(packages: &Packages) -> Result<(), String> {
+    let wanted = missing(packages);
     if wanted.is_empty() {
         return Ok(());
     }
@@ -72,7 +104,7 @@ pub(crate) fn install() -> Result<(), String> {
     args.extend(&wanted);
     let _ = apt(&args);
     drop(guard);
-    match missing() {
+    match missing(packages) {
         still if still.is_empty() => Ok(()),
         still => Err(format!("apt-get could not install: {}", still.join(" "))),
     }
@@ -99,5 +131,19 @@ impl Drop for NoServices {
         if self.ours {
             let _ = fs::remove_file(NO_SERVICES);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_in_whatever_folder() {
+        let here = env!("CARGO_MANIFEST_DIR");
+        assert!(exists(&format!("{here}/Cargo.toml")));
+        assert!(exists(&format!("{here}/*/packages.rs")));
+        assert!(!exists(&format!("{here}/*/initdb")));
+        assert!(!exists(&format!("{here}/none/*/packages.rs")));
     }
 }

@@ -6,9 +6,15 @@ use std::process::{Command, Stdio};
 
 /// Whether a program of this name can be found, the folders of system programs included.
 pub(crate) fn found(program: &str) -> bool {
+    path(program).is_some()
+}
+
+/// Where a program of this name is.
+pub(crate) fn path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(system).any(|folder| folder.join(program).is_file())
+    let mut places = std::env::split_paths(&path).chain(system).map(|folder| folder.join(program));
+    places.find(|place| place.is_file())
 }
 
 /// Whether this process runs as root.

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use ringroad_benches::callgrind;
 use ringroad_benches::workload::Work;
 
 /// An engine, and the most connections it is measured with: those that look at every connection for every segment
@@ -62,21 +63,9 @@ fn times((engine, most): (&str, u32), size: u32) -> Vec<f64> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// Instructions of one piece of work, as callgrind counts them inside `watched`.
+/// Instructions of one piece of work of an engine.
 fn counted(engine: &str, work: usize, size: u32) -> Option<f64> {
-    let exe = std::env::current_exe().ok()?;
-    let mut command = Command::new("valgrind");
-    command.args([
-        "--tool=callgrind",
-        "--callgrind-out-file=/dev/null",
-        "--toggle-collect=*workload::watched*",
-    ]);
-    command.arg(exe).args(["one", engine, &work.to_string(), &size.to_string(), "count"]);
-    let out = command.output().ok()?;
-    let units: f64 = String::from_utf8_lossy(&out.stdout).trim().parse().ok()?;
-    let log = String::from_utf8_lossy(&out.stderr).into_owned();
-    let collected = log.lines().find_map(|line| line.split("Collected :").nth(1))?;
-    Some(collected.trim().parse::<f64>().ok()? / units)
+    callgrind::counted(&["one", engine, &work.to_string(), &size.to_string(), "count"])
 }
 
 fn itself(args: &[&str]) -> Command {
