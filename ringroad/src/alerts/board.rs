@@ -1,8 +1,9 @@
 //! What was told lately, for `ringroad alerts`, and the way to those who are told.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::sinks::Sinks;
+use super::sinks::{LAST_WORDS, Sinks};
 use crate::control::model::Alert;
 
 /// Alerts remembered.
@@ -37,8 +38,12 @@ impl Board {
 
     /// Nothing more comes: what waits is written, within a bounded time.
     pub(crate) fn close(&mut self) {
+        self.close_within(LAST_WORDS);
+    }
+
+    pub(super) fn close_within(&mut self, limit: Duration) {
         if let Some(sinks) = self.sinks.take() {
-            sinks.close();
+            sinks.close(limit);
         }
     }
 

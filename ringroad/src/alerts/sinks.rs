@@ -15,7 +15,7 @@ use crate::runtime::without_signals;
 /// Alerts that wait to be written.
 const WAITING: usize = 1024;
 /// How long the end of a process waits for them.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(200);
 /// The socket of syslog, which journald answers, too.
 const SYSLOG: &str = "/dev/log";
 /// Facility authpriv, severity warning (RFC 5424 §6.2.1).
@@ -77,11 +77,11 @@ impl Sinks {
         }
     }
 
-    /// Waits until all is written, a moment at most.
-    pub(super) fn close(self) {
+    /// Waits until all is written, no longer than `limit`.
+    pub(super) fn close(self, limit: Duration) {
         let Self { to, done, .. } = self;
         drop(to);
-        let _ = done.recv_timeout(LAST_WORDS);
+        let _ = done.recv_timeout(limit);
     }
 
     /// Hands one over, or counts it when those who write are behind.
