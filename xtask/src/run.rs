@@ -1,8 +1,8 @@
 //! Running other programs.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Whether a program of this name can be found, the folders of system programs included.
 pub(crate) fn found(program: &str) -> bool {
@@ -48,22 +48,38 @@ pub(crate) fn limited(command: &Command, seconds: u32) -> Command {
 }
 
 /// Runs a command, shows every line of its output and gives it to `each`; whether it went well.
-pub(crate) fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> bool {
-    let mut child = match command.stdout(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("{}: {error}", command.get_program().to_string_lossy());
-            return false;
-        }
-    };
+pub(crate) fn stream(command: &mut Command, each: impl FnMut(&str)) -> bool {
+    let Some(mut child) = started(command.stdout(Stdio::piped())) else { return false };
     if let Some(out) = child.stdout.take() {
-        for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            println!("{line}");
-            each(&line);
-        }
+        show(out, each);
     }
     child.wait().is_ok_and(|status| status.success())
+}
+
+/// The same, with its standard error among the lines, in the order in which they were written.
+pub(crate) fn stream_all(mut command: Command, each: impl FnMut(&str)) -> bool {
+    let child = std::io::pipe().and_then(|(out, end)| {
+        command.stdout(end.try_clone()?).stderr(end);
+        Ok((started(&mut command), out))
+    });
+    // It has ends of the pipe that would stay open.
+    drop(command);
+    let Ok((Some(mut child), out)) = child else { return false };
+    show(out, each);
+    child.wait().is_ok_and(|status| status.success())
+}
+
+fn started(command: &mut Command) -> Option<Child> {
+    let child = command.spawn();
+    child.inspect_err(|e| eprintln!("{}: {e}", command.get_program().to_string_lossy())).ok()
+}
+
+fn show(out: impl Read, mut each: impl FnMut(&str)) {
+    for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        println!("{line}");
+        each(&line);
+    }
 }
 
 /// Runs a command without a word; whether it went well.

@@ -1,0 +1,75 @@
+//! Steps of cargo's tests. A test that fails is tried once more, alone: one racy test must not hide thousands of good ones.
+//! It is told, loudly, when it passes then; it is a defect to be mended next.
+
+use std::time::Instant;
+
+use super::said::{Failure, Said};
+use super::{LIMIT, Step};
+use crate::run;
+
+/// More tests than that which fail in one step are no accident.
+const MOST: usize = 3;
+/// Lines of a test's words that are shown again.
+const LINES: usize = 20;
+
+/// Tests that cargo builds and runs in one step.
+pub(super) struct Tests {
+    /// What selects the packages.
+    pub(super) packages: &'static [&'static str],
+    /// What selects targets of theirs; empty: all.
+    pub(super) targets: &'static [&'static str],
+    /// Words for libtest.
+    pub(super) words: &'static [&'static str],
+}
+
+impl Tests {
+    /// Runs them, those that fail a second time.
+    pub(super) fn step(&self, name: &'static str) -> Step {
+        println!("== {name}");
+        let start = Instant::now();
+        let (held, said) = self.run(self.targets, &[]);
+        let (mut passed, mut failed, mut unsteady) = (said.passed, said.failed, Vec::new());
+        if !held && failed == 0 {
+            failed = 1;
+        }
+        for failure in said.only_these().filter(|all| all.len() <= MOST).unwrap_or_default() {
+            let what = format!("{} ({})", failure.name, failure.target);
+            println!("== again, alone: {what}");
+            if self.passes_alone(failure) {
+                (passed, failed) = (passed + 1, failed - 1);
+                unsteady.push(what);
+                tell(failure);
+            }
+        }
+        let seconds = start.elapsed().as_secs();
+        Step { name, passed, failed, seconds, note: String::new(), unsteady }
+    }
+
+    fn passes_alone(&self, failure: &Failure) -> bool {
+        let targets: Vec<&str> = failure.target.split_whitespace().skip(1).collect();
+        let (held, said) = self.run(&targets, &["--exact", &failure.name]);
+        held && said.failed == 0 && said.went_well_in(&failure.binary)
+    }
+
+    /// The same packages, so that nothing is built anew.
+    fn run(&self, targets: &[&str], words: &[&str]) -> (bool, Said) {
+        let mut command = run::cargo();
+        command.args(["test", "--locked", "--no-fail-fast"]).args(self.packages).args(targets).arg("--");
+        command.args(self.words).args(words).env("CARGO_TERM_COLOR", "never");
+        let mut said = Said::default();
+        let held = run::stream_all(run::limited(&command, LIMIT), |line| said.hear(line));
+        (held, said)
+    }
+}
+
+fn tell(failure: &Failure) {
+    let Failure { name, target, words, .. } = failure;
+    println!("\n!! unsteady: {name} ({target}) failed, and passed when it was tried again, alone.");
+    println!("!! It is a defect of the test, or of what it tests. The first time it said:");
+    words
+        .lines()
+        .take_while(|line| *line != "stack backtrace:")
+        .take(LINES)
+        .for_each(|l| println!("!!   {l}"));
+    println!();
+}

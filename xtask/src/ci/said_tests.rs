@@ -1,0 +1,145 @@
+//! On what cargo 1.95 and its libtest print.
+
+use super::*;
+
+/// Two tests that fail, one of which writes to the descriptor itself, and one that passes.
+const LIBRARY: &str = "
+     Running unittests src/lib.rs (target/debug/deps/one-4320c1ab17997467)
+
+running 3 tests
+test tests::bad ... FAILED
+test tests::must - should panic ... ok
+test tests::noisy ... raw words
+FAILED
+
+failures:
+
+---- tests::bad stdout ----
+some words
+
+thread 'tests::bad' (2189) panicked at one/src/lib.rs:8:45:
+assertion `left == right` failed: they differ
+  left: 1
+ right: 2
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+---- tests::noisy stdout ----
+
+thread 'tests::noisy' (2193) panicked at one/src/lib.rs:9:160:
+noisy
+
+
+failures:
+    tests::bad
+    tests::noisy
+
+test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.59s
+
+error: test failed, to rerun pass `-p toy-one --lib`
+";
+
+const PASSED: &str = "
+     Running tests/fine.rs (target/debug/deps/fine-f413923f8e24d849)
+
+running 1 test
+test fine ... ok
+
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+";
+
+/// As it looks with one thread: libtest has said which test begins.
+const CRASHED: &str = "
+     Running tests/crash.rs (target/debug/deps/crash-085f9ced9c3cfaf1)
+
+running 2 tests
+test crash ... error: test failed, to rerun pass `-p toy-two --test crash`
+
+Caused by:
+  process didn't exit successfully: `target/debug/deps/crash-085f9ced9c3cfaf1` (signal: 6, SIGABRT: process abort signal)
+";
+
+const DOCUMENTATION: &str = "
+   Doc-tests one
+
+running 1 test
+test one/src/lib.rs - f (line 2) ... FAILED
+
+failures:
+
+---- one/src/lib.rs - f (line 2) stdout ----
+Test executable failed (exit status: 101).
+
+
+failures:
+    one/src/lib.rs - f (line 2)
+
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+
+all doctests ran in 0.39s; merged doctests compilation took 0.28s
+error: doctest failed, to rerun pass `-p toy-one --doc`
+";
+
+fn said(parts: &[&str]) -> Said {
+    let mut said = Said::default();
+    parts.iter().flat_map(|part| part.lines()).for_each(|line| said.hear(line));
+    said
+}
+
+fn names(said: &Said) -> Option<Vec<&str>> {
+    said.only_these().map(|all| all.iter().map(|failure| failure.name.as_str()).collect())
+}
+
+#[test]
+fn results_are_read_as_cargo_prints_them() {
+    let line =
+        "test result: FAILED. 17 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.09s";
+    assert_eq!(result(line), Some((17, 1)));
+    assert_eq!(result("test result_of ... ok"), None);
+}
+
+#[test]
+fn failures_have_their_target_and_what_was_said() {
+    let said = said(&[PASSED, LIBRARY, PASSED, "error: 1 target failed:\n    `-p toy-one --lib`\n"]);
+    assert_eq!((said.passed, said.failed), (3, 2));
+    let [bad, noisy] = said.only_these().unwrap() else { panic!("{said:?}") };
+    assert_eq!((bad.name.as_str(), noisy.name.as_str()), ("tests::bad", "tests::noisy"));
+    assert_eq!(bad.target, "toy-one --lib");
+    assert_eq!(bad.binary, "target/debug/deps/one-4320c1ab17997467");
+    assert!(bad.words.starts_with("some words\n\nthread 'tests::bad'") && bad.words.contains(" right: 2\n"));
+    assert!(noisy.words.contains("\nnoisy\n") && !noisy.words.contains("failures"));
+    assert!(said.went_well_in("target/debug/deps/fine-f413923f8e24d849"));
+    assert!(!said.went_well_in(&bad.binary));
+}
+
+#[test]
+fn what_is_no_test_that_failed_is_not_passed_over() {
+    let sum = "error: 2 targets failed:\n    `-p toy-one --lib`\n    `-p another`\n";
+    assert_eq!(names(&said(&[LIBRARY, CRASHED, sum])), None, "one crashed");
+    assert_eq!(names(&said(&[LIBRARY, DOCUMENTATION, sum])), None, "an example of the documentation failed");
+    assert_eq!(names(&said(&[LIBRARY, PASSED])), None, "cargo was ended before it had run all");
+    assert_eq!(names(&said(&[CRASHED, "error: 1 target failed:\n    `-p toy-two --test crash`\n"])), None);
+    assert_eq!(names(&said(&[PASSED])), None, "nothing failed");
+}
+
+/// Another process wrote into the list of names, or cut a line.
+#[test]
+fn names_that_are_not_as_many_as_failed_are_none() {
+    let sum = "error: 1 target failed:\n    `-p toy-one --lib`\n";
+    for broken in [
+        LIBRARY.replace("    tests::bad\n", "    tests::bad\n    from a child\n"),
+        LIBRARY.replace("    tests::bad\n", "a child    tests::bad\n"),
+    ] {
+        assert_eq!(names(&said(&[&broken, sum])), None, "{broken}");
+    }
+}
+
+/// What is between the lines of one test is of no account to the others.
+#[test]
+fn lines_that_children_write_between_are_passed_over() {
+    let sum = "error: 1 target failed:\n    `-p toy-one --lib`\n";
+    let mixed = LIBRARY
+        .replace("test tests::bad ... FAILED\n", "test tests::bad ... ok? test result\nFAILED\nRunning\n")
+        .replace("\nfailures:\n\n", "\na child\nfailures:\n\n");
+    assert_eq!(names(&said(&[&mixed, sum])).unwrap(), ["tests::bad", "tests::noisy"]);
+}
