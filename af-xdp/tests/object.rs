@@ -29,23 +29,21 @@ fn the_objects_are_what_the_compiler_makes_of_the_source() {
         println!("not compared: no {CLANG}x here ({})", version.lines().next().unwrap_or("no clang at all"));
         return;
     }
-    let fresh = std::env::temp_dir().join(format!("steer-{}", std::process::id()));
-    std::fs::create_dir_all(&fresh).unwrap();
-    let built = Command::new(format!("{FOLDER}/build.sh")).arg(&fresh).status().unwrap();
+    let fresh = tempfile::tempdir().unwrap();
+    let built = Command::new(format!("{FOLDER}/build.sh")).arg(fresh.path()).status().unwrap();
     assert!(built.success());
     let objects: [(&str, &[&str]); 2] = [
         ("steer.bpf.o", &["xdp", "xdp.frags", ".relxdp", ".relxdp.frags", ".maps", "license"]),
         ("steer_tc.bpf.o", &["classifier", "socket", ".relclassifier", ".maps", "license"]),
     ];
     for (object, names) in objects {
-        let (made, kept) = (sections(&fresh.join(object)), sections(&Path::new(FOLDER).join(object)));
+        let (made, kept) = (sections(&fresh.path().join(object)), sections(&Path::new(FOLDER).join(object)));
         for name in names {
             assert!(kept.contains_key(*name), "no section {name} in {object}");
             let same = made.get(*name) == kept.get(*name);
             assert!(same, "section {name} of {object} is stale: run af-xdp/bpf/build.sh");
         }
     }
-    std::fs::remove_dir_all(&fresh).unwrap();
 }
 
 /// The sections of an ELF64 file, little-endian, by name.

@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_full_is_not_waited_for() {
-        let path = std::env::temp_dir().join(format!("ringroad-dial-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
@@ -183,7 +184,6 @@ mod tests {
         let first = dial(&path).unwrap();
         assert_eq!(dial(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(first);
-        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -239,9 +239,8 @@ fn very_many_sources_take_bounded_memory_and_are_counted() {
 
 #[test]
 fn sinks_are_written_and_a_dead_one_is_no_harm() {
-    let dir = std::env::temp_dir().join(format!("ringroad-alerts-{}", std::process::id()));
-    std::fs::create_dir(&dir).unwrap();
-    let (file, socket) = (dir.join("alerts.json"), dir.join("socket"));
+    let dir = tempfile::tempdir().unwrap();
+    let (file, socket) = (dir.path().join("alerts.json"), dir.path().join("socket"));
     let reader = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
     let sinks: Vec<Sink> = [
         "file:/nonexistent/alerts".to_owned(),
@@ -265,7 +264,6 @@ fn sinks_are_written_and_a_dead_one_is_no_harm() {
     board.close_within(Duration::from_secs(60));
     let lines = std::fs::read_to_string(&file).unwrap();
     let written: Vec<Alert> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    std::fs::remove_dir_all(&dir).unwrap();
     let told = written.iter().map(|alert| 1 + alert.left_out).sum::<u64>();
     assert_eq!(written[0].number, 1);
     assert_eq!(told, written.last().unwrap().number, "each is written or counted");

@@ -179,20 +179,15 @@ mod tests {
 
     use super::*;
 
-    fn directory(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("ringroad-{name}-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        dir
-    }
-
-    fn pids(directories: &[&PathBuf]) -> Vec<u32> {
-        let all: Vec<PathBuf> = directories.iter().copied().cloned().collect();
+    fn pids(directories: &[&Path]) -> Vec<u32> {
+        let all: Vec<PathBuf> = directories.iter().copied().map(Path::to_owned).collect();
         Contact::within(&all, &[]).map(|contact| contact.pid).collect()
     }
 
     #[test]
     fn a_process_is_the_one_that_the_kernel_names_once_whatever_the_file_is_called() {
-        let (first, second) = (directory("z-first"), directory("a-second"));
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [first, second] = folders.each_ref().map(|folder| folder.path().to_owned());
         let me = std::process::id();
         assert!(pids(&[&first, &second]).is_empty());
         for name in ["12", "x.sock", "7.sock.old"] {
@@ -220,33 +215,32 @@ mod tests {
         assert_eq!(others(&told), 1);
         // Who was to be asked later is not who has taken the place.
         assert_eq!(again.contact().unwrap_err().kind(), io::ErrorKind::NotFound);
-        fs::remove_dir_all(&first).unwrap();
-        fs::remove_dir_all(&second).unwrap();
     }
 
     #[test]
     fn only_what_the_dead_left_is_removed() {
-        let dir = directory("left");
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
         let at = |pid: u32| dir.join(Name::of(pid).to_string());
         let (living, dead, elsewhere) = (std::process::id(), u32::MAX, u32::MAX - 1);
         drop(UnixListener::bind(at(living)).unwrap());
         drop(UnixListener::bind(at(dead)).unwrap());
         // Nobody has this number, and yet somebody listens.
         let _listens = UnixListener::bind(at(elsewhere)).unwrap();
-        assert_eq!(pids(&[&dir]), [living]);
+        assert_eq!(pids(&[dir]), [living]);
         assert_eq!([living, dead, elsewhere].map(|pid| at(pid).exists()), [true, false, true]);
         // Of a namespace that is not ours: whoever had our number there is dead, too.
         let (gone, there) = (dir.join(format!("{living}-1.sock")), dir.join(format!("{living}-2.sock")));
         drop(UnixListener::bind(&gone).unwrap());
         let _other = UnixListener::bind(&there).unwrap();
-        assert_eq!(pids(&[&dir]), [living]);
+        assert_eq!(pids(&[dir]), [living]);
         assert_eq!([&at(living), &gone, &there].map(|path| path.exists()), [true, false, true]);
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn who_has_no_time_is_known_by_a_name_that_can_be_true_and_stays() {
-        let dir = directory("busy");
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_owned();
         let me = std::process::id();
         let paths = [me, u32::MAX].map(|pid| dir.join(Name::of(pid).to_string()));
         let full = paths.each_ref().map(|path| {
@@ -259,6 +253,5 @@ mod tests {
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert!(paths.iter().all(|path| path.exists()));
         drop(full);
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

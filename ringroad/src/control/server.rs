@@ -144,13 +144,13 @@ mod tests {
 
     #[test]
     fn the_socket_is_for_its_user() {
-        let path = std::env::temp_dir().join(format!("ringroad-server-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
         // What was left there is no hindrance.
         drop(UnixListener::bind(&path).unwrap());
         let _listener = listen_at(&path).unwrap();
         assert!(!path.with_extension("new").exists());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         UnixStream::connect(&path).unwrap();
-        fs::remove_file(&path).unwrap();
     }
 }

@@ -9,6 +9,7 @@ use stack::journal::{FlowRecord, Traffic};
 use stack::tcp::State;
 use stack::time::Instant;
 use stack::types::{Direction, FlowKey, Protocol, Road};
+use tempfile::TempDir;
 
 use super::ipfix::{Decoder, Encoder, MOST, Preamble, Source, Told};
 use super::*;
@@ -250,12 +251,6 @@ fn faults_of_filters_are_told_with_their_column() {
     assert!("(".repeat(100_000).parse::<Filter>().is_err());
 }
 
-fn directory(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("ringroad-{name}-{}", std::process::id()));
-    std::fs::create_dir(&dir).unwrap();
-    dir
-}
-
 fn kept(dir: &std::path::Path) -> Vec<Flow> {
     let mut flows = Vec::new();
     let mut take = |read: read::Read<'_>| {
@@ -268,7 +263,7 @@ fn kept(dir: &std::path::Path) -> Vec<Flow> {
 
 /// A store in a directory of its own, as small as can be, and what writes numbered records for it.
 struct Keeping {
-    dir: PathBuf,
+    dir: TempDir,
     store: Store,
     encoder: Encoder,
     put: u32,
@@ -278,9 +273,9 @@ impl Keeping {
     const SIZE: u64 = 1 << 20;
     const PART: u64 = Self::SIZE / 64;
 
-    fn new(name: &str) -> Self {
-        let dir = directory(name);
-        let place = Place { directory: dir.clone(), size: Self::SIZE };
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { directory: dir.path().to_owned(), size: Self::SIZE };
         let store = Store::new(place, FLOWS, Preamble::new(&source()));
         Self { dir, store, encoder: Encoder::new(source().pid), put: 0 }
     }
@@ -301,7 +296,7 @@ impl Keeping {
 
     /// One of a user whom nobody acts as.
     fn foist(&self, name: &str, len: u64) -> PathBuf {
-        let path = self.dir.join(name);
+        let path = self.dir.path().join(name);
         std::fs::File::create_new(&path).unwrap().set_len(len).unwrap();
         std::os::unix::fs::chown(&path, Some(4_000_000), None).unwrap();
         path
@@ -310,30 +305,24 @@ impl Keeping {
     /// A file of the process `pid`, begun `age` ago.
     fn plant(&self, pid: u32, age: Duration, len: u64) -> PathBuf {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - age;
-        let path = self.dir.join(format!("flows-{:019}-{pid}.ipfix", since.as_nanos()));
+        let path = self.dir.path().join(format!("flows-{:019}-{pid}.ipfix", since.as_nanos()));
         std::fs::File::create_new(&path).unwrap().set_len(len).unwrap();
         path
     }
 
     fn numbers(&self) -> Vec<u64> {
-        kept(&self.dir).iter().map(|flow| flow.srtt_us).collect()
+        kept(self.dir.path()).iter().map(|flow| flow.srtt_us).collect()
     }
 
     fn sizes(&self) -> Vec<u64> {
-        let entries = std::fs::read_dir(&self.dir).unwrap();
+        let entries = std::fs::read_dir(self.dir.path()).unwrap();
         entries.map(|entry| entry.unwrap().metadata().unwrap().len()).collect()
-    }
-}
-
-impl Drop for Keeping {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
 #[test]
 fn what_is_kept_is_bounded_and_the_latest() {
-    let mut keeping = Keeping::new("kept");
+    let mut keeping = Keeping::new();
     let mut most = 0;
     // Some batches are longer than a file may be.
     for records in [100, 100, 1000].into_iter().cycle().take(75) {
@@ -351,7 +340,7 @@ fn what_is_kept_is_bounded_and_the_latest() {
 
 #[test]
 fn what_somebody_writes_to_stays_and_has_room_to_grow() {
-    let mut keeping = Keeping::new("growing");
+    let mut keeping = Keeping::new();
     let (alive, hour) = (std::os::unix::process::parent_id(), Duration::from_secs(3600));
     let growing = keeping.plant(alive, hour / 2, 10);
     let over = keeping.plant(alive, hour / 2 + Duration::from_secs(1), 10);
@@ -375,7 +364,7 @@ fn files_that_others_foist_on_us_cost_nothing_of_ours() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let mut keeping = Keeping::new("foisted");
+    let mut keeping = Keeping::new();
     keeping.append(1000);
     let before = keeping.numbers();
     let soon = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(86_400);
@@ -393,9 +382,9 @@ fn files_that_others_foist_on_us_cost_nothing_of_ours() {
 
 #[test]
 fn a_file_that_was_removed_is_written_to_no_more() {
-    let mut keeping = Keeping::new("removed");
+    let mut keeping = Keeping::new();
     keeping.append(1);
-    for entry in std::fs::read_dir(&keeping.dir).unwrap() {
+    for entry in std::fs::read_dir(keeping.dir.path()).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
     keeping.append(1);
@@ -404,13 +393,14 @@ fn a_file_that_was_removed_is_written_to_no_more() {
 
 #[test]
 fn a_writer_that_was_killed_leaves_what_can_be_read() {
-    let dir = directory("killed");
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
     let many = vec![(record("10.77.0.1:80", "10.77.0.2:4000"), "web", Verdict::Allowed); 50];
     let whole = written(&many).concat();
     let (all, path) = (50, dir.join("flows-1-1.ipfix"));
     for cut in [whole.len(), whole.len() - 1, whole.len() / 2, 300, 17, 3, 0] {
         std::fs::write(&path, &whole[..cut]).unwrap();
-        let flows = kept(&dir);
+        let flows = kept(dir);
         assert!(flows.len() <= all && (cut < whole.len() || flows.len() == all), "{cut}: {}", flows.len());
         assert!(cut < 3000 || !flows.is_empty());
     }
@@ -427,12 +417,11 @@ fn a_writer_that_was_killed_leaves_what_can_be_read() {
         records += read.flows.len();
         Ok(())
     };
-    read::kept(&dir, &mut count, &mut |error| wrong.push(error.to_string())).unwrap();
+    read::kept(dir, &mut count, &mut |error| wrong.push(error.to_string())).unwrap();
     assert_eq!((records, wrong), (all, vec![error.to_string()]));
     let mut stop = |_: read::Read<'_>| Err(std::io::ErrorKind::BrokenPipe.into());
-    let stopped = read::kept(&dir, &mut stop, &mut |_| ()).unwrap_err();
+    let stopped = read::kept(dir, &mut stop, &mut |_| ()).unwrap_err();
     assert_eq!(stopped.kind(), std::io::ErrorKind::BrokenPipe);
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn who_says_nothing_does_not_keep_the_next() {
-        let path = std::env::temp_dir().join(format!("ringroad-metrics-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
         let listener = open(&Endpoint::Unix(path.clone())).unwrap();
         let hour = Duration::from_secs(3600);
         thread::spawn(move || serve_many(&listener, hour));
@@ -196,6 +197,5 @@ mod tests {
         asker.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("# EOF\n"), "{answer}");
         drop(silent);
-        fs::remove_file(&path).unwrap();
     }
 }

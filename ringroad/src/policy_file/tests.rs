@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use stack::policy::{Action, Mode, PortRange, Prefix, RuleDirection, RuleProtocol};
+use tempfile::NamedTempFile;
 
 use super::*;
 
@@ -435,10 +436,9 @@ fn a_policy_of_a_million_rules_is_refused_with_the_reason() {
         let _ = writeln!(text, "{{name='{n}',direction='in',action='deny'}},");
     }
     assert_eq!(faults(&(text + "]\n")), ["1:1: more than 131072 rules"]);
-    let path = std::env::temp_dir().join(format!("ringroad-huge-{}.toml", std::process::id()));
-    fs::File::create(&path).unwrap().set_len(MAX_BYTES as u64 + 1).unwrap();
-    let error = PolicyFile::load(&path).unwrap_err().to_string();
-    fs::remove_file(&path).unwrap();
+    let file = NamedTempFile::new().unwrap();
+    file.as_file().set_len(MAX_BYTES as u64 + 1).unwrap();
+    let error = PolicyFile::load(file.path()).unwrap_err().to_string();
     assert!(error.ends_with("longer than 33554432 bytes"), "{error}");
 }
 
@@ -474,23 +474,21 @@ fn files_that_cannot_be_read() {
     assert_eq!(error.to_string(), "/nonexistent/policy.toml: No such file or directory (os error 2)");
     assert!(error.faults().is_none());
 
-    let path = std::env::temp_dir().join(format!("ringroad-policy-{}.toml", std::process::id()));
-    fs::write(&path, b"default = 'allow'\nx = '\xff'").unwrap();
-    let error = PolicyFile::load(&path).unwrap_err();
+    let file = NamedTempFile::new().unwrap();
+    let path = file.path();
+    fs::write(path, b"default = 'allow'\nx = '\xff'").unwrap();
+    let error = PolicyFile::load(path).unwrap_err();
     assert_eq!(error.faults().unwrap().to_string(), "2:6: not UTF-8: byte 0xff");
-    fs::write(&path, EXAMPLE).unwrap();
-    let loaded = PolicyFile::load(&path);
-    fs::remove_file(&path).unwrap();
-    assert_eq!(loaded.unwrap().policy.rules(), 1);
+    fs::write(path, EXAMPLE).unwrap();
+    assert_eq!(PolicyFile::load(path).unwrap().policy.rules(), 1);
 }
 
 /// Whoever is told early is told all there is, or nothing: with a file that may be named it would be half a policy.
 #[test]
 fn what_is_told_early_is_the_whole_of_it() {
-    let dir = std::env::temp_dir().join(format!("ringroad-early-{}", std::process::id()));
-    fs::create_dir(&dir).unwrap();
-    fs::write(dir.join("office.txt"), "10.0.0.9\n").unwrap();
-    let path = dir.join("policy.toml");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("office.txt"), "10.0.0.9\n").unwrap();
+    let path = dir.path().join("policy.toml");
     let told = |text: &str| {
         fs::write(&path, text).unwrap();
         let mut early = None;
@@ -505,7 +503,6 @@ fn what_is_told_early_is_the_whole_of_it() {
         let (early, all) = told(&format!("sets.office = {{ {key} = \"office.txt\" }}"));
         assert_eq!((early, all.map(|bundle| bundle.files.len())), (None, Some(1)), "{key}");
     }
-    fs::remove_dir_all(&dir).unwrap();
 }
 
 /// Whatever is done to a file, its faults lie in it, and nothing panics.

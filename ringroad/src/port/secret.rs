@@ -63,13 +63,12 @@ mod tests {
 
     #[test]
     fn the_first_makes_the_key_and_the_next_find_it() {
-        let path = std::env::temp_dir().join(format!("ringroad-test-{}.key", std::process::id()));
-        let _ = fs::remove_file(&path);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
         let key = make(&path).unwrap();
         assert_eq!(read(&path).unwrap(), key);
         assert_eq!(make(&path).unwrap(), key, "one that comes second takes what is there");
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         assert!(read(&path).is_err(), "a key that others can read is none");
-        fs::remove_file(&path).unwrap();
     }
 }

@@ -139,25 +139,6 @@ mod tests {
         assert!(done.recv().is_err());
     }
 
-    /// A directory that is gone when the test is over.
-    struct Folder(std::path::PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            static NUMBER: AtomicU64 = AtomicU64::new(0);
-            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("ringroad-shadow-{}-{number}", std::process::id()));
-            std::fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     /// The bytes of every file in a directory whose name ends like this.
     fn files(directory: &std::path::Path, end: &str) -> Vec<Vec<u8>> {
         let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -169,8 +150,8 @@ mod tests {
 
     #[test]
     fn what_marked_hosts_send_and_get_is_in_the_file_and_nothing_else() {
-        let directory = Folder::new();
-        let place = Place { directory: directory.0.as_path().to_owned(), size: 1 << 20 };
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place { directory: directory.path().to_owned(), size: 1 << 20 };
         let roads = vec![(ROAD, "road0".to_owned())];
         let (friend, other, here) = ([10, 0, 0, 9], [10, 0, 0, 8], [10, 0, 0, 1]);
         let (recording, mut tap) = Recording::begin(place, marked(friend), roads, Arc::default()).unwrap();
@@ -181,7 +162,7 @@ mod tests {
         see(&mut tap, &frame(friend, here, 5));
         see(&mut tap, b"short");
         written(recording);
-        let all = files(directory.0.as_path(), ".pcapng");
+        let all = files(directory.path(), ".pcapng");
         assert_eq!(all.len(), 1);
         let of = |number: u8| {
             let wanted = [&[0x5a; 60][..], &[number]].concat();
@@ -192,8 +173,8 @@ mod tests {
 
     #[test]
     fn files_have_an_end_and_the_oldest_goes() {
-        let directory = Folder::new();
-        let place = Place { directory: directory.0.as_path().to_owned(), size: 1 << 20 };
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place { directory: directory.path().to_owned(), size: 1 << 20 };
         let (host, here) = ([10, 0, 0, 9], [10, 0, 0, 1]);
         let roads = vec![(ROAD, "road0".to_owned())];
         let lost = Arc::new(AtomicU64::new(0));
@@ -207,7 +188,7 @@ mod tests {
         }
         written(recording);
         assert_eq!(lost.load(Ordering::Relaxed), 1);
-        let all = files(directory.0.as_path(), ".pcapng");
+        let all = files(directory.path(), ".pcapng");
         let kept: usize = all.iter().map(Vec::len).sum();
         assert!(all.iter().all(|file| file.len() <= 1 << 14));
         assert!(all.len() > 10 && kept > 700_000 && kept < 1 << 20, "{} files, {kept} bytes", all.len());

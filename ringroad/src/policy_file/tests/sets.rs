@@ -4,15 +4,11 @@ use super::*;
 
 /// What a directory of files says, or its faults.
 fn load(files: &[(&str, &str)]) -> Result<PolicyFile, String> {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("ringroad-sets-{}-{number}", std::process::id()));
-    fs::create_dir(&dir).unwrap();
+    let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
-        fs::write(dir.join(name), text).unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
     }
-    let loaded = PolicyFile::load(&dir.join("policy.toml"));
-    fs::remove_dir_all(&dir).unwrap();
+    let loaded = PolicyFile::load(&dir.path().join("policy.toml"));
     loaded.map_err(|error| error.faults().map_or_else(|| error.to_string(), ToString::to_string))
 }
 
