@@ -45,11 +45,16 @@ pub(crate) fn user_of(pid: u32) -> Option<u32> {
 /// Whether a process has ended, or is about to: what it has open is closed before it is gone, and somebody may have to hear
 /// of its end first.
 pub(crate) fn has_ended(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| is_ending(&stat))
+}
+
+/// The same, of what /proc says.
+fn is_ending(stat: &str) -> bool {
     /// PF_EXITING (linux/sched.h).
     const EXITING: u64 = 4;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
     // The command in parentheses may hold anything; the flags are the ninth field (proc_pid_stat(5)).
-    let flags = stat.and_then(|stat| stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(6)?.parse().ok());
+    let flags =
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6)?.parse().ok());
     flags.is_none_or(|flags: u64| flags & EXITING != 0)
 }
 
@@ -68,10 +73,8 @@ pub(crate) fn acts_as(pid: u32, owner: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
-    use std::process::Command;
+    use std::thread;
 
     use super::*;
 
@@ -86,16 +89,26 @@ mod tests {
         assert!(acts_as(me.pid, uid) && !acts_as(u32::MAX, uid) && !acts_as(me.pid, u32::MAX));
     }
 
+    /// A thread is a task as a process is. (A child would have what the tests beside this one have open until it
+    /// executes: what they close would stay open.)
     #[test]
-    fn a_process_has_ended_when_what_it_had_open_is_closed() {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let mut cat = Command::new("cat").stdin(OwnedFd::from(theirs)).spawn().unwrap();
-        assert!(!has_ended(std::process::id()) && !has_ended(cat.id()) && has_ended(u32::MAX));
-        cat.kill().unwrap();
-        // Its end of the stream closes as it ends, and is all there was.
-        assert_eq!(ours.read(&mut [0]).unwrap(), 0);
-        assert!(has_ended(cat.id()));
-        cat.wait().unwrap();
-        assert!(has_ended(cat.id()));
+    fn a_task_has_ended_as_soon_as_its_end_is_heard_of() {
+        let task = thread::scope(|scope| {
+            let task = scope.spawn(|| {
+                let task = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+                assert!(!has_ended(task));
+                task
+            });
+            task.join().unwrap()
+        });
+        assert!(has_ended(task) && has_ended(u32::MAX) && !has_ended(std::process::id()));
+    }
+
+    #[test]
+    fn who_is_about_to_end_has_ended() {
+        let stat =
+            |flags| format!("5318 (a) b) Z 5317 5318 5303 0 -1 {flags} 95 0 0 0 0 0 0 0 20 0 1 0 78521 0 0");
+        assert!(is_ending(&stat("4228108")) && !is_ending(&stat("4194304")), "PF_EXITING");
+        assert!(is_ending("5318 (cat) Z") && is_ending(""));
     }
 }
