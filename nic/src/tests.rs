@@ -99,7 +99,8 @@ fn a_leaked_packet_is_reported_where_it_is_dropped() {
         drop(p.alloc());
     }));
     assert_eq!(died.is_err(), cfg!(debug_assertions));
-    assert_eq!(leaked(), before + 1);
+    // Tests beside this one may drop some, too.
+    assert!(leaked() > before);
 }
 
 #[test]

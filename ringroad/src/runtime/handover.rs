@@ -365,6 +365,8 @@ fn is_listener_at(line: &str, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::{AddressFamily, SocketType};
+
     use super::*;
 
     #[test]
@@ -378,10 +380,12 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_who_listens() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let socket = std::net::TcpListener::from(socket);
+        let port = socket.local_addr().unwrap().port();
+        assert!(!kernel_listens(port), "it has the port, so that nobody else listens there");
+        rustix::net::listen(&socket, 1).unwrap();
         assert!(kernel_listens(port));
-        drop(listener);
-        assert!(!kernel_listens(port));
     }
 }
