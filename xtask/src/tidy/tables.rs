@@ -128,6 +128,25 @@ pub(super) const FORBIDDEN: &[Forbidden] = &[
     Forbidden { place: &[], call: "#[ignore", why: "a test that is ignored is a promise not kept" },
 ];
 
+/// Folders whose tests run as threads of one process, beside each other.
+const ROOMS: &[&str] =
+    &["nic/src/", "stack/src/", "af-xdp/src/", "ef-vi/src/", "ringroad/src/", "preload/src/", "cli/src/"];
+const OF_THE_PROCESS: &str = "it is the process's, and other tests run beside: hand it in as an argument";
+
+/// What tests must not call there: they would fail now and then.
+pub(super) const FORBIDDEN_IN_TESTS: &[Forbidden] = &[
+    Forbidden { place: ROOMS, call: "temp_dir", why: "tempfile::tempdir gives a place that nobody else has" },
+    Forbidden {
+        place: ROOMS,
+        call: "Command::new",
+        why: "until it executes, a child keeps open what the tests beside close: try it in tests/",
+    },
+    Forbidden { place: ROOMS, call: "thread::sleep", why: "wait for what is to happen" },
+    Forbidden { place: ROOMS, call: "set_var", why: OF_THE_PROCESS },
+    Forbidden { place: ROOMS, call: "remove_var", why: OF_THE_PROCESS },
+    Forbidden { place: ROOMS, call: "set_current_dir", why: OF_THE_PROCESS },
+];
+
 /// Marks in comments that say something is unfinished; spelled apart so that this file does not hold them.
 pub(super) const MARKS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
