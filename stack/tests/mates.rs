@@ -3,63 +3,19 @@
 
 mod common;
 
-use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::book::{Book, Reader, frame_of};
 use common::{Family, Host, pattern};
-use nic::{HEADROOM, Pkt, TxChecksum};
-use ringroad_stack::Stack;
 use ringroad_stack::config::Config;
-use ringroad_stack::control::Request;
-use ringroad_stack::engine::{Holder, Mates, Taker, ToMate};
+use ringroad_stack::engine::{Taker, ToMate};
 use ringroad_stack::error::SocketError;
 use ringroad_stack::policy::{Action, Mode, Policy, PolicySpec, Prefix, RuleDirection, RuleSpec, TableSpec};
 use ringroad_stack::socket::{OptName, Value};
 use ringroad_stack::time::Instant;
-use ringroad_stack::types::{FlowKey, IfaceId, Protocol, Readiness, SocketId};
-
-/// Who hears what, and who has which flow.
-#[derive(Debug, Default)]
-struct Book {
-    ends: HashSet<(u8, Protocol, SocketAddr)>,
-    flows: HashMap<FlowKey, u8>,
-}
-
-/// The book, as one of the stacks reads it.
-#[derive(Debug)]
-struct Reader(u8, Arc<Mutex<Book>>);
-
-impl Mates for Reader {
-    fn hear(&self, protocol: Protocol, end: SocketAddr) -> bool {
-        self.1.lock().unwrap().ends.contains(&(1 - self.0, protocol, end))
-    }
-
-    fn holder(&self, key: &FlowKey) -> Option<Holder> {
-        let slot = *self.1.lock().unwrap().flows.get(key)?;
-        Some(if slot == self.0 { Holder::This } else { Holder::Mate(slot) })
-    }
-
-    fn hearer(&self, key: &FlowKey) -> Option<u8> {
-        self.hear(key.protocol, key.local).then_some(1 - self.0)
-    }
-}
-
-/// A frame of a stack's own with these bytes, which begin in the headroom as they do where they were written.
-fn frame_of(stack: &mut Stack, bytes: &[u8]) -> Pkt {
-    let pool = stack.pool_mut();
-    let (head, rest) = bytes.split_at(bytes.len().min(HEADROOM / 2));
-    let mut pkt = pool.alloc().expect("a frame to receive into");
-    let write = |room: &mut [u8]| {
-        room.copy_from_slice(rest);
-        Ok::<_, ()>(room.len())
-    };
-    pool.append_with(&mut pkt, rest.len(), write).unwrap().unwrap();
-    pool.headroom_mut(&mut pkt, head.len()).unwrap().copy_from_slice(head);
-    let frame = pool.give(pkt, head.len(), TxChecksum::Complete);
-    pool.loop_back(frame).unwrap()
-}
+use ringroad_stack::types::{IfaceId, Protocol, Readiness, SocketId};
 
 /// Two stacks with the same addresses, and the time.
 struct Two {
@@ -94,21 +50,7 @@ impl Two {
         let host = &mut self.hosts[slot];
         host.stack.push(self.now);
         assert_eq!(host.drain(), Vec::<Vec<u8>>::new(), "a frame left the host");
-        let mut book = self.book.lock().unwrap();
-        for request in host.requests.drain(..) {
-            let end = |port| SocketAddr::new(self.family.of(1), port);
-            match request {
-                Request::SteerPort(k) => _ = book.ends.insert((slot as u8, k.protocol, end(k.port))),
-                Request::UnsteerPort(k) => _ = book.ends.remove(&(slot as u8, k.protocol, end(k.port))),
-                Request::SteerFlow(key) => _ = book.flows.insert(key, slot as u8),
-                Request::SteerNewFlow(key) => _ = book.flows.entry(key).or_insert(slot as u8),
-                Request::UnsteerFlow(key) if book.flows.get(&key) == Some(&(slot as u8)) => {
-                    book.flows.remove(&key);
-                }
-                _ => {}
-            }
-        }
-        drop(book);
+        self.book.lock().unwrap().follow(slot as u8, self.family.of(1), host.requests.drain(..));
         let mut frames: Vec<(IfaceId, Vec<u8>)> = Vec::new();
         let (pool, queue) = host.stack.to_mates();
         while let Some(ToMate { to, iface, frame }) = queue.pop_front() {
