@@ -1,5 +1,6 @@
 //! What is nobody's any more when a process ends, for a stack that goes on with it: connections that the application
-//! closed and that have something to deliver yet, and those in TIME-WAIT.
+//! closed and that have something to deliver yet, and those in TIME-WAIT; and flows whose connections are on their way to
+//! another stack, which are to be led somewhere until they are there.
 
 use super::Stack;
 use super::moving::Taker;
@@ -15,6 +16,7 @@ use crate::types::{FlowKey, Protocol};
 /// a longer time of TS.Recent.)
 const ORPHAN: u8 = 3;
 const TIME_WAIT: u8 = 4;
+const DEPARTED: u8 = 5;
 
 impl Stack {
     /// Has everything leave that is nobody's, as bytes for [`Stack::inherit`], and answers its flows: they are to be
@@ -43,6 +45,21 @@ impl Stack {
         flows
     }
 
+    /// Flows that left and that nobody has taken yet, of those that the caller chooses: as bytes for [`Stack::inherit`],
+    /// which is silent about them as this stack is, and has what arrives follow them.
+    pub fn bequeath_departed(
+        &self,
+        mut choose: impl FnMut(&FlowKey) -> bool,
+        to: &mut Vec<u8>,
+    ) -> Vec<FlowKey> {
+        let flows: Vec<FlowKey> = self.departed().filter(|key| choose(key)).collect();
+        for key in &flows {
+            DEPARTED.put(to);
+            (key.local, key.remote).put(to);
+        }
+        flows
+    }
+
     /// Takes the first thing off the front of what another stack has left.
     ///
     /// # Errors
@@ -52,6 +69,7 @@ impl Stack {
         let result = match u8::take(&mut rest) {
             Some(ORPHAN) => self.inherit_orphan(now, &mut rest),
             Some(TIME_WAIT) => self.inherit_time_wait(now, &mut rest),
+            Some(DEPARTED) => self.inherit_departed(now, &mut rest),
             _ => {
                 rest = &[];
                 Err(SocketError::Invalid)
@@ -84,6 +102,19 @@ impl Stack {
             self.departed.note(now, key);
         }
         result
+    }
+
+    fn inherit_departed(&mut self, now: Instant, from: &mut &[u8]) -> Result<()> {
+        let Some((local, remote)) = Plain::take(from) else {
+            *from = &[];
+            return Err(SocketError::Invalid);
+        };
+        let key = FlowKey { protocol: Protocol::Tcp, local, remote };
+        // It may have come here itself meanwhile.
+        if !self.knows(&key) {
+            self.departed.note(now, key);
+        }
+        Ok(())
     }
 
     fn inherit_time_wait(&mut self, now: Instant, from: &mut &[u8]) -> Result<()> {

@@ -253,7 +253,9 @@ impl Stack {
         }
         let control = &self.core.out.control;
         match input::read(self.core.pool.bytes(&pkt), door, control) {
-            Ok(arrived) => {
+            Ok(mut arrived) => {
+                // What follows a connection that moved here came by a wire, to the stack that had it.
+                arrived.home = control.is_own(arrived.source, id);
                 self.hand_up(now, Inbound { pkt, arrived, checksum: RxChecksum::Verified }, true);
             }
             Err(refused) => self.refuse_packet(now, id, pkt, refused),

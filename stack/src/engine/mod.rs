@@ -10,6 +10,7 @@ mod calls;
 mod connect;
 mod core;
 mod datagram;
+mod departed;
 mod dump;
 mod egress;
 mod entry;
@@ -73,11 +74,11 @@ use crate::wheel::Wheel;
 use self::core::Core;
 use ahead::Glimpse;
 use bereaved::Bereaved;
+use departed::Departed;
 pub use dump::Dump;
 pub use egress::TxQueue;
 use entry::Entry;
 pub use mates::{Holder, Mates, ToMate};
-use moving::Departed;
 pub use moving::Taker;
 use option_sets::OptionSets;
 use requests::Requests;
@@ -342,9 +343,10 @@ impl Stack {
         self.orphans
     }
 
-    /// Whether anything is left to do without the application: orphans, or frames queued for sending.
+    /// Whether anything is left to do without the application: orphans, frames queued for sending, or segments
+    /// that wait for another stack to take their connection.
     pub fn busy(&self) -> bool {
-        self.orphans > 0 || self.core.out.is_waiting()
+        self.orphans > 0 || self.core.out.is_waiting() || self.departed.holds()
     }
 }
 
@@ -358,6 +360,7 @@ impl Drop for Stack {
             self.remove(id);
         }
         self.fragments.clear(&mut self.core.pool);
+        self.departed.clear(&mut self.core.pool);
         self.core.out.clear(&mut self.core.pool);
     }
 }

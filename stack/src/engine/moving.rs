@@ -1,8 +1,5 @@
 //! Connections that move between the stacks of a port. One leaves with its bytes, its options and its place in the
-//! sequence space, and is gone here; what still arrives for it here is dropped without a word, and is its peer's to
-//! send again.
-
-use std::collections::{HashMap, VecDeque};
+//! sequence space, and is gone here; what still arrives for it here follows it (`departed`).
 
 use super::Stack;
 use super::entry::{Begin, Body, Connection, Entry, Stage};
@@ -16,10 +13,6 @@ use crate::socket::{Accepted, Result};
 use crate::tcp::parcel::{self, Parcel};
 use crate::time::Instant;
 use crate::types::{FlowKey, SocketId, VerdictMemo};
-
-/// For so long nothing is said about a connection that left: whoever takes it needs some time to say that it is
-/// there. After that its peer is told that nobody has it.
-const SILENCE: core::time::Duration = core::time::Duration::from_secs(3);
 
 plain!(V6Options { only, tclass, hops, auto_label, mtu_discover });
 plain!(Kept { fast_open, fast_open_connect, fast_open_no_cookie });
@@ -47,48 +40,6 @@ plain!(Stored {
     udp_recv_buffer,
     tcp,
 });
-
-/// Flows that left, by when that is forgotten.
-#[derive(Debug, Default)]
-pub(super) struct Departed {
-    flows: HashMap<FlowKey, Instant>,
-    order: VecDeque<(Instant, FlowKey)>,
-}
-
-impl Departed {
-    pub(super) fn note(&mut self, now: Instant, key: FlowKey) {
-        let until = now + SILENCE;
-        self.flows.insert(key, until);
-        self.order.push_back((until, key));
-    }
-
-    /// It is back, or went to one that has died.
-    pub(super) fn forget(&mut self, key: &FlowKey) {
-        self.flows.remove(key);
-    }
-
-    /// Whether a connection with this five-tuple left lately.
-    pub(super) fn has(&self, key: &FlowKey) -> bool {
-        !self.flows.is_empty() && self.flows.contains_key(key)
-    }
-
-    /// When the next is to be forgotten.
-    pub(super) fn next_deadline(&self) -> Instant {
-        self.order.front().map_or(Instant::NEVER, |(at, _)| *at)
-    }
-
-    /// The next that is to be forgotten, unless it is back or left once more.
-    fn expire(&mut self, now: Instant) -> Option<FlowKey> {
-        while self.next_deadline() <= now {
-            let (at, key) = self.order.pop_front()?;
-            if self.flows.get(&key) == Some(&at) {
-                self.flows.remove(&key);
-                return Some(key);
-            }
-        }
-        None
-    }
-}
 
 /// Whose a connection is that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,19 +209,6 @@ impl Stack {
         }
         self.settle(id);
         Ok(Accepted { id, local: key.local, remote: key.remote })
-    }
-
-    /// The flows that left lately.
-    pub fn departed(&self) -> impl Iterator<Item = FlowKey> {
-        self.departed.flows.keys().copied()
-    }
-
-    /// Forgets connections that left, when their time has come.
-    pub(super) fn expire_departed(&mut self, now: Instant) {
-        while let Some(key) = self.departed.expire(now) {
-            // Nobody came for it, or it is another stack's and this changes nothing.
-            self.unsteer_flow(true, key);
-        }
     }
 }
 

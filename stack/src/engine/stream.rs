@@ -150,6 +150,7 @@ impl Stack {
         }
         self.leavers.clear();
         self.fragments.clear(&mut self.core.pool);
+        self.departed.clear(&mut self.core.pool);
         while let Some(over) = self.time_waits.expire(Instant::NEVER) {
             self.unsteer_flow(over.steered, over.key);
         }

@@ -16,7 +16,7 @@ use crate::tcp::listen::{self, Arrival};
 use crate::tcp::time_wait::Outcome;
 use crate::tcp::{Predecessor, input, reset};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, Protocol, Road, SocketId, VerdictMemo};
+use crate::types::{Direction, FlowKey, IfaceId, Protocol, Road, SocketId, VerdictMemo};
 use crate::wire::tcp::{CHECKSUM_AT, Flags, Segment};
 
 /// A segment with its packet; the packet's window is the payload.
@@ -26,7 +26,8 @@ pub(super) struct Incoming {
     pub(super) pkt: Pkt,
     /// Length of the IP packet, for the gate's counters.
     pub(super) bytes: usize,
-    /// The interface by which it came.
+    /// The interface by which it came, and as the gate numbers that.
+    pub(super) iface: IfaceId,
     pub(super) road: Road,
 }
 
@@ -59,7 +60,11 @@ impl Stack {
             Some(id) => self.segment_for(now, id, &seg, (pkt, bytes, road), burst),
             None => {
                 let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
-                self.segment_elsewhere(now, Incoming { seg, key, pkt, bytes, road }, burst);
+                self.segment_elsewhere(
+                    now,
+                    Incoming { seg, key, pkt, bytes, iface: arrived.iface, road },
+                    burst,
+                );
             }
         }
     }
@@ -163,7 +168,7 @@ impl Stack {
         }
         if self.departed.has(&incoming.key) {
             // Another stack has it, or will in a moment.
-            return self.drop_packet(incoming.pkt, Reason::Moved);
+            return self.segment_for_departed(now, incoming);
         }
         let Some(listener) = listener else {
             return self.stray(now, incoming, &mut flow, true);

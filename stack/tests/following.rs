@@ -1,0 +1,219 @@
+//! Segments that arrive for a connection while it moves between two stacks of a port: they follow it, and its peer has
+//! nothing to send again.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::book::{Book, Reader, frame_of};
+use common::{Host, Link, Net, pattern};
+use ringroad_stack::config::Config;
+use ringroad_stack::control::Request;
+use ringroad_stack::engine::{Taker, ToMate};
+use ringroad_stack::error::SocketError;
+use ringroad_stack::socket::{OptName, RecvFlags, Value};
+use ringroad_stack::types::{FlowKey, SocketId};
+
+/// A peer, the stack that the cable leads to, and another stack of the same host. Frames between the two are carried;
+/// what either wants steered is in the book.
+struct Port {
+    net: Net,
+    other: Host,
+    book: Arc<Mutex<Book>>,
+}
+
+impl Port {
+    fn new(link: Link) -> Self {
+        let book = Arc::new(Mutex::new(Book::default()));
+        let mut net = Net::new(link, 7);
+        let mut other = Host::new(2, Config::default());
+        other.knows(1);
+        for (slot, stack) in [(0, net.b()), (1, &mut other.stack)] {
+            stack.set_mates(Box::new(Reader(slot, Arc::clone(&book))));
+        }
+        Self { net, other, book }
+    }
+
+    /// Writes down what a stack has asked for since.
+    fn settle(&mut self) {
+        for (slot, host) in [(0, &mut self.net.hosts[1]), (1, &mut self.other)] {
+            while let Some(request) = host.stack.next_request() {
+                host.requests.push(request);
+            }
+            self.book.lock().unwrap().follow(slot, host.address, host.requests.drain(..));
+        }
+    }
+
+    /// Brings what the first stack has for the other one there; how many frames that were.
+    fn carry(&mut self) -> usize {
+        let (pool, queue) = self.net.b().to_mates();
+        let mut frames = Vec::new();
+        while let Some(ToMate { to, iface, frame }) = queue.pop_front() {
+            assert_eq!(to, 1);
+            frames.push((iface, pool.lent_bytes(&frame).to_vec()));
+            pool.take_back(frame);
+        }
+        for (iface, bytes) in &frames {
+            let pkt = frame_of(&mut self.other.stack, bytes);
+            self.other.stack.rx_from_mates(self.net.now, std::iter::once((*iface, pkt)));
+        }
+        frames.len()
+    }
+
+    /// A connection that the peer opened: its end, and the one that has left the first stack, as bytes.
+    fn under_way(&mut self) -> (SocketId, Vec<u8>, FlowKey) {
+        let (a, b, _) = self.net.connected();
+        self.settle();
+        let (now, mut parcel) = (self.net.now, Vec::new());
+        let key = self.net.b().export(now, b, &mut parcel).expect("it can travel");
+        (a, parcel, key)
+    }
+
+    /// The other stack takes it, and says so.
+    fn arrive(&mut self, parcel: &[u8]) -> SocketId {
+        let now = self.net.now;
+        let arrived = self.other.stack.import(now, &mut &parcel[..], Taker::Application(3)).expect("room");
+        self.settle();
+        arrived.id
+    }
+
+    /// The cable leads to the other stack now.
+    fn swap(&mut self) {
+        std::mem::swap(&mut self.net.hosts[1], &mut self.other);
+    }
+
+    /// All that a stack has for a connection, without a word to its peer.
+    fn heard_there(&mut self, id: SocketId) -> Vec<u8> {
+        let (now, mut heard) = (self.net.now, Vec::new());
+        let mut take = |bytes: &[u8]| {
+            heard.extend_from_slice(bytes);
+            Ok(())
+        };
+        let _ = self.other.stack.recv(now, id, 1 << 20, RecvFlags::default(), &mut take);
+        heard
+    }
+}
+
+#[test]
+fn what_arrives_while_a_connection_moves_follows_it() {
+    let mut port = Port::new(Link::default());
+    let (a, parcel, _) = port.under_way();
+    let data = pattern(9_000, 5);
+    assert_eq!(port.net.send(0, a, &data), Ok(data.len()));
+    // Less than the peer's probe takes, and more than one look.
+    port.net.run_for(Duration::from_millis(1));
+    assert_eq!(port.carry(), 0, "it is known where to");
+    assert!(port.net.b().busy(), "a process that ends waits for it");
+    let b = port.arrive(&parcel);
+    port.net.run_for(Duration::from_millis(1));
+    assert!(port.carry() >= 7, "segments of 1,448 octets");
+    assert!(!port.net.b().busy());
+    assert!(port.heard_there(b) == data);
+    port.swap();
+    port.net.run_ms(2_000);
+    let peer = port.net.a().stats();
+    assert_eq!((peer.tcp_retransmits, peer.tcp_loss_probes, peer.tcp_resets_in), (0, 0, 0));
+    assert_eq!(port.other.stack.stats().drop_moved, 0);
+    port.other.assert_whole();
+}
+
+/// The steering program had led a frame to the old stack before it was told otherwise.
+#[test]
+fn what_arrives_late_follows_at_once_and_behind_what_waits() {
+    let mut port = Port::new(Link::default());
+    let (a, parcel, _) = port.under_way();
+    let now = port.net.now;
+    port.net.a().set_option(now, a, OptName::NoDelay, Value::Int(1)).unwrap();
+    port.net.send(0, a, b"first, ").unwrap();
+    port.net.run_for(Duration::from_micros(100));
+    let b = port.arrive(&parcel);
+    port.net.send(0, a, b"second").unwrap();
+    port.net.run_for(Duration::from_micros(90));
+    assert_eq!(port.carry(), 2);
+    assert_eq!(port.heard_there(b), b"first, second");
+}
+
+#[test]
+fn what_waits_is_heard_here_when_the_connection_comes_back() {
+    let mut port = Port::new(Link::default());
+    let (a, parcel, _) = port.under_way();
+    port.net.send(0, a, b"wherever it is").unwrap();
+    port.net.run_for(Duration::from_millis(1));
+    let now = port.net.now;
+    let b = port.net.b().import(now, &mut &parcel[..], Taker::Application(1)).unwrap().id;
+    port.settle();
+    port.net.run_for(Duration::from_millis(20));
+    assert_eq!(port.net.recv(1, b, 100).unwrap(), b"wherever it is");
+    assert_eq!(port.net.a().stats().tcp_retransmits, 0);
+}
+
+/// The process that let it go ends before the other has it: a third stack is silent about it in its place.
+#[test]
+fn what_is_on_its_way_when_its_stack_ends_is_led_to_another_one() {
+    let mut port = Port::new(Link::default());
+    let (a, parcel, key) = port.under_way();
+    let mut letter = Vec::new();
+    assert!(port.net.b().bequeath_departed(|_| false, &mut letter).is_empty(), "none is to be led");
+    assert_eq!(port.net.b().bequeath_departed(|_| true, &mut letter), [key]);
+    // It is the other stack that gets the cable here, and then the connection.
+    port.swap();
+    let now = port.net.now;
+    port.net.b().inherit(now, &mut &letter[..]).unwrap();
+    port.net.send(0, a, b"in between").unwrap();
+    port.net.run_for(Duration::from_millis(1));
+    let now = port.net.now;
+    let b = port.net.b().import(now, &mut &parcel[..], Taker::Application(1)).unwrap().id;
+    port.net.run_for(Duration::from_millis(20));
+    assert_eq!(port.net.recv(1, b, 100).unwrap(), b"in between");
+    let mut rest = &letter[..];
+    assert_eq!(
+        (port.net.b().inherit(now, &mut rest), rest.len()),
+        (Ok(()), 0),
+        "it is here: nothing changes"
+    );
+    port.net.send(0, a, b"after").unwrap();
+    port.net.run_for(Duration::from_millis(20));
+    assert_eq!(port.net.recv(1, b, 100).unwrap(), b"after");
+    assert_eq!((port.net.a().stats().tcp_retransmits, port.net.a().stats().tcp_resets_in), (0, 0));
+    let bad = port.net.b().inherit(now, &mut &letter[..3]);
+    assert_eq!(bad, Err(SocketError::Invalid));
+}
+
+/// Whoever should have taken it is gone, and nobody noticed.
+#[test]
+fn the_peer_of_a_connection_that_nobody_takes_is_told() {
+    let mut port = Port::new(Link::default());
+    let (a, _, key) = port.under_way();
+    port.net.send(0, a, b"anybody?").unwrap();
+    port.net.run_ms(2_900);
+    assert_eq!(port.net.recv(0, a, 1), Err(SocketError::WouldBlock), "nothing was said");
+    port.net.run_ms(200);
+    assert_eq!(port.net.recv(0, a, 1), Err(SocketError::ConnectionReset));
+    assert!(port.net.hosts[1].requests.contains(&Request::UnsteerFlow(key)));
+    assert!(!port.net.b().busy());
+    port.net.hosts[1].assert_whole();
+}
+
+/// However much arrives, no more than so many frames wait.
+#[test]
+fn what_waits_is_bounded() {
+    let mut port = Port::new(Link::default());
+    let listener = port.net.listen(1, 80, 64);
+    let clients: Vec<SocketId> = (0..40).map(|_| port.net.connecting(0, 80)).collect();
+    port.net.run_ms(10);
+    let now = port.net.now;
+    while let Ok(accepted) = port.net.b().accept(now, listener) {
+        port.net.b().export(now, accepted.id, &mut Vec::new()).unwrap();
+    }
+    port.settle();
+    for id in clients {
+        port.net.send(0, id, &pattern(14_000, 2)).unwrap();
+    }
+    port.net.run_for(Duration::from_millis(1));
+    let stack = port.net.b();
+    assert!(stack.stats().drop_moved > 0, "some were too many");
+    assert!(stack.pool().available() > 512, "{:?}", stack.pool().census());
+    port.net.run_ms(8_000);
+    port.net.hosts[1].assert_whole();
+}
