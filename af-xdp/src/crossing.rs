@@ -170,8 +170,8 @@ pub struct Crossing {
     me: Slot,
     frame_size: usize,
     /// By slot; mapped when first used.
-    to: Vec<Tried<Producer<Mapped<Descriptor>>>>,
-    from: Vec<Tried<Consumer<Mapped<Descriptor>>>>,
+    to: Vec<Way<Producer<Mapped<Descriptor>>>>,
+    from: Vec<Way<Consumer<Mapped<Descriptor>>>>,
     /// Rings written to and not published.
     written: u64,
     /// Those from whom frames were left in the ring.
@@ -188,8 +188,8 @@ impl Crossing {
             ways,
             me,
             frame_size,
-            to: std::iter::repeat_with(|| None).take(stacks).collect(),
-            from: std::iter::repeat_with(|| None).take(stacks).collect(),
+            to: std::iter::repeat_with(Way::default).take(stacks).collect(),
+            from: std::iter::repeat_with(Way::default).take(stacks).collect(),
             written: 0,
             left: 0,
             sleeps: false,
@@ -232,7 +232,7 @@ impl Crossing {
     pub fn publish(&mut self) -> u64 {
         let mut asleep = 0;
         for to in bits(std::mem::take(&mut self.written)) {
-            if let Some(Some(ring)) = &mut self.to[usize::from(to)]
+            if let Some(ring) = &mut self.to[usize::from(to)].ring
                 && ring.publish()
                 && calling::announce(self.ways.pending(to), self.ways.asleep(to), self.me)
             {
@@ -333,12 +333,51 @@ impl Crossing {
     }
 }
 
-/// What is mapped when first used; nothing in it: that failed, and is not tried for each frame again.
-type Tried<R> = Option<Option<R>>;
+/// No more frames than this go by before a ring that could not be mapped is tried again.
+const PASS_MOST: u32 = 1 << 16;
 
-/// The ring in a slot's place, opened when it is first asked for.
-fn ring_of<R>(rings: &mut [Tried<R>], slot: Slot, open: impl FnOnce() -> io::Result<R>) -> Option<&mut R> {
-    rings.get_mut(usize::from(slot))?.get_or_insert_with(|| open().ok()).as_mut()
+/// A ring that is mapped when first used. Where that fails it is tried again, not for each frame: after twice as many
+/// each time.
+#[derive(Debug)]
+struct Way<R> {
+    ring: Option<R>,
+    /// Frames until the next attempt.
+    pass: u32,
+    /// As many were to go by before the last one.
+    passed: u32,
+}
+
+impl<R> Default for Way<R> {
+    fn default() -> Self {
+        Self { ring: None, pass: 0, passed: 0 }
+    }
+}
+
+impl<R> Way<R> {
+    #[inline]
+    fn ring(&mut self, open: impl FnOnce() -> io::Result<R>) -> Option<&mut R> {
+        if self.ring.is_none() {
+            self.open(open);
+        }
+        self.ring.as_mut()
+    }
+
+    #[cold]
+    fn open(&mut self, open: impl FnOnce() -> io::Result<R>) {
+        if self.pass > 0 {
+            self.pass -= 1;
+            return;
+        }
+        self.ring = open().ok();
+        self.passed = (self.passed * 2).clamp(1, PASS_MOST);
+        self.pass = self.passed;
+    }
+}
+
+/// The ring in a slot's place.
+#[inline]
+fn ring_of<R>(ways: &mut [Way<R>], slot: Slot, open: impl FnOnce() -> io::Result<R>) -> Option<&mut R> {
+    ways.get_mut(usize::from(slot))?.ring(open)
 }
 
 /// The slots whose bits are set.
