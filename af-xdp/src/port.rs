@@ -335,6 +335,15 @@ impl Port {
         })
     }
 
+    /// The stacks for which frames of stack `slot` wait, which nobody drives any more, as bits: they are to be woken, and at
+    /// once, since to settle the rest takes its time. It can be asked again.
+    ///
+    /// # Errors
+    /// [`Step::Inherit`] when the memory of the rings cannot be had.
+    pub fn take_back(&self, slot: Slot) -> Result<u64, SetupError> {
+        self.ways.take_back(slot).at(Step::Inherit)
+    }
+
     /// Drives the rings of stack `slot` from here on, whoever did before; the caller sees to it that nobody
     /// else does, and which stacks are `gone`. What is left in them is settled first ([`TakeOver`]). `pool` must lie over the very arena that the
     /// port was opened with, and none of its frames may be in use: it gets them from the port's depot.
@@ -380,9 +389,9 @@ impl Port {
             let released = o.steering.release(slot, heir, gone, |_| {});
             released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
         }
-        let called = self.ways.take_back(slot).at(Step::Inherit)?;
+        self.take_back(slot)?;
         let (mut nics, steerings) = self.nics_of(slot)?;
-        let found = TakeOver { called, ..settle(&mut nics, &ledger, (slot, slot), gone) };
+        let found = settle(&mut nics, &ledger, (slot, slot), gone);
         let queues = nics.iter().map(|n| n.queues.len() as u32).sum();
         let shares = shares(frames, queues, stacks);
         for nic in &mut nics {
@@ -427,9 +436,9 @@ impl Port {
         gone: &dyn Fn(Slot) -> bool,
     ) -> Result<TakeOver, SetupError> {
         let ledger = Arc::clone(&self.ledger);
-        let called = self.ways.take_back(slot).at(Step::Inherit)?;
+        self.take_back(slot)?;
         let (mut nics, _) = self.nics_of(slot)?;
-        Ok(TakeOver { called, ..settle(&mut nics, &ledger, (slot, me), gone) })
+        Ok(settle(&mut nics, &ledger, (slot, me), gone))
     }
 
     fn nics_of(self, slot: Slot) -> Result<(Vec<XskNic>, Vec<Steering>), SetupError> {

@@ -28,8 +28,6 @@ pub struct TakeOver {
     pub unsent: u32,
     /// Frames that the kernel is still sending: they come back later.
     pub sending: u32,
-    /// Stacks for which frames of the last one wait, as bits: the caller wakes them.
-    pub called: u64,
 }
 
 /// Settles slot `slot`, whose rings `nics` are, for stack `me` (which may be the new one of that slot). Nobody

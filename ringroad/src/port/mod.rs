@@ -313,13 +313,13 @@ impl Claimed {
         let keeps = keeping::slot(self.stacks) == Some(slot);
         let failed = |e: SetupError| StartError::new(step, e);
         let port = af_xdp::Port::from_parts(&parts, slot).map_err(failed)?;
+        self.port.call(port.take_back(slot).map_err(failed)?);
         let crossing = port.crossing(slot);
         let adopted = match keeps {
             true => port.adopt_led(slot, &mut pool, &is_dead),
             false => port.adopt(slot, &mut pool, &is_dead),
         };
         let (roads, found) = adopted.map_err(failed)?;
-        self.port.call(found.called);
         tracing::debug!(slot, ?found, "took the rings over");
         Ok(Driving { pool, roads, why: parts.why, crossing })
     }

@@ -179,10 +179,12 @@ impl Port {
             return Ok(());
         }
         let port = af_xdp::Port::from_parts(&self.parts()?, slot);
-        let returned = port.and_then(|port| port.vacate(slot, &|other| self.is_dead(other)));
+        let returned = port.and_then(|port| {
+            self.call(port.take_back(slot)?);
+            port.vacate(slot, &|other| self.is_dead(other))
+        });
         claim::release(word);
         let found = returned.map_err(|e| io::Error::other(e.to_string()))?;
-        self.call(found.called);
         tracing::debug!(slot, ?found, "left the port");
         Ok(())
     }
@@ -209,6 +211,8 @@ impl Port {
         };
         let mut flows = Vec::new();
         let settled = af_xdp::Port::from_parts(&self.parts()?, slot).and_then(|port| {
+            // Those who wait for its frames do not wait for all else.
+            self.call(port.take_back(slot)?);
             port.settle(slot, me, &|other| self.is_dead(other), |flow| flows.extend(key(&flow)))
         });
         match settled {
@@ -219,7 +223,6 @@ impl Port {
             _ => claim::release(word),
         }
         let found = settled.map_err(|e| io::Error::other(e.to_string()))?;
-        self.call(found.called);
         tracing::debug!(slot, ?found, flows = flows.len(), "buried a dead stack");
         Ok(flows)
     }
