@@ -413,6 +413,27 @@ impl Steering {
         }
     }
 
+    /// What leads to stack `from`, or nowhere by a rule of its own, leads to stack `to`. A flow that a third one has stays
+    /// with that.
+    ///
+    /// # Errors
+    /// As [`Steering::add_flow`].
+    pub fn lead_flow(
+        &self,
+        protocol: u8,
+        local: SocketAddr,
+        remote: SocketAddr,
+        (from, to): (Slot, Slot),
+    ) -> io::Result<()> {
+        if self.directory.hand(&FlowKey::new(protocol, local, remote), self.seed(), (from, to)) {
+            return Ok(());
+        }
+        match self.slot_of(protocol, local, remote) {
+            Some(other) if other != from => Ok(()),
+            _ => self.add_flow(protocol, local, remote, to),
+        }
+    }
+
     /// Ends [`Steering::add_flow`]; a flow that is not there, or another stack's by now, is no error.
     ///
     /// # Errors

@@ -48,6 +48,13 @@ fn live(key: u64, slot: Slot) -> u64 {
     key | u64::from(slot) << SLOT_SHIFT | LIVE
 }
 
+/// A flow whose last word was `seen` goes to an heir, or out. False when another stack has said meanwhile that it is its
+/// own, which counts.
+fn give_up(last: &AtomicU64, seen: u64, heir: Option<Slot>) -> bool {
+    let next = heir.map_or(0, |heir| live(seen & KEY, heir));
+    last.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
 impl Directory {
     pub(super) fn map(fd: OwnedFd) -> io::Result<Self> {
         let bytes = DIRECTORY as usize * FLOW_WORDS * size_of::<u64>();
@@ -98,10 +105,13 @@ impl Directory {
     /// The flow is stack `slot`'s no longer. False when it was not in the directory as that.
     pub(super) fn remove(&self, flow: &FlowKey, seed: u64, slot: Slot) -> bool {
         let key = flow.words();
-        self.find(&key, seed).is_some_and(|place| {
-            let mine = live(key[4], slot);
-            place[4].compare_exchange(mine, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        })
+        self.find(&key, seed).is_some_and(|place| give_up(place[4], live(key[4], slot), None))
+    }
+
+    /// The flow is stack `to`'s from here on, if it was `from`'s. False when it was not in the directory as that.
+    pub(super) fn hand(&self, flow: &FlowKey, seed: u64, (from, to): (Slot, Slot)) -> bool {
+        let key = flow.words();
+        self.find(&key, seed).is_some_and(|place| give_up(place[4], live(key[4], from), Some(to)))
     }
 
     /// Whose the flow is.
@@ -124,9 +134,9 @@ impl Directory {
             }
             let mut words: [u64; FLOW_WORDS] = std::array::from_fn(|n| place[n].load(Ordering::Relaxed));
             words[4] = last & KEY;
-            let next = heir.map_or(0, |heir| live(words[4], heir));
-            place[4].store(next, Ordering::Release);
-            flow(FlowKey::flow(words));
+            if give_up(place[4], last, heir) {
+                flow(FlowKey::flow(words));
+            }
         }
     }
 }
@@ -166,6 +176,20 @@ mod tests {
         assert!(!d.remove(&key(1), SEED, 3), "the old one has no say");
         assert!(d.remove(&key(1), SEED, 5) && !d.remove(&key(1), SEED, 5));
         assert_eq!(d.get(&key(1), SEED), None);
+    }
+
+    /// Whoever takes a flow over from a stack that is just being cleared away keeps it.
+    #[test]
+    fn a_flow_that_was_taken_meanwhile_is_not_given_up() {
+        let d = directory();
+        assert!(d.insert(&key(1), SEED, 1));
+        let place = d.find(&key(1).words(), SEED).unwrap();
+        let seen = place[4].load(Ordering::Relaxed);
+        assert!(d.insert(&key(1), SEED, 2));
+        assert!(!give_up(place[4], seen, None) && !give_up(place[4], seen, Some(3)));
+        assert_eq!(d.get(&key(1), SEED), Some(2));
+        assert!(!d.hand(&key(1), SEED, (1, 3)) && d.hand(&key(1), SEED, (2, 3)));
+        assert_eq!((d.get(&key(1), SEED), d.hand(&key(2), SEED, (1, 3))), (Some(3), false));
     }
 
     #[test]

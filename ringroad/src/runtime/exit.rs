@@ -123,6 +123,9 @@ impl Runtime {
         let core = turn.core();
         core.stack.reset_all(now);
         core.flush(now);
+        if let Err(error) = core.bequeath_departed() {
+            tracing::debug!(%error, "connections that are on their way have nobody who is silent about them");
+        }
         core.steer.clear();
         core.stopped = true;
         // Our ends are those of whoever takes the slot next.

@@ -215,13 +215,34 @@ impl Core {
             self.open(now, letter.into());
             return Err(error);
         }
-        // What arrives there from now on arrives after the letter.
+        self.lead(&flows, keeper);
+        Ok(())
+    }
+
+    /// The process ends: what it has sent to others and they have not taken yet leads to the keeper until they have.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no keeper, `WouldBlock` when it has too many letters to read.
+    pub(super) fn bequeath_departed(&mut self) -> io::Result<()> {
+        let mut letter = vec![ESTATE, 0];
+        let flows = self.stack.bequeath_departed(|key| self.steer.holds(key), &mut letter);
+        if flows.is_empty() {
+            return Ok(());
+        }
+        let keeper = self.handover.post.as_ref().and_then(|post| Some((post.keeper()?, post)));
+        let (keeper, post) = keeper.ok_or(io::ErrorKind::NotFound)?;
+        post.send(keeper, &letter)?;
+        self.lead(&flows, keeper);
+        Ok(())
+    }
+
+    /// Leads flows to the keeper, which was written to of them: what arrives there from now on arrives after the letter.
+    fn lead(&mut self, flows: &[FlowKey], keeper: Slot) {
         for flow in flows {
-            if let Err(error) = self.steer.lead(&flow, keeper) {
+            if let Err(error) = self.steer.lead(flow, keeper) {
                 tracing::warn!(?flow, %error, "steering");
             }
         }
-        Ok(())
     }
 
     /// Whether nothing is left that this process, which is the keeper, could do for anybody.

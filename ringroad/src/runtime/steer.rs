@@ -35,7 +35,7 @@ pub(crate) trait Steer: Send {
     /// Whether a flow leads here by a rule of its own.
     fn holds(&self, key: &FlowKey) -> bool;
 
-    /// A flow leads to another process of the port from now on.
+    /// A flow of this process leads to another one of the port from now on; a third one's stays where it is.
     fn lead(&mut self, key: &FlowKey, slot: Slot) -> io::Result<()>;
 
     /// Nothing is steered any more.
@@ -212,7 +212,7 @@ impl Steer for Programs {
     }
 
     fn lead(&mut self, f: &FlowKey, slot: Slot) -> io::Result<()> {
-        self.each(|p| p.add_flow(f.protocol as u8, f.local, f.remote, slot))
+        self.each(|p| p.lead_flow(f.protocol as u8, f.local, f.remote, (self.slot, slot)))
     }
 
     fn clear(&mut self) {
