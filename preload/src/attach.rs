@@ -112,7 +112,9 @@ impl WakeObserver for Observer {
             owner::announce(file);
         }
         let bits = epoll::bits(readiness);
-        state::lock().interests.wake(word.index(), bits, &mut |set| sleepers.notify(epoll::key(set)));
+        let mut state = state::lock();
+        heirs::woken(&state.heirs, word, readiness);
+        state.interests.wake(word.index(), bits, &mut |set| sleepers.notify(epoll::key(set)));
     }
 }
 

@@ -105,6 +105,9 @@ impl Link {
     }
 }
 
+/// Lines looked at in one go.
+const READY: usize = 64;
+
 /// Lines that somebody waits for together.
 #[derive(Debug)]
 pub struct Links(OwnedFd);
@@ -123,7 +126,8 @@ impl Links {
     /// # Errors
     /// The operating system's.
     pub fn add(&self, link: &Link) -> io::Result<()> {
-        Ok(epoll::add(&self.0, &link.0, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?)
+        let data = epoll::EventData::new_u64(link.raw() as u64);
+        Ok(epoll::add(&self.0, &link.0, data, epoll::EventFlags::IN)?)
     }
 
     /// One less.
@@ -135,6 +139,16 @@ impl Links {
     /// Readable when one of them is.
     pub fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+
+    /// Those on which something was said, or whose other end is closed, by their descriptors: some of them, where they are
+    /// many. Of the others nothing is asked, however many there are.
+    pub fn ready(&self) -> Vec<RawFd> {
+        let mut events = Vec::with_capacity(READY);
+        let at_once = Timespec::default();
+        // A signal, or nothing to tell: whoever waits for the set comes again.
+        let _ = epoll::wait(&self.0, rustix::buffer::spare_capacity(&mut events), Some(&at_once));
+        events.iter().map(|event| event.data.u64() as RawFd).collect()
     }
 }
 
@@ -225,16 +239,23 @@ mod tests {
         let [one, other] = Link::pair().unwrap();
         let links = Links::new().unwrap();
         links.add(&other).unwrap();
+        let [_silent, third] = Link::pair().unwrap();
+        links.add(&third).unwrap();
+        assert!(links.ready().is_empty());
         assert!(other.receive(Duration::ZERO).unwrap().is_none());
         one.send(b"short", None).unwrap();
         one.send(b"with", Some(&vec![7; 100_000])).unwrap();
+        assert_eq!(links.ready(), [other.raw()]);
         let note = other.receive(Duration::ZERO).unwrap().unwrap();
         assert_eq!((&note.text[..], note.enclosed), (&b"short"[..], None));
         let note = other.receive(Duration::ZERO).unwrap().unwrap();
         assert_eq!((&note.text[..], note.enclosed), (&b"with"[..], Some(vec![7; 100_000])));
+        assert!(links.ready().is_empty());
         drop(one);
+        assert_eq!(links.ready(), [other.raw()]);
         assert_eq!(other.receive(Duration::ZERO).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         links.remove(&other);
+        assert!(links.ready().is_empty());
     }
 
     #[test]

@@ -167,3 +167,90 @@ fn a_process_without_the_library_gets_a_socket_that_is_not_connected() {
     assert_eq!(stranger.said(), "ENOTCONN\nENOTCONN\n");
     assert_eq!(stream.read(&mut [0; 8]).expect("its end"), 0);
 }
+
+/// Two processes have a connection and wait for it, each by a selector of its own: who reads answers, with its name. One
+/// that is told to leave closes its copy.
+const BOTH_WAIT: &str = "
+import os, selectors, signal, socket, sys
+def wait(peer, name):
+    peer.setblocking(False)
+    selector = getattr(selectors, sys.argv[1])()
+    selector.register(peer, selectors.EVENT_READ)
+    while True:
+        selector.select()
+        try: data = peer.recv(100)
+        except BlockingIOError: continue
+        if not data: os._exit(0)
+        peer.sendall(name + data)
+        if data == b'leave': break
+    selector.unregister(peer)
+    peer.close()
+    signal.pause()
+ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+if os.fork() == 0:
+    _, fds, _, _ = socket.recv_fds(its, 8, 1)
+    wait(socket.socket(fileno=fds[0]), b'B')
+listener = socket.create_server(('0.0.0.0', 80), backlog=8)
+peer, _ = listener.accept()
+socket.send_fds(ours, [b'x'], [peer.fileno()])
+wait(peer, b'A')
+";
+
+/// Turns of all runtimes of a host so far.
+fn turns(host: &Namespace) -> u64 {
+    stacks(host).iter().map(|stack| stack["counters"]["runtime_turns"].as_u64().expect("a counter")).sum()
+}
+
+/// While nothing comes the connection stays with one of them, and both sleep.
+#[test]
+fn two_that_wait_for_one_connection_are_at_rest_and_either_answers() {
+    /// Turns between two looks, of stacks that rest.
+    const FEW: u64 = 100;
+    for selector in ["EpollSelector", "PollSelector", "SelectSelector"] {
+        let lab = Lab::new("pass-both");
+        let (server, client) = lab.pair();
+        let _program = on_road(&server, &["--strict"], &["python3", "-c", BOTH_WAIT, selector], 80);
+        let mut stream = connected(&client);
+        let mut ask = |text: &str| {
+            stream.write_all(text.as_bytes()).expect("a question");
+            let mut answer = vec![0; text.len() + 1];
+            stream.read_exact(&mut answer).expect("an answer");
+            assert_eq!(&answer[1..], text.as_bytes());
+            answer[0]
+        };
+        for n in 0..20 {
+            ask(&format!("{n}"));
+            if n % 10 == 0 {
+                eventually("both are at rest", 30, || {
+                    let before = turns(&server);
+                    std::thread::park_timeout(std::time::Duration::from_millis(300));
+                    turns(&server) - before <= FEW
+                });
+            }
+        }
+        let who = ask("leave");
+        let other = if who == b'A' { b'B' } else { b'A' };
+        for _ in 0..3 {
+            assert_eq!(ask("you"), other, "{selector}: the one that is left");
+        }
+    }
+}
+
+/// What comes while a connection is on its way follows it: nothing is thrown away by the stacks that it left.
+#[test]
+fn no_segment_is_lost_on_the_way_from_one_process_to_another() {
+    let lab = Lab::new("pass-whole");
+    let (server, client) = lab.pair();
+    let _program = on_road(&server, &["--strict"], &["python3", "-c", POOL], 80);
+    let before = client.counters();
+    for seed in 0..40 {
+        assert!(asked(&client, seed) == octets(seed), "other bytes for {seed}");
+    }
+    let sent_again = client.counters().since(&before, "TcpRetransSegs");
+    let dropped: Vec<u64> = stacks(&server)
+        .iter()
+        .map(|stack| stack["counters"]["drop_moved"].as_u64().expect("a counter"))
+        .collect();
+    assert!(dropped.iter().all(|n| *n == 0), "segments dropped: {dropped:?}, sent again: {sent_again}");
+    println!("the client's kernel has sent {sent_again} segments again");
+}

@@ -81,13 +81,15 @@ pub(crate) fn bits(readiness: Readiness) -> u32 {
 }
 
 /// What the file in this slot is ready for in the stack. A connection that another process has is ready for a call, which
-/// asks for it; what a child of ours has is told of when that gives it back.
+/// asks for it; one that went to that from here, when it has said that there is something to read; what a child of ours
+/// has is told of when that gives it back.
 pub(crate) fn readiness_of(stack: &Stack, file: u32) -> u32 {
     let Some(file) = fdtable::file_at(file) else { return 0 };
     match file.socket() {
         Some(id) => bits(stack.readiness(id)),
-        None if file.is(Flag::Inherited) && !file.is(Flag::Lent) => bits(Readiness::IN | Readiness::OUT),
-        None => 0,
+        None if !file.is(Flag::Inherited) || file.is(Flag::Lent) => 0,
+        None if file.is(Flag::Away) => bits(Readiness::OUT),
+        None => bits(Readiness::IN | Readiness::OUT),
     }
 }
 
@@ -122,7 +124,8 @@ pub(crate) fn attached(turn: &mut Turn<'_>, held: &Held) {
     woken.into_iter().for_each(|set| turn.sleepers().notify(key(set)));
 }
 
-/// The connection of a file went to another process: who waits for it here looks again, and asks for it.
+/// The connection of a file is with another process, and what it is ready for here has changed: who waits for it looks
+/// again.
 pub(crate) fn left(state: &mut State, turn: &mut Turn<'_>, word: Word) {
     let now = readiness_of(turn.stack(), word.index());
     let sleepers = turn.sleepers();

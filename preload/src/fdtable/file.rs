@@ -37,6 +37,10 @@ pub(crate) enum Flag {
     Inherited = 8,
     /// It is open here, and a child of this process has its connection.
     Lent = 16,
+    /// It went to another process, which tells when there is something to read: until then it is not worth to ask for it.
+    Away = 32,
+    /// Another process waits for its connection, too, and is to hear when there is something to read.
+    Watched = 1 << 24,
     /// A port was given by `bind`.
     Bound = 64,
     /// It was decided that it stays in the kernel.

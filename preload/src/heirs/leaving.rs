@@ -13,7 +13,7 @@ use crate::kernel;
 /// Leaves it to the keeper. Where there is none it ends, as all that is this process's does.
 pub(super) fn leave(heirs: &mut Heirs, turn: &mut Turn<'_>) {
     let mut names = HashMap::new();
-    for child in core::mem::take(&mut heirs.children) {
+    for child in core::mem::take(&mut heirs.children).into_values() {
         let all: Vec<_> =
             child.words.iter().filter_map(|word| bequest(heirs, turn, (&child, *word), &mut names)).collect();
         if !all.is_empty() && turn.leave_to_heir(&child.link, &all).is_err() {

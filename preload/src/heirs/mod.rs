@@ -7,17 +7,20 @@
 //! the child has nothing left to ask for. A program that does not find the library has its end open and never reads it:
 //! as long as it runs, what it might ask for waits, and who asks it gets no answer.
 
+mod children;
 mod leaving;
 mod packing;
 mod passing;
+mod watching;
 
 use core::time::Duration;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use libc::c_int;
 use ringroad::Runtime;
-use ringroad::link::{self, Link, Links};
-use ringroad::question::{BACK, CLAIM, LENT, RELEASE, TAKEN, question, understood};
+use ringroad::link::{Link, Links};
+use ringroad::question::{BACK, CLAIM, LENT, RELEASE, TAKEN, question};
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
 use stack::error::SocketError;
@@ -30,8 +33,10 @@ use crate::fdtable::{self, Flag, Held, Kind, Registry, Word};
 use crate::reason::Reason;
 use crate::state::{self, State};
 
+pub(crate) use children::Child;
 use passing::Passed;
 pub(crate) use passing::{arrived, entrust, is_passed, name, names_of, suspend_all};
+pub(crate) use watching::woken;
 
 pub(crate) use packing::{
     Moved, Packed, Tie, line, pack, park, parked, resume, resume_children, resume_one, take_child, tie,
@@ -46,39 +51,12 @@ const KEEPERS: Duration = Duration::from_secs(10);
 /// How often a stack without frames is tried again.
 pub(crate) const AGAIN: Duration = Duration::from_millis(1);
 
-/// A child that may ask for connections.
-pub(crate) struct Child {
-    link: Link,
-    /// What it has neither asked for nor closed.
-    words: Vec<Word>,
-    /// What it was given last, until it has said that it has that.
-    given: Option<Vec<u8>>,
-    /// What it calls connections, where it was born to the program before this one; else by their words.
-    names: Option<HashMap<u64, Word>>,
-}
-
-impl Child {
-    /// What it calls a connection.
-    fn name(&self, word: Word) -> Option<u64> {
-        match &self.names {
-            Some(names) => names.iter().find(|(_, other)| **other == word).map(|(name, _)| *name),
-            None => Some(word.cookie()),
-        }
-    }
-
-    fn word(&self, name: u64) -> Option<Word> {
-        match &self.names {
-            Some(names) => names.get(&name).copied(),
-            None => Word::of_cookie(name),
-        }
-    }
-}
-
 /// What goes between parent and children.
 #[derive(Default)]
 pub(crate) struct Heirs {
     parent: Option<Arc<Link>>,
-    children: Vec<Child>,
+    /// By the descriptors of the lines to them.
+    children: HashMap<c_int, Child>,
     /// What this process had from its parent, which held its own copy then.
     borrowed: HashSet<Word>,
     /// What the parent calls those that the program before this one had from it.
@@ -91,6 +69,8 @@ pub(crate) struct Heirs {
     packed: bool,
     /// Connections that were sent to other processes, or came from them.
     passed: HashMap<Word, Passed>,
+    /// Which of those is spoken of on a line to the keeper that is heard.
+    lines: HashMap<c_int, Word>,
     /// The lines to all children, and to the keeper, for the helper to wait for; made with the first.
     links: Option<Links>,
 }
@@ -136,7 +116,17 @@ pub(crate) fn in_parent(heirs: &mut Heirs, turn: &mut Turn<'_>, prepared: Prepar
 fn adopt(heirs: &mut Heirs, turn: &mut Turn<'_>, child: Child) {
     if hear(heirs, turn, &child.link) {
         fdtable::protect(child.link.raw(), true);
-        heirs.children.push(child);
+        heirs.children.insert(child.link.raw(), child);
+    }
+}
+
+impl Heirs {
+    /// What is said on a line is not heard any more.
+    fn unhear(&mut self, line: &Link) {
+        self.lines.remove(&line.raw());
+        if let Some(links) = &self.links {
+            links.remove(line);
+        }
     }
 }
 
@@ -156,7 +146,7 @@ fn hear(heirs: &mut Heirs, turn: &mut Turn<'_>, line: &Link) -> bool {
 pub(crate) fn in_child(heirs: &mut Heirs, prepared: Option<Prepared>) {
     let before = core::mem::take(heirs);
     let links = before.links.iter().map(Links::raw);
-    let lines = before.children.iter().map(|child| child.link.raw());
+    let lines = before.children.keys().copied();
     lines
         .chain(links)
         .chain(before.parent.iter().map(|p| p.raw()))
@@ -190,13 +180,24 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     let runtime = attach::runtime()?;
     let (line, name, refused) = match asked {
         Asked::Parent(line, name) => (line, name, Reason::Inherited),
-        Asked::Keeper(Some(line), name) => (line, name, Reason::Passed),
-        Asked::Keeper(None, name) => (passing::call(runtime)?, name, Reason::Passed),
+        Asked::Keeper(name) => (passing::line(runtime, held.word)?, name, Reason::Passed),
     };
     let patience = if refused == Reason::Passed { KEEPERS } else { PATIENCE };
-    let (letter, lent) = ask(&line, name, patience).ok_or(refused)?;
     let until = runtime.now() + PATIENCE;
-    let (mut turn, id) = take_in(runtime, held.word.cookie(), &letter, until)?;
+    let got = ask(&line, name, patience).ok_or(refused).and_then(|(letter, lent)| {
+        let (turn, id) = take_in(runtime, held.word.cookie(), &letter, until)?;
+        Ok((turn, id, lent))
+    });
+    let (mut turn, id, lent) = match got {
+        Ok(got) => got,
+        Err(reason) => {
+            if refused == Reason::Passed {
+                passing::hang_up(&line);
+                held.file.set(Flag::Away, false);
+            }
+            return Err(reason);
+        }
+    };
     // Until it hears this, the parent can take the connection back.
     let _ = line.send(&question(TAKEN, name), None);
     let mut state = state::lock();
@@ -209,6 +210,7 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     held.file.set_socket(Some(id));
     held.file.set(Flag::Inherited, false);
     held.file.set(Flag::Lent, false);
+    held.file.set(Flag::Away, false);
     if !held.holds() {
         // Closed on another thread meanwhile.
         turn.close(id);
@@ -221,8 +223,7 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
 /// Who has a connection, and how it calls that.
 enum Asked {
     Parent(Arc<Link>, u64),
-    /// There may be a line already.
-    Keeper(Option<Arc<Link>>, u64),
+    Keeper(u64),
 }
 
 /// Who has an inherited connection; none where a child of ours has it.
@@ -230,8 +231,8 @@ fn who_to_ask(heirs: &Heirs, word: Word) -> Option<Asked> {
     if heirs.lent.contains(&word) {
         return None;
     }
-    if let Some(Passed { name, line }) = heirs.passed.get(&word) {
-        return Some(Asked::Keeper(line.clone(), *name));
+    if let Some(passed) = heirs.passed.get(&word) {
+        return Some(Asked::Keeper(passed.name));
     }
     Some(Asked::Parent(heirs.parent.clone()?, name_of(heirs, word)))
 }
@@ -300,7 +301,7 @@ pub(crate) fn keep(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, id: Socke
     if heirs.borrowed.remove(&word) && give_back(heirs, turn, word, id) {
         return true;
     }
-    let wanted = heirs.children.iter().any(|child| child.words.contains(&word));
+    let wanted = heirs.children.values().any(|child| child.words.contains(&word));
     if !wanted && passing::give_back(heirs, turn, word, id) {
         return true;
     }
@@ -358,26 +359,13 @@ pub(crate) fn attend() {
     // How a connection ends depends on what has come for it.
     turn.poll();
     let mut state = state::lock();
-    passing::attend(&mut state, &mut turn);
-    let heirs = &mut state.heirs;
-    if heirs.packed {
-        return;
-    }
-    let (mut at, mut back) = (0, Vec::new());
-    while at < heirs.children.len() {
-        if serve(heirs, &mut turn, at, &mut back) {
-            at += 1;
-            continue;
+    let mut back = Vec::new();
+    for fd in state.heirs.links.as_ref().map(Links::ready).unwrap_or_default() {
+        if let Some(word) = state.heirs.lines.get(&fd).copied() {
+            passing::attend(&mut state, &mut turn, word);
+        } else if !state.heirs.packed {
+            children::attend(&mut state.heirs, &mut turn, fd, &mut back);
         }
-        let Child { link, words, given, .. } = heirs.children.swap_remove(at);
-        if let Some(links) = &heirs.links {
-            links.remove(&link);
-        }
-        fdtable::protect(link.raw(), false);
-        if let Some(letter) = given {
-            end(&mut turn, &letter);
-        }
-        words.into_iter().for_each(|word| let_go(heirs, &mut turn, word));
     }
     // Their waiters are told without the state's lock.
     let held = state.registry.in_range(0, libc::c_int::MAX);
@@ -387,90 +375,10 @@ pub(crate) fn attend() {
     }
 }
 
-/// Answers one child. False when it is gone.
-fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, at: usize, back: &mut Vec<Word>) -> bool {
-    loop {
-        let note = match heirs.children[at].link.receive(Duration::ZERO) {
-            Ok(Some(note)) => note,
-            Ok(None) => return true,
-            Err(error) if link::is_lost(&error) => continue,
-            Err(_) => return false,
-        };
-        let Some((what, name)) = understood(&note.text) else { return false };
-        // Only what it inherited is its to ask for.
-        let named = heirs.children[at].word(name);
-        let words = &mut heirs.children[at].words;
-        let place = words.iter().position(|other| Some(*other) == named);
-        let word = place.map(|place| words.swap_remove(place));
-        match (what, word) {
-            (CLAIM, word) => {
-                let given = word.and_then(|word| give(heirs, turn, word));
-                let what = if given.as_ref().is_some_and(|(_, lent)| *lent) { LENT } else { CLAIM };
-                let letter = given.map(|(letter, _)| letter);
-                let child = &mut heirs.children[at];
-                // A child that is gone does not hear it: then it ends with the child.
-                let _ = child.link.send(&question(what, name), letter.as_deref());
-                child.given = letter;
-            }
-            (TAKEN, _) => heirs.children[at].given = None,
-            (BACK, _) => back.extend(note.enclosed.and_then(|letter| take_back(heirs, turn, named, &letter))),
-            (_, Some(word)) => let_go(heirs, turn, word),
-            _ => {}
-        }
-    }
-}
-
-/// A child gives a connection back: its word, if it is open here still.
-fn take_back(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Option<Word>, letter: &[u8]) -> Option<Word> {
-    let open = word.and_then(|word| Some((word, word.file().filter(|file| file.is(Flag::Inherited))?)));
-    let Some((word, file)) = open else {
-        end(turn, letter);
-        return None;
-    };
-    let now = turn.now();
-    let back = turn.stack().import(now, &mut &letter[..], Taker::Application(word.cookie())).ok()?;
-    file.set_socket(Some(back.id));
-    file.set(Flag::Inherited, false);
-    file.set(Flag::Lent, false);
-    heirs.lent.remove(&word);
-    Some(word)
-}
-
 /// The child died before it had the connection that it was given.
 fn end(turn: &mut Turn<'_>, letter: &[u8]) {
     let now = turn.now();
     if let Ok(back) = turn.stack().import(now, &mut &letter[..], Taker::Application(0)) {
         turn.close(back.id);
-    }
-}
-
-/// A connection as bytes, and it is no longer ours; whether it is open here.
-fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word) -> Option<(Vec<u8>, bool)> {
-    let parked = heirs.parked.get(&word).copied();
-    let id = parked.or_else(|| word.file()?.socket())?;
-    let now = turn.now();
-    let mut letter = Vec::new();
-    turn.stack().export(now, id, &mut letter).ok()?;
-    heirs.parked.remove(&word);
-    // If it was sent or came: it is between parent and child from now on, and nobody can call it back.
-    passing::forget(heirs, word);
-    let open = word.file();
-    if let Some(file) = open {
-        // What is done with it here from now on finds nothing, until it comes back.
-        file.set_socket(None);
-        file.set(Flag::Lent, true);
-        file.set(Flag::Inherited, true);
-        heirs.lent.insert(word);
-    }
-    Some((letter, open.is_some()))
-}
-
-/// A child will not ask for it any more: what waited for it alone ends.
-fn let_go(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word) {
-    if heirs.children.iter().any(|child| child.words.contains(&word)) {
-        return;
-    }
-    if let Some(id) = heirs.parked.remove(&word) {
-        turn.close(id);
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn tie(heirs: &Heirs, word: Word) -> Tie {
         name: name_of(heirs, word),
         borrowed: heirs.borrowed.contains(&word),
         lent: heirs.lent.contains(&word),
-        wanted: heirs.children.iter().any(|child| child.words.contains(&word)),
+        wanted: heirs.children.values().any(|child| child.words.contains(&word)),
     }
 }
 
@@ -64,13 +64,13 @@ pub(crate) fn pack(heirs: &mut Heirs) -> impl Iterator<Item = &Child> {
     }
     let gives_back = !heirs.lent.is_empty();
     let needed = move |child: &&Child| !child.words.is_empty() || child.given.is_some() || gives_back;
-    heirs.children.iter().filter(needed)
+    heirs.children.values().filter(needed)
 }
 
 /// There is no next program.
 pub(crate) fn unpack(heirs: &mut Heirs) {
     heirs.packed = false;
-    let links = heirs.children.iter().map(|child| &child.link);
+    let links = heirs.children.values().map(|child| &child.link);
     links.chain(heirs.parent.as_deref()).for_each(|link| link.outlive_exec(false));
 }
 

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use libc::c_int;
 use ringroad::Runtime;
 use ringroad::link::Link;
-use ringroad::question::{BACK, RECALL, question, understood};
+use ringroad::question::{BACK, NEWS, RECALL, WATCH, question, understood};
 use ringroad::runtime::Turn;
 use stack::time::Instant;
 use stack::types::SocketId;
 
-use super::{AGAIN, Heirs, PATIENCE, claim, hear};
+use super::{AGAIN, Heirs, PATIENCE, claim, hear, watching};
 use crate::dispatch::backing;
 use crate::fdtable::{self, Flag, Held, Word};
 use crate::reason::Reason;
@@ -47,7 +47,8 @@ pub(crate) fn entrust(held: &Held) -> Result<(), Reason> {
     // How a connection goes on depends on what has come for it.
     turn.poll();
     if state::lock().heirs.passed.contains_key(&held.word) {
-        return if suspend(&mut state::lock(), &mut turn, held.word) { Ok(()) } else { Err(Reason::Passed) };
+        let whole = suspend(&mut state::lock(), &mut turn, held.word, Why::Sent);
+        return if whole { Ok(()) } else { Err(Reason::Passed) };
     }
     if !turn.stack().may_travel(id) {
         return Err(Reason::Passed);
@@ -107,8 +108,19 @@ pub(crate) fn arrived(held: &Held, name: u64) {
     state::lock().heirs.passed.insert(held.word, Passed { name, line: None });
 }
 
-/// A line to the keeper.
-pub(super) fn call(runtime: &Runtime) -> Result<Arc<Link>, Reason> {
+/// A line to the keeper, to ask for a connection: what is heard on it is the answer from here on, and for who asks alone.
+pub(super) fn line(runtime: &Runtime, word: Word) -> Result<Arc<Link>, Reason> {
+    let there_is = take_line(&mut state::lock().heirs, word);
+    there_is.map_or_else(|| call(runtime), Ok)
+}
+
+fn take_line(heirs: &mut Heirs, word: Word) -> Option<Arc<Link>> {
+    let line = heirs.passed.get_mut(&word)?.line.take()?;
+    heirs.unhear(&line);
+    Some(line)
+}
+
+fn call(runtime: &Runtime) -> Result<Arc<Link>, Reason> {
     let until = runtime.now() + PATIENCE;
     let line = patiently(runtime, until, |turn| turn.line_to_keeper()).map_err(|_| Reason::Passed)?;
     fdtable::protect(line.raw(), true);
@@ -117,15 +129,25 @@ pub(super) fn call(runtime: &Runtime) -> Result<Arc<Link>, Reason> {
 
 /// The connection that was asked for on `line` is here: it may be called back from now on.
 pub(super) fn holds(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, line: Arc<Link>) {
+    if !heirs.passed.contains_key(&word) {
+        // Closed on another thread meanwhile.
+        return hang_up(&line);
+    }
     hear(heirs, turn, &line);
+    heirs.lines.insert(line.raw(), word);
     if let Some(passed) = heirs.passed.get_mut(&word) {
         passed.line = Some(line);
     }
 }
 
+/// A line is closed when nobody has it any more.
+pub(super) fn hang_up(line: &Link) {
+    fdtable::protect(line.raw(), false);
+}
+
 /// It goes back to the keeper, and is asked for again when it is used next. False when it cannot: it is over, or the
 /// keeper has gone.
-fn suspend(state: &mut State, turn: &mut Turn<'_>, word: Word) -> bool {
+fn suspend(state: &mut State, turn: &mut Turn<'_>, word: Word, why: Why) -> bool {
     let Some(file) = word.file() else { return false };
     let Some(id) = file.socket() else { return true };
     let Some(Passed { name, line: Some(line) }) = state.heirs.passed.get(&word) else { return false };
@@ -133,13 +155,23 @@ fn suspend(state: &mut State, turn: &mut Turn<'_>, word: Word) -> bool {
     if let Sent::Not = sent {
         return false;
     }
-    if let Some(links) = &state.heirs.links {
-        links.remove(line);
+    file.set(Flag::Watched, false);
+    if why == Why::Recalled {
+        watching::begin(file, line, *name);
     }
     file.set_socket(None);
     file.set(Flag::Inherited, true);
     epoll::left(state, turn, word);
     matches!(sent, Sent::Whole)
+}
+
+/// Why a connection goes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Somebody else asks for it.
+    Recalled,
+    /// It is sent, or the process ends.
+    Sent,
 }
 
 /// What became of a connection that was to go back.
@@ -176,10 +208,12 @@ pub(super) fn give_back(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, id: 
 pub(super) fn forget(heirs: &mut Heirs, word: Word) -> Option<Passed> {
     let passed = heirs.passed.remove(&word)?;
     if let Some(line) = &passed.line {
-        if let Some(links) = &heirs.links {
-            links.remove(line);
-        }
-        fdtable::protect(line.raw(), false);
+        heirs.unhear(line);
+        hang_up(line);
+    }
+    if let Some(file) = word.file() {
+        file.set(Flag::Watched, false);
+        file.set(Flag::Away, false);
     }
     Some(passed)
 }
@@ -200,28 +234,34 @@ pub(crate) fn suspend_all(turn: &mut Turn<'_>) {
     let mut state = state::lock();
     let words: Vec<Word> = state.heirs.passed.keys().copied().collect();
     for word in words {
-        suspend(&mut state, turn, word);
+        suspend(&mut state, turn, word, Why::Sent);
     }
 }
 
-/// The helper: whether the keeper calls something back that is here.
-pub(super) fn attend(state: &mut State, turn: &mut Turn<'_>) {
-    let here = |(word, passed): (&Word, &Passed)| {
-        let line = passed.line.clone()?;
-        word.file()?.socket().map(|_| (*word, line))
-    };
-    let lines: Vec<(Word, Arc<Link>)> = state.heirs.passed.iter().filter_map(here).collect();
-    for (word, line) in lines {
-        match line.receive(core::time::Duration::ZERO) {
-            Ok(Some(note)) if understood(&note.text).is_some_and(|(what, _)| what == RECALL) => {
-                if !suspend(state, turn, word) {
+/// The helper: the keeper has said something of a connection, or is gone.
+pub(super) fn attend(state: &mut State, turn: &mut Turn<'_>, word: Word) {
+    loop {
+        let Some(Passed { line: Some(line), .. }) = state.heirs.passed.get(&word) else { return };
+        let said = match line.receive(core::time::Duration::ZERO) {
+            Ok(Some(note)) => understood(&note.text),
+            Ok(None) => return,
+            Err(_) => {
+                // The keeper has gone: it is this process's alone.
+                forget(&mut state.heirs, word);
+                return;
+            }
+        };
+        let is_here = word.file().is_some_and(|file| file.socket().is_some());
+        match said {
+            Some((RECALL, _)) if is_here => {
+                if !suspend(state, turn, word, Why::Recalled) {
                     // Who asks hears that there is nothing, from the keeper.
                     forget(&mut state.heirs, word);
                 }
             }
-            Ok(_) => {}
-            // The keeper has gone: it is this process's alone.
-            Err(_) => _ = forget(&mut state.heirs, word),
+            Some((WATCH, _)) if is_here => watching::watched(&state.heirs, turn, word),
+            Some((NEWS, _)) if !is_here => watching::heard(state, turn, word),
+            _ => {}
         }
     }
 }
@@ -230,6 +270,11 @@ pub(super) fn attend(state: &mut State, turn: &mut Turn<'_>) {
 pub(super) fn in_child(before: Heirs) -> std::collections::HashMap<Word, Passed> {
     let lines = before.passed.values().filter_map(|passed| passed.line.as_ref());
     lines.for_each(|line| fdtable::protect(line.raw(), false));
+    // What was said of them was said to the parent: they are asked for when they are used.
+    for file in before.passed.keys().filter_map(|word| word.file()) {
+        file.set(Flag::Away, false);
+        file.set(Flag::Watched, false);
+    }
     let is_keepers = |word: &Word| word.file().is_some_and(|file| file.socket().is_none());
     let all = before.passed.into_iter().filter(|(word, _)| is_keepers(word));
     all.map(|(word, passed)| (word, Passed { line: None, ..passed })).collect()

@@ -22,7 +22,7 @@ use stack::types::SocketId;
 use super::Runtime;
 use super::core::Core;
 use crate::link::{self, Link, Links};
-use crate::question::{BACK, CLAIM, LENT, RECALL, RELEASE, TAKEN, question, understood};
+use crate::question::{BACK, CLAIM, LENT, NEWS, RECALL, RELEASE, TAKEN, WATCH, question, understood};
 
 /// How soon after something has happened to look who has connections open, and how often at the least.
 const SOON: Duration = Duration::from_millis(1);
@@ -34,7 +34,8 @@ const HEIRLOOMS_MOST: u32 = 1 << 20;
 #[derive(Default)]
 pub(super) struct Wards {
     all: HashMap<u64, Ward>,
-    lines: Vec<Line>,
+    /// By their descriptors.
+    lines: HashMap<RawFd, Line>,
     /// The lines together, made with the first.
     links: Option<Links>,
     /// The kernel's sockets behind connections.
@@ -73,12 +74,14 @@ struct Line {
     has: HashSet<u64>,
     /// What it waits for, as it calls that: somebody else has it.
     asks: Option<u64>,
+    /// What it lost to others, and waits for still: it hears when there is something to read.
+    watches: HashSet<u64>,
 }
 
 impl Line {
     fn new(link: Link, names: Option<HashMap<u64, u64>>) -> Self {
         let wants = names.iter().flat_map(|names| names.values().copied()).collect();
-        Self { link, names, wants, given: None, has: HashSet::new(), asks: None }
+        Self { link, names, wants, given: None, has: HashSet::new(), asks: None, watches: HashSet::new() }
     }
 
     /// The connection that it calls so.
@@ -122,21 +125,31 @@ impl Wards {
 
     /// Somebody who has a line may ask for it, or waits for it.
     fn is_wanted(&self, name: u64) -> bool {
-        self.is_awaited(name) || self.lines.iter().any(|line| line.wants.contains(&name))
+        self.is_awaited(name) || self.lines.values().any(|line| line.wants.contains(&name))
     }
 
     /// Somebody has asked for it, and waits.
     fn is_awaited(&self, name: u64) -> bool {
-        self.lines.iter().any(|line| line.awaits(name))
+        self.lines.values().any(|line| line.awaits(name))
     }
 
-    fn add(&mut self, line: Line) -> io::Result<i32> {
+    /// Somebody waits for it while another has it.
+    fn is_watched(&self, name: u64) -> bool {
+        self.lines.values().any(|line| line.watches.contains(&name))
+    }
+
+    /// Whoever has it, or is about to.
+    fn holder(&self, name: u64) -> Option<RawFd> {
+        self.lines.iter().find_map(|(at, line)| line.holds(name).then_some(*at))
+    }
+
+    fn add(&mut self, line: Line) -> io::Result<RawFd> {
         let links = match &mut self.links {
             Some(links) => links,
             none => none.insert(Links::new()?),
         };
         links.add(&line.link)?;
-        self.lines.push(line);
+        self.lines.insert(line.link.raw(), line);
         Ok(links.raw())
     }
 }
@@ -220,11 +233,9 @@ impl Core {
 
     /// Answers who has asked; what nobody has ends with the next look.
     pub(super) fn attend_wards(&mut self, now: Instant) {
-        let mut at = 0;
-        while at < self.wards.lines.len() {
-            if self.serve(now, at) {
-                at += 1;
-            } else {
+        let ready = self.wards.links.as_ref().map(Links::ready).unwrap_or_default();
+        for at in ready {
+            if !self.serve(now, at) {
                 self.end_line(now, at);
             }
         }
@@ -233,16 +244,16 @@ impl Core {
     }
 
     /// Answers one. False when it is gone.
-    fn serve(&mut self, now: Instant, at: usize) -> bool {
+    fn serve(&mut self, now: Instant, at: RawFd) -> bool {
         loop {
-            let note = match self.wards.lines[at].link.receive(Duration::ZERO) {
+            let Some(line) = self.wards.lines.get_mut(&at) else { return true };
+            let note = match line.link.receive(Duration::ZERO) {
                 Ok(Some(note)) => note,
                 Ok(None) => return true,
                 Err(error) if link::is_lost(&error) => continue,
                 Err(_) => return false,
             };
             let Some((what, said)) = understood(&note.text) else { return false };
-            let line = &mut self.wards.lines[at];
             let meant = line.meant(said);
             match (what, meant) {
                 (CLAIM, None) => line.answer(CLAIM, said, None),
@@ -261,16 +272,19 @@ impl Core {
                     let _ = self.stack.import(now, &mut &letter[..], Taker::Nobody);
                 }
                 (RELEASE, Some(name)) => _ = line.wants.remove(&name),
+                (WATCH, Some(name)) => self.watch_for(at, name),
+                (NEWS, Some(name)) => self.pass_news_on(name),
                 _ => {}
             }
         }
     }
 
     /// Gives a connection to who asks for it, or has it called back from who has it.
-    fn give(&mut self, now: Instant, at: usize, name: u64) {
-        let line = &mut self.wards.lines[at];
+    fn give(&mut self, now: Instant, at: RawFd, name: u64) {
+        let Some(line) = self.wards.lines.get_mut(&at) else { return };
         let said = line.word(name);
         line.wants.remove(&name);
+        line.watches.remove(&name);
         let place = self.wards.all.get_mut(&name).map(|ward| &mut ward.place);
         let letter = match place {
             Some(Place::Away) => return self.call_back(at, name),
@@ -292,25 +306,51 @@ impl Core {
             (None, Some(_)) => self.end_ward(now, name),
             (_, None) => {}
         }
-        let line = &mut self.wards.lines[at];
+        let (awaited, watched) = (self.wards.is_awaited(name), self.wards.is_watched(name));
+        let Some(line) = self.wards.lines.get_mut(&at) else { return };
         line.answer(if lent { LENT } else { CLAIM }, said, letter.as_deref());
         line.given = letter.map(|letter| (name, letter));
-        if line.given.is_some() && self.wards.is_awaited(name) {
+        if line.given.is_some() && awaited {
             // Others wait for it, too.
-            self.wards.lines[at].recall(name);
+            line.tell(RECALL, name);
+        } else if line.given.is_some() && watched {
+            line.tell(WATCH, name);
         }
     }
 
-    fn call_back(&mut self, at: usize, name: u64) {
-        let holder = self.wards.lines.iter().position(|line| line.holds(name));
-        let said = self.wards.lines[at].word(name);
+    fn call_back(&mut self, at: RawFd, name: u64) {
+        let holder = self.wards.holder(name);
+        if let Some(holder) = holder.filter(|holder| *holder != at) {
+            self.wards.lines[&holder].tell(RECALL, name);
+        }
+        let Some(line) = self.wards.lines.get_mut(&at) else { return };
+        let said = line.word(name);
         match holder {
-            Some(holder) if holder != at => {
-                let line = &self.wards.lines[holder];
-                line.recall(name);
-                self.wards.lines[at].asks = Some(said);
+            Some(holder) if holder != at => line.asks = Some(said),
+            _ => line.answer(CLAIM, said, None),
+        }
+    }
+
+    /// Somebody waits for what another has: that one tells when there is something to read. What nobody has is asked for at
+    /// once, and stays with who did so.
+    fn watch_for(&mut self, at: RawFd, name: u64) {
+        let away = matches!(self.wards.all.get(&name), Some(Ward { place: Place::Away, .. }));
+        let holder = self.wards.holder(name).filter(|holder| away && *holder != at);
+        if let Some(line) = self.wards.lines.get_mut(&at) {
+            line.watches.insert(name);
+        }
+        match holder {
+            Some(holder) => self.wards.lines[&holder].tell(WATCH, name),
+            None => self.pass_news_on(name),
+        }
+    }
+
+    /// Who waits for a connection hears that it may be worth to ask.
+    fn pass_news_on(&mut self, name: u64) {
+        for line in self.wards.lines.values_mut() {
+            if line.watches.remove(&name) {
+                line.tell(NEWS, name);
             }
-            _ => self.wards.lines[at].answer(CLAIM, said, None),
         }
     }
 
@@ -319,19 +359,23 @@ impl Core {
         ward.place = Place::Letter(letter);
         if !self.answer_waiting(now, name) {
             self.seat_ward(now, name);
+            self.pass_news_on(name);
         }
     }
 
     /// Who waits for a connection gets it, or hears that nobody has it. False when nobody does.
     fn answer_waiting(&mut self, now: Instant, name: u64) -> bool {
-        let Some(at) = self.wards.lines.iter().position(|line| line.awaits(name)) else { return false };
-        self.wards.lines[at].asks = None;
+        let waits = |(at, line): (&RawFd, &Line)| line.awaits(name).then_some(*at);
+        let Some(at) = self.wards.lines.iter().find_map(waits) else { return false };
+        if let Some(line) = self.wards.lines.get_mut(&at) {
+            line.asks = None;
+        }
         self.give(now, at, name);
         true
     }
 
-    fn end_line(&mut self, now: Instant, at: usize) {
-        let Line { link, given, has, .. } = self.wards.lines.swap_remove(at);
+    fn end_line(&mut self, now: Instant, at: RawFd) {
+        let Some(Line { link, given, has, .. }) = self.wards.lines.remove(&at) else { return };
         if let Some(links) = &self.wards.links {
             links.remove(&link);
         }
@@ -342,6 +386,7 @@ impl Core {
             // Its peer is reset when whoever had it is buried.
             self.wards.all.remove(&name);
             self.answer_waiting(now, name);
+            self.pass_news_on(name);
         }
     }
 
@@ -385,9 +430,9 @@ impl Core {
 }
 
 impl Line {
-    fn recall(&self, name: u64) {
+    fn tell(&self, what: u8, name: u64) {
         // Who does not hear it is gone, which is seen.
-        let _ = self.link.send(&question(RECALL, self.word(name)), None);
+        let _ = self.link.send(&question(what, self.word(name)), None);
     }
 
     fn answer(&self, what: u8, said: u64, letter: Option<&[u8]>) {
