@@ -16,7 +16,7 @@ use stack::types::{Readiness, SocketId, canonical};
 use crate::dispatch::owner;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
-use crate::{carry, datagram_options, epoll, heirs, kernel, options, state};
+use crate::{carry, datagram_options, epoll, heirs, kernel, options, sandbox, state};
 
 /// How long to leave it at that when the stack could not be had, in nanoseconds.
 const TRY_AGAIN: u64 = 100_000_000;
@@ -68,6 +68,9 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
     let thread = kernel::thread();
     if !may_try() || STARTER.load(Ordering::Relaxed) == thread {
         return Err(Reason::NoStack);
+    }
+    if sandbox::is_entered() {
+        return Err(Reason::Sandbox);
     }
     let config = CONFIG.get().ok_or(Reason::NoStack)?;
     let free = STARTER.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();

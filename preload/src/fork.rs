@@ -40,6 +40,7 @@ pub(crate) fn install() {
 
 extern "C" fn prepare() {
     heirs::claim_standard();
+    heirs::settle_pumps();
     // The order of locks.
     let claims = state::lock_claims();
     let start = attach::hold_start();

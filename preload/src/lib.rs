@@ -13,6 +13,7 @@
 //! dispatch options epoll poll_select          what becomes of a call
 //! stdio                                       libc's streams on sockets
 //! signals cancel fork exec carry exit         the process
+//! sandbox      a process that forbids itself what a stack needs
 //! label        names of connections, on the kernel's sockets behind them
 //! reason       why something stayed in the kernel, counted
 //! ```
@@ -44,6 +45,7 @@ mod options;
 mod poll_select;
 mod real;
 mod reason;
+mod sandbox;
 mod signals;
 mod start;
 mod state;

@@ -51,6 +51,9 @@ reasons! {
     /// A connection could not go along with its descriptor that was sent to another process, where its handshake was not
     /// over or nobody keeps it meanwhile; or the process that has got the descriptor cannot have it.
     Passed = "passed";
+    /// The process has forbidden itself what a stack needs (seccomp, no more descriptors): a socket that it has then, or
+    /// opens later, is the kernel's; or a connection could not be pumped to it.
+    Sandbox = "sandbox";
     /// The connection came to the kernel's side of a listener.
     KernelPeer = "kernel_peer";
     /// A flag or control message that only the kernel knows.

@@ -32,6 +32,7 @@ mod pages;
 mod peer;
 pub mod policy_file;
 mod port;
+pub mod pump;
 pub mod question;
 pub mod runtime;
 mod shadow;

@@ -16,9 +16,12 @@ use rustix::net::{
 };
 
 use crate::port::{aside, borrow};
+use crate::pump::Ends;
 
 /// No note is longer without its file.
 pub(crate) const TEXT_MOST: usize = 16 * 1024 + 64;
+/// The most descriptors of one note: its file, and those beside it.
+const FDS_MOST: usize = 1 + 3;
 /// No enclosed file is longer than this: many connections with full buffers.
 pub const FILE_MOST: usize = 256 << 20;
 
@@ -33,8 +36,8 @@ pub struct Note {
     pub text: Vec<u8>,
     /// What was in the file.
     pub enclosed: Option<Vec<u8>>,
-    /// A descriptor that came beside the file.
-    pub(crate) beside: Option<OwnedFd>,
+    /// Descriptors that came beside the file.
+    pub(crate) beside: Vec<OwnedFd>,
 }
 
 impl Link {
@@ -79,7 +82,15 @@ impl Link {
     /// `WouldBlock` when there is no room, `BrokenPipe` when the other end is closed, `InvalidInput` when what is enclosed
     /// is longer than [`FILE_MOST`].
     pub fn send(&self, text: &[u8], enclosed: Option<&[u8]>) -> io::Result<()> {
-        send(self.0.as_fd(), text, enclosed, None)
+        send(self.0.as_fd(), text, enclosed, &[])
+    }
+
+    /// As [`send`](Link::send), with the ends of a pump.
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn send_ends(&self, text: &[u8], ends: &Ends) -> io::Result<()> {
+        send(self.0.as_fd(), text, Some(&[]), &ends.for_the_pump())
     }
 
     /// The next note; none when there is none within `patience`.
@@ -158,17 +169,18 @@ impl AsFd for Link {
     }
 }
 
-/// Sends one message over a Unix socket; a descriptor goes `beside` an enclosed file only.
+/// Sends one message over a Unix socket; descriptors go `beside` an enclosed file only.
 pub(crate) fn send(
     to: impl AsFd,
     text: &[u8],
     enclosed: Option<&[u8]>,
-    beside: Option<BorrowedFd<'_>>,
+    beside: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let file = enclosed.map(filed).transpose()?;
+    let beside = beside.iter().copied();
     let fds: Vec<BorrowedFd<'_>> =
-        file.iter().flat_map(|file| iter::once(file.as_fd()).chain(beside)).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        file.iter().flat_map(|file| iter::once(file.as_fd()).chain(beside.clone())).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(&fds));
@@ -192,7 +204,7 @@ pub fn is_lost(error: &io::Error) -> bool {
 /// The operating system's; EMFILE when a descriptor that came has no number here.
 pub(crate) fn receive(from: impl AsFd) -> io::Result<Note> {
     let mut text = vec![0; TEXT_MOST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let got = recvmsg(from, &mut [IoSliceMut::new(&mut text)], &mut control, flags)?;
@@ -201,10 +213,11 @@ pub(crate) fn receive(from: impl AsFd) -> io::Result<Note> {
         // Out of descriptors: what came beside the text is lost.
         return Err(rustix::io::Errno::MFILE.into());
     }
-    let (mut file, mut beside) = (None, None);
+    let (mut file, mut beside) = (None, Vec::new());
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(mut fds) = message {
-            (file, beside) = (fds.next(), fds.next());
+            file = fds.next();
+            beside.extend(fds);
         }
     }
     Ok(Note { text, enclosed: file.map(unfiled).transpose()?, beside })
@@ -291,11 +304,11 @@ mod tests {
     fn a_descriptor_comes_beside_what_is_enclosed() {
         let [one, other] = Link::pair().unwrap();
         let [line, end] = Link::pair().unwrap();
-        send(&one, b"both", Some(b""), Some(end.as_fd())).unwrap();
+        send(&one, b"both", Some(b""), &[end.as_fd()]).unwrap();
         drop(end);
         let note = other.receive(Duration::ZERO).unwrap().unwrap();
         assert_eq!(note.enclosed.as_deref(), Some(&b""[..]));
-        let end = Link::arrived(note.beside.unwrap());
+        let end = Link::arrived(note.beside.into_iter().next().unwrap());
         line.send(b"heard", None).unwrap();
         assert_eq!(end.receive(Duration::ZERO).unwrap().unwrap().text, b"heard");
     }

@@ -13,11 +13,13 @@ pub const BACK: u8 = 4;
 pub const LENT: u8 = 5;
 /// Somebody else asks for it: it is to come back.
 pub const RECALL: u8 = 6;
-
 /// Whoever says it waits for a connection that somebody else has: it is to hear when there is something to read.
 pub const WATCH: u8 = 7;
 /// There is something to read, or nobody has the connection: who waits for it may ask for it.
 pub const NEWS: u8 = 8;
+/// Asks that a connection stay where it is and be pumped to descriptors of the kernel's, which come along; so does the
+/// answer begin, which encloses both ends' addresses, or nothing.
+pub const PUMP: u8 = 9;
 
 /// Octets of one.
 pub const LENGTH: usize = 9;

@@ -83,6 +83,7 @@ pub(crate) fn pack() -> Option<Carried> {
         return None;
     }
     if let Some(runtime) = Runtime::current() {
+        heirs::end_pumps(runtime);
         // The next program finds their names.
         heirs::suspend_all(&mut runtime.lock());
     }

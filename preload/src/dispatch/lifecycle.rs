@@ -11,7 +11,7 @@ use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
 use crate::reason::Reason;
 use crate::state::{self, State};
-use crate::{epoll, heirs, kernel, options, stdio};
+use crate::{epoll, heirs, kernel, options, sandbox, stdio};
 
 /// `socket`: a kernel socket, remembered if it could be accelerated one day.
 pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
@@ -103,6 +103,9 @@ fn release(state: &mut State, held: &Held) -> Option<SocketId> {
     let socket = held.file.socket().filter(|_| !inherited);
     if inherited {
         heirs::release(&mut state.heirs, held.word);
+    }
+    if held.file.is(Flag::Pumped) {
+        sandbox::closed(held.word);
     }
     state.registry.release(held.word);
     socket

@@ -67,6 +67,8 @@ pub(crate) enum Flag {
     OurAddress = 1 << 21,
     /// Nor was its port: that goes, too.
     OurPort = 1 << 23,
+    /// Behind the descriptor is the reader's end of a pump.
+    Pumped = 1 << 25,
     /// Its packets have headers that only the kernel writes.
     Headers = 1 << 22,
     /// Its last descriptor is closed, and a call still waits on it: the last such call ends it.

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use libc::c_int;
 use ringroad::link::{self, Link};
-use ringroad::question::{BACK, CLAIM, LENT, TAKEN, question, understood};
+use ringroad::question::{BACK, CLAIM, LENT, PUMP, TAKEN, question, understood};
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
 
-use super::{Heirs, end, passing};
+use super::{Heirs, end, passing, pumps};
 use crate::fdtable::{self, Flag, Word};
 
 /// A child that may ask for connections.
@@ -58,7 +58,7 @@ pub(super) fn attend(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &m
 fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &mut Vec<Word>) -> bool {
     loop {
         let Some(child) = heirs.children.get_mut(&fd) else { return true };
-        let note = match child.link.receive(Duration::ZERO) {
+        let mut note = match child.link.receive(Duration::ZERO) {
             Ok(Some(note)) => note,
             Ok(None) => return true,
             Err(error) if link::is_lost(&error) => continue,
@@ -79,6 +79,12 @@ fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &mut Vec<Word>
                 // A child that is gone does not hear it: then it ends with the child.
                 let _ = child.link.send(&question(what, name), letter.as_deref());
                 child.given = letter;
+            }
+            (PUMP, word) => {
+                let names = word.and_then(|word| pumps::begin(heirs, turn, word, &mut note));
+                let Some(child) = heirs.children.get_mut(&fd) else { return true };
+                // As above.
+                let _ = child.link.send(&question(PUMP, name), names.as_deref());
             }
             (TAKEN, _) => child.given = None,
             (BACK, _) => back.extend(note.enclosed.and_then(|letter| take_back(heirs, turn, named, &letter))),

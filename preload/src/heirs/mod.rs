@@ -11,6 +11,7 @@ mod children;
 mod leaving;
 mod packing;
 mod passing;
+mod pumps;
 mod watching;
 
 use core::time::Duration;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use libc::c_int;
 use ringroad::Runtime;
 use ringroad::link::{Link, Links};
+use ringroad::pump::Pump;
 use ringroad::question::{BACK, CLAIM, LENT, RELEASE, TAKEN, question};
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
@@ -36,6 +38,9 @@ use crate::state::{self, State};
 pub(crate) use children::Child;
 use passing::Passed;
 pub(crate) use passing::{arrived, entrust, is_passed, name, names_of, suspend_all};
+pub(crate) use pumps::{
+    ask_to_pump, begin_own as pump_own, end_all as end_pumps, leave_parent, settle_ended as settle_pumps,
+};
 pub(crate) use watching::woken;
 
 pub(crate) use packing::{
@@ -71,6 +76,8 @@ pub(crate) struct Heirs {
     passed: HashMap<Word, Passed>,
     /// Which of those is spoken of on a line to the keeper that is heard.
     lines: HashMap<c_int, Word>,
+    /// Connections that are pumped to children, or to a sandbox of this process's own.
+    pumps: HashMap<Word, Arc<Pump>>,
     /// The lines to all children, and to the keeper, for the helper to wait for; made with the first.
     links: Option<Links>,
 }
@@ -151,6 +158,7 @@ pub(crate) fn in_child(heirs: &mut Heirs, prepared: Option<Prepared>) {
         .chain(links)
         .chain(before.parent.iter().map(|p| p.raw()))
         .for_each(|fd| fdtable::protect(fd, false));
+    pumps::in_child(&before);
     heirs.passed = passing::in_child(before);
     heirs.parent = prepared.map(|prepared| {
         let [_parents, own] = prepared.ends;
@@ -175,6 +183,9 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
         && !held.file.is(Flag::Inherited)
     {
         return Ok((runtime, id));
+    }
+    if let Some(shared) = pumps::share(held.word) {
+        return Ok(shared);
     }
     let asked = who_to_ask(&state::lock().heirs, held.word).ok_or(Reason::Inherited)?;
     let runtime = attach::runtime()?;
@@ -341,6 +352,7 @@ pub(crate) fn send_back(heirs: &Heirs, name: u64, letter: &[u8]) -> bool {
 /// ask for yet is the keeper's.
 pub(crate) fn give_all_back() {
     let Some(runtime) = Runtime::current() else { return };
+    end_pumps(runtime);
     let mut turn = runtime.lock();
     passing::suspend_all(&mut turn);
     let mut state = state::lock();

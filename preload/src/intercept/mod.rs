@@ -16,7 +16,7 @@ use core::ffi::c_long;
 
 use libc::{
     FILE, c_char, c_int, c_uint, c_ulong, c_void, epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off_t,
-    pollfd, pthread_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
+    pid_t, pollfd, pthread_t, rlimit, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
 };
 
 use crate::dispatch::{
@@ -24,7 +24,7 @@ use crate::dispatch::{
 };
 use crate::errno::{self, Leave, Outcome};
 use crate::poll_select::{poll, select};
-use crate::{cancel, epoll, exec, fdtable, guard, options, real, signals, stdio};
+use crate::{cancel, epoll, exec, fdtable, guard, options, real, sandbox, signals, stdio};
 
 pub(crate) use table::for_each_call;
 

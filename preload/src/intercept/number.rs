@@ -6,8 +6,8 @@
 use core::ffi::c_long;
 
 use libc::{
-    c_char, c_int, c_uint, c_ulong, c_void, epoll_event, iovec, mmsghdr, msghdr, off_t, sigset_t, size_t,
-    sockaddr, socklen_t, timespec,
+    c_char, c_int, c_uint, c_ulong, c_void, epoll_event, iovec, mmsghdr, msghdr, off_t, pid_t, rlimit,
+    sigset_t, size_t, sockaddr, socklen_t, timespec,
 };
 
 use super::table::for_each_call;
@@ -16,7 +16,7 @@ use crate::errno::{Outcome, fail};
 use crate::poll_select::{poll, select};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{epoll, exec, options};
+use crate::{epoll, exec, options, sandbox};
 
 /// An argument of a system call, made from the word that `syscall` was given.
 trait Word {
@@ -88,6 +88,7 @@ for_each_call!(numbers);
 /// The numbers beside the table.
 const OTHERS: &[c_long] = &[
     libc::SYS_io_uring_setup,
+    libc::SYS_seccomp,
     libc::SYS_preadv2,
     libc::SYS_pwritev2,
     libc::SYS_ppoll,
@@ -138,6 +139,7 @@ fn others(number: c_long, [a, b, c, d, e, f]: [c_long; 6]) -> Outcome {
             Reason::IoUring.count();
             Err(fail(libc::ENOSYS))
         }
+        libc::SYS_seccomp => sandbox::seccomp(to(a)),
         // The offset comes in two halves, of which 64 bits leave the first.
         libc::SYS_preadv2 => recv::preadv2(to(a), to(b), to(c), d, to(f)),
         libc::SYS_pwritev2 => send::pwritev2(to(a), to(b), to(c), d, to(f)),

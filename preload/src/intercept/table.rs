@@ -123,6 +123,15 @@ macro_rules! for_each_call {
             any fexecve(fd: c_int, args: *const *const c_char, env: *const *const c_char) -> c_int
                 = NONE => exec::fexecve;
 
+            any prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int
+                = SYS_prctl => sandbox::prctl;
+            any setrlimit(resource: c_uint, limit: *const rlimit) -> c_int = SYS_setrlimit => sandbox::setrlimit;
+            any setrlimit64(resource: c_uint, limit: *const rlimit) -> c_int = NONE => sandbox::setrlimit;
+            any prlimit(process: pid_t, resource: c_uint, new: *const rlimit, old: *mut rlimit) -> c_int
+                = SYS_prlimit64 => sandbox::prlimit;
+            any prlimit64(process: pid_t, resource: c_uint, new: *const rlimit, old: *mut rlimit) -> c_int
+                = NONE => sandbox::prlimit;
+
             any pthread_cancel(thread: pthread_t) -> c_int = NONE => cancel::pthread_cancel;
 
             any sigaction(signal: c_int, new: *const c_void, old: *mut c_void) -> c_int

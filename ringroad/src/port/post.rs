@@ -107,10 +107,10 @@ impl Post {
         let to = self.door(slot)?;
         let mut text = owner.word().to_le_bytes().to_vec();
         if letter.len() > LONG || beside.is_some() {
-            link::send(to, &text, Some(letter), beside)?;
+            link::send(to, &text, Some(letter), beside.as_slice())?;
         } else {
             text.extend_from_slice(letter);
-            link::send(to, &text, None, None)?;
+            link::send(to, &text, None, &[])?;
         }
         Ok(owner.word())
     }
@@ -130,7 +130,7 @@ impl Post {
             match note.text.split_at_checked(HEAD) {
                 Some((head, body)) if head == mine => {
                     let body = note.enclosed.unwrap_or_else(|| body.to_vec());
-                    return Some(Letter { body, beside: note.beside });
+                    return Some(Letter { body, beside: note.beside.into_iter().next() });
                 }
                 _ => {}
             }

@@ -51,6 +51,7 @@ use self::core::Core;
 use self::flows::Flows;
 use self::guard::Guards;
 use self::shadow::Shadow;
+pub(crate) use bell::Bell;
 pub use observe::{API_COOKIE, WakeObserver};
 pub(crate) use report::command;
 pub(crate) use signals::without_signals;

@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(wards.open(), Some(HashSet::from([name])));
         // Also on its way from one process to another.
         let [one, its_end] = Link::pair().unwrap();
-        crate::link::send(&one, b"x", Some(b""), Some(elsewhere.as_fd())).unwrap();
+        crate::link::send(&one, b"x", Some(b""), &[elsewhere.as_fd()]).unwrap();
         drop(elsewhere);
         assert_eq!(wards.open(), Some(HashSet::from([name])));
         let socket: OwnedFd = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into();

@@ -1,0 +1,200 @@
+//! A process that forbids itself what a stack needs: system calls (seccomp(2)), or descriptors (RLIMIT_NOFILE), as
+//! sshd's child does before it speaks to a client that is not let in yet. From then on its sockets are the kernel's, and
+//! what it has accelerated is pumped (`ringroad::pump`): its descriptor is one end of a Unix socket, on which nothing but
+//! the kernel's own calls are made, while its parent, or a thread of its own that was there before, has the connection.
+
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use libc::{c_int, c_uint, c_ulong, pid_t, rlimit};
+use ringroad::pump::Ends;
+use ringroad::{Runtime, log};
+
+use crate::errno::{Errno, Outcome};
+use crate::fdtable::{self, Flag, Held, Kind, Word};
+use crate::reason::Reason;
+use crate::user::Place;
+use crate::{attach, heirs, kernel, options, state};
+
+/// Who may have no more descriptors than this can begin no stack.
+const ENOUGH: u64 = 32;
+/// Operations of seccomp that forbid something.
+const STRICT: c_uint = 0;
+const FILTER: c_uint = 1;
+
+static ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// What the kernel's socket behind a descriptor cannot tell.
+struct Pumped {
+    local: SocketAddr,
+    remote: SocketAddr,
+    /// Open as long as the reader's end is.
+    life: c_int,
+}
+
+static PUMPED: OnceLock<Mutex<HashMap<Word, Pumped>>> = OnceLock::new();
+
+fn pumped<T>(look: impl FnOnce(&mut HashMap<Word, Pumped>) -> T) -> T {
+    look(&mut PUMPED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Whether this process may have no stack any more.
+pub(crate) fn is_entered() -> bool {
+    ENTERED.load(Ordering::Relaxed)
+}
+
+/// `prctl`.
+pub(crate) fn prctl(option: c_int, _: c_ulong, _: c_ulong, _: c_ulong, _: c_ulong) -> Outcome {
+    if option == libc::PR_SET_SECCOMP {
+        enter();
+    }
+    Err(Reason::Plain.into())
+}
+
+/// `seccomp`, which has no function in libc.
+pub(crate) fn seccomp(operation: c_uint) -> Outcome {
+    if matches!(operation, STRICT | FILTER) {
+        enter();
+    }
+    Err(Reason::Plain.into())
+}
+
+/// `setrlimit`.
+pub(crate) fn setrlimit(resource: c_uint, limit: *const rlimit) -> Outcome {
+    prlimit(0, resource, limit, core::ptr::null_mut())
+}
+
+/// `prlimit`.
+pub(crate) fn prlimit(process: pid_t, resource: c_uint, new: *const rlimit, _: *mut rlimit) -> Outcome {
+    let place = Place::from(new);
+    if resource == libc::RLIMIT_NOFILE && !place.is_null() && is_this(process) {
+        let limit: u64 = place.read()?;
+        if limit < ENOUGH {
+            enter();
+        }
+    }
+    Err(Reason::Plain.into())
+}
+
+fn is_this(process: pid_t) -> bool {
+    process == 0 || u32::try_from(process) == Ok(std::process::id())
+}
+
+/// What is accelerated becomes what is allowed still. The process does with it what it did before.
+fn enter() {
+    if ENTERED.swap(true, Ordering::Relaxed) || !fdtable::any() {
+        return;
+    }
+    let all = state::lock().registry.in_range(0, c_int::MAX);
+    let mut lost = 0;
+    for held in all {
+        let result = match held.file.kind() {
+            _ if held.file.is(Flag::Kernels) => Ok(()),
+            Kind::Stream if !held.file.is(Flag::Listening) => pump(&held),
+            Kind::Stream | Kind::Datagram => {
+                leave(&held);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if result.is_err() {
+            Reason::Sandbox.count();
+            lost += 1;
+        }
+    }
+    if lost > 0 {
+        log::tell(format_args!(
+            "{lost} connections cannot be used in the sandbox that this process has entered"
+        ));
+    }
+    if Runtime::current().is_none() {
+        forget_port();
+    }
+}
+
+/// A listener or a UDP socket is the kernel's.
+fn leave(held: &Held) {
+    held.file.set(Flag::Kernels, true);
+    if let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) {
+        attach::abandon(&mut runtime.lock(), held, id);
+    }
+}
+
+/// A connection is pumped from here on.
+fn pump(held: &Held) -> Result<(), Errno> {
+    let is_inherited = held.file.is(Flag::Inherited);
+    if !is_inherited && held.socket().is_none() {
+        // It is none, or the kernel's.
+        held.file.set(Flag::Kernels, true);
+        return Ok(());
+    }
+    let refused = Errno(libc::ENOTCONN);
+    let ends = Ends::new().map_err(|_| refused)?;
+    let asked = if is_inherited { heirs::ask_to_pump(held, &ends) } else { None };
+    let names = match asked {
+        Some(names) => names,
+        None => {
+            if is_inherited {
+                // The keeper's, or the parent's parent's.
+                heirs::claim(held).map_err(|_| refused)?;
+            }
+            heirs::pump_own(held, &ends).ok_or(refused)?
+        }
+    };
+    put(held, ends, names)
+}
+
+/// The reader's end is behind all descriptors of the file.
+fn put(held: &Held, ends: Ends, (local, remote): (SocketAddr, SocketAddr)) -> Result<(), Errno> {
+    let (far, life) = ends.into_readers();
+    let nonblocking = if held.file.is(Flag::NonBlocking) { libc::O_NONBLOCK } else { 0 };
+    kernel::fcntl(far.as_raw_fd(), libc::F_SETFL, nonblocking as usize)?;
+    options::tell_timeouts(held, far.as_raw_fd());
+    let mut outlives = false;
+    for fd in heirs::names_of(held) {
+        let cloexec = kernel::fcntl(fd, libc::F_GETFD, 0)? & libc::FD_CLOEXEC != 0;
+        kernel::dup3(far.as_raw_fd(), fd, if cloexec { libc::O_CLOEXEC } else { 0 })?;
+        outlives |= !cloexec;
+    }
+    let life = life.into_raw_fd();
+    if outlives {
+        kernel::fcntl(life, libc::F_SETFD, 0)?;
+    }
+    fdtable::protect(life, true);
+    pumped(|all| all.insert(held.word, Pumped { local, remote, life }));
+    let file = held.file;
+    [Flag::Inherited, Flag::Lent, Flag::SharedBacking].into_iter().for_each(|flag| file.set(flag, false));
+    [Flag::Kernels, Flag::Pumped].into_iter().for_each(|flag| file.set(flag, true));
+    Ok(())
+}
+
+/// What opens the road is nothing for a process in a sandbox, which is not trusted.
+fn forget_port() {
+    heirs::leave_parent(&mut state::lock().heirs);
+    let lives: Vec<c_int> = pumped(|all| all.values().map(|one| one.life).collect());
+    let own: Vec<c_int> = fdtable::protected(0, c_int::MAX).filter(|fd| !lives.contains(fd)).collect();
+    for fd in own {
+        fdtable::protect(fd, false);
+        // It was open.
+        let _ = kernel::close(fd);
+    }
+}
+
+/// Both addresses of a connection that is pumped.
+pub(crate) fn names(held: &Held) -> Option<(SocketAddr, SocketAddr)> {
+    if !held.file.is(Flag::Pumped) {
+        return None;
+    }
+    pumped(|all| all.get(&held.word).map(|one| (one.local, one.remote)))
+}
+
+/// The last descriptor of a file that was pumped is closed.
+pub(crate) fn closed(word: Word) {
+    if let Some(one) = pumped(|all| all.remove(&word)) {
+        fdtable::protect(one.life, false);
+        let _ = kernel::close(one.life);
+    }
+}

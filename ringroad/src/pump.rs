@@ -1,0 +1,425 @@
+//! A connection for a process that may not have a stack: one that has forbidden itself system calls (seccomp) or
+//! descriptors. It has one end of a pair of Unix sockets for it, and the process that has the connection moves octets
+//! between the other end and its stack.
+//!
+//! What was put into the pair stays in the connection's own queue, too, until it has been read from the pair: the window
+//! tells the peer what the reader takes, and what the reader leaves behind is there for whoever uses the connection next,
+//! as with a socket of the kernel's that several processes have. So the pump holds the reader's end, too, to see what is in
+//! it; that the reader has closed it is told by a pipe whose other end only the reader has.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionread, read};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use stack::error::{Fault, SocketError};
+use stack::socket::{self, How};
+use stack::types::{Readiness, SocketId};
+
+use crate::link::Note;
+use crate::port::aside;
+use crate::runtime::{Bell, Runtime, Spin, Turn, Wait, without_signals};
+
+/// What is moved at a time.
+const AT_ONCE: usize = 64 * 1024;
+/// How soon it is looked whether the reader has read, while it has not read all, and how late at the most: nothing tells.
+const SOON: Duration = Duration::from_millis(1);
+const LATE: Duration = Duration::from_millis(128);
+
+/// What belongs to one pump, before the two sides have theirs.
+#[derive(Debug)]
+pub struct Ends {
+    near: OwnedFd,
+    far: OwnedFd,
+    life: OwnedFd,
+    held: OwnedFd,
+}
+
+impl Ends {
+    /// New ones, out of the application's way.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn new() -> io::Result<Self> {
+        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let (life, held) = pipe_with(PipeFlags::CLOEXEC)?;
+        let [near, far, life, held] = [near, far, life, held].map(aside);
+        Ok(Self { near, far, life, held })
+    }
+
+    /// What the pump needs: all but the pipe's end by which the reader lives.
+    pub(crate) fn for_the_pump(&self) -> [BorrowedFd<'_>; 3] {
+        [self.near.as_fd(), self.far.as_fd(), self.life.as_fd()]
+    }
+
+    /// The reader's: its end of the pair, and what it has open for as long as it has that.
+    pub fn into_readers(self) -> (OwnedFd, OwnedFd) {
+        (self.far, self.held)
+    }
+}
+
+/// A connection that is pumped.
+#[derive(Debug)]
+pub struct Pump {
+    /// The stack's socket.
+    id: SocketId,
+    /// Woken with this key, the cookie of the stack's socket.
+    key: u64,
+    near: OwnedFd,
+    far: OwnedFd,
+    life: OwnedFd,
+    bell: Bell,
+    flow: Mutex<Flow>,
+}
+
+/// How far it is.
+#[derive(Debug, Default)]
+struct Flow {
+    /// Octets at the front of the connection's queue that were put into the pair.
+    handed: usize,
+    /// The pair takes no more at present.
+    near_full: bool,
+    /// The connection takes no more at present.
+    clogged: bool,
+    /// The reader was told that the peer has ended.
+    told_end: bool,
+    /// The reader has ended its direction.
+    heard_end: bool,
+    /// The connection has failed.
+    broken: bool,
+    /// Nobody pumps any more.
+    over: bool,
+}
+
+impl Pump {
+    /// A pump for a connection whose cookie is `key`, with the ends that another process has sent; none of what makes no
+    /// sense.
+    #[must_use]
+    pub fn for_another(id: SocketId, key: u64, note: &mut Note) -> Option<Arc<Self>> {
+        Self::new(id, key, std::mem::take(&mut note.beside).try_into().ok()?)
+    }
+
+    /// A pump for this process's own threads.
+    #[must_use]
+    pub fn for_own(id: SocketId, key: u64, ends: &Ends) -> Option<Arc<Self>> {
+        let [near, far, life] = ends.for_the_pump().map(|end| end.try_clone_to_owned().ok());
+        Self::new(id, key, [near?, far?, life?])
+    }
+
+    fn new(id: SocketId, key: u64, ends: [OwnedFd; 3]) -> Option<Arc<Self>> {
+        let [near, far, life] = ends.map(aside);
+        let bell = Bell::new().ok()?;
+        Some(Arc::new(Self { id, key, near, far, life, bell, flow: Mutex::default() }))
+    }
+
+    /// Begins to pump, on a thread of its own, which calls `over` at the end with the runtime's lock held.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn begin(
+        self: &Arc<Self>,
+        runtime: &'static Runtime,
+        over: impl FnOnce(&mut Turn<'_>) + Send + 'static,
+    ) -> io::Result<()> {
+        let pump = Arc::clone(self);
+        without_signals(|| {
+            let named = thread::Builder::new().name("ringroad-pump".into());
+            named.spawn(move || pump.run(runtime, over)).map(drop)
+        })
+    }
+
+    /// Its descriptors.
+    #[must_use]
+    pub fn descriptors(&self) -> [RawFd; 4] {
+        [self.near.as_raw_fd(), self.far.as_raw_fd(), self.life.as_raw_fd(), self.bell.raw()]
+    }
+
+    /// Closes them, in a child after a fork: no thread of ours is there.
+    pub fn forked(&self) {
+        self.descriptors().into_iter().for_each(crate::port::close);
+    }
+
+    /// The connection for a call of this process's own, while the reader has it, too: what that has written is in its
+    /// queue, what that has not read is at the front of it. Whether the pump is over with that.
+    pub fn share(&self, runtime: &Runtime, patience: Duration) -> (SocketId, bool) {
+        let until = runtime.now() + patience;
+        loop {
+            let mut flow = self.flow();
+            let mut turn = runtime.lock();
+            let left = self.outward(&mut turn, &mut flow) || !flow.clogged || runtime.now() >= until;
+            if left {
+                self.recall(&mut turn, &mut flow);
+                flow.over |= !self.lives() && !flow.clogged;
+                let over = flow.over;
+                drop(turn);
+                drop(flow);
+                self.bell.ring();
+                return (self.id, over);
+            }
+            drop(turn);
+            drop(flow);
+            let wait =
+                Wait { deadline: Some(until), spin: Spin::Never, keys: &[self.key], ..Wait::default() };
+            runtime.wait(wait, |turn| turn.stack().readiness(self.id).intersects(MAY_SEND).then_some(()));
+        }
+    }
+
+    /// Nobody pumps from here on: what was written is in the connection, what was not read, too.
+    pub fn end(&self, runtime: &Runtime) -> SocketId {
+        let mut flow = self.flow();
+        let mut turn = runtime.lock();
+        self.outward(&mut turn, &mut flow);
+        self.recall(&mut turn, &mut flow);
+        flow.over = true;
+        drop(turn);
+        let _ = shutdown(&self.near, Shutdown::Both);
+        self.bell.ring();
+        self.id
+    }
+
+    /// Whether the reader has closed its end.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !self.lives()
+    }
+
+    /// The stack's socket.
+    #[must_use]
+    pub fn id(&self) -> SocketId {
+        self.id
+    }
+
+    fn flow(&self) -> MutexGuard<'_, Flow> {
+        self.flow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody has the reader's end.
+    fn lives(&self) -> bool {
+        let mut life = [PollFd::new(&self.life, PollFlags::IN)];
+        !poll(&mut life, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    fn run(&self, runtime: &'static Runtime, over: impl FnOnce(&mut Turn<'_>)) {
+        let mut pause = SOON;
+        loop {
+            let mut flow = self.flow();
+            self.bell.quiet();
+            if flow.over {
+                return;
+            }
+            // Before the looks: what it wrote before it ended is seen by them.
+            let lives = self.lives();
+            let before = flow.handed;
+            let mut turn = runtime.lock();
+            self.outward(&mut turn, &mut flow);
+            self.inward(&mut turn, &mut flow);
+            pause = if flow.handed == before { (pause * 2).min(LATE) } else { SOON };
+            if !lives && (!flow.clogged || flow.broken) {
+                flow.over = true;
+                drop(flow);
+                return over(&mut turn);
+            }
+            drop(turn);
+            let seen = Seen::of(&flow);
+            drop(flow);
+            self.wait(runtime, seen, lives.then_some(pause));
+        }
+    }
+
+    /// Waits for whatever can go on, and no longer than `pause` for a reader that lives to read.
+    fn wait(&self, runtime: &Runtime, seen: Seen, pause: Option<Duration>) {
+        let entry = |fd: &OwnedFd, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+        let mut events = 0;
+        if !seen.clogged && !seen.heard_end && !seen.broken {
+            events |= libc::POLLIN;
+        }
+        if seen.near_full && !seen.broken {
+            events |= libc::POLLOUT;
+        }
+        let bell = libc::pollfd { fd: self.bell.raw(), events: libc::POLLIN, revents: 0 };
+        let mut kernel = [bell, entry(&self.life, 0), entry(&self.near, events)];
+        if pause.is_none() {
+            kernel[1].fd = -1;
+        }
+        if events == 0 {
+            // It would say that the pair is shut.
+            kernel[2].fd = -1;
+        }
+        let deadline = pause.filter(|_| seen.handed > 0).map(|pause| runtime.now() + pause);
+        let wait =
+            Wait { kernel: &mut kernel, deadline, spin: Spin::Never, keys: &[self.key], ..Wait::default() };
+        runtime.wait(wait, |turn| seen.has_news(turn, self.id).then_some(()));
+    }
+
+    /// What the reader has written goes into the connection. Whether all did.
+    fn outward(&self, turn: &mut Turn<'_>, flow: &mut Flow) -> bool {
+        flow.clogged = false;
+        while !flow.broken {
+            let Ok(waiting) = ioctl_fionread(&self.near) else { return self.fail(flow) };
+            let waiting = usize::try_from(waiting).unwrap_or(AT_ONCE).min(AT_ONCE);
+            if waiting == 0 {
+                self.hear_end(turn, flow);
+                return true;
+            }
+            let now = turn.now();
+            let mut fill = |room: &mut [u8]| {
+                let most = room.len().min(waiting);
+                // So much is there: this does not wait.
+                read(&self.near, &mut room[..most]).map_err(|_| Fault)
+            };
+            match turn.stack().send(now, self.id, waiting, socket::SendFlags::default(), &mut fill) {
+                Ok(0) => return self.fail(flow),
+                Ok(_) => {}
+                Err(SocketError::WouldBlock) => {
+                    flow.clogged = true;
+                    return false;
+                }
+                Err(_) => return self.fail(flow),
+            }
+        }
+        true
+    }
+
+    /// Whether the reader has ended its direction.
+    fn hear_end(&self, turn: &mut Turn<'_>, flow: &mut Flow) {
+        if flow.heard_end {
+            return;
+        }
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        if matches!(recv(&self.near, &mut [0u8; 1], flags), Ok((_, 0))) {
+            flow.heard_end = true;
+            let now = turn.now();
+            // Of a connection that is over there is nothing to end.
+            let _ = turn.stack().shutdown(now, self.id, How::Write);
+        }
+    }
+
+    /// What has come goes into the pair, and what was read from there out of the connection's queue.
+    fn inward(&self, turn: &mut Turn<'_>, flow: &mut Flow) {
+        let unread =
+            ioctl_fionread(&self.far).map_or(0, |unread| usize::try_from(unread).unwrap_or(usize::MAX));
+        self.consume(turn, flow, unread);
+        flow.near_full = false;
+        while !flow.broken && !flow.told_end {
+            let readiness = turn.stack().readiness(self.id);
+            let queued = turn.stack().recv_queue(self.id).unwrap_or(0);
+            if queued > flow.handed {
+                match self.hand(turn, flow) {
+                    Ok(_) => continue,
+                    Err(Errno::AGAIN) => flow.near_full = true,
+                    Err(_) => _ = self.fail(flow),
+                }
+                return;
+            }
+            if readiness.intersects(Readiness::ERR) {
+                self.fail(flow);
+            } else if readiness.intersects(Readiness::RDHUP) {
+                flow.told_end = true;
+                let _ = shutdown(&self.near, Shutdown::Write);
+            }
+            return;
+        }
+    }
+
+    /// Puts more of the queue into the pair.
+    fn hand(&self, turn: &mut Turn<'_>, flow: &mut Flow) -> rustix::io::Result<usize> {
+        let (now, mut skip, mut handed) = (turn.now(), flow.handed, 0);
+        let mut failed = None;
+        let mut put = |piece: &[u8]| {
+            let skipped = skip.min(piece.len());
+            skip -= skipped;
+            let piece = &piece[skipped..];
+            if piece.is_empty() || failed.is_some() {
+                return Ok(());
+            }
+            match send(&self.near, piece, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(taken) => {
+                    handed += taken;
+                    failed = (taken < piece.len()).then_some(Errno::AGAIN);
+                }
+                Err(error) => failed = Some(error),
+            }
+            Ok(())
+        };
+        let peek = socket::RecvFlags { peek: true, ..Default::default() };
+        let seen = turn.stack().recv(now, self.id, flow.handed + AT_ONCE, peek, &mut put);
+        flow.handed += handed;
+        match (seen, failed) {
+            (Err(_), _) => Err(Errno::CONNRESET),
+            (Ok(_), Some(error)) => Err(error),
+            (Ok(_), None) if handed == 0 => Err(Errno::CONNRESET),
+            (Ok(_), None) => Ok(handed),
+        }
+    }
+
+    /// What the reader has read is no longer in the connection's queue.
+    fn consume(&self, turn: &mut Turn<'_>, flow: &mut Flow, unread: usize) {
+        let read = flow.handed.saturating_sub(unread);
+        flow.handed -= read;
+        let skip = socket::RecvFlags { trunc: true, ..Default::default() };
+        let (now, mut left) = (turn.now(), read);
+        while left > 0 {
+            match turn.stack().recv(now, self.id, left, skip, &mut |_| Ok(())) {
+                Ok(n) if n > 0 => left -= n.min(left),
+                _ => return,
+            }
+        }
+    }
+
+    /// Takes back what was not read.
+    fn recall(&self, turn: &mut Turn<'_>, flow: &mut Flow) {
+        let (mut room, mut unread) = (vec![0; AT_ONCE], 0);
+        while let Ok((_, n @ 1..)) = recv(&self.far, &mut room[..], RecvFlags::DONTWAIT) {
+            unread += n;
+        }
+        self.consume(turn, flow, unread);
+        flow.handed = 0;
+    }
+
+    /// The connection has failed: the reader hears of an end.
+    fn fail(&self, flow: &mut Flow) -> bool {
+        flow.broken = true;
+        let _ = shutdown(&self.near, Shutdown::Both);
+        true
+    }
+}
+
+/// The connection takes octets, or never will.
+const MAY_SEND: Readiness = Readiness(Readiness::OUT.0 | Readiness::ERR.0 | Readiness::HUP.0);
+
+/// What a wait begins with.
+#[derive(Clone, Copy)]
+struct Seen {
+    handed: usize,
+    near_full: bool,
+    clogged: bool,
+    told_end: bool,
+    heard_end: bool,
+    broken: bool,
+}
+
+impl Seen {
+    fn of(flow: &Flow) -> Self {
+        let Flow { handed, near_full, clogged, told_end, heard_end, broken, .. } = *flow;
+        Self { handed, near_full, clogged, told_end, heard_end, broken }
+    }
+
+    /// Whether the stack has anything that there was not.
+    fn has_news(&self, turn: &mut Turn<'_>, id: SocketId) -> bool {
+        if self.broken {
+            return false;
+        }
+        let readiness = turn.stack().readiness(id);
+        let more = turn.stack().recv_queue(id).is_ok_and(|queued| queued > self.handed);
+        let ended = readiness.intersects(Readiness::RDHUP | Readiness::ERR);
+        (!self.near_full && !self.told_end && (more || ended))
+            || (self.clogged && readiness.intersects(MAY_SEND))
+    }
+}
