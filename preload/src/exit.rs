@@ -5,7 +5,7 @@ use core::ptr;
 use libc::c_int;
 use ringroad::Runtime;
 
-use crate::{guard, heirs, stdio};
+use crate::{guard, heirs, sandbox, stdio};
 
 /// Registers for `exit` and the return from `main`: registered first, it runs last.
 pub(crate) fn install() {
@@ -21,6 +21,13 @@ extern "C" fn at_exit() {
 
 /// Gives closed connections their time.
 fn drain() {
+    if Runtime::current().is_some() && !sandbox::exit() {
+        leave();
+    }
+}
+
+/// As [`drain`], on whichever thread may.
+pub(crate) fn leave() {
     if let (Some(runtime), Some(_inside)) = (Runtime::current(), guard::enter()) {
         heirs::give_all_back();
         runtime.exit();

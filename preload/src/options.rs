@@ -225,6 +225,14 @@ pub(crate) fn getsockopt(
 ) -> Outcome {
     let held = fdtable::get(fd).ok_or(Reason::Plain)?;
     let (value, len) = (Place::from(value), Place::from(len));
+    if held.file.is(Flag::Pumped) && level == SOL_SOCKET {
+        // The socket behind it is of another kind.
+        match name {
+            libc::SO_DOMAIN => return write_value(value, len, &held.file.family().to_ne_bytes()),
+            libc::SO_PROTOCOL => return write_value(value, len, &libc::IPPROTO_TCP.to_ne_bytes()),
+            _ => {}
+        }
+    }
     let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else {
         let kept = held.file.congestion().filter(|_| !held.file.is(Flag::Kernels));
         return match (OptName::from_raw(level, name), kept) {

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libc::{c_int, c_uint, c_ulong, pid_t, rlimit};
+use ringroad::errand::Errand;
 use ringroad::pump::Ends;
 use ringroad::{Runtime, log};
 
@@ -17,7 +18,7 @@ use crate::errno::{Errno, Outcome};
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{attach, heirs, kernel, options, state};
+use crate::{attach, exit, heirs, kernel, options, state};
 
 /// Who may have no more descriptors than this can begin no stack.
 const ENOUGH: u64 = 32;
@@ -25,6 +26,8 @@ const ENOUGH: u64 = 32;
 const STRICT: c_uint = 0;
 const FILTER: c_uint = 1;
 
+/// Ready for the end of a process that has a stack.
+static EXIT: OnceLock<Errand> = OnceLock::new();
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
 /// What the kernel's socket behind a descriptor cannot tell.
@@ -46,10 +49,19 @@ pub(crate) fn is_entered() -> bool {
     ENTERED.load(Ordering::Relaxed)
 }
 
+/// What it is that a process forbids itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forbidden {
+    /// To have more descriptors: what is in its stack goes on there.
+    Descriptors,
+    /// System calls: nothing does.
+    Calls,
+}
+
 /// `prctl`.
 pub(crate) fn prctl(option: c_int, _: c_ulong, _: c_ulong, _: c_ulong, _: c_ulong) -> Outcome {
     if option == libc::PR_SET_SECCOMP {
-        enter();
+        enter(Forbidden::Calls);
     }
     Err(Reason::Plain.into())
 }
@@ -57,7 +69,7 @@ pub(crate) fn prctl(option: c_int, _: c_ulong, _: c_ulong, _: c_ulong, _: c_ulon
 /// `seccomp`, which has no function in libc.
 pub(crate) fn seccomp(operation: c_uint) -> Outcome {
     if matches!(operation, STRICT | FILTER) {
-        enter();
+        enter(Forbidden::Calls);
     }
     Err(Reason::Plain.into())
 }
@@ -71,9 +83,10 @@ pub(crate) fn setrlimit(resource: c_uint, limit: *const rlimit) -> Outcome {
 pub(crate) fn prlimit(process: pid_t, resource: c_uint, new: *const rlimit, _: *mut rlimit) -> Outcome {
     let place = Place::from(new);
     if resource == libc::RLIMIT_NOFILE && !place.is_null() && is_this(process) {
-        let limit: u64 = place.read()?;
-        if limit < ENOUGH {
-            enter();
+        // What only the soft limit forbids the process can allow itself again.
+        let hard: u64 = place.after(core::mem::offset_of!(rlimit, rlim_max)).read()?;
+        if hard < ENOUGH {
+            enter(Forbidden::Descriptors);
         }
     }
     Err(Reason::Plain.into())
@@ -84,15 +97,20 @@ fn is_this(process: pid_t) -> bool {
 }
 
 /// What is accelerated becomes what is allowed still. The process does with it what it did before.
-fn enter() {
-    if ENTERED.swap(true, Ordering::Relaxed) || !fdtable::any() {
+fn enter(forbidden: Forbidden) {
+    ENTERED.store(true, Ordering::Relaxed);
+    if !fdtable::any() {
         return;
     }
     let all = state::lock().registry.in_range(0, c_int::MAX);
+    let stays = |held: &Held| match forbidden {
+        Forbidden::Descriptors => !held.file.is(Flag::Inherited) && Runtime::current().is_some(),
+        Forbidden::Calls => false,
+    };
     let mut lost = 0;
     for held in all {
         let result = match held.file.kind() {
-            _ if held.file.is(Flag::Kernels) => Ok(()),
+            _ if held.file.is(Flag::Kernels) || stays(&held) => Ok(()),
             Kind::Stream if !held.file.is(Flag::Listening) => pump(&held),
             Kind::Stream | Kind::Datagram => {
                 leave(&held);
@@ -110,9 +128,30 @@ fn enter() {
             "{lost} connections cannot be used in the sandbox that this process has entered"
         ));
     }
-    if Runtime::current().is_none() {
-        forget_port();
+    match Runtime::current() {
+        None => forget_port(),
+        Some(_) if forbidden == Forbidden::Calls => prepare_exit(),
+        Some(_) => {}
     }
+}
+
+/// What a process that has a stack does when it ends, this thread may not do: another does it then.
+fn prepare_exit() {
+    if EXIT.get().is_some() {
+        return;
+    }
+    match Errand::prepare(exit::leave) {
+        Ok(errand) => {
+            errand.descriptors().into_iter().for_each(|fd| fdtable::protect(fd, true));
+            let _ = EXIT.set(errand);
+        }
+        Err(error) => log::tell(format_args!("what this process has not sent is lost at its end: {error}")),
+    }
+}
+
+/// The process ends: whether another thread has done what is to be done then.
+pub(crate) fn exit() -> bool {
+    EXIT.get().inspect(|errand| errand.run()).is_some()
 }
 
 /// A listener or a UDP socket is the kernel's.

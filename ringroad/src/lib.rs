@@ -19,6 +19,7 @@ mod api;
 pub mod capture;
 pub mod config;
 pub mod control;
+pub mod errand;
 pub mod error;
 pub mod flows;
 pub mod keeper;

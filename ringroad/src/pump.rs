@@ -149,19 +149,36 @@ impl Pump {
     /// The connection for a call of this process's own, while the reader has it, too: what that has written is in its
     /// queue, what that has not read is at the front of it. Whether the pump is over with that.
     pub fn share(&self, runtime: &Runtime, patience: Duration) -> (SocketId, bool) {
+        let over = self.drained(runtime, patience, |flow| {
+            flow.over |= !self.lives() && !flow.clogged;
+            flow.over
+        });
+        (self.id, over)
+    }
+
+    /// Nobody pumps from here on: what was written is in the connection, as far as that takes it within `patience`, and
+    /// what was not read is, too.
+    pub fn end(&self, runtime: &Runtime, patience: Duration) -> SocketId {
+        self.drained(runtime, patience, |flow| flow.over = true);
+        let _ = shutdown(&self.near, Shutdown::Both);
+        self.id
+    }
+
+    /// Calls `then` when all that the reader has written is in the connection, or the time is up, and what it has not read
+    /// is only there.
+    fn drained<T>(&self, runtime: &Runtime, patience: Duration, then: impl FnOnce(&mut Flow) -> T) -> T {
         let until = runtime.now() + patience;
         loop {
             let mut flow = self.flow();
             let mut turn = runtime.lock();
-            let left = self.outward(&mut turn, &mut flow) || !flow.clogged || runtime.now() >= until;
-            if left {
+            if self.outward(&mut turn, &mut flow) || runtime.now() >= until {
                 self.recall(&mut turn, &mut flow);
-                flow.over |= !self.lives() && !flow.clogged;
-                let over = flow.over;
                 drop(turn);
+                let told = then(&mut flow);
                 drop(flow);
+                // There is more to put into the pair again, or nothing ever.
                 self.bell.ring();
-                return (self.id, over);
+                return told;
             }
             drop(turn);
             drop(flow);
@@ -169,19 +186,6 @@ impl Pump {
                 Wait { deadline: Some(until), spin: Spin::Never, keys: &[self.key], ..Wait::default() };
             runtime.wait(wait, |turn| turn.stack().readiness(self.id).intersects(MAY_SEND).then_some(()));
         }
-    }
-
-    /// Nobody pumps from here on: what was written is in the connection, what was not read, too.
-    pub fn end(&self, runtime: &Runtime) -> SocketId {
-        let mut flow = self.flow();
-        let mut turn = runtime.lock();
-        self.outward(&mut turn, &mut flow);
-        self.recall(&mut turn, &mut flow);
-        flow.over = true;
-        drop(turn);
-        let _ = shutdown(&self.near, Shutdown::Both);
-        self.bell.ring();
-        self.id
     }
 
     /// Whether the reader has closed its end.

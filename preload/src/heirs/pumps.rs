@@ -117,7 +117,7 @@ pub(crate) fn end_all(runtime: &Runtime) {
     let all: Vec<(Word, Arc<Pump>)> =
         state::lock().heirs.pumps.iter().map(|(word, pump)| (*word, Arc::clone(pump))).collect();
     for (word, pump) in all {
-        pump.end(runtime);
+        pump.end(runtime, PATIENCE);
         over(&mut runtime.lock(), word);
     }
 }

@@ -1,0 +1,75 @@
+//! Work that one thread does for another: for one that has forbidden itself all system calls but reading and writing.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::thread;
+
+use rustix::io::{read, write};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::port::aside;
+use crate::runtime::without_signals;
+
+/// Work that waits to be asked for.
+#[derive(Debug)]
+pub struct Errand {
+    ask: OwnedFd,
+    done: OwnedFd,
+}
+
+impl Errand {
+    /// Has a thread wait to do `work`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn prepare(work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (asked, ask) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (done, says) = pipe_with(PipeFlags::CLOEXEC)?;
+        let [asked, ask, done, says] = [asked, ask, done, says].map(aside);
+        without_signals(|| {
+            let named = thread::Builder::new().name("ringroad-errand".into());
+            named.spawn(move || {
+                // Who is gone asks for nothing.
+                if read(&asked, &mut [0u8; 1]) == Ok(1) {
+                    work();
+                }
+                drop(says);
+            })
+        })?;
+        Ok(Self { ask, done })
+    }
+
+    /// Its descriptors.
+    #[must_use]
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.ask.as_raw_fd(), self.done.as_raw_fd()]
+    }
+
+    /// Has it done, and waits until it is; later it is done already.
+    pub fn run(&self) {
+        if write(&self.ask, &[0]) == Ok(1) {
+            // The end says it.
+            let _ = read(&self.done, &mut [0u8; 1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn it_is_done_when_it_was_asked_for_and_once() {
+        let times = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&times);
+        let errand = Errand::prepare(move || _ = counted.fetch_add(1, Ordering::SeqCst)).unwrap();
+        assert_eq!(times.load(Ordering::SeqCst), 0);
+        errand.run();
+        assert_eq!(times.load(Ordering::SeqCst), 1);
+        errand.run();
+        assert_eq!(times.load(Ordering::SeqCst), 1);
+    }
+}
