@@ -1,5 +1,6 @@
 //! What is wrong with a policy file, and where.
 
+use std::cell::OnceCell;
 use std::fmt::{self, Write};
 use std::ops::Range;
 
@@ -45,32 +46,36 @@ impl fmt::Display for Fault {
 #[derive(Debug)]
 pub(super) struct Source<'t> {
     text: &'t str,
-    /// Where each line begins.
-    lines: Vec<usize>,
+    /// Where each line begins, once anybody has asked.
+    lines: OnceCell<Vec<usize>>,
 }
 
 impl<'t> Source<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let after = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self { text, lines: std::iter::once(0).chain(after).collect() }
+        Self { text, lines: OnceCell::new() }
+    }
+
+    fn lines(&self) -> &[usize] {
+        let after = || self.text.match_indices('\n').map(|(at, _)| at + 1);
+        self.lines.get_or_init(|| std::iter::once(0).chain(after()).collect())
     }
 
     /// The line that holds byte `at`, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.lines.partition_point(|&start| start <= at)
+        self.lines().partition_point(|&start| start <= at)
     }
 
     /// The text of line `line`.
     pub(super) fn text_of(&self, line: usize) -> &'t str {
-        let end = self.lines.get(line).copied().unwrap_or(self.text.len());
-        self.text[self.lines[line - 1]..end].trim_end_matches(['\n', '\r'])
+        let end = self.lines().get(line).copied().unwrap_or(self.text.len());
+        self.text[self.lines()[line - 1]..end].trim_end_matches(['\n', '\r'])
     }
 
     /// A fault of the bytes `span`.
     pub(super) fn fault(&self, span: Range<usize>, what: impl Into<String>) -> Fault {
         let start = self.floor(span.start);
         let line = self.line(start);
-        let line_start = self.lines[line - 1];
+        let line_start = self.lines()[line - 1];
         let line_end = line_start + self.text_of(line).len();
         let end = self.floor(span.end).min(line_end).max(start);
         Fault {
@@ -120,7 +125,7 @@ impl Faults {
         let (mut out, source) = (String::new(), Source::new(text));
         for fault in &self.list {
             let _ = writeln!(out, "{name}:{fault}");
-            if fault.line <= source.lines.len() {
+            if fault.line <= source.lines().len() {
                 excerpt(&mut out, fault, source.text_of(fault.line));
             }
         }

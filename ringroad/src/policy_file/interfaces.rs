@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use stack::policy::{Action, PolicySpec, Prefix, TableSpec, closeness};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::fault::{Fault, Source};
-use super::read::Reader;
+use super::read::{Keyed, Reader};
 use super::value::{Wrong, nearest, quote};
 
 /// The longest name (IFNAMSIZ, without the byte that ends it).
@@ -18,7 +18,7 @@ pub(super) type Interfaces = BTreeMap<String, Range<usize>>;
 
 impl<'t> Reader<'t> {
     /// The interfaces of a table or a rule; none: whichever it is.
-    pub(super) fn interfaces(&mut self, of: &DeTable<'t>) -> Vec<String> {
+    pub(super) fn interfaces(&mut self, of: &impl Keyed<'t>) -> Vec<String> {
         let Some(value) = of.get("interface") else { return Vec::new() };
         if value.get_ref().as_str() == Some("any") {
             return Vec::new();

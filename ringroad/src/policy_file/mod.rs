@@ -37,6 +37,8 @@ mod guard;
 mod icmp;
 mod interfaces;
 mod message;
+mod places;
+mod plain;
 mod read;
 mod rules;
 mod sets;

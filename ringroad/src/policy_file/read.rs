@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use stack::policy::{Action, Mode, Policy, PolicyError, PolicySpec, Prefix, TableSpec};
+use stack::policy::{Action, Mode, Policy, PolicySpec, Prefix, TableSpec};
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -13,6 +13,8 @@ use super::explain::by;
 use super::fault::{Fault, Faults, Source};
 use super::guard::Guarded;
 use super::interfaces::Interfaces;
+use super::places::{Names, Places};
+use super::plain::{self, Rule, Rules, Run};
 use super::sets::Sets;
 use super::value::{self, Wrong, nearest, quote};
 use super::warnings::warnings;
@@ -37,64 +39,45 @@ pub(super) struct Understood {
 
 /// Understands a policy. `warn`: looks for what is no fault and cannot be meant, too, which takes as long as much of the rest.
 pub(super) fn read(text: &str, files: Files<'_>, warn: bool) -> Result<Understood, Faults> {
+    quickly(text, files, warn).map_or_else(|| thoroughly(text, files, warn), Ok)
+}
+
+/// Finds every fault.
+pub(super) fn thoroughly(text: &str, files: Files<'_>, warn: bool) -> Result<Understood, Faults> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(text, Vec::new());
     let (spec, sets) = reader.document(document.get_ref(), files);
     reader.add_syntax(&errors);
-    if let Some(faults) = Faults::collect(reader.faults, reader.more) {
-        return Err(faults);
-    }
-    match Policy::compile(&spec) {
-        Ok(policy) => {
-            let guard = Guarded::of(&spec).map_err(|(table, what)| {
-                let span = reader.places.get(&table, None).unwrap_or_default();
-                Faults::one(reader.source.fault(span, what).suggest("leave `cloak` and `offload` out of it"))
-            })?;
-            let warnings = match warn {
-                true => warnings(&reader.source, &spec, &sets, &reader.places),
-                false => Vec::new(),
-            };
-            let interfaces = reader.interfaces;
-            Ok(Understood { spec, policy, guard: guard.map(Arc::new), warnings, interfaces })
-        }
-        Err(error) => {
-            let (table, rule) = match &error {
-                PolicyError::TooManyCells { table, rule } | PolicyError::SameName { table, rule } => {
-                    (table.as_str(), Some(rule.as_str()))
-                }
-                PolicyError::TooManyPrefixes { table } | PolicyError::SameTable(table) => {
-                    (table.as_str(), None)
-                }
-                PolicyError::TooManyRules
-                | PolicyError::TooManyTables
-                | PolicyError::TooManyInterfaces
-                | PolicyError::SameAddress(_) => ("", None),
-            };
-            let span = reader.places.get(table, rule).unwrap_or_default();
-            Err(Faults::one(reader.source.fault(span, error.to_string())))
-        }
-    }
+    reader.understood(spec, &sets, warn)
+}
+
+/// The same of a file whose rules are [plain](plain) and that has no fault.
+pub(super) fn quickly(text: &str, files: Files<'_>, warn: bool) -> Option<Understood> {
+    let apart = plain::set_apart(text)?;
+    let document = DeTable::parse(&apart.rest).ok()?;
+    let mut reader = Reader::new(text, apart.runs);
+    let (spec, sets) = reader.document(document.get_ref(), files);
+    let all_read = reader.runs.is_empty() && !reader.gave_up;
+    all_read.then(|| reader.understood(spec, &sets, warn).ok())?
 }
 
 /// The addresses that have tables, by the interfaces as these name them, which is by none for all; and where.
 type Seen = HashMap<String, HashMap<Prefix, usize>>;
 
-/// Where things are named, by their names.
-pub(super) type Named = HashMap<String, Range<usize>>;
-
-/// Where tables and rules are named.
-#[derive(Default)]
-pub(super) struct Places {
-    tables: HashMap<String, (Range<usize>, Named)>,
+/// Keys with their values.
+pub(super) trait Keyed<'t> {
+    fn get(&self, key: &str) -> Option<&Value<'t>>;
+    /// The keys and where they are.
+    fn keys(&self) -> impl Iterator<Item = (&str, Range<usize>)>;
 }
 
-impl Places {
-    pub(super) fn get(&self, table: &str, rule: Option<&str>) -> Option<Range<usize>> {
-        let (own, rules) = self.tables.get(table)?;
-        match rule {
-            Some(rule) => rules.get(rule).cloned(),
-            None => Some(own.clone()),
-        }
+impl<'t> Keyed<'t> for DeTable<'t> {
+    fn get(&self, key: &str) -> Option<&Value<'t>> {
+        self.get(key)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.keys().map(|key| (&**key.get_ref(), key.span()))
     }
 }
 
@@ -116,12 +99,24 @@ pub(super) struct Reader<'t> {
     more: usize,
     places: Places,
     pub(super) interfaces: Interfaces,
+    text: &'t str,
+    /// Plain rules that no table has taken yet, the last first.
+    runs: Vec<Run>,
+    /// Whether there were any: then nobody is told of faults, and whatever is one is found the long way.
+    pub(super) is_quick: bool,
+    /// It cannot be done quickly.
+    gave_up: bool,
 }
 
 impl<'t> Reader<'t> {
-    fn new(text: &'t str) -> Self {
+    fn new(text: &'t str, mut runs: Vec<Run>) -> Self {
+        runs.reverse();
         Self {
             source: Source::new(text),
+            text,
+            is_quick: !runs.is_empty(),
+            runs,
+            gave_up: false,
             faults: Vec::new(),
             more: 0,
             places: Places::default(),
@@ -140,6 +135,24 @@ impl<'t> Reader<'t> {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Compiles what was read, unless there are faults.
+    fn understood(self, spec: PolicySpec, sets: &Sets, warn: bool) -> Result<Understood, Faults> {
+        let Self { source, places, interfaces, .. } = self;
+        if let Some(faults) = Faults::collect(self.faults, self.more) {
+            return Err(faults);
+        }
+        let policy = Policy::compile(&spec).map_err(|error| {
+            let span = places.of_error(&error, &spec).unwrap_or_default();
+            Faults::one(source.fault(span, error.to_string()))
+        })?;
+        let guard = Guarded::of(&spec).map_err(|(table, what)| {
+            let span = places.of_table(&table).unwrap_or_default();
+            Faults::one(source.fault(span, what).suggest("leave `cloak` and `offload` out of it"))
+        })?;
+        let warnings = if warn { warnings(&source, &spec, sets, &places) } else { Vec::new() };
+        Ok(Understood { spec, policy, guard: guard.map(Arc::new), warnings, interfaces })
     }
 
     /// Adds syntax errors. They take the place of what was concluded from the same lines, of what is missing (it
@@ -169,8 +182,10 @@ impl<'t> Reader<'t> {
         let mut sets = Sets::read(self, document.get("sets"), files);
         let mut seen = Seen::new();
         let mut tables = Vec::new();
-        for (table, span) in self.list_of_tables(document, "table", "[[table]]") {
-            if let Some(spec) = self.table(table, span, &mut sets, &mut seen) {
+        let mut all = self.list_of_tables(document, "table", "[[table]]").into_iter().peekable();
+        while let Some((table, span)) = all.next() {
+            let next = all.peek().map_or(self.text.len(), |(_, next)| next.start);
+            if let Some(spec) = self.table(table, (span, next), &mut sets, &mut seen) {
                 tables.push(spec);
             }
         }
@@ -198,7 +213,7 @@ impl<'t> Reader<'t> {
     fn table(
         &mut self,
         table: &DeTable<'t>,
-        span: Range<usize>,
+        (span, next): (Range<usize>, usize),
         sets: &mut Sets,
         seen: &mut Seen,
     ) -> Option<TableSpec> {
@@ -215,23 +230,27 @@ impl<'t> Reader<'t> {
             Some(value) => self.name(value, "table"),
             None => local.as_ref().map(|(_, name)| name.clone()),
         };
+        let mut number = None;
         if let Some(name) = &name {
             let at = table.get("name").or(table.get("local")).map_or(span.clone(), Spanned::span);
-            match self.places.tables.get(name) {
-                Some((first, _)) if local.is_some() => {
+            match self.places.of_table(name) {
+                Some(first) if local.is_some() => {
                     let first = self.first_at(first.start);
                     self.fault(at, format!("there is a table {} already", quote(name)), first);
                 }
-                _ => _ = self.places.tables.insert(name.clone(), (at, HashMap::new())),
+                _ => number = Some(self.places.add(name, at)),
             }
         }
         let locals = local.map(|(locals, _)| locals);
-        let (mut names, mut rules) = (HashMap::new(), Vec::new());
+        let (mut names, mut rules) = (Names::default(), Vec::new());
         for (rule, span) in self.list_of_tables(table, "rule", "[[table.rule]]") {
-            if let Some(spec) = self.rule(rule, span, locals.as_deref(), sets, &mut names) {
-                rules.push(spec);
-            }
+            let line = self.source.line(span.start);
+            rules.extend(self.rule(rule, (span, line), locals.as_deref(), sets, &mut names));
         }
+        self.plain_rules(table, span.start..next, |reader, rule| {
+            let header = (rule.header.clone(), rule.line);
+            rules.extend(reader.rule(rule, header, locals.as_deref(), sets, &mut names));
+        });
         if let (true, Some(value)) = (offload, table.get("offload")) {
             for rule in rules.iter().filter(|rule| rule.limit.is_some()) {
                 let what =
@@ -239,11 +258,32 @@ impl<'t> Reader<'t> {
                 self.fault(value.span(), what, "leave out `offload`, or that limit");
             }
         }
-        let name = name?;
-        if let Some((_, places)) = self.places.tables.get_mut(&name) {
-            *places = names;
+        if let Some(number) = number {
+            self.places.put_rules(number, names.places);
         }
-        Some(TableSpec { name, locals: locals?, interfaces, mode, cloak, offload, rules })
+        Some(TableSpec { name: name?, locals: locals?, interfaces, mode, cloak, offload, rules })
+    }
+
+    /// Hands the plain rules of a table on, which stands there with them. They are all of its rules, or it is not done quickly.
+    fn plain_rules(
+        &mut self,
+        table: &DeTable<'t>,
+        at: Range<usize>,
+        mut each: impl FnMut(&mut Self, &Rule<'t>),
+    ) {
+        let text = self.text;
+        while let Some(run) = self.runs.pop_if(|run| at.contains(&run.at.start)) {
+            let (mut rules, mut rule) = (Rules::of(text, &run), Rule::default());
+            self.gave_up |= table.contains_key("rule") || !text[at.start..].starts_with("[[");
+            while !self.gave_up {
+                match rules.next(&mut rule) {
+                    Some(true) => each(self, &rule),
+                    Some(false) => break,
+                    None => self.gave_up = true,
+                }
+                self.gave_up |= !self.faults.is_empty();
+            }
+        }
     }
 
     /// The addresses of a table, and what it is called unless it has a name.
@@ -342,7 +382,7 @@ impl<'t> Reader<'t> {
     /// A key whose value is one of a few words; `None` when it is not there or wrong.
     pub(super) fn word<T: Copy>(
         &mut self,
-        table: &DeTable<'t>,
+        table: &impl Keyed<'t>,
         key: &str,
         choices: &[(&str, T)],
     ) -> Option<T> {
@@ -352,7 +392,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A key that is true or false, and false where it is not there.
-    pub(super) fn truth(&mut self, table: &DeTable<'t>, key: &str) -> bool {
+    pub(super) fn truth(&mut self, table: &impl Keyed<'t>, key: &str) -> bool {
         let Some(value) = table.get(key) else { return false };
         let DeValue::Boolean(truth) = value.get_ref() else {
             let what = format!("`{key}` cannot be {}", type_of(value.get_ref()));
@@ -377,14 +417,14 @@ impl<'t> Reader<'t> {
 
     pub(super) fn required<'v>(
         &mut self,
-        table: &'v DeTable<'t>,
+        table: &'v impl Keyed<'t>,
         key: &str,
         span: &Range<usize>,
         header: &str,
     ) -> Option<&'v Value<'t>> {
         let value = table.get(key);
         // A misspelt key is told of as such.
-        let misspelt = || table.keys().any(|other| nearest(other.get_ref(), &[key]).is_some());
+        let misspelt = || table.keys().any(|(other, _)| nearest(other, &[key]).is_some());
         if value.is_none() && !misspelt() {
             self.fault(span.clone(), format!("{MISSING} `{key}` in this {header}"), "");
         }
@@ -423,11 +463,11 @@ impl<'t> Reader<'t> {
         tables
     }
 
-    pub(super) fn unknown(&mut self, table: &DeTable<'t>, known: &[&str], whose: &str) {
-        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
-            let suggestion = nearest(key.get_ref(), known)
-                .unwrap_or_else(|| format!("the keys {whose} are {}", known.join(", ")));
-            self.fault(key.span(), format!("unknown key {}", quote(key.get_ref())), suggestion);
+    pub(super) fn unknown(&mut self, table: &impl Keyed<'t>, known: &[&str], whose: &str) {
+        for (key, span) in table.keys().filter(|(key, _)| !known.contains(key)) {
+            let suggestion =
+                nearest(key, known).unwrap_or_else(|| format!("the keys {whose} are {}", known.join(", ")));
+            self.fault(span, format!("unknown key {}", quote(key)), suggestion);
         }
     }
 }

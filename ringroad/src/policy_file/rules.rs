@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use stack::policy::{Action, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::icmp;
-use super::read::{ACTIONS, Named, Reader, Value, families, integer, type_of};
+use super::places::Names;
+use super::read::{ACTIONS, Keyed, Reader, Value, families, integer, type_of};
 use super::sets::{Members, Sets};
 use super::value::{self, quote};
 
@@ -34,11 +35,11 @@ enum Remote {
 impl<'t> Reader<'t> {
     pub(super) fn rule(
         &mut self,
-        rule: &DeTable<'t>,
-        span: Range<usize>,
+        rule: &impl Keyed<'t>,
+        (span, line): (Range<usize>, usize),
         locals: Option<&[Prefix]>,
         sets: &mut Sets,
-        names: &mut Named,
+        names: &mut Names,
     ) -> Option<RuleSpec> {
         const KEYS: [&str; 13] = [
             "name",
@@ -56,7 +57,6 @@ impl<'t> Reader<'t> {
             "comment",
         ];
         self.unknown(rule, &KEYS, "of a rule");
-        let line = self.source.line(span.start) as u32;
         let name =
             self.required(rule, "name", &span, "[[table.rule]]").and_then(|v| self.rule_name(v, names));
         self.required(rule, "direction", &span, "[[table.rule]]");
@@ -91,13 +91,13 @@ impl<'t> Reader<'t> {
             log,
             counter,
             comment,
-            line,
+            line: line as u32,
         })
     }
 
     fn limit(
         &mut self,
-        rule: &DeTable<'t>,
+        rule: &impl Keyed<'t>,
         direction: Option<RuleDirection>,
         action: Option<Action>,
     ) -> Option<u32> {
@@ -130,19 +130,20 @@ impl<'t> Reader<'t> {
         Some(comment.to_owned())
     }
 
-    fn rule_name(&mut self, value: &Value<'t>, names: &mut Named) -> Option<String> {
+    fn rule_name(&mut self, value: &Value<'t>, names: &mut Names) -> Option<String> {
         let name = self.name(value, "rule")?;
-        if let Some(first) = names.get(&name) {
+        if let Some(first) = names.first(&name) {
             let what = format!("this table has a rule {} already", quote(&name));
-            self.fault(value.span(), what, self.first_at(first.start));
+            self.fault(value.span(), what, self.first_at(first));
             return None;
         }
-        names.insert(name.clone(), value.span());
+        // Who is quick has the names compared when all is compiled.
+        names.add(&name, value.span(), !self.is_quick);
         Some(name)
     }
 
     /// What a rule for ICMP cannot have.
-    fn icmp_alone(&mut self, rule: &DeTable<'t>, direction: Option<RuleDirection>, logged: bool) {
+    fn icmp_alone(&mut self, rule: &impl Keyed<'t>, direction: Option<RuleDirection>, logged: bool) {
         for key in ["local_port", "remote_port", "limit"] {
             if let Some(value) = rule.get(key) {
                 let what = format!("a rule for ICMP has no `{key}`");
@@ -159,7 +160,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn icmp_types(&mut self, rule: &DeTable<'t>, protocol: RuleProtocol) -> Vec<PortRange> {
+    fn icmp_types(&mut self, rule: &impl Keyed<'t>, protocol: RuleProtocol) -> Vec<PortRange> {
         let any = vec![PortRange::ANY];
         let Some(value) = rule.get("icmp_type") else { return any };
         if !protocol.is_icmp() {
@@ -178,7 +179,7 @@ impl<'t> Reader<'t> {
         })
     }
 
-    fn ports(&mut self, rule: &DeTable<'t>, key: &str) -> Vec<PortRange> {
+    fn ports(&mut self, rule: &impl Keyed<'t>, key: &str) -> Vec<PortRange> {
         let any = vec![PortRange::ANY];
         let Some(value) = rule.get(key) else { return any };
         if matches!(value.get_ref().as_str(), Some("any")) {
@@ -194,7 +195,7 @@ impl<'t> Reader<'t> {
 
     fn remotes(
         &mut self,
-        rule: &DeTable<'t>,
+        rule: &impl Keyed<'t>,
         locals: Option<&[Prefix]>,
         sets: &mut Sets,
     ) -> (Vec<Prefix>, Vec<Members>) {

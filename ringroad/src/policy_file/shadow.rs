@@ -15,10 +15,12 @@ pub(super) fn shadows(rules: &[RuleSpec]) -> Vec<Option<usize>> {
     let mut by_remote: HashMap<Place, Vec<usize>> = HashMap::new();
     let mut left = COMPARISONS;
     let mut found = Vec::with_capacity(rules.len());
+    // Of most lengths there is no prefix: nobody looks for one.
+    let mut lengths = [false; 129];
     for (number, rule) in rules.iter().enumerate() {
         // Whoever matches all of it matches its first remote: by one that holds that, or by the same set.
         let mut earlier = None;
-        for place in places(rule) {
+        for place in places(rule, &lengths) {
             let before = by_remote.get(&place).map_or(&[][..], Vec::as_slice);
             let compared = before.iter().take_while(|at| earlier.is_none_or(|first| **at < first)).take(left);
             let mut n = 0;
@@ -27,6 +29,7 @@ pub(super) fn shadows(rules: &[RuleSpec]) -> Vec<Option<usize>> {
             earlier = hit.or(earlier);
         }
         found.push(earlier);
+        rule.remotes.iter().for_each(|prefix| lengths[usize::from(prefix.len())] = true);
         for place in rule.remotes.iter().map(|p| Place::Prefix(*p)).chain(rule.remote_sets.iter().map(set)) {
             by_remote.entry(place).or_default().push(number);
         }
@@ -45,13 +48,14 @@ fn set(set: &Arc<AddressSet>) -> Place {
     Place::Set(Arc::as_ptr(set))
 }
 
-/// What holds the first remote of a rule.
-fn places(rule: &RuleSpec) -> Vec<Place> {
+/// What holds the first remote of a rule, of those lengths that there are.
+fn places(rule: &RuleSpec, lengths: &[bool; 129]) -> Vec<Place> {
     let own = rule.remote_sets.first().filter(|_| rule.remotes.is_empty());
     let first = rule.remotes.first().or(own.and_then(|set| set.prefixes.first()));
     let round = |prefix: &Prefix| {
         let address = prefix.address();
-        let holding = (0..=prefix.len()).filter_map(move |len| Prefix::new(address, len));
+        let there = (0..=prefix.len()).filter(|len| lengths[usize::from(*len)]);
+        let holding = there.filter_map(move |len| Prefix::new(address, len));
         holding.map(Place::Prefix).collect::<Vec<_>>()
     };
     own.map(set).into_iter().chain(first.map(round).into_iter().flatten()).collect()

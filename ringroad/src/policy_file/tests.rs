@@ -9,6 +9,7 @@ use super::*;
 
 mod cloak;
 mod pages;
+mod plain;
 mod sets;
 
 /// The example of the documentation.

@@ -4,7 +4,8 @@ use stack::policy::{Mode, PolicySpec, RuleProtocol, RuleSpec, TableSpec};
 
 use super::fault::{Fault, Source};
 use super::interfaces;
-use super::read::{Places, families};
+use super::places::Places;
+use super::read::families;
 use super::sets::Sets;
 use super::shadow::shadows;
 use super::value::{self, quote};
@@ -12,8 +13,8 @@ use super::value::{self, quote};
 /// Rules that never match, sets that nobody names.
 pub(super) fn warnings(source: &Source<'_>, spec: &PolicySpec, sets: &Sets, places: &Places) -> Vec<Fault> {
     let mut warnings = Vec::new();
-    for table in &spec.tables {
-        for (rule, earlier) in table.rules.iter().zip(shadows(&table.rules)) {
+    for (at, table) in spec.tables.iter().enumerate() {
+        for (number, (rule, earlier)) in table.rules.iter().zip(shadows(&table.rules)).enumerate() {
             let what = match earlier {
                 Some(earlier) => {
                     let earlier = &table.rules[earlier];
@@ -42,7 +43,7 @@ pub(super) fn warnings(source: &Source<'_>, spec: &PolicySpec, sets: &Sets, plac
                 ),
                 None => continue,
             };
-            let span = places.get(&table.name, Some(&rule.name)).unwrap_or_default();
+            let span = places.of_rule(at, number).unwrap_or_default();
             warnings.push(source.fault(span, what));
         }
     }
@@ -50,14 +51,14 @@ pub(super) fn warnings(source: &Source<'_>, spec: &PolicySpec, sets: &Sets, plac
         let unused = [(table.cloak, "cloak"), (table.offload, "offload")];
         for (_, key) in unused.into_iter().filter(|(asked, _)| *asked) {
             let what = format!("warning: `{key}` is of no effect while {} monitors", quote(&table.name));
-            warnings.push(source.fault(places.get(&table.name, None).unwrap_or_default(), what));
+            warnings.push(source.fault(places.of_table(&table.name).unwrap_or_default(), what));
         }
     }
     for (table, local) in interfaces::open_elsewhere(spec) {
         let local = value::short(&local);
         let what =
             format!("warning: by other interfaces {} has no table, and everything is allowed", quote(&local));
-        let span = places.get(&table.name, None).unwrap_or_default();
+        let span = places.of_table(&table.name).unwrap_or_default();
         warnings.push(
             source.fault(span, what).suggest("say `default = \"deny\"`, or add one without `interface`"),
         );
