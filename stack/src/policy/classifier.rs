@@ -178,7 +178,7 @@ impl Gathered {
             let chain = *known.entry((sources, parent)).or_insert(next);
             if chain == next {
                 let round: &[u32] = if parent == NONE { &[] } else { &self.chains[parent as usize] };
-                let (group, mut chain) = self.take_in(&cells(), round);
+                let (group, mut chain) = self.take_in(cells(), round);
                 *room = room.checked_sub(group.len() + chain.len())?;
                 chain.push(self.groups.len() as u32);
                 self.groups.push(group);
@@ -191,14 +191,14 @@ impl Gathered {
 
     /// A group of `own` rectangles and of groups `round` them, the smallest first, as far as it may grow; and the
     /// groups that are left.
-    fn take_in(&self, own: &[Cell], round: &[u32]) -> (Vec<Cell>, Vec<u32>) {
+    fn take_in(&self, own: Vec<Cell>, round: &[u32]) -> (Vec<Cell>, Vec<u32>) {
         let len = |group: u32| self.groups[group as usize].len();
         let mut left: Vec<u32> = round.to_vec();
         left.sort_by_key(|&group| len(group));
-        let (mut group, room) = (own.to_vec(), LIST.max(own.len() * (1 + TAKE_IN)));
+        let (room, mut group) = (LIST.max(own.len() * (1 + TAKE_IN)), own);
         let fits = left
             .iter()
-            .scan(own.len(), |sum, &group| {
+            .scan(group.len(), |sum, &group| {
                 *sum += len(group);
                 Some(*sum)
             })

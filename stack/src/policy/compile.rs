@@ -430,7 +430,7 @@ fn allowing(rules: &[RuleSpec]) -> u64 {
 
 /// The first name that was there before.
 fn twice<'n>(names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::with_capacity(names.size_hint().0);
     names.into_iter().find(|name| !seen.insert(*name))
 }
 

@@ -155,6 +155,11 @@ pub(super) fn block(prefix: &Prefix) -> Block {
 
 /// The same ports in the fewest ranges.
 fn merge(ranges: &[PortRange]) -> Vec<PortRange> {
+    if let [range] = ranges
+        && range.first <= range.last
+    {
+        return vec![*range];
+    }
     let mut sorted: Vec<PortRange> = ranges.iter().copied().filter(|r| r.first <= r.last).collect();
     sorted.sort_unstable();
     let mut merged: Vec<PortRange> = Vec::with_capacity(sorted.len());
