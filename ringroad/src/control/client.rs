@@ -1,13 +1,15 @@
 //! The asking end: finds every stack of the host.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::contact::Contact;
+use super::contact::{Address, Contact};
 use super::model::{Alert, DumpReport, Report, StackReport};
+use super::strangers::ask_each;
 use crate::wire::{Timed, hear_all};
 
 /// How long a stack may take to answer.
@@ -15,15 +17,30 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest answer about sockets and counters, in bytes.
 const ANSWER: usize = 64 << 20;
 
-/// Every stack that runs, or only that of `pid`; those that do not answer are left out.
+/// Every stack that runs, or only that of `pid`, in the order of their numbers; those that do not answer are left out.
 pub fn stacks(pid: Option<u32>) -> Report {
-    let told = Contact::everywhere(pid).filter_map(|contact| report(contact, "stat").ok());
-    Report { stacks: told.collect() }
+    Report { stacks: ask_all(Contact::everywhere(pid), |contact| report(contact, "stat")) }
 }
 
 /// What the stacks of our network namespace count; without their sockets.
 pub(crate) fn metrics() -> Vec<StackReport> {
-    Contact::here(None).filter_map(|contact| report(contact, "metrics").ok()).collect()
+    ask_all(Contact::here(None), |contact| report(contact, "metrics"))
+}
+
+/// What those say who answer, all of them asked side by side, by the numbers of their processes.
+fn ask_all<T: Send>(
+    contacts: impl Iterator<Item = Contact>,
+    ask: impl Fn(Contact) -> io::Result<T> + Sync,
+) -> Vec<T> {
+    let mut by_user = BTreeMap::<u32, Vec<Address>>::new();
+    contacts.for_each(|contact| by_user.entry(contact.user()).or_default().push(contact.later()));
+    let ask = |address: Address| {
+        let pid = address.pid;
+        Some((pid, address.contact().and_then(&ask).ok()?))
+    };
+    let mut told: Vec<(u32, T)> = ask_each(by_user, ask).into_iter().flatten().collect();
+    told.sort_by_key(|(pid, _)| *pid);
+    told.into_iter().map(|(_, told)| told).collect()
 }
 
 /// What a stack says of itself; who it is we know better.
@@ -48,10 +65,10 @@ pub fn dump(pid: u32) -> io::Result<DumpReport> {
 pub fn alerts(pid: Option<u32>) -> Vec<Alert> {
     let ask = |contact: Contact| {
         let pid = contact.pid;
-        let told: Vec<Alert> = ask(contact, "alerts", ANSWER).unwrap_or_default();
-        told.into_iter().map(move |alert| Alert { pid, ..alert })
+        let told: Vec<Alert> = ask(contact, "alerts", ANSWER)?;
+        Ok(told.into_iter().map(|alert| Alert { pid, ..alert }).collect::<Vec<_>>())
     };
-    let mut all: Vec<Alert> = Contact::here(pid).flat_map(ask).collect();
+    let mut all: Vec<Alert> = ask_all(Contact::here(pid), ask).into_iter().flatten().collect();
     all.sort_by(|a, b| a.last.total_cmp(&b.last));
     all
 }
