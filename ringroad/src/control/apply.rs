@@ -98,7 +98,7 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize, busy: Busy) -> 
         return refuse(client, &format!("the policy is longer than {MAX_BYTES} bytes"));
     }
     let mut from = BufReader::new(client.try_clone()?);
-    let mut text = String::new();
+    let mut text = String::with_capacity(len);
     from.by_ref().take(len as u64).read_to_string(&mut text)?;
     if text.len() != len {
         return Ok(());

@@ -128,8 +128,8 @@ pub fn roll_back() -> Result<InForce, ApplyError> {
     Proposal::new(move |pid| before.get(&pid).cloned()).put_in_force()
 }
 
-/// What a stack is sent, or why there is nothing to send.
-type Request = Result<Arc<str>, String>;
+/// What a stack is sent, the request and the policy; or why there is nothing to send.
+type Request = Result<Arc<[String; 2]>, String>;
 
 /// A stack of another user's, with that user, and what it is to be sent.
 type Other = (u32, (Address, Request));
@@ -140,7 +140,7 @@ fn us() -> u32 {
 
 fn request_of(policy: &Bundle) -> Request {
     let text = serde_json::to_string(policy).map_err(|error| error.to_string())?;
-    Ok(format!("apply {}\n{text}", text.len()).into())
+    Ok(Arc::new([format!("apply {}\n", text.len()), text]))
 }
 
 /// A policy that every stack of our own was asked about; forgotten where it is not put in force.
@@ -339,7 +339,11 @@ impl Asked {
     fn ask(contact: Contact, request: Request, until: Option<Instant>) -> io::Result<Self> {
         let request = request.map_err(io::Error::other)?;
         let mut asked = Self { stream: contact.dial()?, until, is_over: false };
-        match asked.timed(PATIENCE).write_all(request.as_bytes()) {
+        let sent = {
+            let mut timed = asked.timed(PATIENCE);
+            request.iter().try_for_each(|part| timed.write_all(part.as_bytes()))
+        };
+        match sent {
             // A refusal may come before all is written.
             Err(error) => asked.answer().and(Err(error)),
             Ok(()) => Ok(asked),
@@ -418,7 +422,7 @@ mod tests {
         let (own, mut theirs) = asked();
         theirs.write_all(b"{\"error\":\"I will not\"}\n").unwrap();
         proposal.own.push((7, Ok(own)));
-        proposal.others.insert(1, vec![(1, (address, Ok("apply 0\n".into())))]);
+        proposal.others.insert(1, vec![(1, (address, request_of(&Bundle::default())))]);
         let refused = proposal.change().unwrap_err();
         assert_eq!(refused.to_string(), "nothing was changed: process 7: I will not");
         assert_eq!(silent.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
