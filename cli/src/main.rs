@@ -8,6 +8,8 @@ mod dump;
 mod flows;
 mod import;
 mod keep;
+#[cfg(test)]
+mod pages;
 mod policy;
 mod run;
 mod sockets;

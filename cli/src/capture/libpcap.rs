@@ -49,7 +49,7 @@ struct Calls<'l> {
 ///
 /// # Errors
 /// What libpcap says of the expression, or that there is no libpcap.
-pub(super) fn compile(expression: &str, snaplen: u32) -> Result<Vec<Insn>, String> {
+pub(crate) fn compile(expression: &str, snaplen: u32) -> Result<Vec<Insn>, String> {
     let text = CString::new(expression).map_err(|_| "a filter has no zero in it".to_owned())?;
     let library = load()?;
     let calls = Calls::of(&library).map_err(|e| format!("libpcap: {e}"))?;

@@ -1,7 +1,7 @@
 //! `ringroad capture`: what passes the stacks, in a pcapng file.
 
 mod file;
-mod libpcap;
+pub(crate) mod libpcap;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};

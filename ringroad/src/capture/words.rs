@@ -42,23 +42,43 @@ pub const fn flags(way: Way) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use stack::ip::input::Reason;
+
     use super::*;
+    use crate::pages::examples;
+
+    fn told(way: Way, verdict: &Verdict<'_>) -> String {
+        let mut line = String::new();
+        describe(&mut line, way, verdict, 4711);
+        line
+    }
 
     #[test]
-    fn a_line_says_which_way_and_what_became_of_it() {
-        let told = |way, verdict: &Verdict<'_>| {
-            let mut line = String::new();
-            describe(&mut line, way, verdict, 7);
-            line
-        };
+    fn a_line_says_which_way_and_what_became_of_it_as_the_documentation_shows() {
         let open = Verdict::default();
-        assert_eq!(told(Way::Out, &open), "out, passed, process 7");
-        let judged = Verdict { table: Some("10.77.0.1"), rule: Some("web"), ..open };
-        assert_eq!(told(Way::In, &judged), "in, passed, rule \"web\" of table 10.77.0.1, process 7");
-        let monitored = Verdict { table: Some("t"), refused: true, ..open };
-        assert_eq!(
-            told(Way::Home, &monitored),
-            "home, passed, no rule of table t, which only monitors, process 7"
-        );
+        let web = Verdict { table: Some("10.77.0.1"), rule: Some("web"), ..open };
+        let denied =
+            Verdict { table: Some("10.77.0.1"), dropped: Some(Reason::Denied), refused: true, ..open };
+        let broken = Verdict { dropped: Some(Reason::L4Checksum), ..open };
+        let monitored = Verdict { table: Some("10.77.0.2"), refused: true, ..open };
+        let all = [
+            (Way::In, &web),
+            (Way::In, &denied),
+            (Way::In, &broken),
+            (Way::In, &monitored),
+            (Way::Out, &web),
+            (Way::Home, &open),
+        ];
+        let shown = examples(include_str!("../../../docs/capture.md"), "text")[0];
+        assert_eq!(all.map(|(way, verdict)| told(way, verdict) + "\n").concat(), shown);
+    }
+
+    #[test]
+    fn whoever_was_beyond_a_limit_is_told_so() {
+        let dropped = Some(Reason::Denied);
+        let limited =
+            Verdict { table: Some("t"), rule: Some("r"), limited: true, dropped, ..Verdict::default() };
+        let line = "in, dropped (drop_denied_in), rule \"r\" of table t, beyond its limit, process 4711";
+        assert_eq!(told(Way::In, &limited), line);
     }
 }
