@@ -235,6 +235,50 @@ fn an_address_that_comes_while_nobody_looks_is_cloaked() {
     assert_eq!(program.ended(20), 0, "{}", program.said());
 }
 
+/// A program that takes its time before its first socket call: there is no stack yet, and whoever is not permitted finds no
+/// host all the same, not from the program's first instruction on.
+#[test]
+fn strangers_find_no_host_before_there_is_a_stack() {
+    let lab = Lab::new("slow");
+    let (server, client) = lab.pair();
+    client.must(&["ip", "address", "add", &format!("{STRANGER}/24"), "dev", IFACE]);
+    let site = site(&lab, KERNEL);
+    let _kernel = on_kernel(&server, &site.nginx(), KERNEL);
+    let (fifo, mut go) = fifo(&lab, &server);
+    let script = format!("echo begun; read word < {fifo}; exec python3 -c \"$0\"");
+    let listener = client.enter(|| TcpListener::bind((CLIENT, 9001)).expect("a listener"));
+    for mode in ["cloak = true", "offload = \"xdp\""] {
+        let file = lab.file("policy.toml", policy(mode));
+        let flags = ["--strict", "--policy", &file.to_string_lossy()];
+        let mut program = server.spawn(&ringroad(&flags, &["sh", "-c", &script, CALLS]));
+        eventually("the program begins", 20, || program.said().contains("begun"));
+        assert_eq!(stacks(&server).len(), 0, "{mode}");
+        let heard = client.counters();
+        let strangers = [22, KERNEL].map(|port| curl(&client, (STRANGER, SERVER, port), IMPATIENCE));
+        assert_eq!(strangers, [28, 28], "{mode}");
+        assert_eq!(client.counters().since(&heard, "TcpInSegs"), 0, "{mode}");
+        assert_eq!(curl(&client, (CLIENT, SERVER, KERNEL), PATIENCE), 0, "{mode}");
+        go.write_all(b"go\n").expect("a word");
+        let call = called(&listener);
+        assert_eq!(curl(&client, (STRANGER, SERVER, KERNEL), IMPATIENCE), 28, "{mode}");
+        drop(call);
+        assert_eq!(program.ended(20), 0, "{}", program.said());
+        eventually("nobody guards it any more", 20, || {
+            curl(&client, (STRANGER, SERVER, KERNEL), IMPATIENCE) == 0
+        });
+    }
+    // A program that is killed before it has a stack leaves nothing behind.
+    let file = lab.file("policy.toml", policy("cloak = true"));
+    let flags = ["--strict", "--policy", &file.to_string_lossy()];
+    let program = server.spawn(&ringroad(&flags, &["sh", "-c", &script, CALLS]));
+    eventually("the program begins", 20, || program.said().contains("begun"));
+    assert_eq!(curl(&client, (STRANGER, SERVER, KERNEL), IMPATIENCE), 28);
+    drop(program);
+    eventually("nobody guards it any more", 20, || {
+        curl(&client, (STRANGER, SERVER, KERNEL), IMPATIENCE) == 0
+    });
+}
+
 /// The next program on the interface has no policy: nothing of the one before is carried out any more.
 #[test]
 fn a_program_without_a_policy_cloaks_nothing() {

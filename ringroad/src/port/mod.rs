@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use af_xdp::{Crossing, Interface, Limits, PortParts, Road, SetupError, Slot};
+use af_xdp::{Crossing, Interface, InterfaceParts, Limits, PortParts, Road, SetupError, Slot, Steering};
 use nic::{Arena, Pool};
 use stack::types::MAX_IFACES;
 
@@ -228,6 +228,19 @@ impl Port {
         Ok(rustix::io::fcntl_dupfd_cloexec(borrow(self.header.policy())?, 0)?.into())
     }
 
+    /// Calls `act` with the policy in force; nobody puts another in its place meanwhile.
+    pub(crate) fn alone_with_policy<T>(&self, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
+        policy::alone(&self.policy_file()?, act)
+    }
+
+    /// Its interfaces, each with its steering program, for who drives it not yet.
+    pub(crate) fn steered(&self) -> io::Result<Vec<(Interface, Steering)>> {
+        let steered =
+            |part: &InterfaceParts| Ok((part.interface.clone(), Steering::from_fds(&part.steering)?));
+        let all: Result<_, SetupError> = self.parts()?.interfaces.iter().map(steered).collect();
+        all.map_err(io::Error::other)
+    }
+
     /// Whether the process that drove a slot has died there.
     fn is_dead(&self, slot: Slot) -> bool {
         claim::owner(self.header.owner(slot)).is_some_and(|owner| !owner.lives())
@@ -292,9 +305,9 @@ impl Claimed {
         policy::succeed(&self.port.policy_file()?, text, act)
     }
 
-    /// Calls `act` with the policy in force; nobody puts another in its place meanwhile.
+    /// As [`Port::alone_with_policy`].
     pub(crate) fn alone_with_policy<T>(&self, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
-        policy::alone(&self.port.policy_file()?, act)
+        self.port.alone_with_policy(act)
     }
 
     /// Takes the rings over, whoever drove them before.

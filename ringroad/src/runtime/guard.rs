@@ -1,7 +1,7 @@
 //! What the steering programs carry out of the policy by themselves: put there, kept true while addresses come and go,
 //! and what they kept out.
 //!
-//! All processes of a port have one guard. Whoever puts another policy in force first writes it; the others find it
+//! All processes of a port have one guard. It stands before the program is there at all; its first stack goes on with it. Whoever puts another policy in force first writes it; the others find it
 //! marked with the same text, and bring the host's addresses up to date, which nobody may have followed meanwhile.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
-use af_xdp::{Alarm, PreparedGuard, Steering, SteeringCounters};
+use af_xdp::{Alarm, Interface, PreparedGuard, Steering, SteeringCounters};
 use stack::control::ControlEvent;
 use stack::policy::Policy;
 use stack::types::IfaceId;
@@ -18,7 +18,9 @@ use stack::types::IfaceId;
 use super::Runtime;
 use super::start::policy_of;
 use crate::alerts::Seen;
+use crate::netlink::Netlink;
 use crate::policy_file::{Guarded, PolicyFile};
+use crate::port::Port;
 
 /// The steering program of an interface.
 pub(super) struct Program {
@@ -164,6 +166,30 @@ impl Guards {
         let all = self.programs.iter().zip(&standing.numbers).filter_map(of);
         all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
+}
+
+/// Has the steering programs of a port carry out what `file` says before there is a stack, unless `text`, which it was read
+/// from, is not the port's policy: then whoever has put that there has done so.
+pub(super) fn guard_from_the_start(port: &Port, file: &PolicyFile, text: &str) -> io::Result<()> {
+    if file.guard.is_none() {
+        return Ok(());
+    }
+    let program = |(interface, steering): (Interface, Steering)| Program {
+        iface: IfaceId(interface.index),
+        name: interface.name,
+        steering: Arc::new(steering),
+    };
+    let mut guards = Guards::new(port.steered()?.into_iter().map(program).collect());
+    let mut events = Vec::new();
+    Netlink::open(Vec::new(), &mut events)?;
+    events.iter().for_each(|event| guards.control(event));
+    port.alone_with_policy(|current| {
+        if current == text {
+            let next = guards.prepare(Some(file), text)?;
+            guards.stand(next);
+        }
+        Ok(())
+    })
 }
 
 /// What a policy's text is known by, as it is carried out at an interface: rules may name that.

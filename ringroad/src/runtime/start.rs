@@ -17,7 +17,7 @@ use stack::types::IfaceId;
 use super::alerts::Alerts;
 use super::bell::Bell;
 use super::core::{Core, Link};
-use super::guard::{Guards, Program};
+use super::guard::{Guards, Program, guard_from_the_start};
 use super::handover::Handover;
 use super::helper::{self, Duties};
 use super::mates::{Exchange, Others};
@@ -55,17 +55,22 @@ pub fn port_descriptors(config: &Config) -> Vec<RawFd> {
     Port::held(config)
 }
 
-/// Opens the configured interfaces, with the policy's text in the port.
+/// Opens the configured interfaces, with the policy's text in the port, and what the steering programs carry out of it.
 pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
     if config.interfaces.is_empty() {
         return Err(no_interface());
     }
-    let policy = policy_text(config.policy.as_deref())?;
-    if let Some(port) = keeper::share(config, &policy)? {
-        return Ok(port);
+    let (file, policy) = policy(config.policy.as_deref())?;
+    let port = match keeper::share(config, &policy)? {
+        Some(port) => port,
+        // Who was faster than we are has the interfaces, and by now a keeper that shares them.
+        None => open_alone(config, &policy).or_else(|error| keeper::share(config, &policy)?.ok_or(error))?,
+    };
+    if let Some(file) = &file {
+        guard_from_the_start(&port, file, &policy)
+            .map_err(|e| StartError::new("guarding what the policy hides", e))?;
     }
-    // Who was faster than we are has the interfaces, and by now a keeper that shares them.
-    open_alone(config, &policy).or_else(|error| keeper::share(config, &policy)?.ok_or(error))
+    Ok(port)
 }
 
 /// The same of what nobody of ours has.
@@ -83,15 +88,19 @@ fn open_alone(config: &Config, policy: &str) -> Result<Port, StartError> {
     Ok(port)
 }
 
-/// The policy file with the files it names, known to be without faults, as it is kept in the port.
-fn policy_text(path: Option<&Path>) -> Result<String, StartError> {
+/// The policy file, known to be without faults; and with the files it names, as it is kept in the port.
+fn policy(path: Option<&Path>) -> Result<(Option<PolicyFile>, String), StartError> {
     let step = "loading the policy";
     let load = |path: &Path| {
         let check = format!("`ringroad policy check {}` tells all", path.display());
         PolicyFile::load(path).map_err(|e| StartError::new(step, e.first_line()).remedy(check))
     };
-    let bundle = path.map(load).transpose()?.map(|file| file.bundle).unwrap_or_default();
-    serde_json::to_string(&bundle).map_err(|e| StartError::new(step, e))
+    let file = path.map(load).transpose()?;
+    let text = match &file {
+        Some(file) => serde_json::to_string(&file.bundle),
+        None => serde_json::to_string(&Bundle::default()),
+    };
+    Ok((file, text.map_err(|e| StartError::new(step, e))?))
 }
 
 /// What the port says, understood; an empty policy lets everything pass.
