@@ -87,32 +87,49 @@ const fn join(a: u64, b: u64) -> u64 {
 /// The sum of `bytes`, folded to 64 bits.
 #[inline]
 fn raw(bytes: &[u8]) -> u64 {
-    let word = |bytes: &[u8; 8]| u128::from(u64::from_ne_bytes(*bytes));
-    let (mut even, mut odd) = (0, 0);
-    let (blocks, rest) = bytes.as_chunks::<16>();
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let (mut low, mut high) = (0, 0);
     for block in blocks {
-        let (first, second) = block.split_at(8);
-        even += first.first_chunk().map_or(0, word);
-        odd += second.first_chunk().map_or(0, word);
+        (low, high) = chain(low, high, block.as_chunks::<8>().0);
     }
     let mut rest = rest;
-    if let Some((first, tail)) = rest.split_first_chunk::<8>() {
-        even += word(first);
+    if let Some((block, tail)) = rest.split_first_chunk::<32>() {
+        (low, high) = chain(low, high, block.as_chunks::<8>().0);
         rest = tail;
     }
-    let mut total = even + odd;
+    if let Some((block, tail)) = rest.split_first_chunk::<16>() {
+        (low, high) = chain(low, high, block.as_chunks::<8>().0);
+        rest = tail;
+    }
+    if let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        (low, high) = chain(low, high, core::slice::from_ref(word));
+        rest = tail;
+    }
+    let mut last = 0;
     if let Some((first, tail)) = rest.split_first_chunk::<4>() {
-        total += u128::from(u32::from_ne_bytes(*first));
+        last = u64::from(u32::from_ne_bytes(*first));
         rest = tail;
     }
     if let Some((first, tail)) = rest.split_first_chunk::<2>() {
-        total += u128::from(u16::from_ne_bytes(*first));
+        last += u64::from(u16::from_ne_bytes(*first));
         rest = tail;
     }
-    if let [last] = rest {
-        total += u128::from(u16::from_ne_bytes([*last, 0]));
+    if let [byte] = rest {
+        last += u64::from(u16::from_ne_bytes([*byte, 0]));
     }
-    join(total as u64, (total >> 64) as u64)
+    join(join(low, high), last)
+}
+
+/// Adds words to a sum, each with the carry of the one before; the last carry is counted in `high`.
+#[inline(always)]
+fn chain(mut low: u64, high: u64, words: &[[u8; 8]]) -> (u64, u64) {
+    let mut carry = false;
+    for word in words {
+        let (sum, first) = low.overflowing_add(u64::from_ne_bytes(*word));
+        let (sum, second) = sum.overflowing_add(u64::from(carry));
+        (low, carry) = (sum, first | second);
+    }
+    (low, high + u64::from(carry))
 }
 
 /// Joins the sums of two pieces.
