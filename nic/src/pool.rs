@@ -219,6 +219,16 @@ impl Pool {
         Some(self.arena.bytes_mut(pkt.frame, pkt.offset - n as u16, n as u16))
     }
 
+    /// The window and the `n` bytes in front of it, in one piece, for headers and a sum over all; the window stays as it
+    /// is. `None` as of [`Pool::headroom_mut`].
+    #[inline]
+    pub fn whole_mut(&mut self, pkt: &mut Pkt, n: usize) -> Option<&mut [u8]> {
+        if self.is_lent(pkt) || pkt.offset() < n {
+            return None;
+        }
+        Some(self.arena.bytes_mut(pkt.frame, pkt.offset - n as u16, pkt.len + n as u16))
+    }
+
     /// Lends the window and the `header` bytes in front of it. The owner keeps the packet and may free it,
     /// but cannot write it until [`Pool::returned`]. `None` while it is lent already.
     #[inline]

@@ -44,9 +44,12 @@ pub(super) const fn link_and_ip(to: IpAddr) -> usize {
 /// Copies a transport header; those that nearly all packets have, without a call.
 #[inline]
 fn copy_header(to: &mut [u8], from: &[u8]) {
-    match (to.first_chunk_mut::<32>(), from.first_chunk::<32>()) {
-        (Some(to), Some(from_all)) if from.len() == 32 => *to = *from_all,
-        _ => to.copy_from_slice(from),
+    if let (Ok(to), Ok(from)) = (<&mut [u8; 20]>::try_from(&mut *to), <&[u8; 20]>::try_from(from)) {
+        *to = *from;
+    } else if let (Ok(to), Ok(from)) = (<&mut [u8; 32]>::try_from(&mut *to), <&[u8; 32]>::try_from(from)) {
+        *to = *from;
+    } else {
+        to.copy_from_slice(from);
     }
 }
 
@@ -115,6 +118,26 @@ struct Parts<'a> {
     checksum_at: usize,
     ecn: Ecn,
     payload: usize,
+}
+
+impl Parts<'_> {
+    /// Writes the header in front of its payload, and the checksum; or, when somebody else finishes it for the transport
+    /// that begins at byte `start` of the frame, what it begins with.
+    #[inline]
+    fn write(&self, transport: &mut [u8], pseudo: checksum::Raw, start: Option<u16>) -> TxChecksum {
+        let at = self.checksum_at;
+        let (header, payload) = transport.split_at_mut(self.header.len());
+        copy_header(header, self.header);
+        let (field, left) = match start {
+            _ if at == NO_CHECKSUM => return TxChecksum::Complete,
+            Some(start) => (pseudo.folded(), TxChecksum::Partial { start, offset: at as u16 }),
+            None => (checksum::of_pieces(self.header, payload, pseudo), TxChecksum::Complete),
+        };
+        // RFC 768: an all zero checksum field means that there is none; TCP does not care.
+        let field = if field == 0 && start.is_none() { 0xffff } else { field };
+        header[at..at + 2].copy_from_slice(&field.to_be_bytes());
+        left
+    }
 }
 
 impl Output {
@@ -285,6 +308,7 @@ impl Output {
         self.outbound.push(ToMate { to, iface, frame });
     }
 
+    #[inline]
     fn enqueue(&mut self, pool: &Pool, (port, home): (usize, bool), frame: TxPkt) {
         if home {
             return self.home.push(port, frame);
@@ -355,52 +379,35 @@ impl Output {
         flow: &Flow,
         parts: &Parts<'_>,
     ) -> Result<TxChecksum, Unsent> {
-        let (local, remote) = (flow.key.local, flow.key.remote);
-        let transport = (parts.header.len() + parts.payload) as u16;
+        let len = (parts.header.len() + parts.payload) as u16;
         let protocol = flow.key.protocol as u8;
-        let before = link_and_ip(remote.ip());
-        let pseudo = match (local, remote) {
-            (SocketAddr::V4(from), SocketAddr::V4(to)) => {
-                checksum::Raw::pseudo_v4(*from.ip(), *to.ip(), protocol, transport)
-            }
-            _ => checksum::Raw::pseudo(local.ip(), remote.ip(), protocol, transport),
-        };
-        let (field, left) = if parts.checksum_at == NO_CHECKSUM {
-            (0, TxChecksum::Complete)
-        } else if self.leaves_checksum(&flow.route) {
-            let place = TxChecksum::Partial { start: before as u16, offset: parts.checksum_at as u16 };
-            (pseudo.folded(), place)
-        } else {
-            let field = checksum::of_pieces(parts.header, pool.bytes(pkt), pseudo);
-            // RFC 768: an all zero checksum field means that there is none; TCP does not care.
-            (if field == 0 { 0xffff } else { field }, TxChecksum::Complete)
-        };
-        let head = pool.headroom_mut(pkt, before + parts.header.len()).ok_or(Unsent::TooBig)?;
-        let (front, header) = head.split_at_mut(before);
-        let (link, ip) = front.split_at_mut(ethernet::HEADER);
-        link.copy_from_slice(&flow.route.link);
         let ttl = flow.ttl.unwrap_or(flow.route.hops);
         let tos = flow.tos | parts.ecn as u8;
-        match (local, remote) {
+        let before = link_and_ip(flow.key.remote.ip());
+        let whole = pool.whole_mut(pkt, before + parts.header.len()).ok_or(Unsent::TooBig)?;
+        let (link, packet) = whole.split_first_chunk_mut().ok_or(Unsent::TooBig)?;
+        *link = flow.route.link;
+        let (pseudo, transport) = match (&flow.key.local, &flow.key.remote) {
             (SocketAddr::V4(from), SocketAddr::V4(to)) => {
+                let (ip, transport) = packet.split_first_chunk_mut().ok_or(Unsent::TooBig)?;
                 let (source, destination) = (*from.ip(), *to.ip());
-                let emit = ipv4::Emit { tos, ttl, protocol, source, destination, payload: transport };
-                ip.copy_from_slice(&emit.bytes());
+                *ip = ipv4::Emit { tos, ttl, protocol, source, destination, payload: len }.bytes();
                 if flow.may_fragment {
                     ipv4::allow_fragments(ip, self.ids.take());
                 }
+                (checksum::Raw::pseudo_v4(source, destination, protocol, len), transport)
             }
-            _ => {
+            (local, remote) => {
                 let (source, destination) = (local.ip(), remote.ip());
+                let (ip, transport) =
+                    packet.split_at_mut_checked(before - ethernet::HEADER).ok_or(Unsent::TooBig)?;
                 let label = flow.route.label;
-                IpHeader { source, destination, protocol, tos, ttl, label, payload: transport }.write(ip);
+                IpHeader { source, destination, protocol, tos, ttl, label, payload: len }.write(ip);
+                (checksum::Raw::pseudo(source, destination, protocol, len), transport)
             }
-        }
-        copy_header(header, parts.header);
-        if parts.checksum_at != NO_CHECKSUM {
-            header[parts.checksum_at..parts.checksum_at + 2].copy_from_slice(&field.to_be_bytes());
-        }
-        Ok(left)
+        };
+        let start = self.leaves_checksum(&flow.route).then_some(before as u16);
+        Ok(parts.write(transport, pseudo, start))
     }
 
     /// Whether somebody else finishes checksums, or nobody looks at them.
@@ -411,6 +418,7 @@ impl Output {
     }
 
     /// Judges and routes. What remains is to write and to queue.
+    #[inline]
     fn admit(&mut self, flow: &mut Flow, bytes: usize, now: Instant) -> Result<Option<NextHop>, Unsent> {
         if !self.judge_out(flow, bytes) {
             self.counts.denied += 1;
@@ -425,6 +433,7 @@ impl Output {
     }
 
     /// Fills in what the route's memo of a flow holds.
+    #[inline(never)]
     fn seek(&mut self, flow: &mut Flow, now: Instant) -> Result<Option<NextHop>, Unsent> {
         let remote = flow.key.remote;
         let hop = self.find_route(&mut flow.route, (remote.ip(), scope_id(&remote)), now)?;
