@@ -100,6 +100,17 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Whatever lives in slot `index`, for change, with its full name.
+    #[inline]
+    pub fn named_mut(&mut self, index: u32) -> Option<(SocketId, &mut T)> {
+        match self.slot_mut(index)? {
+            Slot::Occupied { generation, value } => {
+                Some((SocketId { index, generation: *generation }, value))
+            }
+            Slot::Vacant { .. } => None,
+        }
+    }
+
     /// Whatever lives in slot `index`.
     #[inline]
     pub fn at(&self, index: u32) -> Option<&T> {

@@ -39,9 +39,21 @@ impl Addresses {
         match address {
             // All of the loopback network (Linux: the route `local 127.0.0.0/8`).
             IpAddr::V4(a) if a.is_loopback() => self.is_among_ours(Ipv4Addr::LOCALHOST),
-            IpAddr::V4(a) => self.is_like_ours(a) && (self.v4.first() == Some(&a) || self.is_among_ours(a)),
+            IpAddr::V4(a) => self.is_first(a) || self.is_like_ours(a) && self.is_among_ours(a),
             IpAddr::V6(a) => self.is_own_v6(a, iface),
         }
+    }
+
+    /// Whether it is the first address of the host's, by number: most have one.
+    #[inline]
+    pub(super) fn is_first(&self, address: Ipv4Addr) -> bool {
+        self.v4.first() == Some(&address)
+    }
+
+    /// Whether the address is told at once to be neither the host's nor a broadcast of its networks.
+    #[inline]
+    pub(super) fn is_elsewhere(&self, address: Ipv4Addr) -> bool {
+        !self.is_like_ours(address)
     }
 
     #[inline(never)]

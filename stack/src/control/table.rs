@@ -178,6 +178,18 @@ impl Control {
         self.is_own(address, iface) && (!self.tagged || self.is_of_its_vlan(address, iface))
     }
 
+    /// As [`Control::hears`], of an address of IPv4.
+    #[inline]
+    pub fn hears_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
+        self.addresses.is_first(address) && !self.tagged || self.hears(address.into(), iface)
+    }
+
+    /// Whether the address is told at once to be neither the host's nor a broadcast of its networks.
+    #[inline]
+    pub fn is_elsewhere(&self, address: Ipv4Addr) -> bool {
+        self.addresses.is_elsewhere(address)
+    }
+
     #[inline(never)]
     fn is_of_its_vlan(&self, address: IpAddr, iface: IfaceId) -> bool {
         let wire_of = |id: IfaceId| self.port(id).map_or(id, |port| self.ifaces[port].wire);

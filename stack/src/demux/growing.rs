@@ -55,14 +55,18 @@ impl<L: Layout<W>, const W: usize> Growing<L, W> {
     }
 
     /// The entry with this hash that is `wanted`, which no slot without an entry may be.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, hash: u64, wanted: impl Fn(&[u64; W]) -> bool) -> Option<&[u64; W]> {
-        if let Some(at) = search::<L, W>(&self.slots, hash, &wanted) {
-            return self.slots.get(at);
+        match search::<L, W>(&self.slots, hash, &wanted) {
+            Some(at) => self.slots.get(at),
+            None if self.old.is_empty() => None,
+            None => self.find_old(hash, &wanted),
         }
-        if self.old.is_empty() {
-            return None;
-        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_old(&self, hash: u64, wanted: &impl Fn(&[u64; W]) -> bool) -> Option<&[u64; W]> {
         search::<L, W>(&self.old, hash, wanted).and_then(|at| self.old.get(at))
     }
 
@@ -75,7 +79,7 @@ impl<L: Layout<W>, const W: usize> Growing<L, W> {
         if let Some(at) = search::<L, W>(&self.slots, hash, &wanted) {
             return self.slots.get_mut(at);
         }
-        search::<L, W>(&self.old, hash, wanted).and_then(|at| self.old.get_mut(at))
+        search::<L, W>(&self.old, hash, &wanted).and_then(|at| self.old.get_mut(at))
     }
 
     /// Keeps an entry that is not held yet.
@@ -97,7 +101,7 @@ impl<L: Layout<W>, const W: usize> Growing<L, W> {
             self.close_gap(at);
             entry
         } else {
-            let at = search::<L, W>(&self.old, hash, wanted)?;
+            let at = search::<L, W>(&self.old, hash, &wanted)?;
             let entry = self.old[at];
             self.old[at][L::MARK] = GONE;
             entry
@@ -170,11 +174,11 @@ fn holds<L: Layout<W>, const W: usize>(slot: &[u64; W]) -> bool {
 }
 
 /// Where in a run the entry is that is wanted. An array is never full, so the search ends.
-#[inline]
+#[inline(always)]
 fn search<L: Layout<W>, const W: usize>(
     slots: &[[u64; W]],
     hash: u64,
-    wanted: impl Fn(&[u64; W]) -> bool,
+    wanted: &impl Fn(&[u64; W]) -> bool,
 ) -> Option<usize> {
     let mask = slots.len().checked_sub(1)?;
     let mut at = hash as usize & mask;

@@ -72,7 +72,7 @@ impl FlowIndex {
     }
 
     /// The place of a flow with this hash, of those of which `is_it` says that they are the one.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let wanted = |&[slot]: &[u64; 1]| {
             let place = Slot(slot).place();

@@ -85,15 +85,15 @@ impl Stack {
         self.glimpse = Glimpse::None;
     }
 
-    /// As [`Stack::connection_at`], most likely of the frame whose turn it is.
-    #[inline]
-    pub(super) fn connection_ahead(&self, words: &FlowWords) -> Option<SocketId> {
+    /// As [`Stack::place_of`], most likely of the frame whose turn it is.
+    #[inline(always)]
+    pub(super) fn place_ahead(&self, words: &FlowWords) -> Option<u32> {
         if let Glimpse::Place(place) = self.glimpse
             && self.table.at(place).is_some_and(|entry| has(entry, words))
         {
-            return self.table.id_at(place);
+            return Some(place);
         }
-        self.connection_at(words)
+        self.place_of(words)
     }
 }
 

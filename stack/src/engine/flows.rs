@@ -6,12 +6,16 @@ use crate::hash::FlowWords;
 use crate::types::{FlowKey, SocketId};
 
 impl Stack {
-    /// The connection with the five-tuple that is packed in `words`.
-    #[inline]
-    pub(super) fn connection_at(&self, words: &FlowWords) -> Option<SocketId> {
+    /// Where the connection lies that has the five-tuple which is packed in `words`. Every segment asks, and few others.
+    #[inline(always)]
+    pub(super) fn place_of(&self, words: &FlowWords) -> Option<u32> {
         let is_it = |place| self.table.at(place).is_some_and(|entry| has(entry, words));
-        let place = self.flows.find(self.flows.hash(words), is_it)?;
-        self.table.id_at(place)
+        self.flows.find(self.flows.hash(words), is_it)
+    }
+
+    /// The connection with the five-tuple that is packed in `words`.
+    pub(super) fn connection_at(&self, words: &FlowWords) -> Option<SocketId> {
+        self.table.id_at(self.place_of(words)?)
     }
 
     /// The connection with the five-tuple `key`.

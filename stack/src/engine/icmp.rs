@@ -39,8 +39,10 @@ impl Stack {
         let Some(quoted) = (if v4 { read_quote(quote) } else { read_quote_v6(quote, arrived.iface) }) else {
             return self.drop_packet(pkt, Reason::BadHeader);
         };
-        let (size, kind) =
-            ((arrived.packet.len(), self.core.out.road_in(&arrived)), (message[0], message[1]));
+        let (size, kind) = (
+            (arrived.packet.len(), self.core.out.road_in(arrived.iface, arrived.home)),
+            (message[0], message[1]),
+        );
         let found = if quoted.key.protocol == Protocol::Udp && !arrived.to_group {
             let payload = arrived.transport + icmp::HEADER + quoted.payload;
             let lost = LostDatagram { pkt, arrived, error, kind, key: quoted.key, payload };

@@ -2,18 +2,22 @@
 
 use super::egress::Output;
 use crate::ip::Flow;
-use crate::ip::input::Arrived;
 use crate::policy::Packet;
 use crate::time::Instant;
 use crate::types::{Direction, IfaceId, Road, scope_id};
 
 impl Output {
     /// Whether a packet that arrived by `road` for a flow may pass; `bytes` is the length of the IP packet.
-    #[inline]
+    #[inline(always)]
     pub(super) fn judge_in(&mut self, flow: &mut Flow, bytes: usize, road: Road) -> bool {
-        if let Some(may) = self.gate.recall(&flow.memo, bytes) {
-            return may;
+        match self.gate.recall(&flow.memo, bytes) {
+            Some(may) => may,
+            None => self.judge_closely_in(flow, bytes, road),
         }
+    }
+
+    #[inline(never)]
+    fn judge_closely_in(&mut self, flow: &mut Flow, bytes: usize, road: Road) -> bool {
         let road = match flow.direction {
             // We began it, and rules mean the interface by which we send: answers may come by any.
             Direction::Out if flow.memo.road() == Road::UNKNOWN => self.road_out(flow),
@@ -32,9 +36,14 @@ impl Output {
     /// Whether a packet of a flow may leave.
     #[inline]
     pub(super) fn judge_out(&mut self, flow: &mut Flow, bytes: usize) -> bool {
-        if let Some(may) = self.gate.recall(&flow.memo, bytes) {
-            return may;
+        match self.gate.recall(&flow.memo, bytes) {
+            Some(may) => may,
+            None => self.judge_closely_out(flow, bytes),
         }
+    }
+
+    #[inline(never)]
+    fn judge_closely_out(&mut self, flow: &mut Flow, bytes: usize) -> bool {
         let road = self.road_out(flow);
         self.judge_out_by(flow, bytes, road)
     }
@@ -48,10 +57,10 @@ impl Output {
 
     /// By which interface a packet came, where that matters to the gate.
     #[inline]
-    pub(super) fn road_in(&self, arrived: &Arrived) -> Road {
+    pub(super) fn road_in(&self, iface: IfaceId, home: bool) -> Road {
         match self.gate.tells_roads_apart() {
-            true if arrived.home => Road::HOME,
-            true => self.road_by(arrived.iface),
+            true if home => Road::HOME,
+            true => self.road_by(iface),
             false => Road::UNKNOWN,
         }
     }

@@ -7,9 +7,11 @@ use nic::{Burst, Pkt, RxChecksum, RxFrame};
 use super::Stack;
 use super::ahead::DEPTH;
 use crate::control::table::Control;
-use crate::ip::input::{self, Arrived, Door, Host, Reason};
+use crate::hash::FlowWords;
+use crate::ip::input::{self, Arrived, Door, Host, Plain, Reason};
 use crate::time::Instant;
-use crate::types::IfaceId;
+use crate::types::{IfaceId, Protocol, Road};
+use crate::wire::tcp::{CHECKSUM_AT, Segment};
 use crate::wire::{ipv4, ipv6};
 
 impl Host for Control {
@@ -18,10 +20,27 @@ impl Host for Control {
         self.hears(address, iface)
     }
 
+    #[inline(always)]
+    fn is_own_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
+        self.hears_v4(address, iface)
+    }
+
+    #[inline]
+    fn is_elsewhere(&self, address: Ipv4Addr) -> bool {
+        Control::is_elsewhere(self, address)
+    }
+
     #[inline]
     fn is_broadcast(&self, address: Ipv4Addr) -> bool {
         Control::is_broadcast(self, address)
     }
+}
+
+/// The interface that a frame came by, if it is one of the stack's.
+#[inline]
+fn door(control: &Control, iface: IfaceId) -> Option<Door<'_>> {
+    let from = &control.ifaces()[control.port(iface)?];
+    Some(Door { iface, mac: &from.mac, home: from.is_loopback() })
 }
 
 /// A packet on its way to its socket.
@@ -60,16 +79,44 @@ impl Stack {
     }
 
     pub(super) fn receive(&mut self, now: Instant, iface: IfaceId, frame: RxFrame, burst: bool) {
-        let RxFrame { pkt, meta } = frame;
         self.core.stats.rx_frames += 1;
-        self.core.stats.rx_bytes += pkt.len() as u64;
+        self.core.stats.rx_bytes += frame.pkt.len() as u64;
+        let mut seg = Segment::default();
+        let Some((place, packet, road)) = self.find_plain(iface, &frame, &mut seg) else {
+            return self.receive_any(now, iface, frame, burst);
+        };
+        let mut pkt = frame.pkt;
+        pkt.truncate(packet.end());
+        pkt.trim_front(packet.transport().start + usize::from(seg.header_len));
+        self.segment_for(now, place, &seg, (pkt, packet.len.into(), road), burst);
+    }
+
+    /// Where the connection lies for which a plain packet brings an intact segment, which is read into `seg`. None when
+    /// any of this is not so: then nothing is said of the frame yet.
+    #[inline]
+    fn find_plain(&self, iface: IfaceId, frame: &RxFrame, seg: &mut Segment) -> Option<(u32, Plain, Road)> {
         let control = &self.core.out.control;
-        let arrived = match control.port(iface) {
-            Some(port) => {
-                let from = &control.ifaces()[port];
-                let door = Door { iface, mac: &from.mac, home: from.is_loopback() };
-                input::read(self.core.pool.bytes(&pkt), door, control)
-            }
+        let door = door(control, iface)?;
+        let bytes = self.core.pool.bytes(&frame.pkt);
+        let packet = Plain::read(bytes, door, control)?;
+        let segment = &bytes[packet.transport()];
+        seg.read(segment).ok()?;
+        seg.ecn = packet.ecn();
+        if seg.src_port == 0 || !input::is_right(segment, CHECKSUM_AT, packet.pseudo(), frame.meta.checksum) {
+            return None;
+        }
+        let (local, remote) = ((packet.destination, seg.dst_port), (packet.source, seg.src_port));
+        let place = self.place_ahead(&FlowWords::v4(Protocol::Tcp, local, remote))?;
+        Some((place, packet, self.core.out.road_in(iface, door.home)))
+    }
+
+    /// A frame that may be anything.
+    #[inline(never)]
+    fn receive_any(&mut self, now: Instant, iface: IfaceId, frame: RxFrame, burst: bool) {
+        let RxFrame { pkt, meta } = frame;
+        let control = &self.core.out.control;
+        let arrived = match door(control, iface) {
+            Some(door) => input::read(self.core.pool.bytes(&pkt), door, control),
             None => Err(Reason::NotOurs.into()),
         };
         if let Ok(arrived) = &arrived

@@ -38,7 +38,9 @@ fn next(connection: &Connection) -> Next {
 /// Whether it is a connection that goes on, as nearly all do: nothing but its wake-ups and timers is to be settled.
 #[inline]
 pub(super) fn goes_on(entry: &Entry) -> bool {
-    entry.connection().is_some_and(|c| matches!(next(c), Next::Live) && c.begin != Begin::Early)
+    entry.connection().is_some_and(|c| {
+        c.begin != Begin::Early && (c.tcb.state == State::Established || matches!(next(c), Next::Live))
+    })
 }
 
 /// Settles a connection that goes on, as nearly all do, with the entry at hand. False when it does not go on: then

@@ -37,11 +37,11 @@ impl Stack {
         flags: SendFlags,
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<usize> {
-        if let Body::Deferred(remote) = self.owned(id)?.body {
-            return self.send_deferred(now, id, remote, len, source);
-        }
-        let Some(entry) = self.table.get_mut(id) else { return Err(SocketError::BadSocket) };
+        let entry = self.table.get_mut(id).filter(|e| e.is_owned()).ok_or(SocketError::BadSocket)?;
         let Some(connection) = entry.connection_mut() else {
+            if let Body::Deferred(remote) = entry.body {
+                return self.send_deferred(now, id, remote, len, source);
+            }
             // Linux: EPIPE on a stream that was never connected.
             return Err(self.take_error(id).unwrap_or(SocketError::BrokenPipe));
         };

@@ -16,7 +16,7 @@ use crate::tcp::listen::{self, Arrival};
 use crate::tcp::time_wait::Outcome;
 use crate::tcp::{Predecessor, input, reset};
 use crate::time::Instant;
-use crate::types::{Direction, FlowKey, IfaceId, Protocol, Road, SocketId, VerdictMemo};
+use crate::types::{Direction, FlowKey, IfaceId, Protocol, Road, VerdictMemo};
 use crate::wire::tcp::{CHECKSUM_AT, Flags, Segment};
 
 /// A segment with its packet; the packet's window is the payload.
@@ -53,11 +53,11 @@ impl Stack {
         if seg.src_port == 0 || seg.dst_port == 0 {
             return self.drop_packet(pkt, Reason::BadHeader);
         }
-        let (bytes, road) = (arrived.packet.len(), self.core.out.road_in(arrived));
+        let (bytes, road) = (arrived.packet.len(), self.core.out.road_in(arrived.iface, arrived.home));
         pkt.truncate(arrived.packet.end);
         pkt.trim_front(arrived.transport + usize::from(seg.header_len));
-        match self.connection_ahead(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
-            Some(id) => self.segment_for(now, id, &seg, (pkt, bytes, road), burst),
+        match self.place_ahead(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
+            Some(place) => self.segment_for(now, place, &seg, (pkt, bytes, road), burst),
             None => {
                 let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
                 self.segment_elsewhere(
@@ -84,25 +84,29 @@ impl Stack {
         self.core.out.gate.in_hand(None);
     }
 
-    /// A segment of a connection: its payload, the length of the IP packet and how that came.
-    #[inline]
-    fn segment_for(
+    /// A segment of the connection at `place`: its payload, the length of the IP packet and how that came.
+    #[inline(always)]
+    pub(super) fn segment_for(
         &mut self,
         now: Instant,
-        id: SocketId,
+        place: u32,
         seg: &Segment,
         (pkt, bytes, road): (Pkt, usize, Road),
         burst: bool,
     ) {
-        let (exhausted, drained) = (self.core.is_exhausted(), self.core.is_drained());
-        let Some(entry) = self.table.get_mut(id) else { return self.drop_packet(pkt, Reason::NoSocket) };
+        let Some((id, entry)) = self.table.named_mut(place) else {
+            return self.drop_packet(pkt, Reason::NoSocket);
+        };
         let Body::Connection(connection) = &mut entry.body else {
             return self.drop_packet(pkt, Reason::NoSocket);
         };
         if !self.core.out.judge_in(&mut connection.tcb.flow, bytes, road) {
             return self.drop_packet(pkt, Reason::Denied);
         }
-        if exhausted && !pkt.is_empty() && (drained || connection.tcb.recv_queue() > 0) {
+        if self.core.is_exhausted()
+            && !pkt.is_empty()
+            && (connection.tcb.recv_queue() > 0 || self.core.is_drained())
+        {
             // What is queued may not grow: the peer sends it again when the application has read.
             return self.drop_packet(pkt, Reason::NoFrames);
         }

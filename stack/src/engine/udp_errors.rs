@@ -45,7 +45,7 @@ impl Stack {
     /// all, connected or not (RFC 1122 §4.1.3.3). False when it is nobody's.
     pub(super) fn icmp_for_datagram(&mut self, now: Instant, lost: LostDatagram) -> bool {
         let key = lost.key;
-        let road = self.core.out.road_in(&lost.arrived);
+        let road = self.core.out.road_in(lost.arrived.iface, lost.arrived.home);
         let Some(Known { flow, .. }) = self.udp_flows.get(now, &key) else {
             return self.forget_lost(lost, false);
         };

@@ -29,7 +29,7 @@ impl Stack {
         let mut new = Flow::new(key, Direction::In);
         // What a socket sends to itself is one flow in both directions: the sender's is remembered.
         let to_itself = key.local == key.remote;
-        let (payload, road) = (header.len - udp::HEADER, self.core.out.road_in(&arrived));
+        let (payload, road) = (header.len - udp::HEADER, self.core.out.road_in(arrived.iface, arrived.home));
         let known = if to_itself { None } else { self.udp_flows.get(now, &key) };
         let is_new = known.is_none();
         let may = match known {

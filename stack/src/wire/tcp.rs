@@ -248,26 +248,35 @@ impl Segment {
     /// end or has a length that its kind cannot have (RFC 9293 §3.1, MUST-7).
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Segment, Malformed> {
+        let mut seg = Segment::default();
+        seg.read(bytes)?;
+        Ok(seg)
+    }
+
+    /// As [`Segment::parse`], into a segment that says nothing yet: it is long, and need not move.
+    ///
+    /// # Errors
+    /// As [`Segment::parse`].
+    #[inline]
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         let Some(fixed) = bytes.first_chunk::<HEADER_LEN>() else { return Err(Malformed) };
         let header_len = usize::from(fixed[12] >> 4) * 4;
         if header_len < HEADER_LEN || header_len > bytes.len() {
             return Err(Malformed);
         }
-        let mut seg = Segment {
-            src_port: u16::from_be_bytes([fixed[0], fixed[1]]),
-            dst_port: u16::from_be_bytes([fixed[2], fixed[3]]),
-            seq: Seq(be32(fixed, 4)),
-            ack: Seq(be32(fixed, 8)),
-            flags: Flags(fixed[13]),
-            wnd: u16::from_be_bytes([fixed[14], fixed[15]]),
-            urgent: u16::from_be_bytes([fixed[18], fixed[19]]),
-            len: (bytes.len() - header_len) as u32,
-            header_len: header_len as u8,
-            ecn: Ecn::NotEct,
-            options: Options::default(),
-        };
-        parse_options(&bytes[HEADER_LEN..header_len], &mut seg.options)?;
-        Ok(seg)
+        self.src_port = u16::from_be_bytes([fixed[0], fixed[1]]);
+        self.dst_port = u16::from_be_bytes([fixed[2], fixed[3]]);
+        self.seq = Seq(be32(fixed, 4));
+        self.ack = Seq(be32(fixed, 8));
+        self.flags = Flags(fixed[13]);
+        self.wnd = u16::from_be_bytes([fixed[14], fixed[15]]);
+        self.urgent = u16::from_be_bytes([fixed[18], fixed[19]]);
+        self.len = (bytes.len() - header_len) as u32;
+        self.header_len = header_len as u8;
+        match header_len {
+            HEADER_LEN => Ok(()),
+            _ => parse_options(&bytes[HEADER_LEN..header_len], &mut self.options),
+        }
     }
 
     /// SEG.LEN: octets of sequence space, SYN and FIN included.

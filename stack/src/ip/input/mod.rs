@@ -12,6 +12,7 @@
 //! | 5 | a destination that is ours, or a group | the same |
 //! | 6 | no fragment, but of TCP | extension headers, fragments of anything but TCP among them |
 
+mod plain;
 mod v4;
 mod v6;
 
@@ -26,10 +27,20 @@ use crate::types::{Ecn, FlowKey, IfaceId, Protocol, on_link};
 use crate::wire::ipv6_ext::{Piece, Problem};
 use crate::wire::{be16, checksum, ethernet};
 
+pub use plain::Plain;
+
 /// What input has to know of the host.
 pub trait Host {
     /// Whether the address is one of the host's; a link-local one only on its own interface.
     fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool;
+    /// As [`Host::is_own`], of an address of IPv4.
+    fn is_own_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
+        self.is_own(address.into(), iface)
+    }
+    /// Whether the address is told at once to be neither the host's nor a broadcast of its networks; false when in doubt.
+    fn is_elsewhere(&self, _address: Ipv4Addr) -> bool {
+        false
+    }
     /// Whether the address means everybody on a network of the host's.
     fn is_broadcast(&self, address: Ipv4Addr) -> bool;
 }
@@ -211,8 +222,13 @@ pub fn is_intact(bytes: &[u8], at: usize, arrived: &Arrived, known: RxChecksum) 
     }
     let Ok(len) = u16::try_from(bytes.len()) else { return false };
     let pseudo = checksum::Raw::pseudo(arrived.source, arrived.destination, arrived.protocol, len);
-    if known == RxChecksum::MayBeUnfinished && be16(bytes, at) == Some(pseudo.folded()) {
-        return true;
-    }
-    checksum::is_intact(bytes, pseudo)
+    is_right(bytes, at, pseudo, known)
+}
+
+/// As [`is_intact`], with the pseudo-header's sum at hand.
+#[inline]
+pub fn is_right(bytes: &[u8], at: usize, pseudo: checksum::Raw, known: RxChecksum) -> bool {
+    known == RxChecksum::Verified
+        || known == RxChecksum::MayBeUnfinished && be16(bytes, at) == Some(pseudo.folded())
+        || checksum::is_intact(bytes, pseudo)
 }
