@@ -179,7 +179,7 @@ impl Control {
     }
 
     /// As [`Control::hears`], of an address of IPv4.
-    #[inline]
+    #[inline(always)]
     pub fn hears_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
         self.addresses.is_first(address) && !self.tagged || self.hears(address.into(), iface)
     }

@@ -86,9 +86,9 @@ impl Stack {
         source: &mut dyn FnMut(&mut [u8]) -> core::result::Result<usize, Fault>,
     ) -> Result<usize> {
         self.look_at(id);
-        match self.owned(id)?.protocol() {
-            Protocol::Tcp => self.send_stream(now, id, len, flags, source),
-            Protocol::Udp => self.send_to(now, id, None, len, source),
+        match self.table.get(id).map(|entry| &entry.body) {
+            Some(Body::Datagram(_)) => self.send_to(now, id, None, len, source),
+            _ => self.send_stream(now, id, len, flags, source),
         }
     }
 

@@ -53,6 +53,12 @@ fn copy_header(to: &mut [u8], from: &[u8]) {
     }
 }
 
+/// Whether the path takes a packet of so many bytes.
+#[inline]
+fn fits(flow: &Flow, bytes: usize) -> Result<(), Unsent> {
+    if bytes > usize::from(flow.route.mtu) { Err(Unsent::TooBig) } else { Ok(()) }
+}
+
 /// What the headers of a packet say, whatever their family.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IpHeader {
@@ -308,7 +314,7 @@ impl Output {
         self.outbound.push(ToMate { to, iface, frame });
     }
 
-    #[inline]
+    #[inline(always)]
     fn enqueue(&mut self, pool: &Pool, (port, home): (usize, bool), frame: TxPkt) {
         if home {
             return self.home.push(port, frame);
@@ -417,19 +423,42 @@ impl Output {
         port.is_none_or(|port| self.control.ifaces()[port].tx_checksum)
     }
 
+    /// Whether the way to the peer is known.
+    #[inline]
+    fn knows_way(&self, flow: &Flow) -> bool {
+        flow.route.generation == self.control.generation()
+    }
+
     /// Judges and routes. What remains is to write and to queue.
     #[inline]
     fn admit(&mut self, flow: &mut Flow, bytes: usize, now: Instant) -> Result<Option<NextHop>, Unsent> {
+        self.pass(flow, bytes)?;
+        let hop = if self.knows_way(flow) { None } else { self.seek(flow, now)? };
+        fits(flow, bytes)?;
+        Ok(hop)
+    }
+
+    /// Judges.
+    #[inline(always)]
+    fn pass(&mut self, flow: &mut Flow, bytes: usize) -> Result<(), Unsent> {
         if !self.judge_out(flow, bytes) {
             self.counts.denied += 1;
             return Err(Unsent::Denied);
         }
-        let hop =
-            if flow.route.generation == self.control.generation() { None } else { self.seek(flow, now)? };
-        if bytes > usize::from(flow.route.mtu) {
-            return Err(Unsent::TooBig);
+        Ok(())
+    }
+
+    /// Sends a packet that its sender keeps: it is judged, and the way is known.
+    #[inline]
+    fn lend(&mut self, pool: &mut Pool, pkt: &mut Pkt, flow: &Flow, parts: &Parts<'_>) -> Result<(), Unsent> {
+        if pool.is_lent(pkt) {
+            return Err(Unsent::Lent);
         }
-        Ok(hop)
+        let left = self.close_frame(pool, pkt, flow, parts)?;
+        let header = link_and_ip(flow.key.remote.ip()) + parts.header.len();
+        let frame = pool.lend(pkt, header, left).ok_or(Unsent::TooBig)?;
+        self.enqueue(pool, (usize::from(flow.route.port), flow.route.home), frame);
+        Ok(())
     }
 
     /// Fills in what the route's memo of a flow holds.
@@ -504,7 +533,17 @@ impl Egress for Output {
             Payload::Give(pkt) => pkt.len(),
         };
         let parts = Parts { header, checksum_at, ecn, payload: len };
-        let wait_for = match self.admit(flow, ip_header(flow.key.remote.ip()) + header.len() + len, now) {
+        let bytes = ip_header(flow.key.remote.ip()) + header.len() + len;
+        let payload = match payload {
+            // As nearly always.
+            Payload::Lend(pkt) if self.knows_way(flow) => {
+                self.pass(flow, bytes)?;
+                fits(flow, bytes)?;
+                return self.lend(pool, pkt, flow, &parts);
+            }
+            payload => payload,
+        };
+        let wait_for = match self.admit(flow, bytes, now) {
             Ok(hop) => hop.map(|hop| (hop, now)),
             Err(unsent) => {
                 if let Payload::Give(pkt) = payload {
@@ -522,21 +561,11 @@ impl Egress for Output {
                 };
                 self.send_once(pool, pkt, flow, &parts, wait_for)
             }
-            Payload::Lend(pkt) => {
-                if pool.is_lent(pkt) {
-                    return Err(Unsent::Lent);
-                }
-                if wait_for.is_some() {
-                    self.counts.no_neighbour += 1;
-                    return Err(Unsent::NoNeighbour);
-                }
-                let left = self.close_frame(pool, pkt, flow, &parts)?;
-                let frame = pool
-                    .lend(pkt, link_and_ip(flow.key.remote.ip()) + header.len(), left)
-                    .ok_or(Unsent::TooBig)?;
-                self.enqueue(pool, (usize::from(flow.route.port), flow.route.home), frame);
-                Ok(())
+            Payload::Lend(pkt) if wait_for.is_some() && !pool.is_lent(pkt) => {
+                self.counts.no_neighbour += 1;
+                Err(Unsent::NoNeighbour)
             }
+            Payload::Lend(pkt) => self.lend(pool, pkt, flow, &parts),
         }
     }
 

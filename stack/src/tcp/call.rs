@@ -81,8 +81,8 @@ fn write<E: Egress>(
         // Segments are cut when they are queued.
         tcb.follow_path(env);
     }
-    let heard = tcb.rcv.nxt != tcb.rcv.irs + 1 && env.now.since(tcb.rcv.heard_at) < env.config.delayed_ack;
-    if heard && !tcb.owed.is_interactive() {
+    let heard = || tcb.rcv.nxt != tcb.rcv.irs + 1 && env.now.since(tcb.rcv.heard_at) < env.config.delayed_ack;
+    if !tcb.owed.is_interactive() && heard() {
         // An answer: the next ones will carry the ACKs.
         tcb.owed.set_interactive(true);
     }

@@ -48,6 +48,13 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// A packet that was not sent yet, between two others.
+    #[inline]
+    fn new(pkt: Pkt, seq: Seq, (prev, next): (FrameIndex, FrameIndex)) -> Self {
+        let (sent_at, mark) = (Instant::ZERO, Mark::default());
+        Self { pkt: Some(pkt), seq, sent_at, prev, next, older: NONE, newer: NONE, mark }
+    }
+
     /// The packet. Only slots in a list are asked.
     #[inline]
     pub(super) fn pkt(&self) -> &Pkt {
@@ -170,16 +177,7 @@ impl List {
     ) -> FrameIndex {
         let at = pkt.frame();
         let next = if after == NONE { self.head } else { segs.slot(after).next };
-        *segs.slot_mut(at) = Slot {
-            pkt: Some(pkt),
-            seq,
-            sent_at: Instant::ZERO,
-            prev: after,
-            next,
-            older: NONE,
-            newer: NONE,
-            mark: Mark::default(),
-        };
+        *segs.slot_mut(at) = Slot::new(pkt, seq, (after, next));
         match after {
             NONE => self.head = at,
             _ => segs.slot_mut(after).next = at,
@@ -193,8 +191,17 @@ impl List {
     }
 
     /// Takes the packet in at the end.
+    #[inline]
     pub(super) fn push(&mut self, segs: &mut SegTable, pkt: Pkt, seq: Seq) -> FrameIndex {
-        self.insert(segs, self.tail, pkt, seq)
+        let (at, after) = (pkt.frame(), self.tail);
+        *segs.slot_mut(at) = Slot::new(pkt, seq, (after, NONE));
+        match after {
+            NONE => self.head = at,
+            _ => segs.slot_mut(after).next = at,
+        }
+        self.tail = at;
+        self.count += 1;
+        at
     }
 
     /// Takes the packet at `at` out.

@@ -355,11 +355,13 @@ impl Sent {
     /// transmission too.
     #[inline]
     pub(super) fn pop(&mut self, segs: &mut SegTable, pool: &mut Pool, n: u32, octets: u32) {
-        for _ in 0..n {
+        let mut left = n;
+        while left > 0 {
             let at = self.list.head;
             self.forget(at);
             self.flight.pop(segs);
             pool.free(self.list.remove(segs, at));
+            left -= 1;
         }
         self.segments -= n;
         self.octets -= octets;

@@ -119,7 +119,7 @@ impl Emit {
         b[9] = self.protocol;
         b[12..16].copy_from_slice(&self.source.octets());
         b[16..20].copy_from_slice(&self.destination.octets());
-        let sum = checksum::finish(checksum::sum(&b));
+        let sum = checksum::finish(checksum::header_sum(&b));
         b[10..12].copy_from_slice(&sum.to_be_bytes());
         b
     }

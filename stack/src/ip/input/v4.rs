@@ -61,7 +61,7 @@ pub(super) fn read(
 #[inline]
 fn is_intact(packet: &[u8], len: usize) -> bool {
     match packet.first_chunk::<{ ipv4::HEADER }>() {
-        Some(header) if len == ipv4::HEADER => checksum::is_intact(header, checksum::Raw::default()),
+        Some(header) if len == ipv4::HEADER => checksum::is_header_intact(header),
         _ => checksum::is_intact(&packet[..len], checksum::Raw::default()),
     }
 }

@@ -207,10 +207,7 @@ impl Congestion {
             return;
         }
         if ack.app_limited {
-            if let Law::Cubic(cubic) = &mut self.law {
-                cubic.stand_still(now);
-            }
-            return;
+            return self.stand_still(now);
         }
         let pace = match &mut self.law {
             Law::Start(start, _) => start.on_ack(ack.una, ack.nxt, ack.rtt),
@@ -226,6 +223,21 @@ impl Congestion {
             }
         }
         self.window.bound();
+    }
+
+    /// As [`on_ack`](Self::on_ack), of an ACK whose window proves nothing: that is all it tells.
+    #[inline]
+    pub fn on_ack_of_little(&mut self, now: Instant) {
+        if self.window.phase != Phase::Recovery && !self.rules_recovery() {
+            self.stand_still(now);
+        }
+    }
+
+    #[inline]
+    fn stand_still(&mut self, now: Instant) {
+        if let Law::Cubic(cubic) = &mut self.law {
+            cubic.stand_still(now);
+        }
     }
 
     /// The initial slow start is over.

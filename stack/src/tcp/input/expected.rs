@@ -80,14 +80,18 @@ pub(super) fn acknowledge<E: Egress>(tcb: &mut Tcb, seg: &Segment, run: Run, env
     }
     tcb.recovery.on_advance(tcb.snd.una, advance, u32::from(tcb.snd.mss));
     detect::restart_timer(tcb, env);
-    let acked = Acked {
-        acked: run.octets,
-        app_limited: !is_cwnd_limited(tcb, flight),
-        una: tcb.snd.una,
-        nxt: tcb.snd.nxt,
-        rtt: Some(env.now.since(run.first.0)),
-        srtt: tcb.rto.srtt().unwrap_or(Duration::ZERO),
-    };
-    tcb.cc.on_ack(&acked, env.now);
+    if is_cwnd_limited(tcb, flight) {
+        let acked = Acked {
+            acked: run.octets,
+            app_limited: false,
+            una: tcb.snd.una,
+            nxt: tcb.snd.nxt,
+            rtt: Some(env.now.since(run.first.0)),
+            srtt: tcb.rto.srtt().unwrap_or(Duration::ZERO),
+        };
+        tcb.cc.on_ack(&acked, env.now);
+    } else {
+        tcb.cc.on_ack_of_little(env.now);
+    }
     tcb.snd.cwnd_limited = false;
 }
