@@ -23,8 +23,11 @@ const WEB: &[(&str, Load)] = &[
     ("612 B, keep-alive, 128", keep_alive("612B", 128)),
     ("612 B, Connection: close, 32", Load { file: "612B", connections: 32, close: true }),
     ("16 KiB, keep-alive, 32", keep_alive("16KiB", 32)),
-    ("1 MiB, keep-alive, 8", keep_alive("1MiB", 8)),
+    ("1 MiB, keep-alive, 8", BULK),
 ];
+
+/// What is mostly copied.
+const BULK: Load = keep_alive("1MiB", 8);
 
 /// The benches of the parts, by name.
 const PARTS: &[&str] = &["demux", "path", "gate", "wheel", "cubic"];
@@ -55,11 +58,25 @@ fn backends() {
     let sides = [Side::road_by("packet"), Side::road_by("af-xdp"), Side::kernel()];
     let lab = Lab::new("backends");
     let site = site(&lab);
-    let _servers: Vec<Running> =
+    let servers: Vec<Running> =
         sides.iter().map(|side| side.serve(&["--strict"], &site.nginx(), 80)).collect();
     heading("nginx by backend, requests/s", &sides);
     for (name, load) in WEB.iter().filter(|(_, load)| !load.close && load.file != "612B") {
-        row(name, &sides, |side| side.wrk(load, SECONDS));
+        row(name, &sides, 0, |side| side.wrk(load, SECONDS));
+    }
+    heading("busy ms of a core, a GB of 1 MiB files", &sides);
+    for (name, core) in [("the server's", 0), ("the client's", 1)] {
+        row(name, &sides, 0, |side| side.cost(&BULK, core, SECONDS));
+    }
+    drop(servers);
+    let iperf = ["iperf3", "-s", "-B", SERVER];
+    let _servers: Vec<Running> = sides.iter().map(|side| side.serve(&["--strict"], &iperf, 5201)).collect();
+    heading("iperf3 by backend, GB/s", &sides);
+    for streams in ["1", "16"] {
+        for (what, direction) in [("sends", Some("-R")), ("receives", None)] {
+            let name = format!("the server {what}, streams: {streams}");
+            row(&name, &sides, 2, |side| side.iperf3(streams, direction, SECONDS));
+        }
     }
 }
 
@@ -99,7 +116,7 @@ fn web(sides: &[Side]) {
     let servers: Vec<Running> = sides.iter().map(|side| side.serve(&[], &site.nginx(), 80)).collect();
     heading("nginx, requests/s", sides);
     for (name, load) in WEB {
-        row(name, sides, |side| side.wrk(load, SECONDS));
+        row(name, sides, 0, |side| side.wrk(load, SECONDS));
     }
     println!("\n{:36} {:>12}", "idle, share of a core", "%");
     for (side, server) in sides.iter().zip(&servers) {
@@ -116,7 +133,7 @@ fn redis(sides: &[Side]) {
     heading("redis-benchmark, requests/s", sides);
     for (name, test, connections) in REDIS {
         let requests = if *connections == "1" { "50000" } else { "200000" };
-        row(name, sides, |side| {
+        row(name, sides, 0, |side| {
             let words =
                 ["redis-benchmark", "-h", SERVER, "-t", test, "-c", connections, "-n", requests, "--csv"];
             rate(&side.ask(&words))
@@ -137,15 +154,16 @@ fn heading(title: &str, sides: &[Side]) {
     println!();
 }
 
-/// Measures every side in turn, and again; prints the medians and the ratios of the first to the others.
-fn row(name: &str, sides: &[Side], measure: impl Fn(&Side) -> f64) {
+/// Measures every side in turn, and again; prints the medians, with so many decimals, and the ratios of the first to the
+/// others.
+fn row(name: &str, sides: &[Side], decimals: usize, measure: impl Fn(&Side) -> f64) {
     let mut values = vec![Vec::new(); sides.len()];
     for _ in 0..ROUNDS {
         sides.iter().zip(&mut values).for_each(|(side, values)| values.push(measure(side)));
     }
     let medians: Vec<f64> = values.into_iter().map(median).collect();
     print!("{name:36}");
-    medians.iter().for_each(|m| print!(" {m:12.0}"));
+    medians.iter().for_each(|m| print!(" {m:12.decimals$}"));
     medians[1..].iter().for_each(|m| print!(" {:>14}", ratio(medians[0], *m)));
     println!();
 }

@@ -93,6 +93,23 @@ impl Side {
         number_behind(&said, "Requests/sec:")
     }
 
+    /// Milliseconds for which `core` was busy while wrk got a GB of the load: whoever was, the kernel's softirqs included.
+    pub(crate) fn cost(&self, load: &Load, core: usize, seconds: u32) -> f64 {
+        let size = FILES.iter().find(|(name, _)| *name == load.file).map_or(0, |(_, size)| *size);
+        let before = busy_seconds(core);
+        let got = self.wrk(load, seconds) * f64::from(seconds) * size as f64;
+        (busy_seconds(core) - before) * 1e3 / (got / 1e9)
+    }
+
+    /// GB a second over so many connections of iperf3: to the server, or from there (`-R`).
+    pub(crate) fn iperf3(&self, streams: &str, direction: Option<&str>, seconds: u32) -> f64 {
+        let seconds = seconds.to_string();
+        let mut words = vec!["iperf3", "-c", SERVER, "-P", streams, "-t", &seconds, "-J"];
+        words.extend(direction);
+        let said: serde_json::Value = serde_json::from_str(&self.ask(&words)).unwrap_or_default();
+        said["end"]["sum_received"]["bits_per_second"].as_f64().unwrap_or(0.0) / 8e9
+    }
+
     /// Segmentation and checksum offloads of the server's interface that are on.
     pub(crate) fn offloads(&self) -> String {
         let all = self.server.must(&["ethtool", "-k", IFACE]);
@@ -144,6 +161,16 @@ pub(crate) fn cpu_seconds(program: &Running) -> f64 {
     pids.push(program.pid());
     let ticks: u64 = pids.iter().map(|pid| ticks(*pid)).sum();
     ticks as f64 / 100.0
+}
+
+/// Seconds for which a core had something to do since the machine started: all of its line in proc_stat(5) but `idle`,
+/// `iowait` and what guests are counted in twice.
+fn busy_seconds(core: usize) -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{core} ");
+    let line = stat.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_default();
+    let ticks = |(at, n): (usize, &str)| if matches!(at, 3 | 4) { 0 } else { n.parse::<u64>().unwrap_or(0) };
+    line.split_whitespace().take(8).enumerate().map(ticks).sum::<u64>() as f64 / 100.0
 }
 
 /// utime + stime of a process, in the kernel's ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
