@@ -325,7 +325,12 @@ impl Output {
         }
         self.counts.frames += 1;
         self.counts.bytes += frame.len() as u64;
-        self.queues[port].push_back(frame);
+        let queue = &mut self.queues[port];
+        if queue.is_empty() {
+            // It has room for every frame of the pool: let it use the same lines of the cache again.
+            queue.clear();
+        }
+        queue.push_back(frame);
     }
 
     /// Fills the memo in. When only the link address is missing, the next hop to wait for.
