@@ -19,6 +19,11 @@ use crate::kernel;
 use crate::reason::Reason;
 use crate::user::{Cursor, Fault, Named, Place, Reader, read_sockaddr};
 
+/// Octets that a superframe carries at the most: 64 KiB without headers.
+const SUPERFRAME: usize = (64 << 10) - 128;
+/// What is sent at once, at the most.
+const PIECE: usize = 2 * SUPERFRAME;
+
 /// `write`.
 pub(crate) fn write(fd: c_int, from: *const c_void, len: size_t) -> Outcome {
     let held = held(fd)?;
@@ -98,6 +103,17 @@ impl Source for Cursor {
     }
 }
 
+/// How much of `left` octets goes at once: whole superframes, for segments of so many octets. Behind each piece the
+/// doorbell is rung, and what was acknowledged meanwhile is taken: so few frames carry much, and those are in the cache
+/// still when the kernel copies them.
+fn piece_of(left: usize, segment: usize) -> usize {
+    if left <= PIECE {
+        return left;
+    }
+    let superframe = SUPERFRAME - SUPERFRAME % segment.clamp(1, SUPERFRAME);
+    PIECE - PIECE % superframe
+}
+
 /// Sends all of `source` on a stream, or what goes without blocking.
 pub(super) fn send_stream(
     held: &Held,
@@ -109,22 +125,35 @@ pub(super) fn send_stream(
     let mut patience = None;
     let mut done = 0;
     let mut looked = false;
+    let mut goes_on = false;
     loop {
         let left = source.left();
+        let piece;
         let sent = {
             let mut turn = runtime.lock();
+            if goes_on {
+                turn.poll();
+            }
             let now = turn.now();
             if done > 0 && turn.stack().readiness(id).contains(Readiness::ERR) {
                 // What was sent is the answer; the error is the next call's.
                 return Ok(done as isize);
             }
-            turn.stack().send(now, id, left, send_flags, &mut |room| source.fill(room))
+            let segment = turn.stack().segment_size(id);
+            // The urgent octet is the last one of all.
+            piece = segment.filter(|_| !send_flags.oob).map_or(left, |segment| piece_of(left, segment));
+            let flags = SendFlags { more: send_flags.more || piece < left, ..send_flags };
+            turn.stack().send(now, id, piece, flags, &mut |room| source.fill(room))
         };
+        goes_on = sent.is_ok_and(|n| n == piece);
         match sent {
             Ok(n) => {
                 done += n;
                 if n == 0 || source.left() == 0 {
                     return Ok(done as isize);
+                }
+                if goes_on {
+                    continue;
                 }
             }
             Err(SocketError::WouldBlock) => {}
@@ -161,4 +190,25 @@ fn refused(error: SocketError, flags: c_int) -> Leave {
         kernel::raise(libc::SIGPIPE);
     }
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_superframes_and_no_superframe_is_too_long() {
+        assert_eq!(piece_of(PIECE, 1448), PIECE);
+        for segment in [1, 48, 536, 1220, 1428, 1448, 1460, 3904, 8948, SUPERFRAME, usize::MAX] {
+            let piece = piece_of(1 << 30, segment);
+            let segment = segment.min(SUPERFRAME);
+            assert!(
+                piece.is_multiple_of(segment) && piece > PIECE / 2 && piece <= PIECE,
+                "{segment}: {piece}"
+            );
+            assert!(piece.is_multiple_of(SUPERFRAME / segment * segment), "{segment}: {piece}");
+        }
+        assert_eq!(piece_of(PIECE + 1, 1448), 90 * 1448);
+        assert_eq!(piece_of(PIECE + 1, 0), PIECE);
+    }
 }

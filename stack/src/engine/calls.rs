@@ -291,6 +291,13 @@ impl Stack {
         }
     }
 
+    /// Octets in a full segment of a connection. `None`: it is none.
+    #[inline]
+    pub fn segment_size(&self, id: SocketId) -> Option<usize> {
+        let connection = self.table.get(id)?.connection()?;
+        Some(usize::from(connection.tcb.segment_size()))
+    }
+
     /// What its owner hung on it.
     ///
     /// # Errors

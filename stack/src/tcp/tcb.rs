@@ -492,6 +492,12 @@ impl Tcb {
         self.sent.octets
     }
 
+    /// Octets of payload in a full segment.
+    #[inline]
+    pub fn segment_size(&self) -> u16 {
+        self.snd.mss
+    }
+
     /// Octets that were not sent yet.
     pub fn unsent(&self) -> u32 {
         self.sent.end.since(self.snd.nxt)
