@@ -163,14 +163,18 @@ pub(crate) fn cpu_seconds(program: &Running) -> f64 {
     ticks as f64 / 100.0
 }
 
-/// Seconds for which a core had something to do since the machine started: all of its line in proc_stat(5) but `idle`,
-/// `iowait` and what guests are counted in twice.
+/// Seconds for which a core had something to do since the machine started.
 fn busy_seconds(core: usize) -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    busy_ticks(&std::fs::read_to_string("/proc/stat").unwrap_or_default(), core) as f64 / 100.0
+}
+
+/// All of a core's line in proc_stat(5) but `idle`, `iowait`, what the host took (`steal`), and guests, whose time is in
+/// `user` already.
+fn busy_ticks(stat: &str, core: usize) -> u64 {
     let name = format!("cpu{core} ");
     let line = stat.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_default();
-    let ticks = |(at, n): (usize, &str)| if matches!(at, 3 | 4) { 0 } else { n.parse::<u64>().unwrap_or(0) };
-    line.split_whitespace().take(8).enumerate().map(ticks).sum::<u64>() as f64 / 100.0
+    let ticks = line.split_whitespace().take(7).map(|n| n.parse().unwrap_or(0));
+    ticks.enumerate().filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, n): (_, u64)| n).sum()
 }
 
 /// utime + stime of a process, in the kernel's ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
@@ -189,6 +193,8 @@ mod tests {
         assert_eq!(number_behind("a\nRequests/sec:  123.45\nb", "Requests/sec:"), 123.45);
         assert_eq!(number_behind("", "Requests/sec:"), 0.0);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 4 8 16 32 64 128 1 0\ncpu10 7 0 0 0 0 0 0 0 0 0\n";
+        assert_eq!([0, 1, 10].map(|core| busy_ticks(stat, core)), [1 + 2 + 4 + 32 + 64, 0, 7]);
         assert_eq!((ratio(3.0, 2.0), ratio(1.0, 0.0)), ("1.50x".to_owned(), "-".to_owned()));
     }
 }
