@@ -25,6 +25,12 @@ impl EfVi {
         match *self {}
     }
 
+    /// Whether it has stopped for good.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        match *self {}
+    }
+
     /// Leads what matches here.
     ///
     /// # Errors
@@ -38,6 +44,11 @@ impl EfVi {
     /// # Errors
     /// None: there is no such thing.
     pub fn remove_filter(&mut self, _filter: Filter) -> Result<(), Error> {
+        match *self {}
+    }
+
+    /// Leaves everything to the kernel again.
+    pub fn remove_filters(&mut self) {
         match *self {}
     }
 }

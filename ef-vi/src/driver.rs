@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nic::{Burst, Caps, Doorbell, Nic, Pool, TxChecksum, TxPkt};
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::backlog::Backlog;
 use crate::counters::EfViCounters;
@@ -76,6 +77,9 @@ impl EfVi {
         let mac = vi.mac().map_err(|error| error.on(interface))?;
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
             .map_err(|error| Error::new(Step::Bell, error.into()).on(interface))?;
+        // Where there is no such number left it stays where it is.
+        let high = options.lowest_fd.and_then(|lowest| fcntl_dupfd_cloexec(&bell, lowest).ok());
+        let bell = high.unwrap_or(bell);
         let room =
             if vi.has_superbuffers() { pool.payload_capacity() } else { pool.frame_size() - vi.prefix() };
         let caps = Caps { tx_checksum: false, max_frame: vi.mtu().min(room) };
@@ -105,6 +109,12 @@ impl EfVi {
         self.mac
     }
 
+    /// Whether it has stopped for good: nothing comes any more, and what is to be sent is dropped.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.inner.borrow().halted
+    }
+
     /// What was counted since it was opened.
     #[must_use]
     pub fn counters(&self) -> EfViCounters {
@@ -131,6 +141,14 @@ impl EfVi {
         match self.filters.remove(&filter) {
             Some(cookie) => self.inner.get_mut().vi.remove_filter(cookie),
             None => Ok(()),
+        }
+    }
+
+    /// Leaves everything to the kernel again, as far as the adapter can.
+    pub fn remove_filters(&mut self) {
+        for (_, cookie) in self.filters.drain() {
+            // It may have lost them by itself.
+            let _ = self.inner.get_mut().vi.remove_filter(cookie);
         }
     }
 

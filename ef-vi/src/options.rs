@@ -1,6 +1,7 @@
 //! What an adapter is opened with, and what it is to lead here.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 /// What an adapter is opened with.
@@ -14,6 +15,8 @@ pub struct Options {
     pub small: Small,
     /// The library, if it is not the one that this was built with.
     pub library: Option<PathBuf>,
+    /// Its descriptors get numbers from here on, out of the application's way.
+    pub lowest_fd: Option<RawFd>,
 }
 
 /// How small frames are sent when nothing else is under way: what is written to the adapter by the processor is on

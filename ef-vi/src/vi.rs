@@ -138,18 +138,34 @@ impl Vi {
             sent: [0; sys::EF_VI_TRANSMIT_BATCH as usize],
             ciul,
         };
+        vi.open_driver(options.lowest_fd).map_err(about)?;
         vi.open_domain(interface).map_err(about)?;
         vi.allocate(options).map_err(about)?;
         vi.register().map_err(about)?;
         Ok(vi)
     }
 
-    fn open_domain(&mut self, interface: &str) -> Result<(), Error> {
-        let name = CString::new(interface)
-            .map_err(|_| Error::found(Step::Domain, "its name has a byte of zero", ""))?;
+    /// Opens the driver. Its handle is a descriptor: nothing knows its number before it is used.
+    fn open_driver(&mut self, lowest: Option<RawFd>) -> Result<(), Error> {
         // SAFETY: the handle is a field of ours, which the call fills.
         check(Step::Driver, unsafe { self.ciul.ef_driver_open(&mut self.handle) })?;
         self.made.driver = true;
+        if let Some(lowest) = lowest {
+            // SAFETY: the handle is an open descriptor, and ours.
+            let high = unsafe { libc::fcntl(self.handle, libc::F_DUPFD_CLOEXEC, lowest) };
+            // Where there is no such number left it stays where it is.
+            if high >= 0 {
+                // SAFETY: it is open under its new number, and nothing was made with the old one.
+                unsafe { self.ciul.ef_driver_close(self.handle) };
+                self.handle = high;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_domain(&mut self, interface: &str) -> Result<(), Error> {
+        let name = CString::new(interface)
+            .map_err(|_| Error::found(Step::Domain, "its name has a byte of zero", ""))?;
         let (pd, flags) = (self.pd(), sys::ef_pd_flags_EF_PD_DEFAULT);
         // SAFETY: `pd` is ours and stays where it is until it is freed; the name ends with a zero.
         let said = unsafe { self.ciul.ef_pd_alloc_by_name(pd, self.handle, name.as_ptr(), flags) };

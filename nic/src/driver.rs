@@ -85,6 +85,10 @@ pub trait Nic: Send {
         let _ = pool;
     }
 
+    /// The pool's memory is about to become other processes': what writes to it by itself has to end. It is not driven any
+    /// more.
+    fn stop(&mut self) {}
+
     /// What it counts that a report may show: names and numbers.
     fn count(&self, each: &mut dyn FnMut(&'static str, u64)) {
         let _ = each;
