@@ -20,9 +20,16 @@ const OPENING: Duration = Duration::from_secs(60);
 pub(crate) fn ask(socket: &Path, config: &Config, policy: &str) -> Result<Port, StartError> {
     let step = || format!("asking the agent for {}", config.interfaces.join(", "));
     let failed = |e: std::io::Error| StartError::new(step(), e);
-    if config.backend == Backend::Packet {
-        let why =
-            "it opens AF_XDP only: by the backend packet the program could send to this host as any other";
+    let why = match config.backend {
+        Backend::Auto | Backend::AfXdp => None,
+        Backend::Packet => Some(
+            "it opens AF_XDP only: by the backend packet the program could send to this host as any other",
+        ),
+        Backend::EfVi => {
+            Some("it opens AF_XDP only: an adapter leads what it is told to, whatever the rules say")
+        }
+    };
+    if let Some(why) = why {
         return Err(StartError::new(step(), why).remedy("--backend af-xdp, or root"));
     }
     let stream = UnixStream::connect(socket).map_err(|e| {

@@ -61,11 +61,13 @@ pub enum Backend {
     AfXdp,
     /// The kernel's receive path, at tc ingress, and a packet socket to send through.
     Packet,
+    /// Adapters that ef_vi drives, for one process; what they do not lead to it comes by AF_XDP.
+    EfVi,
 }
 
 impl Backend {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::AfXdp, Self::Packet];
+    pub const ALL: [Self; 4] = [Self::Auto, Self::AfXdp, Self::Packet, Self::EfVi];
 
     /// The name as the user writes it.
     pub fn name(self) -> &'static str {
@@ -73,6 +75,7 @@ impl Backend {
             Self::Auto => "auto",
             Self::AfXdp => "af-xdp",
             Self::Packet => "packet",
+            Self::EfVi => "ef-vi",
         }
     }
 }
@@ -116,6 +119,8 @@ pub struct Config {
     pub offload: Offload,
     /// How frames get to the stack.
     pub backend: Backend,
+    /// The library of ef_vi, if it is not the one that this was built with.
+    pub ef_vi_library: Option<PathBuf>,
     /// How long exit waits for closed connections to deliver their data.
     pub linger: Duration,
     /// Where the control sockets are; `None` is the first of the usual places that can be written.
@@ -147,6 +152,7 @@ impl Default for Config {
             share: true,
             offload: Offload::Auto,
             backend: Backend::default(),
+            ef_vi_library: None,
             linger: Duration::from_secs(2),
             control_dir: None,
             agent: crate::agent::SOCKET.into(),

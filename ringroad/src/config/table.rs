@@ -195,10 +195,19 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "RINGROAD_BACKEND",
         default: "auto",
-        doc: "How frames get here: af-xdp, packet (tc and a packet socket), or auto: af-xdp where it can be had.",
+        doc: "How frames get here: af-xdp, packet (tc and a packet socket), ef-vi (adapters that it drives), or auto.",
         parse: |c, v| {
             let named = Backend::ALL.into_iter().find(|backend| backend.name() == v);
-            c.backend = named.ok_or("expected auto, af-xdp or packet")?;
+            c.backend = named.ok_or("expected auto, af-xdp, packet or ef-vi")?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_EF_VI_LIBRARY",
+        default: "",
+        doc: "The library of ef_vi; by itself the one that Ringroad was built with.",
+        parse: |c, v| {
+            c.ef_vi_library = (!v.is_empty()).then(|| v.into());
             Ok(())
         },
     },

@@ -69,6 +69,9 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
         ("RINGROAD_SHARE", u8::from(config.share).to_string().into()),
         ("RINGROAD_LINGER_MS", config.linger.as_millis().to_string().into()),
     ];
+    if let Some(library) = &config.ef_vi_library {
+        variables.push(("RINGROAD_EF_VI_LIBRARY", absolute(library)));
+    }
     if let Some(spin) = config.spin {
         variables.push(("RINGROAD_SPIN_US", spin.as_micros().to_string().into()));
     }

@@ -2,19 +2,41 @@
 
 use std::time::{Duration, Instant};
 
-use af_xdp::{Limits, Options, Port, SetupError, Step, XdpMode};
+use af_xdp::{Interface, Limits, Options, Port, SetupError, Step, XdpMode};
+use ef_vi::EfVi;
 use nic::Pool;
 
 use crate::config::{Backend, Config};
 use crate::error::StartError;
 use crate::log;
 
+use super::numbers;
 use super::plan::Plan;
 
 /// How long what is in use is tried again, and how often: the kernel ends the sockets of a keeper that goes one by one,
 /// and waits for its readers each time.
 const ENDING: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(5);
+
+/// Processes that drive adapters: what an adapter is told to lead to one process it cannot spread over several.
+pub(super) const ADAPTERS_PROCESSES: u8 = 1;
+/// Drivers of adapters that ef_vi drives.
+const ADAPTERS: [&str; 2] = ["sfc", "xilinx_efct"];
+
+/// What was opened.
+pub(super) struct Opened {
+    pub(super) port: Port,
+    /// Why it is by this backend.
+    pub(super) why: String,
+    /// The interfaces are adapters' that ef_vi drives: whoever drives the port opens these, too.
+    pub(super) adapters: bool,
+}
+
+impl Opened {
+    fn new(port: Port, why: impl Into<String>) -> Self {
+        Self { port, why: why.into(), adapters: false }
+    }
+}
 
 /// What is opened, and by what wishes.
 pub(super) struct Opening<'a> {
@@ -28,21 +50,30 @@ impl Opening<'_> {
     ///
     /// # Errors
     /// One line: the step, the reason, and which backend works instead, if one does.
-    pub(super) fn open(&self, pool: &mut Pool) -> Result<(Port, String), StartError> {
+    pub(super) fn open(&self, pool: &mut Pool) -> Result<Opened, StartError> {
         let failed = |e: &SetupError| StartError::new(self.step(), e);
         match self.config.backend {
+            Backend::EfVi => self.beside_adapters(pool, "asked for".into()),
+            Backend::Auto if self.is_for_adapters() => self
+                .beside_adapters(pool, "auto: ef_vi drives the adapter, for one process".into())
+                .or_else(|error| {
+                    let port = self.attempt(pool, Backend::AfXdp).map_err(|e| failed(&e))?;
+                    let why = format!("auto: {}", error.reason);
+                    log::tell(format_args!("{}: by AF_XDP alone; {why}", self.step()));
+                    Ok(Opened::new(port, why))
+                }),
             Backend::Auto => match self.attempt(pool, Backend::AfXdp) {
-                Ok(port) => Ok((port, "auto: AF_XDP can be had".into())),
+                Ok(port) => Ok(Opened::new(port, "auto: AF_XDP can be had")),
                 Err(error) if !may_differ(&error) => Err(failed(&error)),
                 Err(error) => {
                     let Ok(port) = self.attempt(pool, Backend::Packet) else { return Err(failed(&error)) };
                     let why = format!("auto: AF_XDP cannot be had: {error}");
                     log::tell(format_args!("{}: by the backend packet; {why}", self.step()));
-                    Ok((port, why))
+                    Ok(Opened::new(port, why))
                 }
             },
             wanted => match self.attempt(pool, wanted) {
-                Ok(port) => Ok((port, "asked for".into())),
+                Ok(port) => Ok(Opened::new(port, "asked for")),
                 Err(error) if !may_differ(&error) => Err(failed(&error)),
                 Err(error) => {
                     let other = if wanted == Backend::Packet { Backend::AfXdp } else { Backend::Packet };
@@ -54,6 +85,42 @@ impl Opening<'_> {
         }
     }
 
+    /// Opens the interfaces by AF_XDP, or without, for what adapters do not lead here, and looks whether ef_vi drives
+    /// their adapters. The process that will drive them opens them again.
+    fn beside_adapters(&self, pool: &mut Pool, why: String) -> Result<Opened, StartError> {
+        let (port, beside) = match self.attempt(pool, Backend::AfXdp) {
+            Ok(port) => (port, Backend::AfXdp),
+            Err(error) if !may_differ(&error) => return Err(StartError::new(self.step(), error)),
+            Err(error) => {
+                let port = self.attempt(pool, Backend::Packet);
+                (port.map_err(|_| StartError::new(self.step(), error))?, Backend::Packet)
+            }
+        };
+        let options = adapter_options(self.config);
+        for name in self.adapters() {
+            EfVi::open(name, pool, &options).map(drop).map_err(|error| {
+                let remedy = format!("--backend {} works here", beside.name());
+                StartError::new(self.step(), error).remedy(remedy)
+            })?;
+        }
+        Ok(Opened { adapters: true, ..Opened::new(port, why) })
+    }
+
+    /// The interfaces that may be adapters'.
+    fn adapters(&self) -> impl Iterator<Item = &str> {
+        let is_lo = |name: &str| Interface::find(name).is_ok_and(|interface| interface.is_loopback());
+        self.names.iter().copied().filter(move |name| !is_lo(name))
+    }
+
+    /// Whether ef_vi may drive all of them, and the port is for one process, as it has to be then.
+    fn is_for_adapters(&self) -> bool {
+        let is_one = |name| Interface::find(name).is_ok_and(|i| ADAPTERS.contains(&i.driver.as_str()));
+        ef_vi::AVAILABLE
+            && self.config.processes == ADAPTERS_PROCESSES
+            && self.adapters().next().is_some()
+            && self.adapters().all(is_one)
+    }
+
     fn step(&self) -> String {
         format!("opening {}", self.names.join(", "))
     }
@@ -61,10 +128,12 @@ impl Opening<'_> {
     /// Opens by one backend. A process that ends, a keeper that was asked to go, holds the interfaces for a moment still.
     fn attempt(&self, pool: &mut Pool, backend: Backend) -> Result<Port, SetupError> {
         let behind = backend == Backend::Packet;
+        let for_adapters = self.config.backend == Backend::EfVi;
+        let processes = if for_adapters { ADAPTERS_PROCESSES } else { self.config.processes };
         let plan = if behind {
-            Plan::new(self.names.len(), self.names.len() as u32, self.config.processes)
+            Plan::new(self.names.len(), self.names.len() as u32, processes)
         } else {
-            Plan::on(self.names, self.config.processes)?
+            Plan::on(self.names, processes)?
         };
         let xdp = behind.then_some(XdpMode::Tc);
         let options = Options { xdp, offload: self.config.offload, ..plan.options() };
@@ -77,6 +146,15 @@ impl Opening<'_> {
                 result => return result,
             }
         }
+    }
+}
+
+/// How adapters are opened, here and by whoever drives them.
+pub(crate) fn adapter_options(config: &Config) -> ef_vi::Options {
+    ef_vi::Options {
+        library: config.ef_vi_library.clone(),
+        lowest_fd: Some(numbers::lowest()),
+        ..ef_vi::Options::default()
     }
 }
 

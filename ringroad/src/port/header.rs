@@ -14,7 +14,7 @@ use super::secret::Key;
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word, and of what the steering program's maps hold.
-const VERSION: u64 = 8;
+const VERSION: u64 = 9;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 4096;
@@ -33,6 +33,7 @@ enum Word {
     KeyHigh,
     Roster,
     Line,
+    Adapters,
 }
 
 /// The word of the first slot's process; those of the others follow.
@@ -52,6 +53,8 @@ pub(super) struct Layout {
     pub(super) frame_size: u32,
     /// The key of initial sequence numbers.
     pub(super) key: Key,
+    /// Its interfaces are those of adapters that ef_vi drives.
+    pub(super) adapters: bool,
 }
 
 /// The header, mapped.
@@ -79,6 +82,7 @@ impl Header {
         set(Word::FrameSize, layout.frame_size.into());
         set(Word::KeyLow, layout.key[0]);
         set(Word::KeyHigh, layout.key[1]);
+        set(Word::Adapters, layout.adapters.into());
         self.word(Word::Magic).store(MAGIC, Ordering::Release);
     }
 
@@ -99,6 +103,7 @@ impl Header {
             frames: small(Word::Frames)?,
             frame_size: small(Word::FrameSize)?,
             key: [get(Word::KeyLow), get(Word::KeyHigh)],
+            adapters: get(Word::Adapters) != 0,
         })
     }
 
@@ -179,8 +184,14 @@ impl Header {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout =
-        Layout { parts_len: 300, arena_base: 65536, frames: 64, frame_size: 4096, key: [7, 9] };
+    const LAYOUT: Layout = Layout {
+        parts_len: 300,
+        arena_base: 65536,
+        frames: 64,
+        frame_size: 4096,
+        key: [7, 9],
+        adapters: true,
+    };
 
     fn file() -> File {
         let fd = rustix::fs::memfd_create("header", rustix::fs::MemfdFlags::CLOEXEC).unwrap();

@@ -8,6 +8,7 @@ use af_xdp::{Interface, PortParts, Slot, XdpMode};
 
 use crate::config::Backend;
 
+use super::backend::ADAPTERS_PROCESSES;
 use super::fds::borrow;
 use super::plan::Plan;
 use super::{Claimed, Port, Roster, claim, policy};
@@ -72,13 +73,15 @@ impl Port {
         let mut here: Vec<&str> = parts.interfaces.iter().map(|p| p.interface.name.as_str()).collect();
         wanted.sort_unstable();
         here.sort_unstable();
-        let behind = is_behind(&parts);
+        let (behind, adapters) = (is_behind(&parts), self.layout.adapters);
         let is_by = match backend {
             // What somebody asked for is not what would be chosen.
-            Backend::Auto => !behind || parts.why.starts_with(Backend::Auto.name()),
-            Backend::AfXdp => !behind,
-            Backend::Packet => behind,
+            Backend::Auto => !behind && !adapters || parts.why.starts_with(Backend::Auto.name()),
+            Backend::AfXdp => !behind && !adapters,
+            Backend::Packet => behind && !adapters,
+            Backend::EfVi => adapters,
         };
+        let processes = if adapters { ADAPTERS_PROCESSES } else { processes };
         let is_still = |known: &Interface| {
             Interface::find(&known.name).is_ok_and(|mut now| {
                 // Our program is there: it has the queues that it brought.

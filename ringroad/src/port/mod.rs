@@ -33,7 +33,8 @@ use stack::types::MAX_IFACES;
 
 use crate::config::Config;
 use crate::error::StartError;
-use backend::Opening;
+pub(crate) use backend::adapter_options;
+use backend::{Opened, Opening};
 pub(crate) use fds::{aside, borrow, close, socket_aside};
 use header::{HEADER, Header, Layout};
 pub(crate) use keeping::Guests;
@@ -98,12 +99,13 @@ impl Port {
             }
         }
         let base = (HEADER as u64 + PARTS_ROOM).next_multiple_of(PAGE);
-        let layout = Layout {
+        let mut layout = Layout {
             parts_len: 0,
             arena_base: base,
             frames: config.frames,
             frame_size: FRAME_SIZE,
             key: secret::of_host().map_err(|e| StartError::new(step(), e))?,
+            adapters: false,
         };
         let (file, mut pool) = memory(&layout).map_err(|e| {
             StartError::new(step(), e).remedy(format!(
@@ -112,10 +114,11 @@ impl Port {
             ))
         })?;
         let names: Vec<&str> = config.interfaces.iter().map(String::as_str).collect();
-        let (opened, why) = Opening { config, names: &names, limits }.open(&mut pool)?;
-        let plan = Plan::opened(names.len(), &opened);
+        let Opened { port, why, adapters } = Opening { config, names: &names, limits }.open(&mut pool)?;
+        layout.adapters = adapters;
+        let plan = Plan::opened(names.len(), &port);
         numbers::keep_for(&plan);
-        let written = opened
+        let written = port
             .inheritable(numbers::lowest())
             .and_then(|parts| Self::write(file, layout, &PortParts { why, ..parts }, policy));
         written.map_err(|e| match e.raw_os_error() {
@@ -272,6 +275,11 @@ impl Claimed {
     /// The slot.
     pub(crate) fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// Whether this process drives adapters beside the port's own sockets: the keeper has no use for them.
+    pub(crate) fn has_adapters(&self) -> bool {
+        self.port.layout.adapters && !self.keeps()
     }
 
     /// Whether other processes may drive the port beside this one.

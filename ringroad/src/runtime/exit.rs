@@ -128,6 +128,7 @@ impl Runtime {
         }
         core.steer.clear();
         core.stopped = true;
+        core.links.iter_mut().for_each(|link| link.nic.stop());
         // Our ends are those of whoever takes the slot next.
         core.mates = None;
         if let Some(helper) = core.helper.take() {

@@ -4,6 +4,7 @@
 //! [`Runtime::wait`] polls the interfaces until the caller is satisfied or time is up. A helper thread steps
 //! in only when nobody else does.
 
+mod adapter;
 mod alerts;
 mod atexit;
 mod bell;
@@ -160,6 +161,7 @@ impl Runtime {
         // parent and its threads do not exist here, so nothing of it may be touched or dropped.
         CURRENT.store(std::ptr::null_mut(), Ordering::Release);
         thread::forked();
+        adapter::forked();
         crate::metrics::forked();
         crate::capture::forked();
         crate::control::forked();

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use af_xdp::{Road, XdpMode};
+use af_xdp::{XdpMode, XskNic};
 use stack::policy::{GateSnapshot, RuleSnapshot, TableSnapshot};
 use stack::socket::SocketInfo;
 use stack::time::Instant;
@@ -125,10 +125,16 @@ pub(crate) fn command() -> String {
 }
 
 /// One row a queue.
-pub(super) fn interfaces<'a>(road: &'a Road, why: &'a str) -> impl Iterator<Item = InterfaceReport> + 'a {
-    let nic = &road.nic;
-    let behind = nic.xdp_mode() == XdpMode::Tc;
-    let backend = if behind { Backend::Packet } else { Backend::AfXdp };
+pub(super) fn interfaces<'a>(
+    nic: &'a XskNic,
+    has_adapter: bool,
+    why: &'a str,
+) -> impl Iterator<Item = InterfaceReport> + 'a {
+    let backend = match nic.xdp_mode() {
+        _ if has_adapter => Backend::EfVi,
+        XdpMode::Tc => Backend::Packet,
+        XdpMode::Native | XdpMode::Generic => Backend::AfXdp,
+    };
     (0..nic.interface().queues).map(move |queue| InterfaceReport {
         name: nic.interface().name.clone(),
         queue,

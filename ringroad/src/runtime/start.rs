@@ -8,12 +8,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use af_xdp::{Limits, XdpMode};
+use af_xdp::{Limits, XdpMode, XskNic};
+use ef_vi::EfVi;
+use nic::{Nic, Pool};
 use stack::config::{Config as StackConfig, Secrets};
 use stack::control::ControlEvent;
 use stack::engine::Stack;
 use stack::types::IfaceId;
 
+use super::adapter::{Adapter, Wishes};
 use super::alerts::Alerts;
 use super::bell::Bell;
 use super::core::{Core, Link};
@@ -33,7 +36,7 @@ use crate::log;
 use crate::metrics;
 use crate::netlink::{self, Driven, Netlink};
 use crate::policy_file::{Bundle, PolicyFile};
-use crate::port::{Claimed, Driving, Port, Post, Roster};
+use crate::port::{Claimed, Driving, Port, Post, Roster, adapter_options};
 
 /// One start at a time.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -160,9 +163,8 @@ impl Runtime {
     }
 
     fn begin(config: &Config, claimed: Claimed) -> Result<&'static Runtime, StartError> {
-        let Driving { pool, roads, why, crossing } = claimed.drive()?;
-        let interfaces = roads.iter().flat_map(|road| report::interfaces(road, &why)).collect();
-        let mut links = Vec::new();
+        let Driving { mut pool, roads, why, crossing } = claimed.drive()?;
+        let (mut interfaces, mut links) = (Vec::new(), Vec::new());
         let (mut steer, mut programs) = (Programs::new(claimed.slot()), Vec::new());
         for mut road in roads {
             // Whoever opened the port may have wished for more than this program does.
@@ -176,7 +178,18 @@ impl Runtime {
             steer.add(iface, steering, road.nic.backlog());
             // The kernel takes tags off all that its receive path hands to anybody.
             let sees_tags = road.nic.xdp_mode() != XdpMode::Tc;
-            links.push(Link { iface, sees_tags, nic: Box::new(road.nic) });
+            let adapter =
+                if claimed.has_adapters() { adapter_of(&road.nic, &mut pool, config) } else { None };
+            interfaces.extend(report::interfaces(&road.nic, adapter.is_some(), &why));
+            let nic: Box<dyn Nic> = match adapter {
+                Some(adapter) => {
+                    let wishes = Arc::<Wishes>::default();
+                    steer.add_adapter(Arc::clone(&wishes));
+                    Box::new(Adapter::new(adapter, road.nic, wishes))
+                }
+                None => Box::new(road.nic),
+            };
+            links.push(Link { iface, sees_tags, nic });
         }
         let mut stack_config = StackConfig::default();
         stack_config.tcp.congestion = config.congestion;
@@ -298,6 +311,17 @@ fn driven(link: &Link) -> Driven {
         sees_tags: link.sees_tags,
         vlan: None,
     }
+}
+
+/// The adapter of an interface, opened for this process; without it the interface's own sockets do.
+fn adapter_of(beside: &XskNic, pool: &mut Pool, config: &Config) -> Option<EfVi> {
+    let interface = beside.interface();
+    if interface.is_loopback() {
+        return None;
+    }
+    EfVi::open(&interface.name, pool, &adapter_options(config))
+        .inspect_err(|error| log::tell(format_args!("{error}; by the interface's own sockets")))
+        .ok()
 }
 
 /// How long frames may wait for company before the doorbell is rung, when no wait rings it.

@@ -9,6 +9,8 @@ use af_xdp::{Slot, Steering};
 use stack::control::{ControlEvent, Request};
 use stack::types::{FlowKey, IfaceId, LocalKey, Protocol};
 
+use super::adapter::{Filters, Wishes};
+
 /// Tells the steering programs what the stack wants.
 pub(crate) trait Steer: Send {
     /// Carries out a steering request; others are not its business.
@@ -53,6 +55,8 @@ pub(crate) struct Programs {
     addresses: BTreeSet<IpAddr>,
     /// What is steered for every address.
     wildcards: Vec<LocalKey>,
+    /// What adapters lead here before the programs see it.
+    filters: Filters,
 }
 
 /// The steering program of one interface.
@@ -68,7 +72,12 @@ struct Program {
 impl Programs {
     pub(crate) fn new(slot: Slot) -> Self {
         let (programs, vlans, addresses) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Self { programs, slot, vlans, addresses, wildcards: Vec::new() }
+        Self { programs, slot, vlans, addresses, wildcards: Vec::new(), filters: Filters::default() }
+    }
+
+    /// The adapter of an interface, as it hears of filters.
+    pub(super) fn add_adapter(&mut self, wishes: Arc<Wishes>) {
+        self.filters.add(wishes);
     }
 
     /// The program of an interface whose queues hold `backlog` frames that wait to be read: SYNs may not take all of
@@ -88,8 +97,9 @@ impl Programs {
         result
     }
 
-    fn port(&self, protocol: u8, local: SocketAddr, on: bool) -> io::Result<()> {
+    fn port(&mut self, protocol: u8, local: SocketAddr, on: bool) -> io::Result<()> {
         let slot = self.slot;
+        self.filters.port(protocol, local, on);
         self.each(|p| match on {
             true => p.add_port(protocol, local, slot),
             false => p.remove_port(protocol, local, slot),
@@ -116,7 +126,8 @@ impl Programs {
         let changed = if on { self.addresses.insert(address) } else { self.addresses.remove(&address) };
         let mut result = Ok(());
         let of_family = |w: &&LocalKey| changed && w.address.is_ipv4() == address.is_ipv4();
-        for key in self.wildcards.iter().filter(of_family) {
+        let keys: Vec<LocalKey> = self.wildcards.iter().filter(of_family).copied().collect();
+        for key in keys {
             result = result.and(self.port(key.protocol as u8, SocketAddr::new(address, key.port), on));
         }
         result
@@ -143,6 +154,11 @@ impl Programs {
 
 impl Steer for Programs {
     fn steer(&mut self, request: &Request) -> io::Result<()> {
+        match request {
+            Request::SteerFlow(f) | Request::SteerNewFlow(f) => self.filters.flow(f, true),
+            Request::UnsteerFlow(f) => self.filters.flow(f, false),
+            _ => {}
+        }
         match request {
             Request::SteerPort(key) => self.local(key, true),
             Request::UnsteerPort(key) => self.local(key, false),
@@ -212,6 +228,9 @@ impl Steer for Programs {
     }
 
     fn lead(&mut self, f: &FlowKey, slot: Slot) -> io::Result<()> {
+        if slot != self.slot {
+            self.filters.away(f);
+        }
         self.each(|p| p.lead_flow(f.protocol as u8, f.local, f.remote, (self.slot, slot)))
     }
 
