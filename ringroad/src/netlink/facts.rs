@@ -35,6 +35,12 @@ pub(crate) struct LinkFact {
     pub(crate) vlan: Option<(IfaceId, u16)>,
 }
 
+/// Whether the interface is gone that a message of its end is about: one that has left a bridge is there still
+/// (`br_del_if` tells of that by the same message).
+pub(crate) fn is_gone(message: &LinkMessage) -> bool {
+    message.header.interface_family != AddressFamily::Bridge
+}
+
 pub(crate) fn link(message: &LinkMessage) -> LinkFact {
     let flags = message.header.flags;
     let mut fact = LinkFact {

@@ -38,7 +38,7 @@ impl Mirror {
         use RouteNetlinkMessage as M;
         match message {
             M::NewLink(m) => return self.link(facts::link(m), driven, events),
-            M::DelLink(m) => return self.link_gone(m.header.index, driven, events),
+            M::DelLink(m) if facts::is_gone(m) => return self.link_gone(m.header.index, driven, events),
             M::NewAddress(m) => {
                 if let Some((iface, address, fact)) = facts::address(m) {
                     self.address(iface, address, fact, events);

@@ -144,10 +144,19 @@ impl Netlink {
     }
 }
 
-/// Says that the device is gone that hears for a driven interface (the backend `packet`).
+/// Says that a driven interface is gone, or the device that hears for it (the backend `packet`). What takes its name later is
+/// another one: the steering program and the sockets went with it.
 fn tell_of_loss(message: &RouteNetlinkMessage, driven: &[Driven]) {
     let RouteNetlinkMessage::DelLink(link) = message else { return };
-    let name = facts::link(link).name;
+    if !facts::is_gone(link) {
+        return;
+    }
+    let LinkFact { index, name, .. } = facts::link(link);
+    if driven.iter().any(|d| d.iface.0 == index && d.vlan.is_none()) {
+        log::tell(format_args!(
+            "{name} is gone: what comes by that name later is the kernel's until a new start"
+        ));
+    }
     if driven.iter().any(|d| !d.sees_tags && name == device_name(d.iface.0)) {
         log::tell(format_args!("somebody has deleted {name}: nothing is heard any more until a new start"));
     }

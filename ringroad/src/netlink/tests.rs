@@ -98,6 +98,9 @@ fn a_link_is_told_when_it_changes_and_its_mtu_bounded_by_the_driver() {
     assert_eq!(told(&mut mirror, &link(false, 9000)), (vec![event(false, 3500)], true));
     let mut gone = LinkMessage::default();
     gone.header.index = ETH.0;
+    let mut left = gone.clone();
+    left.header.interface_family = AddressFamily::Bridge;
+    assert_eq!(told(&mut mirror, &Message::DelLink(left)), (vec![], false), "it has left a bridge");
     assert_eq!(told(&mut mirror, &Message::DelLink(gone)), (vec![ControlEvent::IfaceGone(ETH)], true));
 }
 
