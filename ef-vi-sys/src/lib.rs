@@ -14,7 +14,8 @@
 //! For machines without such a card, the feature `stand-in` builds all this against headers and a library of our own
 //! (`stand-in/`): the calls that Ringroad makes, over a packet socket on any interface, or over a wire in memory
 //! (`memory:NAME:0`, `memory:NAME:1`), as an adapter of the kind that is named before an `@`: `x2` (posted buffers,
-//! PIO, CTPIO), `sfn7` (no CTPIO) or `x3` (superbuffers). Where a real adapter would do what nobody can foresee (a
+//! PIO, CTPIO), `sfn7` (no CTPIO) or `x3` (superbuffers). An interface whose alias is such a name is the kernel's end of that
+//! adapter. Where a real adapter would do what nobody can foresee (a
 //! push of nothing, a buffer posted twice, a packet read after its release) it aborts and says why. It is for tests
 //! alone: the kernel sees its frames, too.
 

@@ -55,9 +55,28 @@ static const struct {
   enum model model;
 } MODELS[] = {{"x2@", MODEL_X2}, {"sfn7@", MODEL_SFN7}, {"x3@", MODEL_X3}};
 
+/* An interface whose alias begins as one of these names does (`ip link set road0 alias x2@wire0`) is that adapter's: the
+ * kernel's end of it, as the adapter's driver shows it. */
+static bool aliased(const char* name, char alias[NAME_MAX_BYTES])
+{
+  char path[128];
+  snprintf(path, sizeof(path), "/sys/class/net/%s/ifalias", name);
+  FILE* file = fopen(path, "re");
+  if (!file) return false;
+  bool read = fgets(alias, NAME_MAX_BYTES, file) != NULL;
+  fclose(file);
+  if (!read) return false;
+  alias[strcspn(alias, "\n")] = '\0';
+  for (size_t i = 0; i < sizeof(MODELS) / sizeof(MODELS[0]); i++)
+    if (strncmp(alias, MODELS[i].prefix, strlen(MODELS[i].prefix)) == 0) return true;
+  return false;
+}
+
 int ef_pd_alloc_by_name(ef_pd* pd, ef_driver_handle dh, const char* name, enum ef_pd_flags flags)
 {
   enum model model = MODEL_X2;
+  char alias[NAME_MAX_BYTES];
+  if (aliased(name, alias)) name = alias;
   for (size_t i = 0; i < sizeof(MODELS) / sizeof(MODELS[0]); i++) {
     size_t len = strlen(MODELS[i].prefix);
     if (strncmp(name, MODELS[i].prefix, len) == 0) {
