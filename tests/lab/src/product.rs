@@ -29,15 +29,33 @@ pub fn product() -> &'static str {
 #[must_use]
 pub fn product_for_all(lab: &Lab) -> PathBuf {
     let folder = lab.folder().join("for-all");
-    fs::create_dir_all(&folder).expect("a folder");
-    for name in ["ringroad", "libringroad_preload.so"] {
-        fs::copy(Path::new(product()).with_file_name(name), folder.join(name))
-            .expect("a copy of the product");
-    }
+    let copy = copied(Path::new(product()), &folder);
     for path in [lab.folder(), &folder] {
         fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a folder for all");
     }
+    copy
+}
+
+/// The path of a copy of the command in a folder, its library beside it.
+fn copied(command: &Path, folder: &Path) -> PathBuf {
+    fs::create_dir_all(folder).expect("a folder");
+    for name in ["ringroad", "libringroad_preload.so"] {
+        fs::copy(command.with_file_name(name), folder.join(name)).expect("a copy of the product");
+    }
     folder.join("ringroad")
+}
+
+/// As [`product_for_all`], on the stand-in of ef_vi, and not optimised: the product is built with what is installed.
+///
+/// # Panics
+/// With the compiler's words, when it cannot be built, and when it cannot be copied.
+#[must_use]
+pub fn product_on_stand_in(lab: &Lab) -> String {
+    let packages = ["-p", "ringroad-cli", "-p", "ringroad-preload", "-p", "ef-vi-sys"];
+    let features = ["--features", "ef-vi-sys/stand-in"];
+    let built = build("debug", &[&packages[..], &features].concat(), "ringroad");
+    let copy = copied(Path::new(&built), &lab.folder().join("on-stand-in"));
+    copy.to_string_lossy().into_owned()
 }
 
 /// The path of one of the examples, built likewise.
@@ -50,13 +68,18 @@ pub fn example(name: &str) -> String {
 }
 
 fn built(what: &[&str], path: &str) -> String {
+    build("release", what, path)
+}
+
+/// Builds in `release` mode, or `debug`.
+fn build(mode: &str, what: &[&str], path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let root = root.canonicalize().expect("the root of the workspace");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&root).args(["build", "--release"]).args(what);
+    cargo.current_dir(&root).arg("build").args((mode == "release").then_some("--release")).args(what);
     Outcome::of(&mut cargo).must();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    root.join(target).join("release").join(path).to_string_lossy().into_owned()
+    root.join(target).join(mode).join(path).to_string_lossy().into_owned()
 }
 
 /// The stacks that run on a host, as `ringroad stat --json` tells of them.
