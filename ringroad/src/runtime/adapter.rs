@@ -71,7 +71,9 @@ impl Filters {
         self.adapters.push(adapter);
     }
 
-    fn is_off(&self) -> bool {
+    /// Whether there are no adapters.
+    #[inline]
+    pub(super) fn is_off(&self) -> bool {
         self.adapters.is_empty()
     }
 

@@ -227,6 +227,7 @@ impl Core {
         while let Some(request) = self.stack.next_request() {
             self.request(request);
         }
+        self.steer.depart(&mut self.stack.departed());
         if self.stack.has_refusals()
             && self.pulse.refuses()
             && let Some(bell) = &self.helper

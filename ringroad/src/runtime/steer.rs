@@ -40,6 +40,9 @@ pub(crate) trait Steer: Send {
     /// A flow of this process leads to another one of the port from now on; a third one's stays where it is.
     fn lead(&mut self, key: &FlowKey, slot: Slot) -> io::Result<()>;
 
+    /// Connections that have left for other processes: what leads here all that comes for their ends must do so no longer.
+    fn depart(&mut self, _flows: &mut dyn Iterator<Item = FlowKey>) {}
+
     /// Nothing is steered any more.
     fn clear(&mut self);
 }
@@ -232,6 +235,13 @@ impl Steer for Programs {
             self.filters.away(f);
         }
         self.each(|p| p.lead_flow(f.protocol as u8, f.local, f.remote, (self.slot, slot)))
+    }
+
+    #[inline]
+    fn depart(&mut self, flows: &mut dyn Iterator<Item = FlowKey>) {
+        if !self.filters.is_off() {
+            flows.for_each(|flow| self.filters.away(&flow));
+        }
     }
 
     fn clear(&mut self) {
