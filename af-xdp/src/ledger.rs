@@ -9,37 +9,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::{hint, io};
 
+use crate::entry::{self, Entry};
 use crate::mapped::Words;
 use crate::sys;
 
-/// The number of a stack of a port.
-pub type Slot = u8;
-
-/// In the place of a slot: the frame's last holder is gone.
-pub(crate) const NOBODY: Slot = 63;
+pub(crate) use crate::entry::Slot;
+pub(crate) use crate::entry::{Holder, NOBODY};
 
 /// Frames handled under one lock, one intention at a time.
 pub(crate) const BATCH: usize = 32;
 /// Looks at a lock that is held before it is left for later: its holder does a few dozen stores.
 const PATIENCE: u32 = 256;
-
-/// Who holds a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Holder {
-    /// Nobody: it is in the depot.
-    Depot = 0,
-    /// A stack (free, owned, whatever its pool says).
-    Stack = 1,
-    /// The kernel, to receive into.
-    Receiving = 2,
-    /// The kernel, to send for a stack.
-    Sending = 3,
-    /// The kernel has sent it; its stack has not seen that yet.
-    Sent = 4,
-    /// On its way from another stack to this one ([`crate::Crossing`]).
-    Crossing = 5,
-}
 
 /// How many frames of a port are in which hands; the sum is always all. Exact while nothing moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,41 +32,6 @@ pub struct FrameCensus {
     pub receiving: u32,
     /// With the kernel, to send.
     pub sending: u32,
-}
-
-/// What the ledger says of a frame: holder, slot, and a turn that tells one sending from the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry(u32);
-
-const HOLDER_BITS: u32 = 3;
-const SLOT_BITS: u32 = 6;
-const TURN: u32 = 1 << (HOLDER_BITS + SLOT_BITS);
-
-impl Entry {
-    fn new(holder: Holder, slot: Slot) -> Self {
-        Self(holder as u32 | u32::from(slot & NOBODY) << HOLDER_BITS)
-    }
-
-    /// Who holds it.
-    pub(crate) fn holder(self) -> Holder {
-        match self.0 & ((1 << HOLDER_BITS) - 1) {
-            0 => Holder::Depot,
-            1 => Holder::Stack,
-            2 => Holder::Receiving,
-            3 => Holder::Sending,
-            4 => Holder::Sent,
-            _ => Holder::Crossing,
-        }
-    }
-
-    /// Whose it is, if it is a stack's.
-    pub(crate) fn slot(self) -> Slot {
-        (self.0 >> HOLDER_BITS) as Slot & NOBODY
-    }
-
-    fn with(self, holder: Holder, slot: Slot) -> Self {
-        Self(self.0 & !(TURN - 1) | Self::new(holder, slot).0)
-    }
 }
 
 /// The words in front of the frames' entries, by place.
@@ -175,7 +120,7 @@ impl Ledger {
     /// What the book says of a frame; one that is not in the arena is nobody's.
     #[inline]
     pub(crate) fn get(&self, frame: u32) -> Entry {
-        Entry(self.entry(frame).map_or(0, |e| e.load(Ordering::Relaxed)))
+        self.entry(frame).map_or(Entry::from_word(0), |word| Entry::of(word, Ordering::Relaxed))
     }
 
     /// Frames in the arena.
@@ -192,44 +137,37 @@ impl Ledger {
     /// Books a frame that the caller holds.
     #[inline]
     pub(crate) fn set(&self, frame: u32, holder: Holder, slot: Slot) {
-        if let Some(entry) = self.entry(frame) {
-            let old = Entry(entry.load(Ordering::Relaxed));
-            entry.store(old.with(holder, slot).0, Ordering::Relaxed);
+        if let Some(word) = self.entry(frame) {
+            entry::set(word, holder, slot);
         }
     }
 
     /// Books a frame for sending: a turn of its own.
     #[inline]
     pub(crate) fn lend(&self, frame: u32, slot: Slot) {
-        if let Some(entry) = self.entry(frame) {
-            let next = Entry(entry.load(Ordering::Relaxed).wrapping_add(TURN));
-            entry.store(next.with(Holder::Sending, slot).0, Ordering::Relaxed);
+        if let Some(word) = self.entry(frame) {
+            entry::lend(word, slot);
         }
     }
 
     /// What the book will say of a frame that the caller holds when it is on its way to stack `to`: a turn of its own.
     #[inline]
     pub(crate) fn crossing(&self, frame: u32, to: Slot) -> u32 {
-        Entry(self.get(frame).0.wrapping_add(TURN)).with(Holder::Crossing, to).0
+        entry::crossing(self.get(frame), to).word()
     }
 
     /// Books that, as it was answered.
     #[inline]
     pub(crate) fn embark(&self, frame: u32, crossing: u32) {
-        if let Some(entry) = self.entry(frame) {
-            entry.store(crossing, Ordering::Release);
+        if let Some(word) = self.entry(frame) {
+            entry::embark(word, Entry::from_word(crossing));
         }
     }
 
     /// Whether a frame is on its way as `crossing` says; it is stack `slot`'s then.
     #[inline]
     pub(crate) fn land(&self, frame: u32, crossing: u32, slot: Slot) -> bool {
-        let seen = Entry(crossing);
-        let landed = seen.with(Holder::Stack, slot);
-        seen.holder() == Holder::Crossing
-            && self.entry(frame).is_some_and(|entry| {
-                entry.compare_exchange(seen.0, landed.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            })
+        self.entry(frame).is_some_and(|word| entry::land(word, Entry::from_word(crossing), slot))
     }
 
     /// Stack `slot` has written its tx ring of `queue` up to index `next`.
@@ -245,22 +183,13 @@ impl Ledger {
 
     /// The frame has been sent in the turn that `seen` shows. Said twice, or late, it changes nothing.
     fn sent(&self, frame: u32, seen: Entry) -> bool {
-        let after = seen.with(Holder::Sent, seen.slot());
-        self.entry(frame).is_some_and(|entry| {
-            entry.compare_exchange(seen.0, after.0, Ordering::Release, Ordering::Relaxed).is_ok()
-        })
+        self.entry(frame).is_some_and(|word| entry::sent(word, seen))
     }
 
     /// Whether a frame of stack `slot` has been sent; it is the stack's again then.
     #[inline]
     pub(crate) fn collect(&self, frame: u32, slot: Slot) -> bool {
-        let Some(entry) = self.entry(frame) else { return true };
-        let now = Entry(entry.load(Ordering::Acquire));
-        if now.holder() == Holder::Sending {
-            return false;
-        }
-        entry.store(now.with(Holder::Stack, slot).0, Ordering::Relaxed);
-        true
+        self.entry(frame).is_none_or(|word| entry::collect(word, slot))
     }
 
     /// Who has how many frames.
@@ -404,10 +333,9 @@ impl Ledger {
         for frame in 0..self.frames {
             let entry = self.get(frame);
             if entry.slot() == slot && entry.holder() == Holder::Sending {
-                let orphan = entry.with(Holder::Sending, NOBODY);
                 let word = self.entry(frame).expect("a frame of the arena");
                 // Lost to whoever books it as sent just now: the next round takes that.
-                let _ = word.compare_exchange(entry.0, orphan.0, Ordering::AcqRel, Ordering::Relaxed);
+                entry::orphan(word, entry);
             }
         }
         let mut frames = (0..self.frames).filter(|f| {
@@ -461,7 +389,7 @@ impl Completing<'_> {
         if entry.holder() != Holder::Sending {
             return false;
         }
-        let word = u64::from(frame) << 32 | u64::from(entry.0);
+        let word = u64::from(frame) << 32 | u64::from(entry.word());
         self.ledger.queue_word(self.queue, TALLY + self.tallied).store(word, Ordering::Relaxed);
         self.tallied += 1;
         true
@@ -482,7 +410,7 @@ impl Completing<'_> {
         let count = self.ledger.queue_word(self.queue, TALLIED);
         for at in 0..(count.load(Ordering::Acquire) as usize).min(BATCH) {
             let word = self.ledger.queue_word(self.queue, TALLY + at).load(Ordering::Relaxed);
-            let (frame, seen) = ((word >> 32) as u32, Entry(word as u32));
+            let (frame, seen) = ((word >> 32) as u32, Entry::from_word(word as u32));
             if self.ledger.sent(frame, seen) && seen.slot() == NOBODY {
                 orphan(frame);
             }

@@ -59,6 +59,8 @@ mod crossing;
 mod cut;
 #[cfg(not(loom))]
 mod driver;
+#[cfg_attr(loom, allow(dead_code))]
+mod entry;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
@@ -104,9 +106,10 @@ pub use self::{
     counters::XskCounters,
     crossing::{Crossed, Crossing, CrossingCounters},
     driver::XskNic,
+    entry::Slot,
     error::{SetupError, Step},
     interface::Interface,
-    ledger::{FrameCensus, Slot},
+    ledger::FrameCensus,
     parts::{InterfaceParts, ParseError, PortParts},
     port::{Offload, Options, Port, RX_HEADROOM, Road},
     settle::TakeOver,
