@@ -284,8 +284,7 @@ impl Crossing {
     }
 
     /// Whether frames may wait, without touching them.
-    #[cfg(test)]
-    fn is_pending(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         self.left != 0 || self.ways.pending(self.me).load(Ordering::Relaxed) != 0
     }
 

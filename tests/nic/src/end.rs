@@ -36,6 +36,11 @@ pub trait Wire {
     /// The ends.
     fn ends(&mut self) -> [&mut End; 2];
 
+    /// Whether a frame that an end has queued is out of its pool at once, and a loan over: the other end's pool has it.
+    fn hands_over(&self) -> bool {
+        false
+    }
+
     /// Closes an end, whatever it is in the middle of, and opens it again with a pool whose frames are all its own.
     fn reopen(&mut self, side: usize);
 }
