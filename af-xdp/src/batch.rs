@@ -12,6 +12,7 @@ use nic::{Doorbell, Pool, TxChecksum, TxPkt};
 use crate::counters::XskCounters;
 use crate::packet::PacketSocket;
 use crate::superframe::{HEAD, SEGMENTS, Superframe, VNET, left_to_kernel};
+use crate::sys::TOGETHER;
 
 /// Frames that a doorbell may cover: two full superframes and company.
 const FRAMES: usize = 128;
@@ -149,8 +150,20 @@ impl Batch {
         while let Some(run) = self.runs.pop_front() {
             let Some(socket) = &self.socket else { return Doorbell::Quiet };
             counters.kicks += 1;
-            match send(socket, pool, &self.frames, run).map_err(|e| e.raw_os_error().unwrap_or(0)) {
-                Ok(()) => self.sent(run, pool, counters),
+            let alone = self.alone(run);
+            let sent = if alone > 1 {
+                send_alone(socket, pool, &self.frames, alone)
+            } else {
+                send(socket, pool, &self.frames, run).map(|()| 1)
+            };
+            match sent.map_err(|e| e.raw_os_error().unwrap_or(0)) {
+                Ok(sent) => {
+                    self.sent(run, pool, counters);
+                    for _ in 1..sent {
+                        // As the first, each one frame.
+                        self.runs.pop_front().into_iter().for_each(|run| self.sent(run, pool, counters));
+                    }
+                }
                 // Until the interface is up again the frames wait here.
                 Err(libc::ENETDOWN | libc::ENXIO) => {
                     counters.kicks_down += 1;
@@ -179,6 +192,12 @@ impl Batch {
             }
         }
         Doorbell::Quiet
+    }
+
+    /// How many frames from `run` on go each by itself, as far as one call sends them.
+    fn alone(&self, run: Run) -> usize {
+        let all = std::iter::once(&run).chain(&self.runs);
+        all.take_while(|run| run.frames == 1).take(TOGETHER).count()
     }
 
     /// Books a run that the kernel has copied.
@@ -229,19 +248,44 @@ fn send(socket: &PacketSocket, pool: &Pool, frames: &VecDeque<TxPkt>, run: Run) 
     let mut parts = [IoSlice::new(&[]); 1 + SEGMENTS];
     let mut head = [0; HEAD];
     let Some(first) = frames.front() else { return Ok(()) };
-    let (len, skip) = match (run.joined.filter(|_| run.frames > 1), first.checksum) {
-        (Some(joined), _) => (joined.head(pool.lent_bytes(first), &mut head), joined.headers()),
-        (None, TxChecksum::Partial { start, offset }) => {
-            head[..VNET].copy_from_slice(&left_to_kernel(start, offset));
+    let (len, skip) = match run.joined.filter(|_| run.frames > 1) {
+        Some(joined) => (joined.head(pool.lent_bytes(first), &mut head), joined.headers()),
+        None => {
+            head[..VNET].copy_from_slice(&head_of(first));
             (VNET, 0)
         }
-        (None, TxChecksum::Complete) => (VNET, 0),
     };
     parts[0] = IoSlice::new(&head[..len]);
     for (part, frame) in parts[1..].iter_mut().zip(frames.range(..run.frames)) {
         *part = IoSlice::new(&pool.lent_bytes(frame)[skip..]);
     }
     socket.send(&parts[..=run.frames])
+}
+
+/// Sends the first frames each by itself; says how many were sent.
+fn send_alone(
+    socket: &PacketSocket,
+    pool: &Pool,
+    frames: &VecDeque<TxPkt>,
+    count: usize,
+) -> io::Result<usize> {
+    let mut heads = [[0; VNET]; TOGETHER];
+    for (head, frame) in heads.iter_mut().zip(frames.range(..count)) {
+        *head = head_of(frame);
+    }
+    let mut parts = [[IoSlice::new(&[]); 2]; TOGETHER];
+    for ((parts, head), frame) in parts.iter_mut().zip(&heads).zip(frames.range(..count)) {
+        *parts = [IoSlice::new(head), IoSlice::new(pool.lent_bytes(frame))];
+    }
+    socket.send_each(&parts[..count])
+}
+
+/// What the kernel is told of a frame that goes by itself.
+fn head_of(frame: &TxPkt) -> [u8; VNET] {
+    match frame.checksum {
+        TxChecksum::Partial { start, offset } => left_to_kernel(start, offset),
+        TxChecksum::Complete => [0; VNET],
+    }
 }
 
 impl Drop for Batch {

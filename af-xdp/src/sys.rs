@@ -73,6 +73,26 @@ pub(crate) fn send_parts(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<()> {
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Messages that one call sends, at the most.
+pub(crate) const TOGETHER: usize = 32;
+
+/// Sends messages, each made of two parts, up to [`TOGETHER`] of them. Says how many were sent: at least one, unless there
+/// are none. Never blocks.
+pub(crate) fn send_each(fd: RawFd, messages: &[[IoSlice<'_>; 2]]) -> io::Result<usize> {
+    // SAFETY: integers and pointers, for which zeroes are values.
+    let mut headers: [libc::mmsghdr; TOGETHER] = unsafe { zeroed() };
+    let count = messages.len().min(TOGETHER);
+    for (header, parts) in headers.iter_mut().zip(messages) {
+        // As in `send_parts`.
+        header.msg_hdr.msg_iov = parts.as_ptr().cast_mut().cast();
+        header.msg_hdr.msg_iovlen = parts.len() as _;
+    }
+    let first = headers.as_mut_ptr();
+    // SAFETY: so many of `headers` name live slices of `messages`, which are only read, and nothing else.
+    let sent = unsafe { libc::sendmmsg(fd, first, count as libc::c_uint, libc::MSG_DONTWAIT) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 /// Frames of an arena that one frame of a device may be read into, at the most.
 pub(crate) const PARTS_MAX: usize = 40;
 
