@@ -19,9 +19,11 @@ use super::ready::{Flows, Ready, Room, Source};
 /// A prefix takes in what lies round it up to so many times its own size.
 const TAKE_IN: usize = 8;
 
-/// Marks, in the value of an address, a place among `chains`; in a link, a place among `groups`. Without it it is where a
-/// list begins.
+/// Marks, in the value of an address, where a chain begins among `links`; in a link, a place among `groups`. Without it it
+/// is where a list begins.
 const MANY: u32 = 1 << 31;
+/// Marks, in a link, the last one of its chain.
+const LAST: u32 = 1 << 30;
 
 /// What is to be tried, by remote address: a list, or the groups of a chain.
 #[derive(Debug)]
@@ -36,8 +38,7 @@ pub(super) struct Classifier {
     remotes: Remotes,
     /// Groups of few rectangles.
     lists: Lists,
-    /// Where the links of each chain begin and end; they are in the order of their first rules.
-    chains: Vec<(u32, u32)>,
+    /// Of one chain behind the other; those of each are in the order of their first rules.
     links: Vec<Link>,
     /// Groups of many.
     groups: Vec<Ports>,
@@ -47,8 +48,7 @@ impl Default for Classifier {
     /// Without rules.
     fn default() -> Self {
         let remotes = Remotes::V4(Steps::renamed(&[(0, NONE)], |at| at));
-        let (lists, chains, links) = (Lists::default(), Vec::new(), Vec::new());
-        Self { remotes, lists, chains, links, groups: Vec::new() }
+        Self { remotes, lists: Lists::default(), links: Vec::new(), groups: Vec::new() }
     }
 }
 
@@ -114,8 +114,10 @@ impl Classifier {
                 continue;
             }
             self.links[start..].sort_unstable_by_key(|link| link.first);
-            values.push(MANY | self.chains.len() as u32);
-            self.chains.push((start as u32, self.links.len() as u32));
+            if let Some(last) = self.links.last_mut() {
+                last.at |= LAST;
+            }
+            values.push(MANY | start as u32);
         }
         values
     }
@@ -134,17 +136,19 @@ impl Classifier {
         if value & MANY == 0 {
             return self.lists.find(value, local_port, remote_port);
         }
-        let (start, end) = self.chains[(value & !MANY) as usize];
         let mut best = NONE;
-        for link in &self.links[start as usize..end as usize] {
-            if link.first >= best {
+        for &Link { first, at } in &self.links[(value & !MANY) as usize..] {
+            if first >= best {
                 break;
             }
-            let found = match link.at & MANY {
-                0 => self.lists.find(link.at, local_port, remote_port),
-                _ => self.groups[(link.at & !MANY) as usize].find(local_port, remote_port),
+            let found = match at & MANY {
+                0 => self.lists.find(at & !LAST, local_port, remote_port),
+                _ => self.groups[(at & !(MANY | LAST)) as usize].find(local_port, remote_port),
             };
             best = best.min(found);
+            if at & LAST != 0 {
+                break;
+            }
         }
         best
     }
