@@ -105,7 +105,7 @@ const MOST: usize = 1 << Part::FROM;
 const PARTS: u32 = 18;
 /// Steps in a part that are searched, which is quicker than a guess where the way ends; and nodes in one another at the
 /// most.
-const FEW: usize = 63;
+const FEW: usize = 31;
 const DEPTH: u32 = 4;
 
 impl<T: Bits> Steps<T> {
@@ -133,8 +133,8 @@ impl<T: Bits> Steps<T> {
     /// The node of some of the steps, with those of its parts.
     fn grow(&mut self, cuts: &[(u128, u32)], steps: Range<usize>, depth: u32) -> Node<T> {
         let (low, high) = (cuts[steps.start].0, cuts[steps.end - 1].0);
-        // One to four parts a step.
-        let parts = (steps.len().ilog2() + 1).min(PARTS);
+        // Two to eight parts a step: most then have one or none, and which it is, is guessed well.
+        let parts = (steps.len().ilog2() + 2).min(PARTS);
         let shift = (128 - (high - low).leading_zeros()).saturating_sub(parts);
         let (first, last) = (self.index.len(), ((high - low) >> shift) as usize);
         self.index.resize(first + last + 2, Part::of_steps(steps.end, 0));
