@@ -102,7 +102,7 @@ impl Target {
     fn hear(&mut self, line: &str) -> Option<(u64, u64)> {
         if line == "failures:" {
             self.place = Place::Failures;
-        } else if let Some(name) = line.strip_prefix("---- ").and_then(|l| l.strip_suffix(" stdout ----"))
+        } else if let Some(name) = begins(line)
             && matches!(self.place, Place::Failures | Place::WordsOf(_))
         {
             self.place = Place::WordsOf(name.to_owned());
@@ -122,6 +122,12 @@ impl Target {
         }
         None
     }
+}
+
+/// Whose words begin, of `---- tests::name stdout ----`; the drills of the kernel have it without `stdout`.
+fn begins(line: &str) -> Option<&str> {
+    let name = line.strip_prefix("---- ")?.strip_suffix(" ----")?;
+    Some(name.strip_suffix(" stdout").unwrap_or(name))
 }
 
 /// The binary, of `     Running unittests src/lib.rs (target/debug/deps/stack-0a1b)`; nothing, of `   Doc-tests stack`.

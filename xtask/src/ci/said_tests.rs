@@ -134,6 +134,36 @@ fn names_that_are_not_as_many_as_failed_are_none() {
     }
 }
 
+/// They are no libtest's: libtest-mimic's.
+#[test]
+fn drills_that_fail_are_named() {
+    let drills = "
+     Running tests/kernel.rs (target/debug/deps/kernel-646cc6fe87e539ff)
+
+running 2 tests
+test rfc5961::blind::ipv4 ... ok
+test rfc5961::blind::ipv6 ... FAILED
+
+failures:
+
+---- rfc5961::blind::ipv6 ----
+    it was to send an ACK
+
+
+failures:
+    rfc5961::blind::ipv6
+
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 7.10s
+
+error: test failed, to rerun pass `-p ringroad-drill --test kernel`
+error: 1 target failed:
+";
+    let said = said(&[drills]);
+    assert_eq!(names(&said).unwrap(), ["rfc5961::blind::ipv6"]);
+    assert_eq!(said.only_these().unwrap()[0].words, "    it was to send an ACK\n\n\n");
+}
+
 /// What is between the lines of one test is of no account to the others.
 #[test]
 fn lines_that_children_write_between_are_passed_over() {
