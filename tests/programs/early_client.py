@@ -7,14 +7,14 @@ family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 with socket.socket(family) as server, socket.socket(family) as early:
     server.bind((sys.argv[1], 0))
     server.listen()
-    early.settimeout(10)
+    early.settimeout(60)
     early.connect(server.getsockname())
     # From here on the listener is the stack's; what comes now is, too.
     select.select([server], [], [], 0)
     with socket.socket(family) as late:
-        late.settimeout(10)
+        late.settimeout(60)
         late.connect(server.getsockname())
-        server.settimeout(10)
+        server.settimeout(60)
         for _ in range(2):
             accepted, peer = server.accept()
             with accepted:

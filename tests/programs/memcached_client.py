@@ -36,7 +36,7 @@ for thread in threads:
 
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 datagrams.connect(PLACE)
-datagrams.settimeout(5)
+datagrams.settimeout(60)
 for i in range(50):
     # Request, number of the datagram, how many, reserved; then as on a stream.
     datagrams.send(struct.pack("!HHHH", i, 0, 1, 0) + b"get key-3-%d\r\n" % i)

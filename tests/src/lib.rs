@@ -60,8 +60,8 @@ pub fn accepted(listener: &TcpListener) -> TcpStream {
 /// When it cannot be told so.
 #[must_use]
 pub fn bounded(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
-    stream.set_write_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+    stream.set_write_timeout(Some(Duration::from_secs(60))).expect("a time limit");
     stream
 }
 

@@ -19,7 +19,7 @@ const REQUESTS: usize = 200;
 /// As connecting and writing.
 pub fn open(path: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect((SERVER, 80))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
     Ok(stream)
 }

@@ -73,7 +73,7 @@ fn a_user_without_privilege_serves_on_the_road() {
     eventually("the server has a stack that listens", 20, || listens(&server, &web, 8000));
     let url = format!("http://{SERVER}:8000/hello");
     for _ in 0..5 {
-        assert_eq!(client.must(&["curl", "-sS", "--fail", "--max-time", "10", &url]), "hello from nobody");
+        assert_eq!(client.must(&["curl", "-sS", "--fail", "--max-time", "60", &url]), "hello from nobody");
     }
     assert_no_connections(&server, &before);
 }
@@ -112,7 +112,7 @@ fn superframes_are_sent_where_a_rule_says_so() {
         let web = server.spawn(&agent.run(PERMITTED, &variable, &web_server(&folder, "8000")));
         eventually("the server has a stack that listens", 20, || listens(&server, &web, 8000));
         let url = format!("http://{SERVER}:8000/large");
-        client.must(&["curl", "-sS", "--fail", "--max-time", "10", "-o", "/dev/null", &url]);
+        client.must(&["curl", "-sS", "--fail", "--max-time", "60", "-o", "/dev/null", &url]);
         let stack = stack_of(&server, &web).expect("its stack");
         let sent = stack["counters"]["xdp_superframes_sent"].as_u64();
         assert_eq!(sent > Some(0), expected, "{stack}");
@@ -129,7 +129,7 @@ fn a_port_that_is_not_permitted_stays_in_the_kernel() {
     let variable = agent.variable();
     let fetch = |port: u16| {
         let url = format!("http://{SERVER}:{port}/hello");
-        client.must(&["curl", "-sS", "--fail", "--max-time", "10", &url])
+        client.must(&["curl", "-sS", "--fail", "--max-time", "60", &url])
     };
     for (port, kernels) in [("8000", 0), ("8001", 1)] {
         let web = server.spawn(&agent.run(PERMITTED, &variable, &web_server(&folder, port)));

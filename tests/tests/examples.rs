@@ -17,7 +17,7 @@ fn the_web_server_knows_its_page() {
     let before = server.counters();
     let url = format!("http://{SERVER}:8080/");
     for _ in 0..3 {
-        assert_eq!(client.must(&["curl", "-sS", "--max-time", "10", &url, &url]), "Hello, road!Hello, road!");
+        assert_eq!(client.must(&["curl", "-sS", "--max-time", "60", &url, &url]), "Hello, road!Hello, road!");
     }
     assert_bypassed(&server, &before);
 }
@@ -32,7 +32,7 @@ fn the_echo_server_says_what_it_heard() {
     let said: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
     let heard = client.enter(|| {
         let mut stream = TcpStream::connect((SERVER, 7007)).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
         let mut out = stream.try_clone().expect("a second handle");
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -47,7 +47,7 @@ fn the_echo_server_says_what_it_heard() {
     assert!(heard == said, "{} bytes came back", heard.len());
     client.enter(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
         socket.send_to(b"ping", (SERVER, 7007)).expect("a datagram sent");
         let mut heard = [0; 16];
         assert_eq!(socket.recv(&mut heard).expect("a datagram"), 4);

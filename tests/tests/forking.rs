@@ -13,7 +13,7 @@ const SIZE: usize = 300_000;
 fn echo(client: &Namespace, seed: usize) {
     client.enter(|| {
         let mut stream = TcpStream::connect((SERVER, 80)).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
         let data: Vec<u8> = (0..SIZE).map(|n| (n / 251 + n * seed) as u8).collect();
         let mut writer = stream.try_clone().expect("a second descriptor");
         let mut heard = Vec::new();

@@ -24,14 +24,19 @@ fn hosts(lab: &Lab) -> (Namespace, Namespace) {
     (server, client)
 }
 
-fn curl(client: &Namespace, from: &str) -> lab::Outcome {
+/// Who is served is so when the machine has time for it.
+const PATIENCE: &str = "60";
+/// How long a client waits that is refused: two of its SYNs.
+const IMPATIENCE: &str = "3";
+
+fn curl(client: &Namespace, from: &str, wait: &str) -> lab::Outcome {
     client.run(&[
         "curl",
         "-sS",
         "--interface",
         from,
         "--max-time",
-        "3",
+        wait,
         "-o",
         "/dev/null",
         "-w",
@@ -52,14 +57,14 @@ fn a_denied_client_gets_silence_and_is_counted() {
     let site = Site::new(&lab, 80, FILES);
     let nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 80);
     let before = server.counters();
-    assert_eq!(curl(&client, CLIENT).must(), "200");
+    assert_eq!(curl(&client, CLIENT, PATIENCE).must(), "200");
     let permitted = must_have_stack(&server, &nginx);
     assert!(table(&permitted)["rules"][0]["packets"].as_u64() > Some(4), "{permitted}");
     assert!(table(&permitted)["rules"][0]["bytes"].as_u64() > Some(612), "{permitted}");
     assert_eq!(table(&permitted)["denied"]["packets"], 0);
 
     let heard = client.counters();
-    let refused = curl(&client, STRANGER);
+    let refused = curl(&client, STRANGER, IMPATIENCE);
     assert_eq!(refused.code, 28, "a time-out, not an answer: {}", refused.said());
     let now = client.counters();
     for answer in ["TcpInSegs", "IcmpInMsgs", "TcpAttemptFails", "TcpEstabResets"] {
@@ -70,7 +75,7 @@ fn a_denied_client_gets_silence_and_is_counted() {
     assert!(table(&denied)["denied"]["bytes"].as_u64() >= Some(80), "{denied}");
     assert_eq!(table(&denied)["rules"], table(&permitted)["rules"]);
     assert!(denied["counters"]["drop_denied_in"].as_u64() >= Some(2), "{denied}");
-    assert_eq!(curl(&client, CLIENT).must(), "200");
+    assert_eq!(curl(&client, CLIENT, PATIENCE).must(), "200");
     assert_bypassed(&server, &before);
 }
 
@@ -82,7 +87,7 @@ fn in_monitor_mode_it_is_served_and_counted() {
     let site = Site::new(&lab, 80, FILES);
     let nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 80);
     let before = server.counters();
-    assert_eq!(curl(&client, STRANGER).must(), "200");
+    assert_eq!(curl(&client, STRANGER, PATIENCE).must(), "200");
     assert_bypassed(&server, &before);
     let stack = must_have_stack(&server, &nginx);
     assert_eq!(table(&stack)["mode"], "monitor");
@@ -97,7 +102,7 @@ fn an_outbound_connection_needs_a_rule() {
     let site = Site::new(&lab, 8080, FILES);
     let _kernel = on_kernel(&client, &site.nginx(), 8080);
     let url = format!("http://{CLIENT}:8080/small.bin");
-    let fetch = ["curl", "-sS", "--fail", "--max-time", "5", "-o", "/dev/null", &url];
+    let fetch = ["curl", "-sS", "--fail", "--max-time", PATIENCE, "-o", "/dev/null", &url];
 
     let closed = lab.file("closed.toml", policy("enforce"));
     let (before, heard) = (server.counters(), client.counters());
@@ -120,7 +125,7 @@ fn the_default_deny_closes_addresses_without_a_table() {
     let file = lab.file("policy.toml", "default = \"deny\"\n");
     let site = Site::new(&lab, 80, FILES);
     let nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 80);
-    assert_eq!(curl(&client, CLIENT).code, 28);
+    assert_eq!(curl(&client, CLIENT, IMPATIENCE).code, 28);
     eventually("the denied packets are counted", 5, || {
         must_have_stack(&server, &nginx)["counters"]["drop_denied_in"].as_u64() >= Some(2)
     });

@@ -21,7 +21,7 @@ fn a_server_comes_to_rest_in_every_profile() {
         let site = Site::new(&lab, 80, &[("small.bin", 612)]);
         let nginx = on_road(&server, &["--profile", profile], &site.nginx(), 80);
         let url = format!("http://{SERVER}/small.bin");
-        client.must(&["curl", "-sS", "--fail", "--max-time", "10", "-o", "/dev/null", &url]);
+        client.must(&["curl", "-sS", "--fail", "--max-time", "60", "-o", "/dev/null", &url]);
         // A connection that stays open and quiet, too.
         let quiet = client.enter(|| std::net::TcpStream::connect((SERVER, 80)).expect("a connection"));
         assert!(turns(&server, &nginx) > 0, "it has served");

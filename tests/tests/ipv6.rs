@@ -98,7 +98,7 @@ fn the_gate_judges_ipv6_as_it_judges_ipv4() {
         ),
     );
     let nginx = on_road(&server, &["--policy", policy.to_str().expect("a path of UTF-8")], &site.nginx(), 80);
-    let fetch = |from: &str| {
+    let fetch = |from: &str, wait: &str| {
         let url = format!("http://[{SERVER6}]/small.bin");
         client.run(&[
             "curl",
@@ -108,20 +108,20 @@ fn the_gate_judges_ipv6_as_it_judges_ipv4() {
             "--interface",
             from,
             "--max-time",
-            "2",
+            wait,
             "-o",
             "/dev/null",
             &url,
         ])
     };
     client.must(&["ip", "address", "add", "fd00:77::123/64", "dev", lab::IFACE, "nodad"]);
-    assert_eq!(fetch("fd00:77::123").code, 0);
+    assert_eq!(fetch("fd00:77::123", "60").code, 0);
     // Silence, not an answer.
-    assert_eq!(fetch(CLIENT6).code, 28);
+    assert_eq!(fetch(CLIENT6, "2").code, 28);
     let stack = must_have_stack(&server, &nginx);
     assert!(stack["counters"]["drop_denied_in"].as_u64().unwrap_or(0) > 0, "{stack}");
     let by_v4 = format!("http://{SERVER}/small.bin");
-    client.must(&["curl", "-sS", "--fail", "--max-time", "5", "-o", "/dev/null", &by_v4]);
+    client.must(&["curl", "-sS", "--fail", "--max-time", "60", "-o", "/dev/null", &by_v4]);
 }
 
 const SPEAKS: &str = r#"
@@ -135,7 +135,7 @@ def listener(family, host, only=None):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if only is not None:
         s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-    s.bind((host, 9000)); s.listen(8); s.settimeout(5)
+    s.bind((host, 9000)); s.listen(8); s.settimeout(60)
     return s
 def accept(s, what):
     try:
@@ -166,7 +166,7 @@ fn python_s_listeners_hear_what_they_hear_on_the_kernel() {
         let mut python = server.spawn(&words);
         let ask = |host: &str| {
             let send = format!("exec 3<>/dev/tcp/{host}/9000; echo hello >&3; cat <&3");
-            client.run_for(10, &["bash", "-c", &send]).stdout
+            client.run_for(60, &["bash", "-c", &send]).stdout
         };
         let ready = |python: &mut lab::Running, n: usize| {
             lab::eventually("python listens", 20, || {

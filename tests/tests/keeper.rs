@@ -166,7 +166,7 @@ fn the_peers_of_the_only_process_are_reset_when_it_is_killed() {
         let mut calls: Vec<TcpStream> = client
             .enter(|| (0..20).map(|_| TcpStream::connect((SERVER, 80)).expect("a connection")).collect());
         for call in &mut calls {
-            call.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+            call.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
             call.read_exact(&mut [0; 5]).expect("a greeting");
         }
         program.kill();
@@ -185,7 +185,7 @@ def call():
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(('10.77.0.2', 7777))
-    s.settimeout(10)
+    s.settimeout(60)
     s.connect(('10.77.0.1', 80))
     print(s.recv(5).decode(), flush=True)
     return s
@@ -227,7 +227,7 @@ fn all_of_many_peers_are_reset() {
     let mut calls: Vec<TcpStream> = client
         .enter(|| (0..PEERS).map(|_| TcpStream::connect((SERVER, 80)).expect("a connection")).collect());
     for call in &mut calls {
-        call.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+        call.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
         call.read_exact(&mut [0; 5]).expect("a greeting");
     }
     program.kill();

@@ -22,7 +22,7 @@ struct Call {
 impl Call {
     fn open() -> Self {
         let stream = TcpStream::connect((SERVER, 80)).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
         let mut call = Self { stream, pid: 0 };
         call.pid = call.ask();
         call

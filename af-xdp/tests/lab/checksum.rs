@@ -100,7 +100,7 @@ fn kernel_data_arrives_in_segments(xdp: XdpMode) {
         let writer = s.spawn(|| {
             lab.far(|| {
                 let to = SocketAddr::from((NEAR, 80));
-                let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
+                let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(60)).unwrap();
                 stream.write_all(&sent).unwrap();
                 stream
             })

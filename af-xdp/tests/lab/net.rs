@@ -254,7 +254,7 @@ pub(crate) fn hear_all() -> UdpSocket {
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
     // SAFETY: the kernel has just made it, and nothing else knows of it.
     let socket = unsafe { UdpSocket::from_raw_fd(fd) };
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     socket
 }
 

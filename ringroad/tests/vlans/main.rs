@@ -63,7 +63,7 @@ fn bytes() -> Vec<u8> {
 #[track_caller]
 fn assert_echoed(client: &Namespace, address: &str) {
     let to = format!("{address}:7").parse().expect("an address");
-    let stream = client.enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(10)));
+    let stream = client.enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(60)));
     let stream = stream.unwrap_or_else(|e| panic!("{address}: {e}; {:?}", stacks(None)));
     stream.set_read_timeout(PATIENCE).expect("a time limit");
     let sent = bytes();
