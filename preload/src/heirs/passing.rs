@@ -253,16 +253,18 @@ pub(super) fn attend(state: &mut State, turn: &mut Turn<'_>, word: Word) {
         };
         let is_here = word.file().is_some_and(|file| file.socket().is_some());
         match said {
-            Some((RECALL, _)) if is_here => {
-                if !suspend(state, turn, word, Why::Recalled) {
-                    // Who asks hears that there is nothing, from the keeper.
-                    forget(&mut state.heirs, word);
-                }
-            }
+            Some((RECALL, _)) if is_here => recalled(state, turn, word),
             Some((WATCH, _)) if is_here => watching::watched(&state.heirs, turn, word),
             Some((NEWS, _)) if !is_here => watching::heard(state, turn, word),
             _ => {}
         }
+    }
+}
+
+fn recalled(state: &mut State, turn: &mut Turn<'_>, word: Word) {
+    if !suspend(state, turn, word, Why::Recalled) {
+        // Who asks hears that there is nothing, from the keeper.
+        forget(&mut state.heirs, word);
     }
 }
 
