@@ -136,6 +136,8 @@ impl Core {
 
     /// Hands over what can be, and gives up what nobody will take.
     pub(super) fn hand_over(&mut self, now: Instant) {
+        // Who ends may not come to look again.
+        self.stack.release_held();
         self.handover.send_again(&*self.steer);
         if self.stack.has_leavers() {
             let (handover, steer) = (&mut self.handover, &*self.steer);

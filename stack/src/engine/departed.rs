@@ -43,6 +43,17 @@ struct Held {
     frame: TxPkt,
 }
 
+/// Where a segment of a flow that left goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whither {
+    /// It is known who has the flow.
+    On,
+    /// Nowhere yet.
+    Waits,
+    /// Nowhere any more.
+    Over,
+}
+
 impl Departed {
     pub(super) fn note(&mut self, now: Instant, key: FlowKey) {
         let until = now + SILENCE;
@@ -122,36 +133,43 @@ impl Stack {
         if self.core.out.outbound.mates.is_none() || self.core.is_exhausted() {
             return self.drop_packet(incoming.pkt, Reason::Moved);
         }
-        let is_gone = self.has_gone_on(&incoming.key);
-        if !is_gone && self.departed.held.len() >= HELD_MOST {
+        let whither = self.whither_departed(&incoming.key);
+        let is_full = whither == Whither::Waits && self.departed.held.len() >= HELD_MOST;
+        if whither == Whither::Over || is_full {
             return self.drop_packet(incoming.pkt, Reason::Moved);
         }
         let Some(held) = self.as_it_came(incoming) else { return };
-        if is_gone {
-            // What came before it goes before it.
-            self.release_held();
-            self.core.out.home.push(held.port, held.frame);
-        } else {
-            self.departed.hold(now, held);
+        if whither == Whither::Waits {
+            return self.departed.hold(now, held);
         }
+        // What came before it goes before it.
+        self.release_held();
+        self.core.out.home.push(held.port, held.frame);
     }
 
-    /// Whether a flow is another stack's, or nobody's to wait for: it is known where its segments go.
-    fn has_gone_on(&self, key: &FlowKey) -> bool {
+    fn whither_departed(&self, key: &FlowKey) -> Whither {
         let mates = self.core.out.outbound.mates.as_ref();
-        let holder = mates.and_then(|mates| mates.holder(key));
-        matches!(holder, Some(Holder::Mate(_))) || !self.departed.has(key)
+        match mates.and_then(|mates| mates.holder(key)) {
+            Some(Holder::Mate(_)) => Whither::On,
+            _ if !self.departed.has(key) => Whither::On,
+            Some(Holder::This) => Whither::Waits,
+            // Who took it has ended it since.
+            None => Whither::Over,
+        }
     }
 
     /// Sends on what waited, the way of packets from this host to itself: to the stack that has the flow now, or to the
     /// connection that is back here.
-    fn release_held(&mut self) {
+    pub fn release_held(&mut self) {
         for _ in 0..self.departed.held.len() {
             let Some(held) = self.departed.held.pop_front() else { return };
-            if self.has_gone_on(&held.key) {
-                self.core.out.home.push(held.port, held.frame);
-            } else {
-                self.departed.held.push_back(held);
+            match self.whither_departed(&held.key) {
+                Whither::On => self.core.out.home.push(held.port, held.frame),
+                Whither::Waits => self.departed.held.push_back(held),
+                Whither::Over => {
+                    self.core.pool.take_back(held.frame);
+                    Reason::Moved.count(&mut self.core.stats);
+                }
             }
         }
     }

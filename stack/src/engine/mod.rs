@@ -343,10 +343,9 @@ impl Stack {
         self.orphans
     }
 
-    /// Whether anything is left to do without the application: orphans, frames queued for sending, or segments
-    /// that wait for another stack to take their connection.
+    /// Whether anything is left to do without the application: orphans, or frames queued for sending.
     pub fn busy(&self) -> bool {
-        self.orphans > 0 || self.core.out.is_waiting() || self.departed.holds()
+        self.orphans > 0 || self.core.out.is_waiting()
     }
 }
 
