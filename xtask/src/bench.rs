@@ -142,7 +142,7 @@ fn redis(sides: &[Side]) {
 }
 
 /// The rate in redis-benchmark's last line: `"GET","123.45",…`.
-fn rate(csv: &str) -> f64 {
+pub(crate) fn rate(csv: &str) -> f64 {
     let last = csv.lines().last().unwrap_or_default();
     last.split(',').nth(1).and_then(|cell| cell.trim_matches('"').parse().ok()).unwrap_or(0.0)
 }

@@ -10,7 +10,7 @@ use lab::{
     start,
 };
 
-use crate::measure::{Load, Side, cpu_seconds, median, ratio, site};
+use crate::measure::{Load, Served, Side, pair_row, site};
 use crate::run;
 
 /// Rules that a packet is judged by; a steering program takes no more than 1,024.
@@ -255,37 +255,11 @@ fn behind_rules() {
     println!("{name:38} {:>12} {:>12} {:>7}   of pairs", "5,000 rules", "no rules", "ratio");
     for (name, close) in [("keep-alive, 32", false), ("Connection: close, 32", true)] {
         let load = Load { file: "612B", connections: 32, close };
-        let run = |at: usize| Served::by(&sides[at], &servers[at], &load);
+        let run = |at: usize| Served::by(&sides[at], &servers[at], &load, SECONDS);
         let pairs: Vec<[Served; 2]> = (0..PAIRS).map(|_| [0, 1].map(run)).collect();
         pair_row(&format!("{name}, requests/s"), &pairs, |served| served.rate);
         pair_row(&format!("{name}, processor, µs"), &pairs, |served| served.processor);
     }
-}
-
-/// What came of one run.
-struct Served {
-    /// Requests a second.
-    rate: f64,
-    /// Microseconds of the server's processor for each: what else the machine does changes it little.
-    processor: f64,
-}
-
-impl Served {
-    fn by(side: &Side, server: &Running, load: &Load) -> Self {
-        let before = cpu_seconds(server);
-        let rate = side.wrk(load, SECONDS);
-        let took = cpu_seconds(server) - before;
-        Self { rate, processor: took * 1e6 / (rate * f64::from(SECONDS)) }
-    }
-}
-
-/// The medians of both sides, and of the ratios of the pairs.
-fn pair_row(name: &str, pairs: &[[Served; 2]], value: impl Fn(&Served) -> f64) {
-    let of = |each: &dyn Fn(&[Served; 2]) -> f64| median(pairs.iter().map(each).collect());
-    let [with, without] = [0, 1].map(|at| of(&|pair| value(&pair[at])));
-    let middle = of(&|pair| value(&pair[0]) / value(&pair[1]));
-    let each: Vec<String> = pairs.iter().map(|pair| ratio(value(&pair[0]), value(&pair[1]))).collect();
-    println!("{name:38} {with:12.1} {without:12.1} {middle:6.3}x   {}", each.join(" "));
 }
 
 #[cfg(test)]

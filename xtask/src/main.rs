@@ -18,10 +18,12 @@ mod plot;
 mod rfc;
 mod run;
 mod simulate;
+mod soak;
 mod source;
 mod suites;
 mod talk;
 mod tidy;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +73,9 @@ enum Task {
         /// Only two programs of one host: by the rings between their stacks, by the loopback device, by a Unix socket
         #[arg(long, conflicts_with_all = ["system", "parts", "engine", "curves", "gate"])]
         home: bool,
+        /// Only what several processes and many connections cost: a port that many may drive, a second worker, 10,000 open
+        #[arg(long, conflicts_with_all = ["system", "parts", "engine", "curves", "gate", "home"])]
+        workers: bool,
         /// The engine with up to 10,000 connections only, and without instructions
         #[arg(long, requires = "engine")]
         quick: bool,
@@ -103,6 +108,12 @@ enum Task {
         /// The first seed
         #[arg(long, default_value_t = 1)]
         from: u64,
+    },
+    /// A mixed load in the lab, longer than CI has it: what is used under it is given back
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
     },
     /// Boot a machine in software whose NICs do zero-copy, and run the tests of the NICs in it
     Guest {
@@ -171,9 +182,10 @@ fn main() -> ExitCode {
         Task::Test => ci::run(),
         Task::Demo => demo::run(),
         Task::Bench { engine: true, quick, .. } => lwip_is_here() && bench::engine(quick),
-        Task::Bench { curves: true, .. } => run_curves(),
+        Task::Bench { curves: true, .. } => measured(curves::run),
         Task::Bench { gate: true, .. } => can_measure() && firewalls::run(),
-        Task::Bench { home: true, .. } => run_home(),
+        Task::Bench { home: true, .. } => measured(home::run),
+        Task::Bench { workers: true, .. } => measured(workers::run),
         Task::Pump(pump) => pump.run(),
         Task::Talk(talk) => talk.run().map_err(|error| eprintln!("{error}")).is_ok(),
         Task::Bench { system, parts, .. } => run_bench(!parts, !system),
@@ -181,6 +193,7 @@ fn main() -> ExitCode {
             fuzz::run(&fuzz::Plan { targets, seconds, input, minimise, seed: None })
         }
         Task::Simulate { seeds, from } => simulate::run(seeds, from),
+        Task::Soak { minutes } => soak::run(minutes),
         Task::Guest { tests, seconds } => run_guest(&tests, seconds),
         Task::Interop => lwip_is_here() && bench::interop(),
         Task::Mutants { parts } => mutants::run(&parts),
@@ -234,20 +247,13 @@ fn run_rfc(check: bool) -> bool {
     }
 }
 
-fn run_curves() -> bool {
-    if can_measure() {
-        curves::run();
-        return true;
+/// Measures in the lab; whether it could.
+fn measured(measure: fn()) -> bool {
+    let can = can_measure();
+    if can {
+        measure();
     }
-    false
-}
-
-fn run_home() -> bool {
-    if can_measure() {
-        home::run();
-        return true;
-    }
-    false
+    can
 }
 
 /// Whether programs can be measured in the lab; says why not.

@@ -62,6 +62,11 @@ impl Side {
 
     /// Starts a server on the server's core.
     pub(crate) fn serve(&self, flags: &[&str], program: &[&str], port: u16) -> Running {
+        self.serve_by(&["taskset", "-c", CORES[0]], flags, program, port)
+    }
+
+    /// Starts a server by way of `words`, which begin its command.
+    pub(crate) fn serve_by(&self, words: &[&str], flags: &[&str], program: &[&str], port: u16) -> Running {
         let command = match self.place {
             Where::Kernel => program.to_vec(),
             Where::Road => {
@@ -69,7 +74,7 @@ impl Side {
                 ringroad(&[backend.iter().flatten().copied().collect(), flags.to_vec()].concat(), program)
             }
         };
-        start(&self.server, &[&["taskset", "-c", CORES[0]], &command[..]].concat(), port, self.place)
+        start(&self.server, &[words, &command[..]].concat(), port, self.place)
     }
 
     /// Runs a client on the client's core; what it printed.
@@ -182,6 +187,32 @@ fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     behind_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum()
+}
+
+/// What came of one run.
+pub(crate) struct Served {
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// Microseconds of the server's processor for each: what else the machine does changes it little.
+    pub(crate) processor: f64,
+}
+
+impl Served {
+    pub(crate) fn by(side: &Side, server: &Running, load: &Load, seconds: u32) -> Self {
+        let before = cpu_seconds(server);
+        let rate = side.wrk(load, seconds);
+        let took = cpu_seconds(server) - before;
+        Self { rate, processor: took * 1e6 / (rate * f64::from(seconds)) }
+    }
+}
+
+/// The medians of both sides, and of the ratios of the pairs.
+pub(crate) fn pair_row(name: &str, pairs: &[[Served; 2]], value: impl Fn(&Served) -> f64) {
+    let of = |each: &dyn Fn(&[Served; 2]) -> f64| median(pairs.iter().map(each).collect());
+    let [with, without] = [0, 1].map(|at| of(&|pair| value(&pair[at])));
+    let middle = of(&|pair| value(&pair[0]) / value(&pair[1]));
+    let each: Vec<String> = pairs.iter().map(|pair| ratio(value(&pair[0]), value(&pair[1]))).collect();
+    println!("{name:38} {with:12.1} {without:12.1} {middle:6.3}x   {}", each.join(" "));
 }
 
 #[cfg(test)]

@@ -1,0 +1,260 @@
+//! Everything at once, for a while: a server whose workers are replaced, redis, datagrams, clients that come and go, some
+//! without a word, and connections on which nothing happens. What was used for it is given back when it is over.
+//!
+//! `cargo xtask soak --minutes 10` lets it go on for longer (RINGROAD_SOAK_SECONDS).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lab::{Lab, Namespace, SERVER, Signal, Site, eventually, product, stacks};
+use ringroad_tests::replacing::{all_frames_are_accounted_for, replaced, request};
+use ringroad_tests::{bounded, on_road};
+use serde_json::Value;
+
+const SECONDS: u64 = 12;
+const WORKERS: usize = 4;
+const IDLE: usize = 64;
+/// What a client that goes away in the middle had asked for.
+const BIG: usize = 1 << 20;
+/// Clients wait so long from one thing to the next: the ports of one host, and the patience of its neighbours, have an end.
+const PAUSE: Duration = Duration::from_millis(3);
+/// Memory that allocators and the kernel's page tables may keep: of all processes together, in KiB.
+const KEPT: u64 = 8 * 1024;
+
+/// What is bounded and lasts: TIME-WAIT for a minute, and the verdicts about datagrams until their places are wanted.
+const LASTING: [&str; 2] = ["connections in TIME-WAIT", "flows of datagrams"];
+/// From one look to the next: those who tell are not to be kept busy by it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A server of datagrams and one that passes each connection to a second process.
+const OTHERS: &str = "
+import os, socket, threading
+ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+if os.fork() == 0:
+    ours.close()
+    while True:
+        _, fds, _, _ = socket.recv_fds(its, 8, 1)
+        if not fds: os._exit(0)
+        peer = socket.socket(fileno=fds[0])
+        while data := peer.recv(65536): peer.sendall(data)
+        peer.close()
+def echo():
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(('0.0.0.0', 7))
+    while True:
+        data, peer = datagrams.recvfrom(2000)
+        datagrams.sendto(data, peer)
+threading.Thread(target=echo, daemon=True).start()
+listener = socket.create_server(('0.0.0.0', 81), backlog=64)
+while True:
+    peer, _ = listener.accept()
+    socket.send_fds(ours, [b'x'], [peer.fileno()])
+    peer.close()
+";
+
+fn seconds() -> u64 {
+    std::env::var("RINGROAD_SOAK_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SECONDS)
+}
+
+fn connected(port: u16) -> io::Result<TcpStream> {
+    Ok(bounded(TcpStream::connect((SERVER, port))?))
+}
+
+/// A value is written and read, on a connection of its own.
+fn redis() -> io::Result<()> {
+    let mut stream = connected(6379)?;
+    for n in 0..8 {
+        tell(&mut stream, &format!("SET key{n} {:0>1$}\r\nGET key{n}\r\n", n, 700), 5 + 6 + 702)?;
+    }
+    Ok(())
+}
+
+/// Says something and hears so many octets.
+fn tell(stream: &mut TcpStream, text: &str, octets: usize) -> io::Result<()> {
+    stream.write_all(text.as_bytes())?;
+    stream.read_exact(&mut vec![0; octets])
+}
+
+/// Asks for much, reads a little, and is gone: the kernel resets what was not read.
+fn aborted() -> io::Result<()> {
+    let mut stream = connected(80)?;
+    stream.write_all(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    stream.read_exact(&mut [0; 1000])
+}
+
+/// Comes, and goes without a word.
+fn silent() -> io::Result<()> {
+    connected(80).map(|_| ())
+}
+
+fn datagrams() -> io::Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    for n in 0..8u8 {
+        socket.send_to(&[n; 600], (SERVER, 7))?;
+        let (len, _) = socket.recv_from(&mut [0; 1000])?;
+        assert_eq!(len, 600);
+    }
+    Ok(())
+}
+
+/// Over a connection that goes to another process.
+fn passed() -> io::Result<()> {
+    tell(&mut connected(81)?, "over there and back", 19)
+}
+
+type Errand = (&'static str, fn() -> io::Result<()>);
+
+const ERRANDS: &[Errand] = &[
+    ("requests", request),
+    ("requests", request),
+    ("redis", redis),
+    ("aborted", aborted),
+    ("silent", silent),
+    ("datagrams", datagrams),
+    ("passed", passed),
+];
+
+/// Clients, until `over`: what failed, and what did not.
+fn clients(client: &Namespace, over: &AtomicBool, done: &AtomicU64) -> Vec<String> {
+    std::thread::scope(|scope| {
+        let each = |(name, errand): &Errand| {
+            let mut failed = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                match errand() {
+                    Ok(()) => _ = done.fetch_add(1, Ordering::Relaxed),
+                    Err(error) => failed.push(format!("{name}: {error}")),
+                }
+                std::thread::park_timeout(PAUSE);
+            }
+            failed
+        };
+        let all: Vec<_> = ERRANDS.iter().map(|one| scope.spawn(move || client.enter(|| each(one)))).collect();
+        all.into_iter().flat_map(|one| one.join().expect("a client")).collect()
+    })
+}
+
+/// What a host's processes have, those together that are on the road and the keeper.
+#[derive(Debug, PartialEq, Eq)]
+struct Used {
+    descriptors: usize,
+    /// What stacks hold in frames, and their tables.
+    held: u64,
+    tables: BTreeMap<String, u64>,
+}
+
+/// The processes of a host, but for those that the test itself has just begun there.
+fn processes(host: &Namespace) -> Vec<u32> {
+    let pids = host.must(&["ip", "netns", "pids", host.name()]);
+    let pids = pids.lines().filter_map(|pid| pid.parse().ok());
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| !exe.ends_with("ip")))
+        .collect()
+}
+
+fn used(host: &Namespace) -> Used {
+    let descriptors = |pid: &u32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let mut used =
+        Used { descriptors: processes(host).iter().map(descriptors).sum(), held: 0, tables: BTreeMap::new() };
+    for stack in stacks(host) {
+        let dump = host.must(&[product(), "dump", &stack["pid"].to_string(), "--json"]);
+        let dump: Value = serde_json::from_str(&dump).expect("JSON");
+        let number = |value: &Value| value.as_u64().expect("a number");
+        used.held +=
+            ["held", "held and being sent"].map(|who| number(&dump["frames"][who])).iter().sum::<u64>();
+        for (table, n) in dump["tables"].as_object().expect("tables") {
+            if !LASTING.contains(&table.as_str()) {
+                *used.tables.entry(table.clone()).or_default() += number(n);
+            }
+        }
+    }
+    used
+}
+
+/// Memory of a host's processes that is no file's, in KiB: frames, which are used bit by bit, are counted otherwise.
+fn memory(host: &Namespace) -> u64 {
+    let of = |pid: &u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    };
+    processes(host).iter().map(of).sum()
+}
+
+/// The load for so long, with the workers replaced all the while.
+fn under_load(client: &Namespace, time: Duration, mut replace: impl FnMut()) {
+    let (over, done, mut times) = (AtomicBool::new(false), AtomicU64::new(0), 0);
+    let failed = std::thread::scope(|scope| {
+        let all = scope.spawn(|| clients(client, &over, &done));
+        let until = Instant::now() + time;
+        let replaced = panic::catch_unwind(AssertUnwindSafe(|| {
+            while Instant::now() < until {
+                let before = done.load(Ordering::Relaxed);
+                replace();
+                times += 1;
+                eventually("something is done", 20, || done.load(Ordering::Relaxed) > before + 100);
+            }
+        }));
+        over.store(true, Ordering::Relaxed);
+        let failed = all.join().expect("the clients");
+        replaced.unwrap_or_else(|why| panic::resume_unwind(why));
+        failed
+    });
+    let done = done.into_inner();
+    println!("{done} errands, {times} times other workers, {} failures {failed:?}", failed.len());
+    assert!(failed.is_empty(), "{} of {done}: {:?}", failed.len(), &failed[..failed.len().min(9)]);
+}
+
+#[test]
+fn all_that_is_used_under_a_mixed_load_is_given_back() {
+    let lab = Lab::new("mixed");
+    let (server, client) = lab.pair();
+    let site = Site::with_workers(&lab, 80, &[("big.bin", BIG)], WORKERS);
+    let nginx = on_road(&server, &["--strict"], &site.nginx(), 80);
+    let folder = lab.folder().to_string_lossy().into_owned();
+    let redis = ["redis-server", "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", &folder];
+    let _redis = on_road(&server, &["--strict"], &redis, 6379);
+    let _others = on_road(&server, &["--strict"], &["python3", "-c", OTHERS], 81);
+    let mut workers = replaced(&server, WORKERS, || nginx.children(), &[]);
+    let mut replace = || {
+        nginx.signal(Signal::Hup);
+        workers = replaced(&server, WORKERS, || nginx.children(), &workers);
+        eventually("the old workers are gone", 30, || nginx.children().len() == WORKERS);
+    };
+    let mut idle: Vec<TcpStream> = client
+        .enter(|| (0..IDLE).map(|_| connected(6379)).collect::<io::Result<_>>())
+        .expect("connections that stay");
+    let mut ask_idle = || {
+        for stream in &mut idle {
+            tell(stream, "PING\r\n", "+PONG\r\n".len()).expect("an answer on a connection that was quiet");
+        }
+    };
+    // All has been used once.
+    under_load(&client, Duration::from_secs(2), &mut replace);
+    ask_idle();
+    eventually("it is at rest", 30, || used(&server).held == 0 && all_frames_are_accounted_for(&server));
+    let (before, memory_before) = (used(&server), memory(&server));
+    under_load(&client, Duration::from_secs(seconds()), &mut replace);
+    ask_idle();
+    println!("before: {before:?}, {memory_before} KiB");
+    let mut after = None;
+    eventually("all is given back", 60, || {
+        let now = used(&server);
+        let back = now == before && all_frames_are_accounted_for(&server);
+        if !back && after.as_ref() != Some(&now) {
+            println!("not yet: {now:?}");
+            after = Some(now);
+        }
+        if !back {
+            std::thread::park_timeout(LOOK);
+        }
+        back
+    });
+    let grown = memory(&server).saturating_sub(memory_before);
+    println!("{grown} KiB more than before");
+    assert!(grown < KEPT, "{grown} KiB more than {memory_before}");
+}
