@@ -134,8 +134,10 @@ impl Stack {
             return self.drop_packet(incoming.pkt, Reason::Moved);
         }
         let whither = self.whither_departed(&incoming.key);
-        let is_full = whither == Whither::Waits && self.departed.held.len() >= HELD_MOST;
-        if whither == Whither::Over || is_full {
+        if whither == Whither::Over {
+            return self.drop_packet(incoming.pkt, Reason::NoSocket);
+        }
+        if whither == Whither::Waits && self.departed.held.len() >= HELD_MOST {
             return self.drop_packet(incoming.pkt, Reason::Moved);
         }
         let Some(held) = self.as_it_came(incoming) else { return };
@@ -168,7 +170,7 @@ impl Stack {
                 Whither::Waits => self.departed.held.push_back(held),
                 Whither::Over => {
                     self.core.pool.take_back(held.frame);
-                    Reason::Moved.count(&mut self.core.stats);
+                    Reason::NoSocket.count(&mut self.core.stats);
                 }
             }
         }
