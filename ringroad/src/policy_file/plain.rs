@@ -29,7 +29,7 @@ pub(super) struct Run {
 /// A policy file without its plain rules.
 pub(super) struct Apart {
     pub(super) runs: Vec<Run>,
-    /// The rest, everything in its place.
+    /// The rest, everything in its place, up to the last of it.
     pub(super) rest: String,
 }
 
@@ -43,11 +43,14 @@ pub(super) fn set_apart(text: &str) -> Option<Apart> {
         if !is_whole(before) {
             return None;
         }
+        rest.resize(from, b' ');
         rest.extend_from_slice(before.as_bytes());
-        rest.resize(run.at.end, b' ');
         from = run.at.end;
     }
-    rest.extend_from_slice(&text.as_bytes()[from..]);
+    if from < text.len() {
+        rest.resize(from, b' ');
+        rest.extend_from_slice(&text.as_bytes()[from..]);
+    }
     Some(Apart { runs, rest: String::from_utf8(rest).ok()? })
 }
 

@@ -12,7 +12,7 @@ const LOOKED_AT: usize = 64;
 
 /// For each rule of a table, the first earlier rule that alone matches everything it matches.
 pub(super) fn shadows(rules: &[RuleSpec]) -> Vec<Option<usize>> {
-    let mut by_remote: HashMap<Place, Vec<usize>> = HashMap::new();
+    let mut by_remote: HashMap<Place, Vec<usize>> = HashMap::with_capacity(rules.len());
     let mut left = COMPARISONS;
     let mut found = Vec::with_capacity(rules.len());
     // Of most lengths there is no prefix: nobody looks for one.
