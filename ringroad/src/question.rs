@@ -21,6 +21,9 @@ pub const NEWS: u8 = 8;
 /// answer begin, which encloses both ends' addresses, or nothing.
 pub const PUMP: u8 = 9;
 
+/// Asks for both ends' addresses alone, which the answer encloses, or nothing: the connection stays where it is.
+pub const NAMES: u8 = 10;
+
 /// Octets of one.
 pub const LENGTH: usize = 9;
 

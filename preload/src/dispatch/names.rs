@@ -1,5 +1,7 @@
 //! Names of sockets: bind, getsockname, getpeername; and shutdown.
 
+use core::net::SocketAddr;
+
 use libc::{c_int, sockaddr, socklen_t};
 use stack::error::SocketError;
 use stack::socket::How;
@@ -7,10 +9,10 @@ use stack::socket::How;
 use super::{attached, held, is_stream};
 use crate::attach;
 use crate::errno::{Leave, Outcome, check, fail};
-use crate::fdtable::{Flag, Kind};
+use crate::fdtable::{Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::{Named, Place, read_sockaddr, write_sockaddr};
-use crate::{kernel, options, sandbox};
+use crate::{heirs, kernel, options, sandbox};
 
 /// `bind`: the kernel's first, so that conflicts and their errno are its own.
 pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome {
@@ -29,7 +31,7 @@ pub(crate) fn getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -
     if !is_stream(&held) {
         return Err(Reason::Plain.into());
     }
-    if let Some((local, _)) = sandbox::names(&held) {
+    if let Some((local, _)) = told_elsewhere(&held) {
         write_sockaddr(name.into(), len.into(), held.file.told(local))?;
         return Ok(0);
     }
@@ -45,13 +47,18 @@ pub(crate) fn getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -
     Ok(0)
 }
 
+/// Both addresses of a connection whose stack is another process's, and stays there.
+fn told_elsewhere(held: &Held) -> Option<(SocketAddr, SocketAddr)> {
+    sandbox::names(held).or_else(|| heirs::ask_names(held))
+}
+
 /// `getpeername`.
 pub(crate) fn getpeername(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> Outcome {
     let held = held(fd)?;
     if !is_stream(&held) {
         return Err(Reason::Plain.into());
     }
-    if let Some((_, peer)) = sandbox::names(&held) {
+    if let Some((_, peer)) = told_elsewhere(&held) {
         write_sockaddr(name.into(), len.into(), held.file.told(peer))?;
         return Ok(0);
     }

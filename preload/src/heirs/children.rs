@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use libc::c_int;
 use ringroad::link::{self, Link};
-use ringroad::question::{BACK, CLAIM, LENT, PUMP, TAKEN, question, understood};
+use ringroad::question::{BACK, CLAIM, LENT, NAMES, PUMP, TAKEN, question, understood};
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
 
-use super::{Heirs, end, passing, pumps};
+use super::{Heirs, end, names, passing, pumps};
 use crate::fdtable::{self, Flag, Word};
 
 /// A child that may ask for connections.
@@ -67,6 +67,14 @@ fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &mut Vec<Word>
         let Some((what, name)) = understood(&note.text) else { return false };
         // Only what it inherited is its to ask for.
         let named = child.word(name);
+        if what == NAMES {
+            let told = named.filter(|word| child.words.contains(word));
+            let names = told.and_then(|word| names::told(heirs, turn, word));
+            let Some(child) = heirs.children.get(&fd) else { return true };
+            // A child that is gone does not hear it.
+            let _ = child.link.send(&question(NAMES, name), names.as_deref());
+            continue;
+        }
         let words = &mut child.words;
         let place = words.iter().position(|other| Some(*other) == named);
         let word = place.map(|place| words.swap_remove(place));

@@ -9,6 +9,7 @@
 
 mod children;
 mod leaving;
+mod names;
 mod packing;
 mod passing;
 mod pumps;
@@ -36,6 +37,7 @@ use crate::reason::Reason;
 use crate::state::{self, State};
 
 pub(crate) use children::Child;
+pub(crate) use names::ask_names;
 use passing::Passed;
 pub(crate) use passing::{arrived, entrust, is_passed, name, names_of, suspend_all};
 pub(crate) use pumps::{

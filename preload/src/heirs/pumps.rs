@@ -14,7 +14,7 @@ use ringroad::runtime::Turn;
 use stack::plain::Plain;
 use stack::types::SocketId;
 
-use super::{Asked, Heirs, PATIENCE, passing, who_to_ask};
+use super::{Asked, Heirs, PATIENCE, names, passing, who_to_ask};
 use crate::epoll;
 use crate::fdtable::{self, Flag, Held, Word};
 use crate::state;
@@ -27,20 +27,14 @@ pub(crate) fn ask_to_pump(held: &Held, ends: &Ends) -> Option<Names> {
     let _one = state::lock_claims();
     let Asked::Parent(line, name) = who_to_ask(&state::lock().heirs, held.word)? else { return None };
     line.send_ends(&question(PUMP, name), ends).ok()?;
-    loop {
-        // Answers to questions that were given up come first.
-        let answer = line.receive(PATIENCE).ok()??;
-        if answer.text == question(PUMP, name) {
-            return Plain::take(&mut &answer.enclosed?[..]);
-        }
-    }
+    names::answer(&line, question(PUMP, name))
 }
 
 /// Has this process's own threads pump a connection of its own, whose file is another from here on.
 pub(crate) fn begin_own(held: &Held, ends: &Ends) -> Option<Names> {
     let (id, runtime) = (held.socket()?, Runtime::current()?);
     let mut turn = runtime.lock();
-    let names = names(&mut turn, id)?;
+    let names = names::of(&mut turn, id)?;
     let word = fresh();
     let pump = Pump::for_own(id, word.cookie(), ends)?;
     pump.begin(runtime, move |turn| over(turn, word)).ok()?;
@@ -59,7 +53,7 @@ pub(super) fn begin(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, note: &m
     let parked = heirs.parked.get(&word).copied();
     let id = parked.or_else(|| word.file()?.socket())?;
     let mut text = Vec::new();
-    names(turn, id)?.put(&mut text);
+    names::of(turn, id)?.put(&mut text);
     // Of one that is closed here nobody is woken by its own word.
     let key = parked.map_or(word, |_| fresh());
     let pump = Pump::for_another(id, key.cookie(), note)?;
@@ -75,10 +69,6 @@ pub(super) fn begin(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, note: &m
     }
     keep(heirs, word, pump);
     Some(text)
-}
-
-fn names(turn: &mut Turn<'_>, id: SocketId) -> Option<Names> {
-    Some((turn.stack().local(id).ok()??, turn.stack().peer(id).ok()?))
 }
 
 /// A name that no file has.
