@@ -12,8 +12,9 @@ use ringroad_stack::config::Config;
 use ringroad_stack::control::Request;
 use ringroad_stack::engine::{Taker, ToMate};
 use ringroad_stack::error::SocketError;
+use ringroad_stack::policy::{Action, Mode, Policy, PolicySpec, RuleDirection, RuleSpec, TableSpec};
 use ringroad_stack::socket::{OptName, RecvFlags, Value};
-use ringroad_stack::types::{FlowKey, SocketId};
+use ringroad_stack::types::{FlowKey, Readiness, SocketId};
 
 /// A peer, the stack that the cable leads to, and another stack of the same host. Frames between the two are carried;
 /// what either wants steered is in the book.
@@ -206,6 +207,53 @@ fn what_arrives_when_who_took_it_has_ended_it_is_dropped() {
     let stats = port.net.b().stats();
     assert_eq!((stats.drop_no_socket, stats.drop_moved, stats.tcp_resets_out), (1, 0, 0));
     port.net.hosts[1].assert_whole();
+}
+
+/// What was put together of pieces has no headers of its own to go on with: its peer sends it again.
+#[test]
+fn what_came_in_pieces_does_not_follow() {
+    let mut port = Port::new(Link { cut: Some(576), ..Link::default() });
+    let (a, parcel, _) = port.under_way();
+    let data = pattern(1_000, 3);
+    port.net.send(0, a, &data).unwrap();
+    port.net.run_for(Duration::from_micros(500));
+    let b = port.arrive(&parcel);
+    port.net.run_for(Duration::from_micros(500));
+    let stats = port.net.b().stats();
+    assert_eq!((stats.ip_reassembled, stats.drop_moved, stats.home_frames), (1, 1, 0));
+    assert_eq!(port.carry(), 0);
+    port.swap();
+    port.net.run_ms(1_000);
+    assert_eq!(port.net.recv(1, b, 2_000).as_ref(), Ok(&data));
+    port.other.assert_whole();
+}
+
+/// A rule that lets it out lets in what follows it: who has it judges that, and nobody is told that it was refused.
+#[test]
+fn what_follows_is_judged_where_it_goes() {
+    let mut port = Port::new(Link::default());
+    let rule = RuleSpec { direction: RuleDirection::Out, ..RuleSpec::any("out", Action::Allow) };
+    let table = TableSpec::of_host(port.other.address, Mode::Enforce, vec![rule]);
+    let spec = PolicySpec { default: Action::Allow, tables: vec![table], shadow: Vec::new() };
+    for stack in [&mut port.net.hosts[1].stack, &mut port.other.stack] {
+        stack.set_policy(Policy::compile(&spec).unwrap());
+    }
+    let listener = port.net.listen(0, 80, 16);
+    let b = port.net.connecting(1, 80);
+    port.net.run_ms(10);
+    assert!(port.net.b().readiness(b).contains(Readiness::OUT));
+    port.settle();
+    let (now, mut parcel) = (port.net.now, Vec::new());
+    let a = port.net.a().accept(now, listener).unwrap().id;
+    port.net.b().export(now, b, &mut parcel).unwrap();
+    port.net.send(0, a, b"an answer").unwrap();
+    port.net.run_for(Duration::from_millis(1));
+    let b = port.arrive(&parcel);
+    port.net.run_for(Duration::from_millis(1));
+    assert_eq!(port.carry(), 1);
+    assert_eq!(port.heard_there(b), b"an answer");
+    let denied = [port.net.b().stats().drop_denied_in, port.other.stack.stats().drop_denied_in];
+    assert_eq!(denied, [0, 0]);
 }
 
 /// However much arrives, no more than so many frames wait.

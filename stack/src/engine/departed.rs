@@ -130,7 +130,7 @@ impl Stack {
 
     /// A segment of a connection that left: it follows that, at once or when it is known where to.
     pub(super) fn segment_for_departed(&mut self, now: Instant, incoming: Incoming) {
-        if self.core.out.outbound.mates.is_none() || self.core.is_exhausted() {
+        if self.core.out.outbound.mates.is_none() || self.core.is_exhausted() || !incoming.has_headers() {
             return self.drop_packet(incoming.pkt, Reason::Moved);
         }
         let whither = self.whither_departed(&incoming.key);

@@ -31,6 +31,13 @@ pub(super) struct Incoming {
     pub(super) road: Road,
 }
 
+impl Incoming {
+    /// Whether its packet's headers lie in front of it: those of one that was put together of pieces do not.
+    pub(super) fn has_headers(&self) -> bool {
+        self.bytes > usize::from(self.seg.header_len) + self.pkt.len()
+    }
+}
+
 impl Stack {
     #[inline]
     pub(super) fn receive_tcp(
@@ -160,6 +167,10 @@ impl Stack {
 
     /// A segment that no connection claims; `old`: one did until now.
     pub(super) fn segment_for_nobody(&mut self, now: Instant, incoming: Incoming, old: Option<Predecessor>) {
+        if self.departed.has(&incoming.key) {
+            // Another stack has it, or will in a moment: who has it judges this.
+            return self.segment_for_departed(now, incoming);
+        }
         let mut flow = Flow::new(incoming.key, Direction::In);
         let listener = self.listener_for(&incoming.key);
         let cookie = listener.map_or(Cookie::None, |at| self.cookie_of(now, at, &incoming));
@@ -169,10 +180,6 @@ impl Stack {
         }
         if !self.core.out.judge_in(&mut flow, incoming.bytes, incoming.road) {
             return self.drop_packet(incoming.pkt, Reason::Denied);
-        }
-        if self.departed.has(&incoming.key) {
-            // Another stack has it, or will in a moment.
-            return self.segment_for_departed(now, incoming);
         }
         let Some(listener) = listener else {
             return self.stray(now, incoming, &mut flow, true);
