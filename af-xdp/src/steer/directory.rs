@@ -74,21 +74,25 @@ impl Directory {
         (0..WAYS).map(move |way| self.place(first as usize + way))
     }
 
-    fn find(&self, key: &[u64; FLOW_WORDS], seed: u64) -> Option<[&AtomicU64; FLOW_WORDS]> {
-        self.places(key, seed).find(|place| {
+    /// A flow's place, and the last word there.
+    fn find(&self, key: &[u64; FLOW_WORDS], seed: u64) -> Option<([&AtomicU64; FLOW_WORDS], u64)> {
+        self.places(key, seed).find_map(|place| {
             let last = place[4].load(Ordering::Acquire);
-            last & LIVE != 0
+            let found = last & LIVE != 0
                 && last & KEY == key[4]
-                && place[..4].iter().zip(key).all(|(word, part)| word.load(Ordering::Relaxed) == *part)
+                && place[..4].iter().zip(key).all(|(word, part)| word.load(Ordering::Relaxed) == *part);
+            found.then_some((place, last))
         })
     }
 
     /// Says that the flow is stack `slot`'s. False when all its places are taken.
     pub(super) fn insert(&self, flow: &FlowKey, seed: u64, slot: Slot) -> bool {
         let key = flow.words();
-        if let Some(place) = self.find(&key, seed) {
-            place[4].store(live(key[4], slot), Ordering::Release);
-            return true;
+        while let Some((place, seen)) = self.find(&key, seed) {
+            // One that is given up just now may be another flow's in a moment.
+            if give_up(place[4], seen, Some(slot)) {
+                return true;
+            }
         }
         let filling = FILLING | u64::from(slot) << SLOT_SHIFT;
         let free = self
@@ -105,18 +109,18 @@ impl Directory {
     /// The flow is stack `slot`'s no longer. False when it was not in the directory as that.
     pub(super) fn remove(&self, flow: &FlowKey, seed: u64, slot: Slot) -> bool {
         let key = flow.words();
-        self.find(&key, seed).is_some_and(|place| give_up(place[4], live(key[4], slot), None))
+        self.find(&key, seed).is_some_and(|(place, _)| give_up(place[4], live(key[4], slot), None))
     }
 
     /// The flow is stack `to`'s from here on, if it was `from`'s. False when it was not in the directory as that.
     pub(super) fn hand(&self, flow: &FlowKey, seed: u64, (from, to): (Slot, Slot)) -> bool {
         let key = flow.words();
-        self.find(&key, seed).is_some_and(|place| give_up(place[4], live(key[4], from), Some(to)))
+        self.find(&key, seed).is_some_and(|(place, _)| give_up(place[4], live(key[4], from), Some(to)))
     }
 
     /// Whose the flow is.
     pub(super) fn get(&self, flow: &FlowKey, seed: u64) -> Option<Slot> {
-        self.find(&flow.words(), seed).map(|place| slot_of(place[4].load(Ordering::Acquire)))
+        self.find(&flow.words(), seed).map(|(_, last)| slot_of(last))
     }
 
     /// Takes every flow of stack `slot`, which is gone, out, or gives it to `heir`, and names it. Looks at every
@@ -183,8 +187,7 @@ mod tests {
     fn a_flow_that_was_taken_meanwhile_is_not_given_up() {
         let d = directory();
         assert!(d.insert(&key(1), SEED, 1));
-        let place = d.find(&key(1).words(), SEED).unwrap();
-        let seen = place[4].load(Ordering::Relaxed);
+        let (place, seen) = d.find(&key(1).words(), SEED).unwrap();
         assert!(d.insert(&key(1), SEED, 2));
         assert!(!give_up(place[4], seen, None) && !give_up(place[4], seen, Some(3)));
         assert_eq!(d.get(&key(1), SEED), Some(2));
