@@ -1,10 +1,11 @@
 //! The way out: gate, route, neighbour, headers, queue.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use nic::{Pkt, Pool, TxChecksum, TxPkt};
 
+use super::headers::{IpHeader, Parts, ip_header, link_and_ip};
 use super::home::{self, Home};
 use super::mates::{Outbound, ToMate};
 use super::parking::{Parking, Vehicle};
@@ -13,12 +14,12 @@ use crate::control::table::{Control, NextHop, Resolved};
 use crate::control::{ControlEvent, Request};
 use crate::hash::{FlowWords, HashKey};
 use crate::ip::ids::Ids;
-use crate::ip::{Egress, Flow, NO_CHECKSUM, Outgoing, Payload, RouteMemo, Unsent};
+use crate::ip::{Egress, Flow, Outgoing, Payload, RouteMemo, Unsent};
 use crate::policy::Gate;
 use crate::stats::Stats;
 use crate::time::Instant;
-use crate::types::{Ecn, FlowKey, IfaceId, scope_id};
-use crate::wire::{checksum, ethernet, ipv4, ipv6};
+use crate::types::{FlowKey, IfaceId, scope_id};
+use crate::wire::{ethernet, ipv6};
 
 /// Frames that wait for a NIC. There is room for every frame of the pool, so it never grows.
 pub type TxQueue = VecDeque<TxPkt>;
@@ -29,66 +30,10 @@ const MTU_LEAST: u16 = 576;
 /// (Linux: net.ipv6.flowlabel_state_ranges). It also keeps labels from being zero.
 const STATELESS: u32 = 1 << 19;
 
-/// Bytes of the network header towards an address.
-#[inline]
-pub(super) const fn ip_header(to: IpAddr) -> usize {
-    if to.is_ipv4() { ipv4::HEADER } else { ipv6::HEADER }
-}
-
-/// Bytes of link and network header towards an address.
-#[inline]
-pub(super) const fn link_and_ip(to: IpAddr) -> usize {
-    ethernet::HEADER + ip_header(to)
-}
-
-/// Copies a transport header; those that nearly all packets have, without a call.
-#[inline]
-fn copy_header(to: &mut [u8], from: &[u8]) {
-    if let (Ok(to), Ok(from)) = (<&mut [u8; 20]>::try_from(&mut *to), <&[u8; 20]>::try_from(from)) {
-        *to = *from;
-    } else if let (Ok(to), Ok(from)) = (<&mut [u8; 32]>::try_from(&mut *to), <&[u8; 32]>::try_from(from)) {
-        *to = *from;
-    } else {
-        to.copy_from_slice(from);
-    }
-}
-
 /// Whether the path takes a packet of so many bytes.
 #[inline]
 fn fits(flow: &Flow, bytes: usize) -> Result<(), Unsent> {
     if bytes > usize::from(flow.route.mtu) { Err(Unsent::TooBig) } else { Ok(()) }
-}
-
-/// What the headers of a packet say, whatever their family.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct IpHeader {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) protocol: u8,
-    pub(super) tos: u8,
-    pub(super) ttl: u8,
-    pub(super) label: u32,
-    pub(super) payload: u16,
-}
-
-impl IpHeader {
-    /// Writes it to `into`, which has exactly the room. Both addresses are of one family.
-    #[inline]
-    fn write(&self, into: &mut [u8]) {
-        let &Self { tos, ttl, protocol, label, payload, .. } = self;
-        match (self.source, self.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let header = ipv4::Emit { tos, ttl, protocol, source, destination, payload };
-                into.copy_from_slice(&header.bytes());
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let header =
-                    ipv6::Emit { tos, label, hop_limit: ttl, protocol, source, destination, payload };
-                into.copy_from_slice(&header.bytes());
-            }
-            _ => debug_assert!(false, "a flow has one family"),
-        }
-    }
 }
 
 /// What the way out counts.
@@ -116,34 +61,6 @@ pub(super) struct Output {
     counts: Counts,
     labels: HashKey,
     ids: Ids,
-}
-
-/// The transport's pieces, as they lie before the frame is closed.
-struct Parts<'a> {
-    header: &'a [u8],
-    checksum_at: usize,
-    ecn: Ecn,
-    payload: usize,
-}
-
-impl Parts<'_> {
-    /// Writes the header in front of its payload, and the checksum; or, when somebody else finishes it for the transport
-    /// that begins at byte `start` of the frame, what it begins with.
-    #[inline]
-    fn write(&self, transport: &mut [u8], pseudo: checksum::Raw, start: Option<u16>) -> TxChecksum {
-        let at = self.checksum_at;
-        let (header, payload) = transport.split_at_mut(self.header.len());
-        copy_header(header, self.header);
-        let (field, left) = match start {
-            _ if at == NO_CHECKSUM => return TxChecksum::Complete,
-            Some(start) => (pseudo.folded(), TxChecksum::Partial { start, offset: at as u16 }),
-            None => (checksum::of_pieces(self.header, payload, pseudo), TxChecksum::Complete),
-        };
-        // RFC 768: an all zero checksum field means that there is none; TCP does not care.
-        let field = if field == 0 && start.is_none() { 0xffff } else { field };
-        header[at..at + 2].copy_from_slice(&field.to_be_bytes());
-        left
-    }
 }
 
 impl Output {
@@ -382,7 +299,7 @@ impl Output {
         iface.up.then_some(RouteMemo { generation, port: port as u16, home: false, mtu, hops, label, link })
     }
 
-    /// Writes link, IP and transport header into the headroom of `pkt`, and the checksum.
+    /// Writes the headers in front of a payload.
     fn close_frame(
         &mut self,
         pool: &mut Pool,
@@ -390,35 +307,8 @@ impl Output {
         flow: &Flow,
         parts: &Parts<'_>,
     ) -> Result<TxChecksum, Unsent> {
-        let len = (parts.header.len() + parts.payload) as u16;
-        let protocol = flow.key.protocol as u8;
-        let ttl = flow.ttl.unwrap_or(flow.route.hops);
-        let tos = flow.tos | parts.ecn as u8;
-        let before = link_and_ip(flow.key.remote.ip());
-        let whole = pool.whole_mut(pkt, before + parts.header.len()).ok_or(Unsent::TooBig)?;
-        let (link, packet) = whole.split_first_chunk_mut().ok_or(Unsent::TooBig)?;
-        *link = flow.route.link;
-        let (pseudo, transport) = match (&flow.key.local, &flow.key.remote) {
-            (SocketAddr::V4(from), SocketAddr::V4(to)) => {
-                let (ip, transport) = packet.split_first_chunk_mut().ok_or(Unsent::TooBig)?;
-                let (source, destination) = (*from.ip(), *to.ip());
-                *ip = ipv4::Emit { tos, ttl, protocol, source, destination, payload: len }.bytes();
-                if flow.may_fragment {
-                    ipv4::allow_fragments(ip, self.ids.take());
-                }
-                (checksum::Raw::pseudo_v4(source, destination, protocol, len), transport)
-            }
-            (local, remote) => {
-                let (source, destination) = (local.ip(), remote.ip());
-                let (ip, transport) =
-                    packet.split_at_mut_checked(before - ethernet::HEADER).ok_or(Unsent::TooBig)?;
-                let label = flow.route.label;
-                IpHeader { source, destination, protocol, tos, ttl, label, payload: len }.write(ip);
-                (checksum::Raw::pseudo(source, destination, protocol, len), transport)
-            }
-        };
-        let start = self.leaves_checksum(&flow.route).then_some(before as u16);
-        Ok(parts.write(transport, pseudo, start))
+        let is_finished_later = self.leaves_checksum(&flow.route);
+        parts.close(pool, pkt, flow, (is_finished_later, &mut self.ids))
     }
 
     /// Whether somebody else finishes checksums, or nobody looks at them.

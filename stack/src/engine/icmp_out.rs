@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use nic::Pkt;
 
-use super::egress::IpHeader;
+use super::headers::IpHeader;
 use super::{STRAY_ANSWERS, Stack};
 use crate::ip::fragments::Expired;
 use crate::ip::input::{Arrived, Refused};

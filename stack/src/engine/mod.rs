@@ -19,6 +19,7 @@ mod estate;
 mod family;
 mod fast_open;
 mod flows;
+mod headers;
 mod home;
 mod icmp;
 mod icmp_out;

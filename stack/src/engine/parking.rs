@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use nic::{Pkt, Pool, TxChecksum, TxPkt};
 
-use super::egress::link_and_ip;
+use super::headers::link_and_ip;
 use crate::control::MacAddr;
 use crate::control::table::NextHop;
 use crate::time::Instant;
