@@ -36,6 +36,9 @@ fn bytes_are_written_in_the_window_and_headers_in_front_of_it() {
         .unwrap();
     assert_eq!(n, Ok(5));
     p.headroom_mut(&mut k, 3).unwrap().copy_from_slice(b"abc");
+    assert_eq!(p.whole_mut(&mut k, 3).unwrap(), b"abchello");
+    let headroom = k.offset();
+    assert!(p.whole_mut(&mut k, headroom).is_some() && p.whole_mut(&mut k, headroom + 1).is_none());
     assert_eq!(p.bytes(&k), b"hello");
     let tx = p.lend(&k, 3, TxChecksum::Complete).unwrap();
     assert_eq!(p.lent_bytes(&tx), b"abchello");
@@ -53,7 +56,7 @@ fn lent_bytes_cannot_be_written_and_a_freed_loan_returns_later() {
     let mut k = p.alloc().unwrap();
     let tx = p.lend(&k, 14, TxChecksum::Complete).unwrap();
     assert!(p.bytes_mut(&mut k).is_none());
-    assert!(p.headroom_mut(&mut k, 4).is_none());
+    assert!(p.headroom_mut(&mut k, 4).is_none() && p.whole_mut(&mut k, 4).is_none());
     assert!(p.lend(&k, 14, TxChecksum::Complete).is_none());
     assert!(p.append_with(&mut k, 1, |_| Ok::<_, ()>(1)).is_none());
     p.free(k);
