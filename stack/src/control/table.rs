@@ -456,7 +456,13 @@ mod tests {
             let address = address(last);
             c.apply(ControlEvent::Address { iface, address, prefix: 24, deprecated: false });
         }
-        let heard = |c: &Control, iface| [1, 8, 9, 20, 7].map(|host| c.hears(address(host), iface));
+        let heard = |c: &Control, iface| {
+            [1, 8, 9, 20, 7].map(|host| {
+                let heard = c.hears(address(host), iface);
+                assert_eq!(c.hears_v4(Ipv4Addr::new(10, 0, 0, host), iface), heard, "{host}, by {iface:?}");
+                heard
+            })
+        };
         let all = [true, true, true, true, false];
         assert_eq!(
             heard(&c, vlan),
@@ -498,6 +504,10 @@ mod tests {
         assert!(c.is_broadcast(Ipv4Addr::new(10, 0, 0, 255)));
         assert!(c.is_broadcast(Ipv4Addr::BROADCAST));
         assert!(!c.is_broadcast(Ipv4Addr::new(10, 0, 1, 255)));
+        let elsewhere = |a: &Ipv4Addr| c.is_elsewhere(*a);
+        let addresses = || (0..=255).map(|host| Ipv4Addr::new(10, 0, 0, host));
+        assert!(!addresses().filter(elsewhere).any(|a| c.is_own(a.into(), ETH) || c.is_broadcast(a)));
+        assert!(addresses().filter(elsewhere).count() > 200, "nearly all are told at once");
     }
 
     #[test]
