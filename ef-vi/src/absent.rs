@@ -25,7 +25,7 @@ impl EfVi {
         match *self {}
     }
 
-    /// Whether it has stopped for good.
+    /// Whether it has stopped for good: nothing comes any more but what it had told of, and what is to be sent is dropped.
     #[must_use]
     pub fn is_halted(&self) -> bool {
         match *self {}

@@ -109,7 +109,7 @@ impl EfVi {
         self.mac
     }
 
-    /// Whether it has stopped for good: nothing comes any more, and what is to be sent is dropped.
+    /// Whether it has stopped for good: nothing comes any more but what it had told of, and what is to be sent is dropped.
     #[must_use]
     pub fn is_halted(&self) -> bool {
         self.inner.borrow().halted
@@ -207,6 +207,9 @@ impl Inner {
 
     /// Posts frames, as many at a time as the adapter takes: what is less would wait unseen.
     fn refill(&mut self, pool: &mut Pool) {
+        if self.halted {
+            return;
+        }
         let batch = crate::vi::POSTED_AT_A_TIME;
         let mut pushed = true;
         while self.posted + self.backlog.frames() + batch <= self.most && self.vi.has_room_to_post(batch) {
@@ -363,6 +366,24 @@ mod tests {
             assert!(!rings(&b), "{kind}: all is taken");
             b.nic.wait_fds();
             assert!(!rings(&b), "{kind}: and nothing came");
+        }
+    }
+
+    /// Whoever sleeps by its bell would wake for ever otherwise.
+    #[test]
+    fn what_came_before_it_stopped_is_received_and_the_bell_is_silent() {
+        for kind in ["x2", "x3"] {
+            let [mut a, mut b] = End::pair(kind, &format!("stopped-{kind}"));
+            a.send(b.ip, [1, PORT], 1);
+            b.send(a.ip, [1, PORT], 2);
+            b.nic.wait_fds();
+            let inner = b.nic.inner.get_mut();
+            inner.halted = true;
+            let posted = inner.posted;
+            assert!(rings(&b) && b.nic.rx_pending(), "{kind}");
+            assert_eq!(b.received(), [1], "{kind}");
+            assert!(!rings(&b) && !b.nic.rx_pending(), "{kind}");
+            assert_eq!(b.nic.inner.get_mut().posted, posted, "{kind}: it is given no more frames");
         }
     }
 

@@ -37,11 +37,16 @@ pub(super) fn forked() {
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     has_some: AtomicBool,
+    /// The adapter has stopped: nobody takes them any more.
+    are_over: AtomicBool,
     list: Mutex<Vec<(Filter, bool)>>,
 }
 
 impl Wishes {
     fn add(&self, filter: Filter, on: bool) {
+        if self.are_over.load(Ordering::Relaxed) {
+            return;
+        }
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push((filter, on));
         self.has_some.store(true, Ordering::Release);
     }
@@ -53,6 +58,12 @@ impl Wishes {
         }
         self.has_some.store(false, Ordering::Relaxed);
         mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// No filters are set any more.
+    fn end(&self) {
+        self.are_over.store(true, Ordering::Relaxed);
+        self.take();
     }
 }
 
@@ -167,6 +178,7 @@ impl Adapter {
             log::tell(format_args!("{}: its adapter has stopped; by the interface's own sockets", self.name));
             // What they led here, the steering program leads from now on.
             adapter.remove_filters();
+            self.wishes.end();
             self.halted = true;
         }
     }
@@ -181,7 +193,8 @@ impl Nic for Adapter {
     }
 
     fn rx(&mut self, pool: &mut Pool, burst: &mut Burst, max: usize) -> usize {
-        let got = self.working().map_or(0, |adapter| adapter.rx(pool, burst, max));
+        // What it had told of before it stopped, too.
+        let got = self.adapter.as_mut().map_or(0, |adapter| adapter.rx(pool, burst, max));
         got + self.beside.rx(pool, burst, max - got)
     }
 
@@ -224,6 +237,7 @@ impl Nic for Adapter {
             place.store(-1, Ordering::Relaxed);
         }
         self.adapter = None;
+        self.wishes.end();
         self.beside.stop();
     }
 
@@ -248,8 +262,7 @@ impl Nic for Adapter {
     }
 
     fn rx_pending(&self) -> bool {
-        let works = self.adapter.as_ref().filter(|_| !self.halted);
-        works.is_some_and(Nic::rx_pending) || self.beside.rx_pending()
+        self.adapter.as_ref().is_some_and(Nic::rx_pending) || self.beside.rx_pending()
     }
 }
 
@@ -307,6 +320,15 @@ mod tests {
         filters.port(Protocol::Tcp as u8, end(LISTENED), true);
         filters.flow(&key(LISTENED, "10.0.0.2:998"), true);
         assert_eq!(wishes.take(), []);
+    }
+
+    #[test]
+    fn for_an_adapter_that_has_stopped_nothing_is_kept() {
+        let (mut filters, wishes) = filters();
+        filters.port(Protocol::Tcp as u8, end(LISTENED), true);
+        wishes.end();
+        filters.flow(&key("10.0.0.1:4000", "10.0.0.2:80"), true);
+        assert_eq!((wishes.take(), wishes.list.lock().unwrap().capacity()), (vec![], 0));
     }
 
     #[test]
