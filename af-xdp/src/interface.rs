@@ -119,6 +119,12 @@ impl Interface {
         channels.ok().map(|c| c[6] + c[8]).filter(|n| *n > 0).or_else(|| transmit_queues_made(self.index))
     }
 
+    /// Whether it is a VLAN of another interface, whose driver it names as its own.
+    pub fn is_vlan(&self) -> bool {
+        let socket = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+        socket.and_then(|socket| driver(socket.as_fd(), &self.name)).is_ok_and(|name| name == VLAN)
+    }
+
     /// Whether it leads back to this host (Linux: LOOPBACK_IFINDEX, in every network namespace).
     pub fn is_loopback(&self) -> bool {
         self.index == 1

@@ -53,25 +53,19 @@ impl Opening<'_> {
     pub(super) fn open(&self, pool: &mut Pool) -> Result<Opened, StartError> {
         let failed = |e: &SetupError| StartError::new(self.step(), e);
         match self.config.backend {
-            Backend::EfVi => self.beside_adapters(pool, "asked for".into()),
-            Backend::Auto if self.is_for_adapters() => self
-                .beside_adapters(pool, "auto: ef_vi drives the adapter, for one process".into())
-                .or_else(|error| {
-                    let port = self.attempt(pool, Backend::AfXdp).map_err(|e| failed(&e))?;
-                    let why = format!("auto: {}", error.reason);
-                    log::tell(format_args!("{}: by AF_XDP alone; {why}", self.step()));
-                    Ok(Opened::new(port, why))
-                }),
-            Backend::Auto => match self.attempt(pool, Backend::AfXdp) {
-                Ok(port) => Ok(Opened::new(port, "auto: AF_XDP can be had")),
-                Err(error) if !may_differ(&error) => Err(failed(&error)),
-                Err(error) => {
-                    let Ok(port) = self.attempt(pool, Backend::Packet) else { return Err(failed(&error)) };
-                    let why = format!("auto: AF_XDP cannot be had: {error}");
+            Backend::EfVi => {
+                let (port, beside, _) = self.either(pool)?;
+                let works = || format!("--backend {} works here", beside.name());
+                self.look_at_adapters(pool).map_err(|error| error.remedy(works()))?;
+                Ok(Opened { adapters: true, ..Opened::new(port, "asked for") })
+            }
+            Backend::Auto => {
+                let (port, by, why) = self.either(pool)?;
+                if by == Backend::Packet {
                     log::tell(format_args!("{}: by the backend packet; {why}", self.step()));
-                    Ok(Opened::new(port, why))
                 }
-            },
+                Ok(self.with_adapters(pool, Opened::new(port, why)))
+            }
             wanted => match self.attempt(pool, wanted) {
                 Ok(port) => Ok(Opened::new(port, "asked for")),
                 Err(error) if !may_differ(&error) => Err(failed(&error)),
@@ -85,25 +79,48 @@ impl Opening<'_> {
         }
     }
 
-    /// Opens the interfaces by AF_XDP, or without, for what adapters do not lead here, and looks whether ef_vi drives
-    /// their adapters. The process that will drive them opens them again.
-    fn beside_adapters(&self, pool: &mut Pool, why: String) -> Result<Opened, StartError> {
-        let (port, beside) = match self.attempt(pool, Backend::AfXdp) {
-            Ok(port) => (port, Backend::AfXdp),
-            Err(error) if !may_differ(&error) => return Err(StartError::new(self.step(), error)),
-            Err(error) => {
-                let port = self.attempt(pool, Backend::Packet);
-                (port.map_err(|_| StartError::new(self.step(), error))?, Backend::Packet)
-            }
+    /// Opens the interfaces by AF_XDP, or by the kernel's receive path where that cannot be had: by which, and why.
+    fn either(&self, pool: &mut Pool) -> Result<(Port, Backend, String), StartError> {
+        let error = match self.attempt(pool, Backend::AfXdp) {
+            Ok(port) => return Ok((port, Backend::AfXdp, "auto: AF_XDP can be had".into())),
+            Err(error) => error,
         };
-        let options = adapter_options(self.config);
-        for name in self.adapters() {
-            EfVi::open(name, pool, &options).map(drop).map_err(|error| {
-                let remedy = format!("--backend {} works here", beside.name());
-                StartError::new(self.step(), error).remedy(remedy)
-            })?;
+        let port = may_differ(&error).then(|| self.attempt(pool, Backend::Packet).ok()).flatten();
+        match port {
+            Some(port) => Ok((port, Backend::Packet, format!("auto: AF_XDP cannot be had: {error}"))),
+            None => Err(StartError::new(self.step(), error)),
         }
-        Ok(Opened { adapters: true, ..Opened::new(port, why) })
+    }
+
+    /// What was opened, and the adapters beside it where ef_vi drives them. Nobody has asked for that: where it does not, all
+    /// stays as it is.
+    fn with_adapters(&self, pool: &mut Pool, opened: Opened) -> Opened {
+        if !self.is_for_adapters() {
+            return opened;
+        }
+        match self.look_at_adapters(pool) {
+            Ok(()) => {
+                let why = "auto: ef_vi drives the adapter, for one process".into();
+                Opened { adapters: true, why, ..opened }
+            }
+            Err(StartError { reason, .. }) => {
+                log::tell(format_args!("{}: without ef_vi: {reason}", self.step()));
+                Opened { why: format!("{}; without ef_vi: {reason}", opened.why), ..opened }
+            }
+        }
+    }
+
+    /// Looks whether ef_vi drives the interfaces' adapters: what they do not lead here comes by the port that was opened.
+    /// The process that will drive them opens them again.
+    fn look_at_adapters(&self, pool: &mut Pool) -> Result<(), StartError> {
+        let options = adapter_options(self.config);
+        self.adapters().try_for_each(|name| {
+            let opened = match Interface::find(name) {
+                Ok(interface) if interface.is_vlan() => Err(format!("{name}: a VLAN is no adapter")),
+                _ => EfVi::open(name, pool, &options).map(drop).map_err(|error| error.to_string()),
+            };
+            opened.map_err(|reason| StartError::new(self.step(), reason))
+        })
     }
 
     /// The interfaces that may be adapters'.
