@@ -14,13 +14,12 @@ use crate::interface::Interface;
 use crate::ledger::{FrameCensus, Holder, Ledger, Slot};
 use crate::mapped::Descriptor;
 use crate::packet::PacketSocket;
+use crate::port::{ETH_HEADER, receives};
 use crate::queue::Queue;
 use crate::socket::{BindMode, TX_METADATA, UmemMode, XskSocket, XskStatistics};
 use crate::steer::XdpMode;
 use crate::stock::{Shares, beside_the_nic};
 use crate::tap::{self, Tap};
-
-const ETH_HEADER: u32 = 14;
 
 /// Frames in a row that the kernel is not seen to have sent before the rest is left for later.
 const LATE: usize = 4;
@@ -126,10 +125,13 @@ impl XskNic {
         common: &Common,
     ) -> Self {
         let checksum = if interface.is_virtual() { RxChecksum::MayBeUnfinished } else { RxChecksum::Unknown };
-        let caps = Caps {
-            tx_checksum: mode.tx_metadata && mode.bind == BindMode::Copy,
-            max_frame: (interface.mtu + ETH_HEADER).min(common.frame_size) as usize,
+        // What peers send is as long as what we say that we take, which is what we send: it has to come whole.
+        let most = match interface.is_wide(common.frame_size) {
+            true => receives(common.frame_size) + ETH_HEADER,
+            false => (interface.mtu + ETH_HEADER).min(common.frame_size),
         };
+        let tx_checksum = mode.tx_metadata && mode.bind == BindMode::Copy;
+        let caps = Caps { tx_checksum, max_frame: most as usize };
         let numbers = first_queue..;
         Self {
             fds: sockets.iter().map(|s| s.as_fd().as_raw_fd()).collect(),

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::error::{At, SetupError, Step};
 use crate::netdev::rx_queues;
+use crate::port::receives;
 use crate::steer::QUEUES;
 use crate::sys::{self, IfRequest};
 
@@ -117,6 +118,12 @@ impl Interface {
         let socket = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
         let channels = socket.and_then(|socket| channels(socket.as_fd(), &self.name));
         channels.ok().map(|c| c[6] + c[8]).filter(|n| *n > 0).or_else(|| transmit_queues_made(self.index))
+    }
+
+    /// Whether packets may come that are longer than what a frame of so many bytes takes. They come in parts, of which TCP's
+    /// are cut; longer datagrams the program leaves to the kernel. On the loopback device there are no others.
+    pub fn is_wide(&self, frame_size: u32) -> bool {
+        self.mtu > receives(frame_size) && !self.is_loopback()
     }
 
     /// Whether it is a VLAN of another interface, whose driver it names as its own.

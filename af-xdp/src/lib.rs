@@ -36,11 +36,12 @@
 //! Transmit frames whose window begins at least 24 bytes behind the beginning of their frame
 //! ([`nic::HEADROOM`] sees to it): the checksum request for the kernel goes there.
 //!
-//! Frames longer than a chunk, which only a kernel on this host makes (TSO), are cut into segments again, so a
+//! TCP in frames longer than a chunk, which only a kernel on this host makes (TSO), is cut into segments again, so a
 //! stack sees frames of one chunk at most; they may be longer than the MTU. On veth that happens in generic
 //! mode alone: a native program, multi-buffer or not, makes the driver turn segmentation offload off at the
 //! peer. UDP superframes (UDP_SEGMENT) do not say where to cut, and a datagram must arrive whole: what is longer
-//! than a chunk the steering program leaves to the kernel, whose socket hears it.
+//! than a chunk the steering program leaves to the kernel, whose socket hears it. So an interface's MTU may be longer than a
+//! chunk where frames come in parts: what `caps` says of it fits one, and peers send no longer segments than they are told.
 //!
 //! While the interface is down, `kick` leaves frames in the ring, says `Quiet` and counts (`kicks_down`); the
 //! first kick after it is up again sends them.

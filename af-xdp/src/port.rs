@@ -26,6 +26,10 @@ pub const RX_HEADROOM: u32 = 256;
 
 /// Link header with one VLAN tag.
 const LINK_HEADER_MAX: u32 = 18;
+/// Bytes of a link header without a tag.
+pub(crate) const ETH_HEADER: u32 = 14;
+/// Datagrams in longer frames are left to the kernel (`bpf/steer.bpf.c`).
+const DATAGRAM_MAX: u32 = 3584;
 
 /// Wishes for [`Port::open`]. The default leaves every choice to probing.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +193,7 @@ impl Port {
         options: &Options,
         limits: &Limits,
     ) -> Result<Self, SetupError> {
-        let mut interfaces = find(pool, names, options.xdp == Some(XdpMode::Tc))?;
+        let mut interfaces = find(pool, names, options)?;
         if options.xdp == Some(XdpMode::Tc) {
             return Self::open_behind(pool, interfaces, options, limits);
         }
@@ -485,30 +489,37 @@ fn beside(
     Ok(firsts.into_iter().map(|socket| (0, socket)).chain(more).collect())
 }
 
-/// `behind`: their queues are the kernel's, which makes one of them for each stack.
-fn find(pool: &Pool, names: &[&str], behind: bool) -> Result<Vec<Interface>, SetupError> {
+/// Behind the driver their queues are the kernel's, which makes one of them for each stack.
+fn find(pool: &Pool, names: &[&str], options: &Options) -> Result<Vec<Interface>, SetupError> {
     if names.is_empty() {
         return Err(SetupError::found(Step::Interface, libc::EINVAL, "no interface was named"));
     }
+    let behind = options.xdp == Some(XdpMode::Tc);
+    let frame_size = pool.arena().frame_size();
+    let cuts = (behind || options.multi_buffer) && receives(frame_size) + ETH_HEADER >= DATAGRAM_MAX;
     let one = |name: &&str| {
         let found = Interface::find(name)?;
-        check(if behind { Interface { queues: 1, ..found } } else { found }, pool)
+        let interface = if behind { Interface { queues: 1, ..found } } else { found };
+        if !cuts && interface.is_wide(frame_size) {
+            return Err(too_wide(&interface, frame_size));
+        }
+        check_queues(&interface).map(|()| interface)
     };
     names.iter().map(one).collect()
 }
 
-fn check(interface: Interface, pool: &Pool) -> Result<Interface, SetupError> {
-    let room = pool.arena().frame_size().saturating_sub(RX_HEADROOM + LINK_HEADER_MAX);
-    // On the loopback device longer ones are TCP, which is cut, or datagrams, which the program leaves to the kernel.
-    let fault = if interface.mtu > room && !interface.is_loopback() {
-        format!(
-            "its MTU is {}, and frames of this size take {room}: lower it, or use larger frames",
-            interface.mtu
-        )
-    } else {
-        return check_queues(&interface).map(|()| interface);
-    };
-    Err(SetupError::found(Step::Interface, libc::EOPNOTSUPP, fault).on(&interface.name))
+/// The longest IP packet that comes whole in a frame of the pool.
+pub(crate) fn receives(frame_size: u32) -> u32 {
+    frame_size.saturating_sub(RX_HEADROOM + LINK_HEADER_MAX)
+}
+
+pub(crate) fn too_wide(interface: &Interface, frame_size: u32) -> SetupError {
+    let fault = format!(
+        "its MTU is {}, and frames of this size take {}: lower it, or use larger frames",
+        interface.mtu,
+        receives(frame_size)
+    );
+    SetupError::found(Step::Interface, libc::EOPNOTSUPP, fault).on(&interface.name)
 }
 
 /// Counts the queues again now that programs are there, which may have brought some: a frame that comes on a queue

@@ -10,7 +10,7 @@ use crate::driver::{Common, XskNic};
 use crate::error::{At, SetupError, Step};
 use crate::interface::Interface;
 use crate::ledger::{Holder, Ledger};
-use crate::port::Options;
+use crate::port::{Options, too_wide};
 use crate::socket::{BindMode, Place, UmemMode, XskSocket};
 use crate::steer::XdpMode;
 use crate::stock::leaves_half;
@@ -44,8 +44,9 @@ pub(crate) fn obstacle(
         .then_some("the NICs' own rings would take most frames: ethtool -G, or more frames")
 }
 
-/// Zero-copy before copy, long frames before short ones, checksums left to the kernel where it takes them.
-fn plans(options: &Options, zero_copy: bool) -> impl Iterator<Item = UmemMode> {
+/// Zero-copy before copy, long frames before short ones, checksums left to the kernel where it takes them. `wide`: frames
+/// that are longer than a chunk are to be expected.
+fn plans(options: &Options, zero_copy: bool, wide: bool) -> impl Iterator<Item = UmemMode> {
     let zero_copy = zero_copy && options.bind != Some(BindMode::Copy);
     let copy = options.bind != Some(BindMode::ZeroCopy);
     let long = options.multi_buffer;
@@ -58,7 +59,7 @@ fn plans(options: &Options, zero_copy: bool) -> impl Iterator<Item = UmemMode> {
         (copy, BindMode::Copy, false, false),
     ]
     .into_iter()
-    .filter(move |(wanted, _, multi_buffer, _)| *wanted && (long || !multi_buffer))
+    .filter(move |(wanted, _, multi_buffer, _)| *wanted && (if *multi_buffer { long } else { !wide }))
     .map(|(_, bind, multi_buffer, tx_metadata)| UmemMode { bind, multi_buffer, tx_metadata })
 }
 
@@ -78,15 +79,17 @@ pub(crate) fn bind_best(
     options: &Options,
     obstacle: Option<&'static str>,
 ) -> Result<(Vec<XskNic>, Arc<Ledger>, UmemMode), SetupError> {
+    let frame_size = pool.arena().frame_size();
+    let wide = interfaces.iter().find(|interface| interface.is_wide(frame_size));
     let mut last = SetupError::found(Step::Bind, libc::EOPNOTSUPP, obstacle.unwrap_or_default());
-    for mode in plans(options, obstacle.is_none()) {
+    for mode in plans(options, obstacle.is_none(), wide.is_some()) {
         match attempt(pool, interfaces, xdp, options, mode) {
             Ok((nics, ledger)) => return Ok((nics, ledger, mode)),
             Err(e) if is_final(&e) => return Err(e),
             Err(e) => last = e,
         }
     }
-    Err(last)
+    Err(wide.map_or(last, |interface| too_wide(interface, frame_size)))
 }
 
 fn attempt(
@@ -176,7 +179,7 @@ mod tests {
     use super::*;
 
     fn names(options: &Options, native: bool) -> Vec<(&'static str, bool, bool)> {
-        plans(options, native).map(|m| (m.bind.name(), m.multi_buffer, m.tx_metadata)).collect()
+        plans(options, native, false).map(|m| (m.bind.name(), m.multi_buffer, m.tx_metadata)).collect()
     }
 
     #[test]
@@ -194,6 +197,13 @@ mod tests {
         assert_eq!(names(&copy, true), [("copy", false, true), ("copy", false, false)]);
         let zero = Options { bind: Some(BindMode::ZeroCopy), ..Options::default() };
         assert_eq!(names(&zero, false), []);
+    }
+
+    #[test]
+    fn where_frames_are_longer_than_a_chunk_they_have_to_come_in_parts() {
+        let all = |options: &Options| plans(options, true, true).map(|m| m.multi_buffer).collect::<Vec<_>>();
+        assert_eq!(all(&Options::default()), [true; 3]);
+        assert_eq!(all(&Options { multi_buffer: false, ..Options::default() }), []);
     }
 
     #[test]

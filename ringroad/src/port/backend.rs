@@ -117,6 +117,10 @@ impl Opening<'_> {
         self.adapters().try_for_each(|name| {
             let opened = match Interface::find(name) {
                 Ok(interface) if interface.is_vlan() => Err(format!("{name}: a VLAN is no adapter")),
+                // What is longer than a frame it drops, where others leave it to the kernel.
+                Ok(interface) if interface.is_wide(pool.arena().frame_size()) => {
+                    Err(format!("{name}: its MTU is {}, which no frame of an adapter takes", interface.mtu))
+                }
                 _ => EfVi::open(name, pool, &options).map(drop).map_err(|error| error.to_string()),
             };
             opened.map_err(|reason| StartError::new(self.step(), reason))
