@@ -307,7 +307,12 @@ fn a_program_without_a_policy_cloaks_nothing() {
     assert_eq!(call.read(&mut [0; 8]).expect("its end"), 0);
     drop(call);
     assert!(!ping(&client, (STRANGER, SERVER), IMPATIENCE, &[]), "while the keeper is there");
-    let mut next = server.spawn(&ringroad(&["--strict"], &["python3", "-c", CALLS]));
+    let (fifo, mut go) = fifo(&lab, &server);
+    let script = format!("echo begun; read word < {fifo}; exec python3 -c \"$0\"");
+    let mut next = server.spawn(&ringroad(&["--strict"], &["sh", "-c", &script, CALLS]));
+    eventually("the program begins", 20, || next.said().contains("begun"));
+    assert!(ping(&client, (STRANGER, SERVER), PATIENCE, &[]), "before it has a stack");
+    go.write_all(b"go\n").expect("a word");
     let call = called(&listener);
     assert!(ping(&client, (STRANGER, SERVER), PATIENCE, &[]), "the policy of another program");
     drop(call);

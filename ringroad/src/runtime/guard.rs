@@ -1,8 +1,9 @@
 //! What the steering programs carry out of the policy by themselves: put there, kept true while addresses come and go,
 //! and what they kept out.
 //!
-//! All processes of a port have one guard. It stands before the program is there at all; its first stack goes on with it. Whoever puts another policy in force first writes it; the others find it
-//! marked with the same text, and bring the host's addresses up to date, which nobody may have followed meanwhile.
+//! All processes of a port have one guard. It stands before the program is there at all; its first stack goes on with it.
+//! Whoever puts another policy in force first writes it; the others find it marked with the same text, and bring the host's
+//! addresses up to date, which nobody may have followed meanwhile.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -168,24 +169,23 @@ impl Guards {
     }
 }
 
-/// Has the steering programs of a port carry out what `file` says before there is a stack, unless `text`, which it was read
-/// from, is not the port's policy: then whoever has put that there has done so.
-pub(super) fn guard_from_the_start(port: &Port, file: &PolicyFile, text: &str) -> io::Result<()> {
-    if file.guard.is_none() {
-        return Ok(());
-    }
+/// Has the steering programs of a port carry out what `file` says before there is a stack, and nothing that another policy
+/// left there, unless `text`, which it was read from, is not the port's policy: then whoever has put that there has done so.
+pub(super) fn guard_from_the_start(port: &Port, file: Option<&PolicyFile>, text: &str) -> io::Result<()> {
     let program = |(interface, steering): (Interface, Steering)| Program {
         iface: IfaceId(interface.index),
         name: interface.name,
         steering: Arc::new(steering),
     };
     let mut guards = Guards::new(port.steered()?.into_iter().map(program).collect());
-    let mut events = Vec::new();
-    Netlink::open(Vec::new(), &mut events)?;
-    events.iter().for_each(|event| guards.control(event));
+    if file.is_some_and(|file| file.guard.is_some()) {
+        let mut events = Vec::new();
+        Netlink::open(Vec::new(), &mut events)?;
+        events.iter().for_each(|event| guards.control(event));
+    }
     port.alone_with_policy(|current| {
         if current == text {
-            let next = guards.prepare(Some(file), text)?;
+            let next = guards.prepare(file, text)?;
             guards.stand(next);
         }
         Ok(())

@@ -69,10 +69,8 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
         // Who was faster than we are has the interfaces, and by now a keeper that shares them.
         None => open_alone(config, &policy).or_else(|error| keeper::share(config, &policy)?.ok_or(error))?,
     };
-    if let Some(file) = &file {
-        guard_from_the_start(&port, file, &policy)
-            .map_err(|e| StartError::new("guarding what the policy hides", e))?;
-    }
+    guard_from_the_start(&port, file.as_ref(), &policy)
+        .map_err(|e| StartError::new("guarding what the policy hides", e))?;
     Ok(port)
 }
 
