@@ -1,6 +1,6 @@
 //! Requests about the policy of a running stack.
 //!
-//! `policy` is answered with the policies of the port. `apply LEN` is followed by so many bytes, a policy as JSON; they
+//! `policy` is answered with the policies of the port. `apply LEN` is followed by so many bytes, a packed [`Bundle`]; they
 //! are understood and compiled, and the answer is a line, `{}` or `{"error":…}`. Then whoever asked says `commit`, and
 //! is answered with what is in force now; without it nothing has changed. So several stacks are first all asked, and
 //! changed when none of them objects.
@@ -86,7 +86,7 @@ fn line<T: serde::Serialize>(client: &mut UnixStream, answer: &T) -> io::Result<
 
 fn tell(client: &mut UnixStream, runtime: &Runtime, busy: Busy) -> io::Result<()> {
     let texts = runtime.policies()?;
-    let bundle = |text: &str| serde_json::from_str::<Bundle>(text).ok();
+    let bundle = |text: &str| Bundle::unpacked(text).ok();
     let (current, previous) = (bundle(&texts.current), bundle(&texts.previous));
     drop(busy);
     line(client, &PolicyInForce { pid: std::process::id(), current, previous })
@@ -128,6 +128,5 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize, busy: Busy) -> 
 }
 
 fn understand(text: &str) -> Result<PolicyFile, String> {
-    let bundle: Bundle = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    PolicyFile::without_warnings(bundle).map_err(|faults| faults.to_string())
+    PolicyFile::without_warnings(Bundle::unpacked(text)?).map_err(|faults| faults.to_string())
 }

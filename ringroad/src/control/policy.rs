@@ -139,7 +139,7 @@ fn us() -> u32 {
 }
 
 fn request_of(policy: &Bundle) -> Request {
-    let text = serde_json::to_string(policy).map_err(|error| error.to_string())?;
+    let text = policy.packed().map_err(|error| error.to_string())?;
     Ok(Arc::new([format!("apply {}\n", text.len()), text]))
 }
 

@@ -30,6 +30,7 @@
 //! `local`, `name`, `direction` and `action` must be there; what else is left out means `default = "allow"`,
 //! `mode = "enforce"`, and `"any"` for the rest. A key that nobody knows is a fault.
 
+mod bundle;
 mod diff;
 mod explain;
 mod fault;
@@ -57,9 +58,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs, io};
 
-use serde::{Deserialize, Serialize};
 use stack::policy::{Policy, PolicySpec};
 
+pub use bundle::Bundle;
 pub use diff::diff;
 pub use explain::{explain, explain_rule};
 use fault::Source;
@@ -76,16 +77,6 @@ pub const MAX_BYTES: usize = 32 << 20;
 
 /// Where the files that a policy names come from; the error says why one cannot be had.
 type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
-
-/// The text of a policy with the files it names: all that is needed to understand it anywhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bundle {
-    /// The policy file.
-    pub text: String,
-    /// The files of addresses, by the names the policy has for them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<String, String>,
-}
 
 /// A policy file that was understood.
 #[derive(Clone, Debug)]

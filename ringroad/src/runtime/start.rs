@@ -97,10 +97,7 @@ fn policy(path: Option<&Path>) -> Result<(Option<PolicyFile>, String), StartErro
         PolicyFile::load(path).map_err(|e| StartError::new(step, e.first_line()).remedy(check))
     };
     let file = path.map(load).transpose()?;
-    let text = match &file {
-        Some(file) => serde_json::to_string(&file.bundle),
-        None => serde_json::to_string(&Bundle::default()),
-    };
+    let text = file.as_ref().map_or_else(|| Bundle::default().packed(), |file| file.bundle.packed());
     Ok((file, text.map_err(|e| StartError::new(step, e))?))
 }
 
@@ -110,7 +107,7 @@ pub(super) fn policy_of(text: &str) -> Result<Option<PolicyFile>, StartError> {
     let bundle: Bundle = if text.is_empty() {
         Bundle::default()
     } else {
-        serde_json::from_str(text).map_err(|e| StartError::new(step, e))?
+        Bundle::unpacked(text).map_err(|e| StartError::new(step, e))?
     };
     if bundle.text.is_empty() {
         return Ok(None);
