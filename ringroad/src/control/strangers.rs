@@ -1,5 +1,5 @@
-//! Processes of other users: they are asked side by side, so that whoever is slow on purpose keeps nobody's time but that
-//! of who runs it. When it is too late for all is known to whoever asks.
+//! Processes of all users are asked side by side, so that whoever is slow on purpose keeps nobody's time but that of who
+//! runs it. When it is too late for all is known to whoever asks.
 
 use std::collections::BTreeMap;
 use std::iter::from_fn;

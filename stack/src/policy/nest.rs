@@ -133,7 +133,7 @@ impl<T: Bits> Steps<T> {
     /// The node of some of the steps, with those of its parts.
     fn grow(&mut self, cuts: &[(u128, u32)], steps: Range<usize>, depth: u32) -> Node<T> {
         let (low, high) = (cuts[steps.start].0, cuts[steps.end - 1].0);
-        // Two to eight parts a step: most then have one or none, and which it is, is guessed well.
+        // One to four parts a step: most then have one or none, and which it is, is guessed well.
         let parts = (steps.len().ilog2() + 2).min(PARTS);
         let shift = (128 - (high - low).leading_zeros()).saturating_sub(parts);
         let (first, last) = (self.index.len(), ((high - low) >> shift) as usize);
