@@ -180,10 +180,8 @@ fn used(host: &Namespace) -> Used {
         held: 0,
         tables: BTreeMap::new(),
     };
-    // Those of other hosts are told of, too.
-    let ours = |pid: &u64| pids.iter().any(|own| u64::from(*own) == *pid);
-    for pid in stacks(host).iter().filter_map(|stack| stack["pid"].as_u64()).filter(ours) {
-        let dump = host.must(&[product(), "dump", &pid.to_string(), "--json"]);
+    for stack in stacks(host) {
+        let dump = host.must(&[product(), "dump", &stack["pid"].to_string(), "--json"]);
         let dump: Value = serde_json::from_str(&dump).expect("JSON");
         let number = |value: &Value| value.as_u64().expect("a number");
         used.held +=

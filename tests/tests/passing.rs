@@ -7,7 +7,6 @@ use std::net::{Shutdown, TcpStream};
 
 use lab::{Lab, Namespace, SERVER, eventually, stacks};
 use ringroad_tests::{assert_bypassed, bounded, on_road};
-use serde_json::Value;
 
 const SIZE: usize = 300_000;
 
@@ -81,7 +80,7 @@ fn a_pool_serves_what_another_process_accepts() {
     });
     assert_bypassed(&server, &before);
     eventually("the one that accepts holds nothing but its listener", 20, || {
-        let all = stacks_of(&server);
+        let all = stacks(&server);
         let stack = all.iter().find(|stack| stack["pid"] == program.pid()).expect("its stack");
         let sockets = stack["sockets"].as_array().expect("its sockets");
         sockets.iter().all(|socket| socket["state"] == "LISTEN")
@@ -197,18 +196,9 @@ socket.send_fds(ours, [b'x'], [peer.fileno()])
 wait(peer, b'A')
 ";
 
-/// The stacks of a host: others on this machine are told of, too.
-fn stacks_of(host: &Namespace) -> Vec<Value> {
-    let here = host.must(&["ip", "netns", "pids", host.name()]);
-    let here: Vec<u64> = here.lines().filter_map(|pid| pid.parse().ok()).collect();
-    let mut all = stacks(host);
-    all.retain(|stack| stack["pid"].as_u64().is_some_and(|pid| here.contains(&pid)));
-    all
-}
-
 /// Turns of all runtimes of a host so far.
 fn turns(host: &Namespace) -> u64 {
-    stacks_of(host).iter().map(|stack| stack["counters"]["runtime_turns"].as_u64().expect("a counter")).sum()
+    stacks(host).iter().map(|stack| stack["counters"]["runtime_turns"].as_u64().expect("a counter")).sum()
 }
 
 /// While nothing comes the connection stays with one of them, and both sleep.
@@ -257,7 +247,7 @@ fn no_segment_is_lost_on_the_way_from_one_process_to_another() {
         assert!(asked(&client, seed) == octets(seed), "other bytes for {seed}");
     }
     let sent_again = client.counters().since(&before, "TcpRetransSegs");
-    let dropped: Vec<u64> = stacks_of(&server)
+    let dropped: Vec<u64> = stacks(&server)
         .iter()
         .map(|stack| stack["counters"]["drop_moved"].as_u64().expect("a counter"))
         .collect();

@@ -1,6 +1,7 @@
 //! A host: a network namespace with programs in it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -33,6 +34,13 @@ impl Namespace {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether this process runs in it.
+    pub(crate) fn has(&self, pid: u64) -> bool {
+        let identity = |path: String| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let its = identity(format!("/proc/{pid}/ns/net"));
+        its.is_some() && its == identity(format!("/run/netns/{}", self.name))
     }
 
     /// A command that will run in it.

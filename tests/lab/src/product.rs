@@ -82,7 +82,8 @@ fn build(mode: &str, what: &[&str], path: &str) -> String {
     root.join(target).join(mode).join(path).to_string_lossy().into_owned()
 }
 
-/// The stacks that run on a host, as `ringroad stat --json` tells of them.
+/// The stacks that run on a host, as `ringroad stat --json` tells of them: of those that it tells of besides, another test's
+/// or what one has left, none.
 ///
 /// # Panics
 /// When the command fails or prints something else.
@@ -90,5 +91,7 @@ fn build(mode: &str, what: &[&str], path: &str) -> String {
 pub fn stacks(host: &Namespace) -> Vec<Value> {
     let text = host.must(&[product(), "stat", "--json"]);
     let all: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
-    all["stacks"].as_array().cloned().unwrap_or_else(|| panic!("no stacks in {text}"))
+    let mut all = all["stacks"].as_array().cloned().unwrap_or_else(|| panic!("no stacks in {text}"));
+    all.retain(|stack| stack["pid"].as_u64().is_some_and(|pid| host.has(pid)));
+    all
 }
