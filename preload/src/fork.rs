@@ -8,8 +8,8 @@ use ringroad::runtime::Turn;
 
 use crate::attach;
 use crate::dispatch::lifecycle;
-use crate::heirs;
 use crate::state::{self, State};
+use crate::{fdtable, heirs};
 
 /// The locks between `prepare` and what follows it.
 struct Locks(UnsafeCell<Option<Held>>);
@@ -71,6 +71,7 @@ extern "C" fn child() {
     let Some(Held { turn, mut state, link, .. }) = take_back() else { return };
     // The parent's runtime is not ours: not even its lock is given back, which would send its frames.
     core::mem::forget(turn);
+    fdtable::forget_runtimes();
     heirs::in_child(&mut state.heirs, link);
     drop(state);
     Runtime::after_fork_in_child();

@@ -2,7 +2,7 @@
 
 use ringroad::Config;
 use ringroad::control::register_bypass;
-use ringroad::runtime::port_descriptors;
+use ringroad::runtime::{observe_descriptors, port_descriptors};
 
 use crate::{attach, carry, environment, exit, fdtable, fork, guard, heritage, real, reason, signals, stdio};
 
@@ -25,6 +25,7 @@ extern "C" fn at_load() {
     real::find_all();
     // Daemons close all descriptors that they do not know.
     port_descriptors(&config).into_iter().for_each(|fd| fdtable::protect(fd, true));
+    observe_descriptors(fdtable::protect_runtimes);
     attach::configure(config);
     let carried = carry::announced();
     environment::keep();

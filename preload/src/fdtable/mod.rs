@@ -8,7 +8,7 @@ mod file;
 mod memory;
 
 use core::sync::atomic::AtomicU64;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
 use libc::c_int;
@@ -20,6 +20,8 @@ const MOST: usize = 1 << 20;
 
 /// The word of a descriptor that belongs to the library: no file of the application, not to be closed.
 const PROTECTED: u64 = u64::MAX;
+/// The same of a runtime's, which a child does not have.
+const RUNTIMES: u64 = PROTECTED - 1;
 /// Generations keep out of the cookie's highest bit, which is the Rust API's.
 const GENERATIONS: u32 = (1 << 31) - 1;
 const _: () = assert!(ringroad::runtime::API_COOKIE == 1 << 63);
@@ -33,6 +35,8 @@ static MEMORY: OnceLock<Memory> = OnceLock::new();
 /// Length of the table; zero until it is there, so that a fresh process reads one word and goes on.
 static LEN: AtomicUsize = AtomicUsize::new(0);
 static ANY: AtomicBool = AtomicBool::new(false);
+/// The highest number that a runtime ever had.
+static HIGHEST_OF_RUNTIME: AtomicI32 = AtomicI32::new(-1);
 
 /// A file slot at one moment of its history; also the cookie of the file's socket in the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +50,7 @@ impl Word {
 
     /// Whether it names a slot at all.
     fn is_file(self) -> bool {
-        self.0 != 0 && self.0 != PROTECTED
+        self.0 != 0 && self.0 < RUNTIMES
     }
 
     /// As a cookie.
@@ -153,18 +157,33 @@ pub(crate) fn covers(fd: c_int) -> bool {
 
 /// Marks a descriptor as the library's own, or takes the mark away. The application cannot close it.
 pub(crate) fn protect(fd: c_int, on: bool) {
-    if !covers(fd) {
-        return;
-    }
-    if let Some(memory) = MEMORY.get() {
+    mark(fd, if on { PROTECTED } else { 0 });
+}
+
+/// As [`protect`], of what a runtime of this process has open.
+pub(crate) fn protect_runtimes(fd: c_int, on: bool) {
+    HIGHEST_OF_RUNTIME.fetch_max(fd, Ordering::Relaxed);
+    mark(fd, if on { RUNTIMES } else { 0 });
+}
+
+/// After a fork, in the child: what the runtime had is the parent's.
+pub(crate) fn forget_runtimes() {
+    let Some(memory) = MEMORY.get() else { return };
+    let end = usize::try_from(HIGHEST_OF_RUNTIME.swap(-1, Ordering::Relaxed) + 1).unwrap_or(0);
+    let theirs = memory.words.iter().take(end).filter(|word| word.load(Ordering::Relaxed) == RUNTIMES);
+    theirs.for_each(|word| word.store(0, Ordering::Release));
+}
+
+fn mark(fd: c_int, word: u64) {
+    if let Some(memory) = MEMORY.get().filter(|_| covers(fd)) {
         ANY.store(true, Ordering::Relaxed);
-        memory.words[fd as usize].store(if on { PROTECTED } else { 0 }, Ordering::Release);
+        memory.words[fd as usize].store(word, Ordering::Release);
     }
 }
 
 /// Whether a descriptor is the library's own.
 pub(crate) fn is_protected(fd: c_int) -> bool {
-    load(fd) == PROTECTED
+    load(fd) >= RUNTIMES
 }
 
 /// The library's own descriptors between `first` and `last`, in order.
@@ -172,7 +191,7 @@ pub(crate) fn protected(first: c_int, last: c_int) -> impl Iterator<Item = c_int
     let words = MEMORY.get().map_or(&[][..], |m| m.words);
     let end = (last as usize).saturating_add(1).min(words.len());
     let begin = (first.max(0) as usize).min(end);
-    let own = move |fd: &usize| words[*fd].load(Ordering::Acquire) == PROTECTED;
+    let own = move |fd: &usize| words[*fd].load(Ordering::Acquire) >= RUNTIMES;
     (begin..end).filter(own).map(|fd| fd as c_int)
 }
 
@@ -339,5 +358,13 @@ mod tests {
         assert!(is_protected(1000) && !is_protected(1001) && !is_protected(-1));
         protect(1000, false);
         assert!(!is_protected(1000));
+        protect_runtimes(1001, true);
+        protect(1002, true);
+        assert!(is_protected(1001) && get(1001).is_none() && !is_plain(1001));
+        assert_eq!(protected(1001, 1002).collect::<Vec<_>>(), [1001, 1002]);
+        // A child has what is the process's, and nothing of the runtime.
+        forget_runtimes();
+        assert!(!is_protected(1001) && is_protected(1002));
+        protect(1002, false);
     }
 }

@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 use super::place::{self, Name};
 use super::{apply, may_change};
 use crate::capture;
-use crate::port::aside;
+use crate::port::{Own, aside};
 use crate::runtime::Runtime;
 use crate::wire::Timed;
 
@@ -28,6 +28,7 @@ const REQUEST: usize = 64;
 
 /// The control socket of this process.
 pub(crate) struct Server {
+    _own: Own,
     listener: UnixListener,
     path: PathBuf,
 }
@@ -48,7 +49,8 @@ impl Server {
     fn open_in(dir: &Path) -> io::Result<Self> {
         make_directory(dir)?;
         let path = dir.join(Name::of(std::process::id()).to_string());
-        Ok(Self { listener: aside(listen_at(&path)?).into(), path })
+        let listener = aside(listen_at(&path)?);
+        Ok(Self { _own: Own::new(&listener), listener: listener.into(), path })
     }
 
     pub(crate) fn fd(&self) -> RawFd {

@@ -10,7 +10,7 @@ use netlink_packet_route::{address, link, neighbour};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use crate::port::socket_aside;
+use crate::port::{Own, socket_aside};
 
 /// Multicast groups: links, neighbours, then addresses and routes of IPv4 and of IPv6, and what routers say of links.
 const GROUPS: [u32; 7] = [1, 3, 5, 7, 9, 11, 12];
@@ -19,7 +19,10 @@ const GROUPS: [u32; 7] = [1, 3, 5, 7, 9, 11, 12];
 const NOTICE_BUFFER: usize = 1 << 20;
 
 /// Hears of changes.
-pub(super) struct Notices(Socket);
+pub(super) struct Notices {
+    _own: Own,
+    socket: Socket,
+}
 
 /// What was heard.
 pub(super) enum Heard {
@@ -37,17 +40,17 @@ impl Notices {
         // Less room means more overruns, which are dealt with.
         let _ = socket.set_rx_buf_sz(NOTICE_BUFFER);
         GROUPS.iter().try_for_each(|&group| socket.add_membership(group))?;
-        Ok(Self(socket))
+        Ok(Self { _own: Own::new(&socket), socket })
     }
 
     pub(super) fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 
     /// Hands everything that waits to `each`.
     pub(super) fn drain(&self, mut each: impl FnMut(Heard)) {
         loop {
-            match self.0.recv_from_full() {
+            match self.socket.recv_from_full() {
                 Ok((bytes, _)) => messages(&bytes, |_, payload| {
                     if let NetlinkPayload::InnerMessage(message) = payload {
                         each(Heard::Message(Box::new(message)));
@@ -73,6 +76,7 @@ pub(super) enum Table {
 
 /// Asks for whole tables.
 pub(super) struct Dumps {
+    _own: Own,
     socket: Socket,
     sequence: u32,
 }
@@ -82,7 +86,7 @@ impl Dumps {
         let mut socket = socket_aside(Socket::new(NETLINK_ROUTE)?);
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { _own: Own::new(&socket), socket, sequence: 0 })
     }
 
     /// Every entry of a table, of all families.

@@ -12,11 +12,19 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use stack::types::{FlowKey, Protocol};
 
 use super::claim::{self, Owner};
-use super::fds::{aside, borrow};
+use super::fds::{Own, aside, borrow};
 use super::{Claimed, Port};
 
 /// How often a slot of this process's own past is tried to be buried: each time the lock is waited for.
 const TRIES: u32 = 5;
+
+/// One of the others.
+struct Watched {
+    slot: Slot,
+    owner: Owner,
+    _own: Own,
+    pidfd: OwnedFd,
+}
 
 /// The others, watched.
 pub(crate) struct Roster {
@@ -24,8 +32,9 @@ pub(crate) struct Roster {
     /// Our own slot.
     me: Slot,
     stacks: Slot,
+    _own: Own,
     epoll: OwnedFd,
-    watched: Vec<(Slot, Owner, OwnedFd)>,
+    watched: Vec<Watched>,
 }
 
 impl Roster {
@@ -42,7 +51,7 @@ impl Roster {
         )?;
         let (me, stacks) = (claimed.slot, claimed.stacks);
         rustix::io::write(rung, &1u64.to_ne_bytes())?;
-        Ok(Self { port, me, stacks, epoll, watched: Vec::new() })
+        Ok(Self { port, me, stacks, _own: Own::new(&epoll), epoll, watched: Vec::new() })
     }
 
     /// Readable when there is something to [`attend`](Roster::attend) to.
@@ -87,7 +96,7 @@ impl Roster {
 
     /// False when it cannot be watched: it has died since it was last seen alive.
     pub(super) fn watch(&mut self, slot: Slot, owner: Owner) -> bool {
-        if self.watched.iter().any(|(s, o, _)| (*s, *o) == (slot, owner)) {
+        if self.watched.iter().any(|one| (one.slot, one.owner) == (slot, owner)) {
             return true;
         }
         self.forget(slot);
@@ -97,17 +106,17 @@ impl Roster {
         let data = epoll::EventData::new_u64(u64::from(slot) + 1);
         let added = epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN).is_ok();
         if added {
-            self.watched.push((slot, owner, pidfd));
+            self.watched.push(Watched { slot, owner, _own: Own::new(&pidfd), pidfd });
         }
         added
     }
 
     pub(super) fn forget(&mut self, slot: Slot) {
-        self.watched.retain(|(s, _, pidfd)| {
-            let other = *s != slot;
+        self.watched.retain(|one| {
+            let other = one.slot != slot;
             if !other {
                 // Its number may be another file's soon; the epoll must not keep it.
-                let _ = epoll::delete(&self.epoll, pidfd.as_fd());
+                let _ = epoll::delete(&self.epoll, one.pidfd.as_fd());
             }
             other
         });

@@ -52,6 +52,7 @@ use self::core::Core;
 use self::flows::Flows;
 use self::guard::Guards;
 use self::shadow::Shadow;
+pub use crate::port::observe_descriptors;
 pub(crate) use bell::Bell;
 pub use observe::{API_COOKIE, WakeObserver};
 pub(crate) use report::command;
