@@ -9,7 +9,7 @@ use ringroad::runtime::Turn;
 use crate::attach;
 use crate::dispatch::lifecycle;
 use crate::state::{self, State};
-use crate::{fdtable, heirs};
+use crate::{fdtable, heirs, sandbox};
 
 /// The locks between `prepare` and what follows it.
 struct Locks(UnsafeCell<Option<Held>>);
@@ -39,12 +39,16 @@ pub(crate) fn install() {
 }
 
 extern "C" fn prepare() {
-    heirs::claim_standard();
-    heirs::settle_pumps();
+    // In a sandbox all is pumped, and who may fork may have nothing else.
+    let has_stack = !sandbox::forbids_calls();
+    if has_stack {
+        heirs::claim_standard();
+        heirs::settle_pumps();
+    }
     // The order of locks.
     let claims = state::lock_claims();
     let start = attach::hold_start();
-    let turn = Runtime::current().map(Runtime::lock);
+    let turn = Runtime::current().filter(|_| has_stack).map(Runtime::lock);
     let state = state::lock();
     let link = turn.as_ref().and_then(|_| heirs::prepare(&state));
     // SAFETY: both locks are held (the state's always is), so no other thread is between its prepare and

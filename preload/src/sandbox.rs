@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use libc::{c_int, c_uint, c_ulong, pid_t, rlimit};
+use libc::{c_int, c_uint, c_ulong, c_void, pid_t, rlimit};
 use ringroad::errand::Errand;
 use ringroad::pump::Ends;
 use ringroad::{Runtime, log};
@@ -25,10 +25,15 @@ const ENOUGH: u64 = 32;
 /// Operations of seccomp that forbid something.
 const STRICT: c_uint = 0;
 const FILTER: c_uint = 1;
+/// What prctl calls them.
+const MODE_STRICT: c_ulong = 1;
+const MODE_FILTER: c_ulong = 2;
 
 /// Ready for the end of a process that has a stack.
 static EXIT: OnceLock<Errand> = OnceLock::new();
 static ENTERED: AtomicBool = AtomicBool::new(false);
+/// System calls are forbidden.
+static CALLS: AtomicBool = AtomicBool::new(false);
 
 /// What the kernel's socket behind a descriptor cannot tell.
 struct Pumped {
@@ -49,6 +54,11 @@ pub(crate) fn is_entered() -> bool {
     ENTERED.load(Ordering::Relaxed)
 }
 
+/// Whether this process may have forbidden itself any call but the kernel's on what it has.
+pub(crate) fn forbids_calls() -> bool {
+    CALLS.load(Ordering::Relaxed)
+}
+
 /// What it is that a process forbids itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Forbidden {
@@ -59,19 +69,27 @@ enum Forbidden {
 }
 
 /// `prctl`.
-pub(crate) fn prctl(option: c_int, _: c_ulong, _: c_ulong, _: c_ulong, _: c_ulong) -> Outcome {
-    if option == libc::PR_SET_SECCOMP {
+pub(crate) fn prctl(option: c_int, mode: c_ulong, filter: c_ulong, _: c_ulong, _: c_ulong) -> Outcome {
+    let forbids = || mode == MODE_STRICT || (mode == MODE_FILTER && is_filter(filter));
+    if option == libc::PR_SET_SECCOMP && forbids() {
         enter(Forbidden::Calls);
     }
     Err(Reason::Plain.into())
 }
 
 /// `seccomp`, which has no function in libc.
-pub(crate) fn seccomp(operation: c_uint) -> Outcome {
-    if matches!(operation, STRICT | FILTER) {
+pub(crate) fn seccomp(operation: c_uint, filter: c_ulong) -> Outcome {
+    if operation == STRICT || (operation == FILTER && is_filter(filter)) {
         enter(Forbidden::Calls);
     }
     Err(Reason::Plain.into())
+}
+
+/// Whether there is a filter (`struct sock_fprog`): who gives none asks whether the kernel takes filters, as libseccomp
+/// does, and goes on as before.
+fn is_filter(program: c_ulong) -> bool {
+    let place = Place::from(core::ptr::with_exposed_provenance::<c_void>(program as usize));
+    !place.is_null() && place.read().is_ok_and(|instructions: u16| instructions > 0)
 }
 
 /// `setrlimit`.
@@ -99,6 +117,9 @@ fn is_this(process: pid_t) -> bool {
 /// What is accelerated becomes what is allowed still. The process does with it what it did before.
 fn enter(forbidden: Forbidden) {
     ENTERED.store(true, Ordering::Relaxed);
+    if forbidden == Forbidden::Calls {
+        CALLS.store(true, Ordering::Relaxed);
+    }
     if !fdtable::any() {
         return;
     }
@@ -235,5 +256,19 @@ pub(crate) fn closed(word: Word) {
     if let Some(one) = pumped(|all| all.remove(&word)) {
         fdtable::protect(one.life, false);
         let _ = kernel::close(one.life);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gives_no_filter_goes_into_no_sandbox() {
+        let program = |len| libc::sock_fprog { len, filter: core::ptr::null_mut() };
+        let at = |program: &libc::sock_fprog| core::ptr::from_ref(program).expose_provenance() as c_ulong;
+        assert!(!is_filter(0) && !is_filter(at(&program(0))) && is_filter(at(&program(1))));
+        assert!(seccomp(FILTER, 0).is_err() && prctl(libc::PR_SET_SECCOMP, MODE_FILTER, 0, 0, 0).is_err());
+        assert!(!is_entered() && !forbids_calls());
     }
 }

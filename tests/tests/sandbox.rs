@@ -11,9 +11,9 @@ use ringroad_tests::matrix::same_on_both;
 /// ppoll, eventfd, threads, pidfd. Connections are read and written.
 const FORBID: &str = "
 import ctypes, os, socket, struct
-def forbid():
+def forbid(threads=(56, 435)):
     code = [(0x20, 0, 0, 0)]
-    for number in (72, 44, 45, 46, 47, 53, 232, 281, 271, 290, 56, 435, 434):
+    for number in (72, 44, 45, 46, 47, 53, 232, 281, 271, 290, 434, *threads):
         code += [(0x15, 0, 1, number), (0x06, 0, 0, 0x80000000)]
     code += [(0x06, 0, 0, 0x7fff0000)]
     text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *one) for one in code))
@@ -21,6 +21,8 @@ def forbid():
     prctl = ctypes.CDLL(None).prctl
     prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
     assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, ctypes.addressof(program), 0, 0) == 0
+# To ask whether there are filters forbids nothing.
+assert ctypes.CDLL(None).prctl(22, 2, None, 0, 0) == -1
 listener = socket.create_server(('0.0.0.0', 80))
 peer, _ = listener.accept()
 fd = peer.fileno()
@@ -79,6 +81,30 @@ fn what_a_child_in_a_sandbox_leaves_is_its_parents() {
         let mut server = stage.serve(&["python3", "-c", &format!("{FORBID}{INHERITED}")], 80);
         let mut stream = connected(&stage.client);
         stream.write_all(b"abc1234567890").expect("it is taken");
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).expect("all, and the end");
+        let (code, said) = (server.ended(20), server.said());
+        stage.assert_served_past_the_kernel();
+        format!("{heard} {code} {said}")
+    });
+}
+
+/// Its filter lets it fork, and nothing more than the others.
+const FORKS: &str = "
+first = os.read(fd, 100)
+forbid(threads=())
+if os.fork() == 0: os._exit(3)
+code = os.waitstatus_to_exitcode(os.wait()[1])
+os.write(fd, b'%d, %s' % (code, first))
+os._exit(7)
+";
+
+#[test]
+fn a_process_forks_in_its_sandbox() {
+    same_on_both("sandbox-forks", |stage| {
+        let mut server = stage.serve(&["python3", "-c", &format!("{FORBID}{FORKS}")], 80);
+        let mut stream = connected(&stage.client);
+        stream.write_all(b"one").expect("it is taken");
         let mut heard = String::new();
         stream.read_to_string(&mut heard).expect("all, and the end");
         let (code, said) = (server.ended(20), server.said());

@@ -139,7 +139,7 @@ fn others(number: c_long, [a, b, c, d, e, f]: [c_long; 6]) -> Outcome {
             Reason::IoUring.count();
             Err(fail(libc::ENOSYS))
         }
-        libc::SYS_seccomp => sandbox::seccomp(to(a)),
+        libc::SYS_seccomp => sandbox::seccomp(to(a), to(c)),
         // The offset comes in two halves, of which 64 bits leave the first.
         libc::SYS_preadv2 => recv::preadv2(to(a), to(b), to(c), d, to(f)),
         libc::SYS_pwritev2 => send::pwritev2(to(a), to(b), to(c), d, to(f)),
