@@ -16,7 +16,7 @@ use super::error_queue;
 use super::wait::Patience;
 use super::{held, is_stream};
 use crate::errno::{Leave, Outcome, fail};
-use crate::fdtable::Held;
+use crate::fdtable::{Flag, Held};
 use crate::reason::Reason;
 use crate::user::{Cursor, Place, Writer, write_sockaddr};
 
@@ -138,6 +138,7 @@ pub(crate) fn recvfrom_chk(
 /// Receives into `cursor`, as long as it takes.
 pub(super) fn receive(held: &Held, cursor: &mut Cursor, flags: c_int) -> Result<Received, Leave> {
     if is_stream(held) {
+        wait_for_news(held, flags)?;
         let (runtime, id) = super::attached(held)?;
         if flags & libc::MSG_ERRQUEUE != 0 {
             let mut call = Call { held, cursor, control: &mut Writer::none(), flags };
@@ -146,6 +147,22 @@ pub(super) fn receive(held: &Held, cursor: &mut Cursor, flags: c_int) -> Result<
         return receive_stream(held, (runtime, id), cursor, flags);
     }
     datagram_recv::receive(&mut Call { held, cursor, control: &mut Writer::none(), flags })
+}
+
+/// A connection that somebody else waits for, too, and has: a call that blocks asks for it when there is something to
+/// read. Two that asked at once would take it from each other for ever.
+fn wait_for_news(held: &Held, flags: c_int) -> Result<(), Leave> {
+    let is_away = || held.file.is(Flag::Away) && held.file.is(Flag::Inherited);
+    // Those that never wait do not wait for this either.
+    if !is_away() || flags & (MSG_OOB | libc::MSG_ERRQUEUE) != 0 {
+        return Ok(());
+    }
+    let Some(runtime) = Runtime::current() else { return Ok(()) };
+    let patience = Patience::of(runtime, held, config::Call::Recv, flags);
+    if patience.blocks() {
+        patience.wait_until(held, |_| !is_away() || !held.holds(), &mut [])?;
+    }
+    Ok(())
 }
 
 fn receive_stream(

@@ -246,8 +246,9 @@ pub(super) fn attend(state: &mut State, turn: &mut Turn<'_>, word: Word) {
             Ok(Some(note)) => understood(&note.text),
             Ok(None) => return,
             Err(_) => {
-                // The keeper has gone: it is this process's alone.
+                // The keeper has gone: it is this process's alone, or nobody's, which who waits for it is to hear.
                 forget(&mut state.heirs, word);
+                epoll::left(state, turn, word);
                 return;
             }
         };
