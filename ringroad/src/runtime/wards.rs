@@ -22,7 +22,9 @@ use stack::types::SocketId;
 use super::Runtime;
 use super::core::Core;
 use crate::link::{self, Link, Links};
-use crate::question::{BACK, CLAIM, LENT, NEWS, RECALL, RELEASE, TAKEN, WATCH, question, understood};
+use crate::question::{
+    BACK, CLAIM, LENT, NAMES, NEWS, PUMP, RECALL, RELEASE, TAKEN, WATCH, question, understood,
+};
 
 /// How soon after something has happened to look who has connections open, and how often at the least.
 const SOON: Duration = Duration::from_millis(1);
@@ -274,6 +276,8 @@ impl Core {
                 (RELEASE, Some(name)) => _ = line.wants.remove(&name),
                 (WATCH, Some(name)) => self.watch_for(at, name),
                 (NEWS, Some(name)) => self.pass_news_on(name),
+                // These are a parent's to give: who hears of none asks for the connection itself.
+                (NAMES | PUMP, _) => line.answer(what, said, None),
                 _ => {}
             }
         }
