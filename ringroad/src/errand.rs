@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use rustix::io::{read, write};
+use rustix::io::{read, retry_on_intr, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::port::aside;
@@ -15,6 +16,7 @@ use crate::runtime::without_signals;
 pub struct Errand {
     ask: OwnedFd,
     done: OwnedFd,
+    asked: AtomicBool,
 }
 
 impl Errand {
@@ -30,13 +32,13 @@ impl Errand {
             let named = thread::Builder::new().name("ringroad-errand".into());
             named.spawn(move || {
                 // Who is gone asks for nothing.
-                if read(&asked, &mut [0u8; 1]) == Ok(1) {
+                if retry_on_intr(|| read(&asked, &mut [0u8; 1])) == Ok(1) {
                     work();
                 }
                 drop(says);
             })
         })?;
-        Ok(Self { ask, done })
+        Ok(Self { ask, done, asked: AtomicBool::new(false) })
     }
 
     /// Its descriptors.
@@ -47,17 +49,19 @@ impl Errand {
 
     /// Has it done, and waits until it is; later it is done already.
     pub fn run(&self) {
-        if write(&self.ask, &[0]) == Ok(1) {
-            // The end says it.
-            let _ = read(&self.done, &mut [0u8; 1]);
+        // To ask again could be a SIGPIPE: who does it has gone then.
+        if !self.asked.swap(true, Ordering::AcqRel) && retry_on_intr(|| write(&self.ask, &[0])).is_err() {
+            return;
         }
+        // The end says it.
+        let _ = retry_on_intr(|| read(&self.done, &mut [0u8; 1]));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
