@@ -20,7 +20,6 @@ pub const NEWS: u8 = 8;
 /// Asks that a connection stay where it is and be pumped to descriptors of the kernel's, which come along; so does the
 /// answer begin, which encloses both ends' addresses, or nothing.
 pub const PUMP: u8 = 9;
-
 /// Asks for both ends' addresses alone, which the answer encloses, or nothing: the connection stays where it is.
 pub const NAMES: u8 = 10;
 
