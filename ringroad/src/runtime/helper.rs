@@ -314,6 +314,8 @@ impl Helper {
             return Some(Next::Tick);
         }
         let mut turn = self.runtime.lock_quietly();
+        // Whoever had the lock meanwhile may have sent later than when we looked: its answers come no earlier.
+        let now = turn.now();
         let core = turn.core();
         if core.stopped {
             return None;
