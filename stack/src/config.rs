@@ -13,8 +13,62 @@ pub struct Config {
     pub max_udp_flows: u32,
     /// Connections that come by a listener are steered one by one: other stacks may hear the same endpoint.
     pub steer_each: bool,
+    /// Sockets of every protocol.
+    pub sockets: SocketConfig,
     /// TCP.
     pub tcp: TcpConfig,
+}
+
+/// Limits and defaults of sockets, whatever their protocol.
+#[derive(Clone, Debug)]
+pub struct SocketConfig {
+    /// The time to live of IPv4 packets (Linux: net.ipv4.ip_default_ttl).
+    pub ttl: u8,
+    /// IPV6_V6ONLY at first (Linux: net.ipv6.bindv6only).
+    pub v6_only: bool,
+    /// Who gets flow labels (Linux: net.ipv6.auto_flowlabels).
+    pub auto_labels: AutoLabels,
+    /// The longest backlog of a listener (Linux: net.core.somaxconn).
+    pub backlog_max: u32,
+    /// The send buffer of a UDP socket at first, in bytes as SO_SNDBUF tells it (Linux: net.core.wmem_default).
+    pub udp_send_buffer: u32,
+    /// Its receive buffer likewise (Linux: net.core.rmem_default).
+    pub udp_recv_buffer: u32,
+    /// The most that SO_SNDBUF may ask for, in bytes (Linux: net.core.wmem_max).
+    pub send_buffer_ask: u32,
+    /// The most that SO_RCVBUF may ask for, in bytes (Linux: net.core.rmem_max).
+    pub recv_buffer_ask: u32,
+}
+
+/// Who sends IPv6 flow labels (RFC 6437) without being told to (Linux: net.ipv6.auto_flowlabels).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AutoLabels {
+    /// Nobody, whatever IPV6_AUTOFLOWLABEL says.
+    Never,
+    /// Who did not refuse them.
+    #[default]
+    Usually,
+    /// Who asked for them.
+    OnDemand,
+    /// Everybody, whatever IPV6_AUTOFLOWLABEL says.
+    Always,
+}
+
+impl AutoLabels {
+    /// What IPV6_AUTOFLOWLABEL says until it is set.
+    pub fn at_first(self) -> bool {
+        matches!(self, Self::Usually | Self::Always)
+    }
+
+    /// Whether a socket that has the option at `chosen` sends labels.
+    #[inline]
+    pub fn permit(self, chosen: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Usually | Self::OnDemand => chosen,
+            Self::Always => true,
+        }
+    }
 }
 
 /// What makes a stack unpredictable from outside: random bytes, fresh for each stack and never shown.
@@ -62,6 +116,12 @@ pub struct TcpConfig {
     pub rto_initial: Duration,
     /// The longest an ACK waits for company (Linux: 40 ms to 200 ms; RFC 9293 §3.8.6.3: under 500 ms).
     pub delayed_ack: Duration,
+    /// TCP_KEEPIDLE at first, in seconds (Linux: net.ipv4.tcp_keepalive_time).
+    pub keepalive_idle: u16,
+    /// TCP_KEEPINTVL at first, in seconds (Linux: net.ipv4.tcp_keepalive_intvl).
+    pub keepalive_interval: u16,
+    /// TCP_KEEPCNT at first (Linux: net.ipv4.tcp_keepalive_probes).
+    pub keepalive_count: u8,
     /// Retransmissions of a SYN before connect fails (Linux: 6).
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK (Linux: 5).
@@ -87,7 +147,28 @@ pub struct TcpConfig {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_sockets: 1 << 20, max_udp_flows: 1 << 16, steer_each: false, tcp: TcpConfig::default() }
+        Self {
+            max_sockets: 1 << 20,
+            max_udp_flows: 1 << 16,
+            steer_each: false,
+            sockets: SocketConfig::default(),
+            tcp: TcpConfig::default(),
+        }
+    }
+}
+
+impl Default for SocketConfig {
+    fn default() -> Self {
+        Self {
+            ttl: 64,
+            v6_only: false,
+            auto_labels: AutoLabels::default(),
+            backlog_max: 4096,
+            udp_send_buffer: 212_992,
+            udp_recv_buffer: 212_992,
+            send_buffer_ask: 4 << 20,
+            recv_buffer_ask: 4 << 20,
+        }
     }
 }
 
@@ -104,6 +185,9 @@ impl Default for TcpConfig {
             rto_max: Duration::from_secs(120),
             rto_initial: Duration::from_secs(1),
             delayed_ack: Duration::from_millis(40),
+            keepalive_idle: 7200,
+            keepalive_interval: 75,
+            keepalive_count: 9,
             syn_retries: 6,
             synack_retries: 5,
             mtu_probing: 0,

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use common::{Family, Host, IFACE, Net, mac};
-use ringroad_stack::config::Config;
+use common::{Family, Host, IFACE, Link, Net, mac};
+use ringroad_stack::config::{AutoLabels, Config, SocketConfig};
 use ringroad_stack::control::{ControlEvent, Request, Route};
 use ringroad_stack::error::SocketError;
 use ringroad_stack::socket::{OptName, RecvFlags, Value};
@@ -106,6 +106,30 @@ fn a_flow_has_a_label_of_its_own() {
     net.send(0, client, b"x").unwrap();
     net.run_ms(5);
     assert_eq!(header(&net.hosts[0].sent[0]).1, 0);
+}
+
+/// Linux: net.ipv6.auto_flowlabels says who has labels, and how far a socket may choose.
+#[test]
+fn the_host_says_who_has_labels() {
+    let labelled = |auto_labels, chosen: Option<i32>| {
+        let sockets = SocketConfig { auto_labels, ..SocketConfig::default() };
+        let config = Config { sockets, ..Config::default() };
+        let mut net = Net::with_config(config, Link::default(), 1).over(Family::V6);
+        let (client, _, _) = net.connected();
+        let (now, first) = (net.now, net.a().option(client, OptName::AutoFlowLabel).unwrap());
+        if let Some(value) = chosen {
+            net.a().set_option(now, client, OptName::AutoFlowLabel, Value::Int(value)).unwrap();
+        }
+        net.hosts[0].capture = true;
+        net.send(0, client, b"x").unwrap();
+        net.run_ms(5);
+        (first, header(&net.hosts[0].sent[0]).1 != 0)
+    };
+    let [off, on] = [0, 1].map(Value::Int);
+    assert_eq!(labelled(AutoLabels::Never, Some(1)), (off, false));
+    assert_eq!(labelled(AutoLabels::OnDemand, None), (off, false));
+    assert_eq!(labelled(AutoLabels::OnDemand, Some(1)), (off, true));
+    assert_eq!(labelled(AutoLabels::Always, Some(0)), (on, true));
 }
 
 /// As Linux: each time-out may be the path's fault, so what is sent after it has another label; the same one until the next.

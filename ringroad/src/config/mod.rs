@@ -103,8 +103,8 @@ pub struct Config {
     pub spin_calls: Spins,
     /// Congestion control of connections that do not choose one.
     pub congestion: CongestionControl,
-    /// ECN: 0 never, 1 our connections ask for it, 2 when the peer asks.
-    pub ecn: u8,
+    /// ECN: 0 never, 1 our connections ask for it, 2 when the peer asks; `None` is as the host has it.
+    pub ecn: Option<u8>,
     /// Least severe level of log lines on standard error.
     pub log: tracing::Level,
     /// Whether an application that cannot be accelerated is an error.
@@ -144,7 +144,7 @@ impl Default for Config {
             spin: None,
             spin_calls: Spins::default(),
             congestion: CongestionControl::default(),
-            ecn: 2,
+            ecn: None,
             log: tracing::Level::WARN,
             strict: false,
             frames: 16384,

@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(c.spin_calls.to_string(), "accept=7");
         assert_eq!((c.log, c.strict, c.frames), (tracing::Level::DEBUG, true, 2048));
         assert_eq!(c.linger, Duration::from_millis(500));
-        assert_eq!((c.congestion.name(), c.ecn), ("reno", 1));
+        assert_eq!((c.congestion.name(), c.ecn), ("reno", Some(1)));
     }
 
     #[test]

@@ -121,10 +121,10 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "RINGROAD_ECN",
-        default: "2",
+        default: "the host's",
         doc: "ECN, as net.ipv4.tcp_ecn: 0 never, 1 our connections ask for it, 2 when the peer asks.",
         parse: |c, v| {
-            c.ecn = number(v).ok().filter(|&mode| mode <= 2).ok_or("expected 0, 1 or 2")? as u8;
+            c.ecn = Some(number(v).ok().filter(|&mode| mode <= 2).ok_or("expected 0, 1 or 2")? as u8);
             Ok(())
         },
     },

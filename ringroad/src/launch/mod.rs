@@ -61,7 +61,6 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
         ("RINGROAD_PROFILE", config.profile.name().into()),
         ("RINGROAD_SPIN_CALLS", config.spin_calls.to_string().into()),
         ("RINGROAD_CONGESTION", config.congestion.name().into()),
-        ("RINGROAD_ECN", config.ecn.to_string().into()),
         ("RINGROAD_LOG", config.log.as_str().to_ascii_lowercase().into()),
         ("RINGROAD_STRICT", u8::from(config.strict).to_string().into()),
         ("RINGROAD_FRAMES", config.frames.to_string().into()),
@@ -71,6 +70,9 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
     ];
     if let Some(library) = &config.ef_vi_library {
         variables.push(("RINGROAD_EF_VI_LIBRARY", absolute(library)));
+    }
+    if let Some(mode) = config.ecn {
+        variables.push(("RINGROAD_ECN", mode.to_string().into()));
     }
     if let Some(spin) = config.spin {
         variables.push(("RINGROAD_SPIN_US", spin.as_micros().to_string().into()));

@@ -27,6 +27,7 @@ mod signals;
 mod sleepers;
 mod start;
 mod steer;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -26,7 +26,7 @@ use super::helper::{self, Duties};
 use super::mates::{Exchange, Others};
 use super::shadow::Shadow;
 use super::steer::Programs;
-use super::{CURRENT, Runtime, atexit, now, report};
+use super::{CURRENT, Runtime, atexit, now, report, sysctl};
 use crate::agent;
 use crate::config::{Candidate, Config, Profile};
 use crate::control::server::Server;
@@ -187,11 +187,13 @@ impl Runtime {
             links.push(Link { iface, sees_tags, nic });
         }
         let mut stack_config = StackConfig::default();
-        stack_config.tcp.congestion = config.congestion;
-        stack_config.tcp.ecn = config.ecn;
         // Also alone: what only its port brings here, the steering program asks the kernel's table for.
         stack_config.steer_each = true;
-        follow_kernel(&mut stack_config);
+        sysctl::follow(&mut stack_config);
+        stack_config.tcp.congestion = config.congestion;
+        if let Some(mode) = config.ecn {
+            stack_config.tcp.ecn = mode;
+        }
         let stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
         let mut core = Core::new(stack, links, Box::new(steer), hold(config.profile));
         if claimed.is_shared() {
@@ -335,20 +337,4 @@ fn secrets(isn_key: [u8; 16]) -> Result<Secrets, StartError> {
         .map_err(|e| StartError::new("reading random bytes", e))?;
     bytes[16..].copy_from_slice(&isn_key);
     Ok(Secrets(bytes))
-}
-
-/// Takes over what the host has set for its own TCP.
-fn follow_kernel(config: &mut StackConfig) {
-    let setting = |name: &str| -> Option<u32> {
-        std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?.trim().parse().ok()
-    };
-    if let Some(mode) = setting("tcp_fastopen") {
-        config.tcp.fast_open = mode;
-    }
-    if let Some(mode @ 0..=2) = setting("tcp_mtu_probing") {
-        config.tcp.mtu_probing = mode as u8;
-    }
-    if let Some(mode @ 0..=2) = setting("tcp_syncookies") {
-        config.tcp.syn_cookies = mode as u8;
-    }
 }

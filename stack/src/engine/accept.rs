@@ -13,8 +13,6 @@ use crate::time::Instant;
 use crate::types::{FlowKey, LocalKey, Protocol, SocketId};
 use crate::udp::share;
 
-/// The longest backlog (Linux: net.core.somaxconn).
-const MOST: u32 = 4096;
 /// How much of a backlog gets its memory at once.
 const AHEAD: usize = 128;
 
@@ -25,7 +23,7 @@ impl Stack {
     /// # Errors
     /// `Invalid` when it is connected or not bound; `AddressInUse`; `NotSupported` for UDP.
     pub fn listen(&mut self, id: SocketId, backlog: u32) -> Result<()> {
-        let backlog = backlog.min(MOST);
+        let backlog = backlog.min(self.core.config.sockets.backlog_max);
         let entry = self.owned_mut(id)?;
         match &mut entry.body {
             Body::Datagram(_) => Err(SocketError::NotSupported),

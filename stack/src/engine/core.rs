@@ -29,7 +29,7 @@ impl Core {
     pub(super) fn new(config: Config, pool: Pool, secrets: &Secrets) -> Self {
         Self {
             segs: SegTable::new(pool.frames()),
-            out: Output::new(&pool, HashKey::new(secrets.hash_key()).derive(3)),
+            out: Output::new(&pool, HashKey::new(secrets.hash_key()).derive(3), config.sockets.auto_labels),
             stats: Stats::default(),
             shared: Shared::new(&HashKey::new(secrets.isn_key())),
             seen: Instant::ZERO,

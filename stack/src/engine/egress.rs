@@ -10,6 +10,7 @@ use super::home::{self, Home};
 use super::mates::{Outbound, ToMate};
 use super::parking::{Parking, Vehicle};
 use super::tap::Taps;
+use crate::config::AutoLabels;
 use crate::control::table::{Control, NextHop, Resolved};
 use crate::control::{ControlEvent, Request};
 use crate::hash::{FlowWords, HashKey};
@@ -60,12 +61,13 @@ pub(super) struct Output {
     frames: usize,
     counts: Counts,
     labels: HashKey,
+    auto_labels: AutoLabels,
     ids: Ids,
 }
 
 impl Output {
-    /// A way out for the frames of `pool`. Flow labels come from `labels`.
-    pub(super) fn new(pool: &Pool, labels: HashKey) -> Self {
+    /// A way out for the frames of `pool`. Flow labels come from `labels`, for those whom `auto_labels` permits them.
+    pub(super) fn new(pool: &Pool, labels: HashKey, auto_labels: AutoLabels) -> Self {
         let mut control = Control::default();
         control.set_home_mtu(home::mtu(pool));
         Self {
@@ -81,6 +83,7 @@ impl Output {
             frames: pool.frames() as usize,
             counts: Counts::default(),
             labels,
+            auto_labels,
         }
     }
 
@@ -367,7 +370,7 @@ impl Output {
 
     /// RFC 6437 §3: the same for all packets of a flow, and not to be guessed from those of others.
     fn label_of(&self, flow: &Flow) -> u32 {
-        if !flow.auto_label || flow.key.remote.is_ipv4() {
+        if flow.key.remote.is_ipv4() || !self.auto_labels.permit(flow.auto_label) {
             return 0;
         }
         // The keys derived with smaller numbers are for other things.

@@ -22,7 +22,7 @@ use crate::wire::tcp::Segment;
 const EVERY_LISTENER: u32 = 0x400;
 /// For so long a connection that was reset while pending still counts (RFC 7413 §5.1; Linux: 60 s).
 const RESET_COUNTS: Duration = Duration::from_secs(60);
-/// The longest queue of pending ones (Linux: net.core.somaxconn).
+/// The longest queue of pending ones.
 const MOST: usize = 4096;
 
 /// What a listener knows of its Fast Opens.

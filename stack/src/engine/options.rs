@@ -4,6 +4,7 @@ use core::num::NonZeroU16;
 
 use super::entry::{Body, Entry};
 use super::{Stack, tcp_info};
+use crate::config::SocketConfig;
 use crate::error::SocketError;
 use crate::ip::{Egress, Flow};
 use crate::socket::stored::{
@@ -60,7 +61,7 @@ impl Stack {
             self.settle(id);
             return Ok(());
         }
-        let most = self.core.config.tcp.recv_buffer_max;
+        let config = &self.core.config;
         self.option_sets.change(&mut entry.options, |options| {
             match (name, value) {
                 (OptName::Linger, Value::Linger(linger)) => options.linger = linger,
@@ -69,9 +70,9 @@ impl Stack {
                 (_, Value::Int(value)) if level == 6 => set_tcp(options, name, value)?,
                 (_, Value::Int(value)) if level == 41 => set_v6(options, name, value)?,
                 (OptName::RecvLowWater, Value::Int(value)) if !udp => {
-                    options.recv_low_water = low_water(&options.tcp, value, most);
+                    options.recv_low_water = low_water(&options.tcp, value, config.tcp.recv_buffer_max);
                 }
-                (_, Value::Int(value)) => set_common(options, name, value)?,
+                (_, Value::Int(value)) => set_common(options, &config.sockets, name, value)?,
                 _ => return Err(SocketError::Invalid),
             }
             Ok(())
@@ -162,6 +163,9 @@ impl Stack {
             OptName::Linger2 if entry.options.tcp.linger2 == 0 => {
                 Ok(Value::Int(self.core.config.tcp.fin_timeout.as_secs() as i32))
             }
+            OptName::SynCount if entry.options.tcp.syn_retries.is_none() => {
+                Ok(Value::Int(self.core.config.tcp.syn_retries.into()))
+            }
             OptName::SendBuffer if udp => Ok(Value::Int(entry.options.udp_send_buffer as i32)),
             OptName::RecvBuffer if udp => Ok(Value::Int(entry.options.udp_recv_buffer as i32)),
             _ => match entry.connection().and_then(|c| current(&c.tcb, name)) {
@@ -196,7 +200,7 @@ fn current(tcb: &Tcb, name: OptName) -> Option<i32> {
 }
 
 /// SOL_SOCKET and IPPROTO_IP.
-fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
+fn set_common(options: &mut Stored, config: &SocketConfig, name: OptName, value: i32) -> Result<()> {
     let flag = value != 0;
     match name {
         OptName::ReuseAddr => options.reuse_addr = flag,
@@ -206,11 +210,11 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::OobInline => options.tcp.urgent_inline = flag,
         OptName::KeepAlive => options.tcp.keepalive = flag,
         OptName::SendBuffer => {
-            options.udp_send_buffer = buffer(value, LEAST_SEND_BUFFER);
+            options.udp_send_buffer = buffer(value, LEAST_SEND_BUFFER, config.send_buffer_ask);
             (options.tcp.send_buffer, options.tcp.send_locked) = (options.udp_send_buffer / 2, true);
         }
         OptName::RecvBuffer => {
-            options.udp_recv_buffer = buffer(value, LEAST_RECV_BUFFER);
+            options.udp_recv_buffer = buffer(value, LEAST_RECV_BUFFER, config.recv_buffer_ask);
             (options.tcp.recv_buffer, options.tcp.recv_locked) = (options.udp_recv_buffer / 2, true);
         }
         OptName::RecvLowWater => options.recv_low_water = value.max(1) as u32,
@@ -221,7 +225,7 @@ fn set_common(options: &mut Stored, name: OptName, value: i32) -> Result<()> {
         OptName::BusyPoll => options.busy_poll = within(value, 0, i32::MAX)?,
         // Linux keeps the two ECN bits of a stream to itself.
         OptName::Tos => options.tos = (value & 0xfc) as u8,
-        OptName::Ttl if value == -1 => options.ttl = 64,
+        OptName::Ttl if value == -1 => options.ttl = config.ttl,
         OptName::Ttl => options.ttl = within(value, 1, 255)? as u8,
         OptName::MtuDiscover => {
             options.mtu_discover = within(value, discover::DONT, discover::OMIT)?;
@@ -302,7 +306,7 @@ fn stored_tcp(options: &Stored, name: OptName) -> i32 {
         OptName::KeepIdle => tcp.keepalive_idle.into(),
         OptName::KeepInterval => tcp.keepalive_interval.into(),
         OptName::KeepCount => tcp.keepalive_count.into(),
-        OptName::SynCount => tcp.syn_retries.map_or(6, i32::from),
+        OptName::SynCount => tcp.syn_retries.map_or(0, i32::from),
         OptName::UserTimeout => tcp.user_timeout as i32,
         OptName::DeferAccept => seconds(options.defer_accept),
         OptName::Linger2 => tcp.linger2.into(),

@@ -34,7 +34,7 @@ pub struct Flow {
     pub route: RouteMemo,
     /// The gate's verdict; see [`crate::policy`].
     pub memo: VerdictMemo,
-    /// Whether IPv6 packets carry a flow label (IPV6_AUTOFLOWLABEL).
+    /// Whether IPv6 packets carry a flow label, as far as the host leaves that to sockets (IPV6_AUTOFLOWLABEL).
     pub auto_label: bool,
     /// How often the label was changed; see [`Flow::change_path`].
     pub paths_tried: u8,
@@ -82,7 +82,7 @@ impl Flow {
     /// by another path: the one they take seems to lose them (Linux: `sk_rethink_txhash`). A connection that moves to
     /// another stack begins with that stack's first label.
     pub fn change_path(&mut self) {
-        if self.auto_label && self.key.remote.is_ipv6() {
+        if self.key.remote.is_ipv6() {
             self.paths_tried = self.paths_tried.wrapping_add(1);
             // The label is found with the route.
             self.route.generation = 0;

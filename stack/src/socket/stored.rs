@@ -2,21 +2,19 @@
 
 use core::net::IpAddr;
 
-use crate::config::Config;
+use crate::config::{Config, SocketConfig};
 use crate::error::SocketError;
 use crate::ip::Flow;
 use crate::tcp::TcpOptions;
 
 use super::Result;
 
-/// Linux's default buffer of a UDP socket, in bytes (net.core.rmem_default).
-const UDP_BUFFER: u32 = 212_992;
 /// The least SO_RCVBUF and SO_SNDBUF, in bytes (SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF).
 pub const LEAST_RECV_BUFFER: u32 = 2304;
 /// See [`LEAST_RECV_BUFFER`].
 pub const LEAST_SEND_BUFFER: u32 = 4608;
-/// The most that can be asked for, in bytes (Linux: net.core.rmem_max, wmem_max).
-const MOST_BUFFER: u32 = 4 << 20;
+/// The most that a buffer can be, in bytes: the option tells twice of what was asked for, in an `int`.
+const MOST_BUFFER: u32 = (i32::MAX / 2) as u32;
 /// TCP's retransmission time-out at first and at most, in seconds: how Linux counts TCP_DEFER_ACCEPT.
 const TIMEOUTS: (u32, u32) = (1, 120);
 
@@ -99,9 +97,15 @@ pub struct V6Options {
     pub mtu_discover: i32,
 }
 
-impl Default for V6Options {
-    fn default() -> Self {
-        Self { only: false, tclass: 0, hops: None, auto_label: true, mtu_discover: discover::WANT }
+impl V6Options {
+    fn new(config: &SocketConfig) -> Self {
+        Self {
+            only: config.v6_only,
+            tclass: 0,
+            hops: None,
+            auto_label: config.auto_labels.at_first(),
+            mtu_discover: discover::WANT,
+        }
     }
 }
 
@@ -117,7 +121,7 @@ pub struct Kept {
 }
 
 impl Stored {
-    /// Linux's defaults.
+    /// Linux's defaults, and those of `config`.
     pub fn new(config: &Config) -> Self {
         Self {
             reuse_addr: false,
@@ -133,13 +137,13 @@ impl Stored {
             busy_poll: 0,
             save_syn: 0,
             tos: 0,
-            ttl: 64,
-            v6: V6Options::default(),
+            ttl: config.sockets.ttl,
+            v6: V6Options::new(&config.sockets),
             mtu_discover: discover::WANT,
             defer_accept: 0,
             kept: Kept::default(),
-            udp_send_buffer: UDP_BUFFER,
-            udp_recv_buffer: UDP_BUFFER,
+            udp_send_buffer: config.sockets.udp_send_buffer,
+            udp_recv_buffer: config.sockets.udp_recv_buffer,
             tcp: TcpOptions::new(&config.tcp),
         }
     }
@@ -168,10 +172,10 @@ impl Stored {
     }
 }
 
-/// A buffer's size as Linux takes it: cut to the limit (a negative size counts as a huge one), doubled, and at
+/// A buffer's size as Linux takes it: cut to the limit `most` (a negative size counts as a huge one), doubled, and at
 /// least `least`.
-pub fn buffer(value: i32, least: u32) -> u32 {
-    ((value as u32).min(MOST_BUFFER) * 2).max(least)
+pub fn buffer(value: i32, least: u32, most: u32) -> u32 {
+    ((value as u32).min(most).min(MOST_BUFFER) * 2).max(least)
 }
 
 /// Seconds as retransmissions of a SYN-ACK that take as long (Linux: secs_to_retrans).
@@ -212,9 +216,10 @@ mod tests {
 
     #[test]
     fn buffers_are_doubled_within_bounds() {
-        let receive = |value| buffer(value, LEAST_RECV_BUFFER);
+        let receive = |value| buffer(value, LEAST_RECV_BUFFER, 4 << 20);
         assert_eq!([0, 65_536, i32::MAX, -1].map(receive), [2304, 131_072, 8 << 20, 8 << 20]);
-        assert_eq!(buffer(1, LEAST_SEND_BUFFER), 4608);
+        assert_eq!(buffer(1, LEAST_SEND_BUFFER, 4 << 20), 4608);
+        assert_eq!(buffer(-1, LEAST_SEND_BUFFER, u32::MAX), i32::MAX as u32 - 1, "whatever the host permits");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
-    /// Linux's defaults, with the buffers of `config`.
+    /// Linux's defaults, and those of `config`.
     pub fn new(config: &TcpConfig) -> Self {
         Self {
             nodelay: false,
@@ -67,11 +67,11 @@ impl TcpOptions {
             keepalive: false,
             congestion: config.congestion,
             max_pacing_rate: u64::MAX,
-            keepalive_count: 9,
+            keepalive_count: config.keepalive_count,
             syn_retries: None,
             max_segment: None,
-            keepalive_idle: 7200,
-            keepalive_interval: 75,
+            keepalive_idle: config.keepalive_idle,
+            keepalive_interval: config.keepalive_interval,
             user_timeout: 0,
             linger2: 0,
             window_clamp: 0,
