@@ -30,6 +30,7 @@ mod relay;
 mod server;
 mod site;
 mod sys;
+mod unsteady;
 mod wait;
 
 pub use bottleneck::{Bottleneck, Shape, mark};
@@ -45,4 +46,5 @@ pub use relay::{Relay, SplitMix, Trouble};
 pub use server::{Where, must_have_stack, ringroad, stack_of, start};
 pub use site::Site;
 pub use sys::PacketSocket;
+pub use unsteady::{UNSTEADY, tell_unsteady};
 pub use wait::{eventually, eventually_some};

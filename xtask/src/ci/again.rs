@@ -28,7 +28,7 @@ impl Tests {
         println!("== {name}");
         let start = Instant::now();
         let (held, said) = self.run(self.targets, &[]);
-        let (mut passed, mut failed, mut unsteady) = (said.passed, said.failed, Vec::new());
+        let (mut passed, mut failed, mut unsteady) = (said.passed, said.failed, said.unsteady().to_vec());
         if !held && failed == 0 {
             failed = 1;
         }
@@ -37,8 +37,8 @@ impl Tests {
             println!("== again, alone: {what}");
             if self.passes_alone(failure) {
                 (passed, failed) = (passed + 1, failed - 1);
+                tell(&what, failure);
                 unsteady.push(what);
-                tell(failure);
             }
         }
         let seconds = start.elapsed().as_secs();
@@ -62,14 +62,7 @@ impl Tests {
     }
 }
 
-fn tell(failure: &Failure) {
-    let Failure { name, target, words, .. } = failure;
-    println!("\n!! unsteady: {name} ({target}) failed, and passed when it was tried again, alone.");
-    println!("!! It is a defect of the test, or of what it tests. The first time it said:");
-    words
-        .lines()
-        .take_while(|line| *line != "stack backtrace:")
-        .take(LINES)
-        .for_each(|l| println!("!!   {l}"));
-    println!();
+fn tell(what: &str, failure: &Failure) {
+    let of_the_test = failure.words.lines().take_while(|line| *line != "stack backtrace:");
+    lab::tell_unsteady(what, &of_the_test.take(LINES).collect::<Vec<_>>().join("\n"));
 }

@@ -29,6 +29,8 @@ pub(super) struct Said {
     named: u64,
     /// Targets that failed, as cargo counts them when all have run.
     counted: Option<u64>,
+    /// Parts of tests that failed, and held when the test itself tried them again.
+    unsteady: Vec<String>,
 }
 
 /// What is said of the target that runs.
@@ -55,7 +57,9 @@ enum Place {
 impl Said {
     /// One more line.
     pub(super) fn hear(&mut self, line: &str) {
-        if let Some(binary) = runs(line) {
+        if let Some(part) = line.strip_prefix(lab::UNSTEADY) {
+            self.unsteady.push(part.to_owned());
+        } else if let Some(binary) = runs(line) {
             self.now = Target { binary: binary.to_owned(), ..Target::default() };
         } else if let Some(counted) = targets_failed(line) {
             self.counted = Some(counted);
@@ -89,6 +93,11 @@ impl Said {
     pub(super) fn only_these(&self) -> Option<&[Failure]> {
         let all = self.counted == Some(self.named) && self.failures.len() as u64 == self.failed;
         (all && self.failed > 0).then_some(&*self.failures)
+    }
+
+    /// The parts of tests that failed, and held when the test itself tried them again.
+    pub(super) fn unsteady(&self) -> &[String] {
+        &self.unsteady
     }
 
     /// Whether a test passed in this binary, and none failed there.

@@ -173,3 +173,63 @@ fn lines_that_children_write_between_are_passed_over() {
         .replace("\nfailures:\n\n", "\na child\nfailures:\n\n");
     assert_eq!(names(&said(&[&mixed, sum])).unwrap(), ["tests::bad", "tests::noisy"]);
 }
+
+/// As CI said it, with fewer lines.
+const DIFFERENTIAL: &str = "
+     Running tests/differential.rs (target/debug/deps/differential-074c49dac3c46bf5)
+
+running 1 test
+test a_case_prints_the_same_on_the_kernel_and_under_the_shim has been running for over 60 seconds
+
+!! unsteady: case shared_port_spreads of the differential test
+!! It held when it was tried again, alone: a defect of the test, or of what it tests. The first time it said:
+!!   --- shared_port_spreads: the kernel
+!!   ended with 0
+!!   --- shared_port_spreads: the shim
+!!   ended with 137
+test a_case_prints_the_same_on_the_kernel_and_under_the_shim ... FAILED
+
+failures:
+
+---- a_case_prints_the_same_on_the_kernel_and_under_the_shim stdout ----
+
+thread 'a_case_prints_the_same_on_the_kernel_and_under_the_shim' (14138) panicked at preload/tests/differential.rs:91:5:
+1 of 502 cases differ:
+--- info_of_a_client: the kernel
+new: state 7 ca 0 retransmits 0 probes 0 backoff 0 options 0, peer's scale 0
+  snd_mss 536 rcv_mss 0 advmss 0 pmtu 0 reordering 3 ato 0
+send(fd, \"abc\", 3, 0) = 3
+ended with 0
+--- info_of_a_client: the shim
+new: state 7 ca 0 retransmits 0 probes 0 backoff 0 options 0, peer's scale 0
+  max_pacing_rate ffffffffffffffff rtt 1 rttvar 0 min_rtt 1 pacing 1 rto 1
+ended with 0
+
+stack backtrace:
+   0: __rustc::rust_begin_unwind
+             at /rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/std/src/panicking.rs:689:5
+note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.
+
+
+failures:
+    a_case_prints_the_same_on_the_kernel_and_under_the_shim
+
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 218.96s
+
+error: test failed, to rerun pass `-p ringroad-preload --test differential`
+";
+
+#[test]
+fn the_differential_test_is_named_and_its_cases_that_held_at_last() {
+    let said = said(&[
+        PASSED,
+        DIFFERENTIAL,
+        PASSED,
+        "error: 1 target failed:\n    `-p ringroad-preload --test differential`\n",
+    ]);
+    let [failure] = said.only_these().unwrap() else { panic!("{said:?}") };
+    assert_eq!(failure.name, "a_case_prints_the_same_on_the_kernel_and_under_the_shim");
+    assert_eq!(failure.target, "ringroad-preload --test differential");
+    assert!(failure.words.contains("--- info_of_a_client: the shim\nnew: state 7"));
+    assert_eq!(said.unsteady(), ["case shared_port_spreads of the differential test"]);
+}
