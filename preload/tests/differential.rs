@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use lab::{CLIENT, IFACE, Lab, Namespace, SERVER, product, tell_unsteady};
+use lab::{CLIENT, IFACE, Lab, Namespace, Outcome, SERVER, product, tell_unsteady};
 
 /// Laboratories that work at the same time: cases wait more than they compute.
 const LANES: usize = 4;
@@ -34,51 +34,23 @@ struct Case {
     name: String,
 }
 
-/// Two hosts of a laboratory, and the programs for them.
-struct Bench {
-    side: Side,
-    server: Namespace,
-    client: Namespace,
+/// The cases, and the other end.
+struct Programs {
     cases: PathBuf,
     peer: PathBuf,
-    /// Last: its folder goes when the hosts have.
-    _lab: Lab,
 }
 
-impl Bench {
-    fn new(side: Side) -> Self {
-        let lab = Lab::new(if side == Side::Shim { "shim" } else { "kernel" });
-        let (server, client) = lab.dual_pair();
-        // Cases follow each other faster than Linux sends errors to one host, itself among them.
-        for host in [&server, &client] {
-            host.must(&["sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"]);
-        }
-        // Neighbours that are not there are given up sooner.
-        let sooner = format!("net.ipv4.neigh.{IFACE}.retrans_time_ms=100");
-        server.must(&["sysctl", "-qw", &sooner]);
-        let (cases, peer) = (compile(&lab, "cases"), compile(&lab, "peer"));
-        Self { side, server, client, cases, peer, _lab: lab }
+impl Programs {
+    /// Compiled into the folder of a laboratory.
+    fn new(lab: &Lab) -> Self {
+        Self { cases: compile(lab, "cases"), peer: compile(lab, "peer") }
     }
 
     /// Every case there is.
     fn list(&self) -> Vec<Case> {
-        let listed = self.server.must(&[self.cases.to_str().unwrap()]);
+        let listed = Outcome::of(&mut Command::new(&self.cases)).must();
         let named = listed.lines().enumerate();
         named.map(|(at, name)| Case { at, name: name.to_owned() }).collect()
-    }
-
-    /// Runs a case; answers all it printed and how it ended.
-    fn run(&self, case: &Case) -> String {
-        let number = case.at.to_string();
-        let (cases, peer) = (self.cases.to_str().unwrap(), self.peer.to_str().unwrap());
-        let mut words = Vec::new();
-        if self.side == Side::Shim {
-            words.extend([product(), "run", "--strict", "--iface", IFACE, "--"]);
-        }
-        let other = ["ip", "netns", "exec", self.client.name(), peer, CLIENT, SERVER];
-        words.extend([cases, &case.name, &number].into_iter().chain(other));
-        let outcome = self.server.run(&words);
-        format!("{}ended with {}\n", outcome.said(), outcome.code)
     }
 }
 
@@ -96,19 +68,58 @@ fn compile(lab: &Lab, folder: &str) -> PathBuf {
     program
 }
 
+/// Two hosts of a laboratory, for cases of one side.
+struct Bench<'a> {
+    side: Side,
+    programs: &'a Programs,
+    server: Namespace,
+    client: Namespace,
+    /// Last: it goes when the hosts have.
+    _lab: Lab,
+}
+
+impl<'a> Bench<'a> {
+    fn new(side: Side, programs: &'a Programs) -> Self {
+        let lab = Lab::new(if side == Side::Shim { "shim" } else { "kernel" });
+        let (server, client) = lab.dual_pair();
+        // Cases follow each other faster than Linux sends errors to one host, itself among them.
+        for host in [&server, &client] {
+            host.must(&["sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"]);
+        }
+        // Neighbours that are not there are given up sooner.
+        let sooner = format!("net.ipv4.neigh.{IFACE}.retrans_time_ms=100");
+        server.must(&["sysctl", "-qw", &sooner]);
+        Self { side, programs, server, client, _lab: lab }
+    }
+
+    /// Runs a case; answers all it printed and how it ended.
+    fn run(&self, case: &Case) -> String {
+        let number = case.at.to_string();
+        let (cases, peer) = (self.programs.cases.to_str().unwrap(), self.programs.peer.to_str().unwrap());
+        let mut words = Vec::new();
+        if self.side == Side::Shim {
+            words.extend([product(), "run", "--strict", "--iface", IFACE, "--"]);
+        }
+        let other = ["ip", "netns", "exec", self.client.name(), peer, CLIENT, SERVER];
+        words.extend([cases, &case.name, &number].into_iter().chain(other));
+        let outcome = self.server.run(&words);
+        format!("{}ended with {}\n", outcome.said(), outcome.code)
+    }
+}
+
 /// Runs every case, in so many laboratories; answers what each printed.
-fn run_all(side: Side) -> Vec<(Case, String)> {
-    let lane = |lane: usize| -> Vec<_> {
-        let bench = Bench::new(side);
-        let mine = bench.list().into_iter().filter(|case| case.at % LANES == lane);
-        mine.map(|case| (bench.run(&case), case)).map(|(said, case)| (case, said)).collect()
+fn run_all(side: Side, programs: &Programs, cases: &[Case]) -> Vec<String> {
+    let lane = &|lane: usize| -> Vec<(usize, String)> {
+        let bench = Bench::new(side, programs);
+        let mine = cases.iter().skip(lane).step_by(LANES);
+        mine.map(|case| (case.at, bench.run(case))).collect()
     };
     let mut all: Vec<_> = thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES).map(|number| scope.spawn(move || lane(number))).collect();
         lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
     });
-    all.sort_by_key(|(case, _)| case.at);
-    all
+    all.sort_unstable_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, said)| said).collect()
 }
 
 /// What the two sides said, when they did not say the same.
@@ -118,37 +129,39 @@ fn difference(case: &Case, kernel: &str, shim: &str) -> Option<String> {
 }
 
 /// Runs a case once more, with nothing beside it; how the sides differ.
-fn differs_alone(case: &Case) -> Option<String> {
-    let [kernel, shim] = [Side::Kernel, Side::Shim].map(|side| Bench::new(side).run(case));
+fn differs_alone(case: &Case, programs: &Programs) -> Option<String> {
+    let [kernel, shim] = [Side::Kernel, Side::Shim].map(|side| Bench::new(side, programs).run(case));
     difference(case, &kernel, &shim)
 }
 
 #[test]
 fn a_case_prints_the_same_on_the_kernel_and_under_the_shim() {
     product();
-    let (kernel, shim) = thread::scope(|scope| {
-        let kernel = scope.spawn(|| run_all(Side::Kernel));
-        let shim = run_all(Side::Shim);
-        (kernel.join().unwrap(), shim)
+    let lab = Lab::new("programs");
+    let programs = Programs::new(&lab);
+    let cases = programs.list();
+    assert!(cases.len() >= 340, "{} cases", cases.len());
+    let [kernel, shim] = thread::scope(|scope| {
+        let (programs, cases) = (&programs, &*cases);
+        let sides =
+            [Side::Kernel, Side::Shim].map(|side| scope.spawn(move || run_all(side, programs, cases)));
+        sides.map(|side| side.join().unwrap())
     });
-    let count = shim.len();
-    assert!(count >= 340 && count == kernel.len(), "{count} cases");
-    let differing: Vec<(Case, String)> = kernel
-        .into_iter()
-        .zip(shim)
-        .filter_map(|((case, kernel), (_, shim))| Some((difference(&case, &kernel, &shim)?, case)))
-        .map(|(found, case)| (case, found))
+    let differing: Vec<(&Case, String)> = cases
+        .iter()
+        .zip(kernel.iter().zip(&shim))
+        .filter_map(|(case, (kernel, shim))| Some((case, difference(case, kernel, shim)?)))
         .collect();
+    let accident = differing.len() <= MOST;
     let mut failed = Vec::new();
-    let no_accident = differing.len() > MOST;
     for (case, found) in differing {
-        if no_accident {
+        if !accident {
             failed.push(found);
-        } else if let Some(again) = (0..AGAIN).find_map(|_| differs_alone(&case)) {
+        } else if let Some(again) = (0..AGAIN).find_map(|_| differs_alone(case, &programs)) {
             failed.push(format!("{found}and again, alone:\n{again}"));
         } else {
             tell_unsteady(&format!("case {} of the differential test", case.name), &found);
         }
     }
-    assert!(failed.is_empty(), "{} of {count} cases differ:\n{}", failed.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{} of {} cases differ:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
