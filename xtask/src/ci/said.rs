@@ -110,7 +110,9 @@ impl Target {
     /// A line of libtest's; the tests that passed and failed, when it is the sum.
     fn hear(&mut self, line: &str) -> Option<(u64, u64)> {
         if line == "failures:" {
+            // The last one counts: a test may have said so itself.
             self.place = Place::Failures;
+            self.names.clear();
         } else if let Some(name) = begins(line)
             && matches!(self.place, Place::Failures | Place::WordsOf(_))
         {

@@ -199,6 +199,8 @@ thread 'a_case_prints_the_same_on_the_kernel_and_under_the_shim' (14138) panicke
 new: state 7 ca 0 retransmits 0 probes 0 backoff 0 options 0, peer's scale 0
   snd_mss 536 rcv_mss 0 advmss 0 pmtu 0 reordering 3 ato 0
 send(fd, \"abc\", 3, 0) = 3
+failures:
+    of something else
 ended with 0
 --- info_of_a_client: the shim
 new: state 7 ca 0 retransmits 0 probes 0 backoff 0 options 0, peer's scale 0
@@ -230,6 +232,6 @@ fn the_differential_test_is_named_and_its_cases_that_held_at_last() {
     let [failure] = said.only_these().unwrap() else { panic!("{said:?}") };
     assert_eq!(failure.name, "a_case_prints_the_same_on_the_kernel_and_under_the_shim");
     assert_eq!(failure.target, "ringroad-preload --test differential");
-    assert!(failure.words.contains("--- info_of_a_client: the shim\nnew: state 7"));
+    assert!(failure.words.contains("--- info_of_a_client: the kernel\nnew: state 7"));
     assert_eq!(said.unsteady(), ["case shared_port_spreads of the differential test"]);
 }
