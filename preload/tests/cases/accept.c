@@ -96,7 +96,7 @@ CASE(accept_inherits_options)
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
     bind(fd, (void *)&a, sizeof a);
     listen(fd, 4);
-    ready(fd, 0);
+    look(fd);
     peer("connect %d", port);
     int conn = accept(fd, NULL, NULL);
     SAY(getsockopt(conn, IPPROTO_TCP, TCP_NODELAY, &value, &len));
@@ -167,7 +167,7 @@ CASE(listener_for_all_addresses)
     struct sockaddr_in a = address("0.0.0.0", port), b = address("127.0.0.1", port);
     bind(fd, (void *)&a, sizeof a);
     listen(fd, 8);
-    ready(fd, 0);
+    look(fd);
     int local = tcp();
     SAY(connect(local, (void *)&b, sizeof b));
     events("poll", ready(fd, POLLIN));

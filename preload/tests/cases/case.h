@@ -73,10 +73,20 @@ int client(void);                       /* connected to the peer, which has acce
 int listener(void);                     /* bound to this case's port and listening */
 int server(void);                       /* accepted from the peer, which has connected */
 int udp(void);                          /* bound to this case's port */
-int ready(int fd, int events);          /* waits up to 2 s; revents */
+int ready(int fd, int events);          /* waits for as long as it may take; revents */
+void look(int fd);                      /* polls once: what comes is for who waits */
 void events(const char *what, int revents);  /* prints poll's or epoll's bits by name */
 void waited(int epfd, int max, int timeout); /* prints what epoll_wait says */
 void hole(char **edge);                 /* the end of a page with nothing behind it */
 long now_ms(void);
+
+/* Looks again until something is so, for as long as that may take on a busy machine. What is not so then is printed. */
+#define WAIT_UNTIL(condition)                                                                                 \
+    for (long end_ = now_ms() + 10000; !(condition) && now_ms() < end_;)                                      \
+    usleep(1000)
+
+void reaches(int fd, int state);        /* waits until TCP is in that state */
+void arrived(int fd, int bytes);        /* waits until so many bytes are there to be read */
+void drained(int fd);                   /* waits until all that was sent is acknowledged */
 
 #endif

@@ -56,7 +56,7 @@ CASE(shutdown_after_the_peer_has_closed)
     peer("close");
     ready(fd, POLLIN);
     SAY(shutdown(fd, SHUT_WR));
-    usleep(50000);
+    reaches(fd, TCP_CLOSE);
     SAY(shutdown(fd, SHUT_WR));
     SAY(shutdown(fd, SHUT_RDWR));
     events("poll", ready(fd, POLLIN | POLLOUT | POLLRDHUP));
@@ -79,7 +79,7 @@ CASE(data_after_shutdown_for_reading)
     char b[16];
     SAY(shutdown(fd, SHUT_RD));
     SAY(peer("send 4"));
-    usleep(50000);
+    arrived(fd, 4);
     SAY(ioctl(fd, FIONREAD, &n));
     SAY(read(fd, b, 16));
     SAY(read(fd, b, 16));
@@ -109,7 +109,7 @@ CASE(peer_closes_first)
     events("poll", ready(fd, POLLIN | POLLOUT | POLLRDHUP));
     SAY(read(fd, b, 8));
     SAY(write(fd, "abc", 3));
-    usleep(100000);
+    reaches(fd, TCP_CLOSE);
     SAY(pending(fd));
     events("poll", ready(fd, POLLIN | POLLOUT | POLLRDHUP));
     SAY(read(fd, b, 8));
@@ -124,7 +124,7 @@ CASE(write_after_the_peer_has_closed_and_reset)
     peer("close");
     ready(fd, POLLIN);
     SAY(write(fd, "abc", 3));
-    usleep(100000);
+    reaches(fd, TCP_CLOSE);
     SAY(send(fd, "abc", 3, MSG_NOSIGNAL));
     SAY(read(fd, b, 8));
     SAY(pending(fd));
@@ -137,7 +137,7 @@ CASE(reset_with_data_queued)
     peer("send 5");
     ready(fd, POLLIN);
     peer("reset");
-    usleep(100000);
+    reaches(fd, TCP_CLOSE);
     events("poll", ready(fd, POLLIN | POLLOUT | POLLRDHUP));
     SAY(recv(fd, b, 2, MSG_PEEK));
     SAY(read(fd, b, 16));
@@ -203,7 +203,7 @@ CASE(linger_runs_out)
     long begun = now_ms();
     SAY(close(fd));
     long took = now_ms() - begun;
-    printf("%d\n", took >= 900 && took < 3000);
+    printf("%d\n", took >= 900 && took < 15000);
 }
 
 CASE(linger_of_a_nonblocking_socket_waits_too)
@@ -240,7 +240,7 @@ CASE(linger_zero_after_shutdown)
     SAY(shutdown(fd, SHUT_WR));
     SAY(peer("eof"));
     SAY(close(fd));
-    usleep(50000);
+    SAY(peer("gone"));
     SAY(peer("send 1"));
 }
 
@@ -250,9 +250,9 @@ CASE(linger2_none_forgets_at_once)
     setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &none, sizeof none);
     shutdown(fd, SHUT_WR);
     SAY(peer("eof"));
-    usleep(100000);
+    reaches(fd, TCP_FIN_WAIT2);
     SAY(close(fd));
-    usleep(50000);
+    SAY(peer("gone"));
     SAY(peer("send 1"));
     SAY(peer("eof"));
 }
@@ -263,7 +263,7 @@ CASE(close_while_the_peer_still_sends)
     SAY(close(fd));
     SAY(peer("eof"));
     SAY(peer("send 4"));
-    usleep(100000);
+    SAY(peer("gone"));
     SAY(peer("send 4"));
 }
 

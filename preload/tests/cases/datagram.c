@@ -190,7 +190,7 @@ CASE(udp_loopback_too)
     struct sockaddr_in any = address("0.0.0.0", port), lo = address("127.0.0.1", port);
     char b[64];
     bind(fd, (void *)&any, sizeof any);
-    ready(fd, 0);
+    look(fd);
     SAY(sendto(from, "local", 5, 0, (void *)&lo, sizeof lo));
     events("poll", ready(fd, POLLIN));
     SAY(recv(fd, b, 64, 0));

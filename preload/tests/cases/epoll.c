@@ -355,10 +355,11 @@ static void on_alarm(int s)
     alarms += s == SIGALRM;
 }
 
-static void alarm_in(long us, int flags)
+/* An alarm, and more of them at such intervals: one that comes before the call is not the last then. */
+static void alarm_in(long us, long interval, int flags)
 {
     struct sigaction act = { .sa_handler = on_alarm, .sa_flags = flags };
-    struct itimerval t = { { 0, 0 }, { 0, us } };
+    struct itimerval t = { { 0, interval }, { 0, us } };
     sigaction(SIGALRM, &act, NULL);
     setitimer(ITIMER_REAL, &t, NULL);
 }
@@ -367,12 +368,12 @@ CASE(epoll_interrupted)
 {
     int fd = server(), set = set_of(fd, EPOLLIN);
     struct epoll_event e;
-    alarm_in(50000, 0);
+    alarm_in(50000, 50000, 0);
     SAY(epoll_wait(set, &e, 1, 3000));
-    printf("%d\n", alarms);
-    alarm_in(50000, SA_RESTART);
+    printf("%d\n", alarms > 0);
+    alarm_in(50000, 50000, SA_RESTART);
     SAY(epoll_wait(set, &e, 1, -1));
-    printf("%d\n", alarms);
+    printf("%d\n", alarms > 0);
 }
 
 CASE(epoll_pwait_mask)
@@ -384,12 +385,12 @@ CASE(epoll_pwait_mask)
     sigemptyset(&none);
     sigaddset(&block, SIGALRM);
     sigprocmask(SIG_BLOCK, &block, NULL);
-    alarm_in(20000, 0);
+    alarm_in(20000, 0, 0);
     SAY(epoll_wait(set, &e, 1, 60));
     printf("%d\n", alarms);
     SAY(epoll_pwait(set, &e, 1, 1000, &none));
     printf("%d\n", alarms);
-    alarm_in(20000, 0);
+    alarm_in(20000, 0, 0);
     SAY(epoll_pwait(set, &e, 1, 60, &block));
     printf("%d\n", alarms);
 }
@@ -402,7 +403,7 @@ CASE(epoll_pwait2_timeout)
     long begun = now_ms();
     SAY(epoll_pwait2(set, &e, 1, &t, NULL));
     long took = now_ms() - begun;
-    printf("%d\n", took >= 29 && took < 1000);
+    printf("%d\n", took >= 29 && took < 15000);
     SAY(epoll_pwait2(set, &e, 1, &bad, NULL));
 }
 

@@ -62,7 +62,7 @@ CASE(sticky_options_of_datagrams)
     int fd = socket(AF_INET6, SOCK_DGRAM, 0);
     struct sockaddr_in6 own = six("fd00:77::1", port), a = six("fd00:77::2", port);
     SAY(bind(fd, (void *)&own, sizeof own));
-    ready(fd, 0);
+    look(fd);
     SAY(peer("udp6 %d", port));
     SAY(sendto(fd, "ab", 2, 0, (void *)&a, sizeof a));
     SAY(peer("urecv6"));
@@ -90,7 +90,7 @@ CASE(flow_labels_by_name)
     int fd = socket(AF_INET6, SOCK_DGRAM, 0), one = 1;
     struct sockaddr_in6 own = six("fd00:77::1", port), a = six("fd00:77::2", port);
     SAY(bind(fd, (void *)&own, sizeof own));
-    ready(fd, 0);
+    look(fd);
     SAY(peer("udp6 %d", port));
     SAY(setsockopt(fd, IPPROTO_IPV6, IPV6_FLOWINFO_SEND, &one, sizeof one));
     a.sin6_flowinfo = htonl(0x12345);

@@ -16,7 +16,7 @@ static int pair_of(int *server, int family)
     listening = socket(family, SOCK_STREAM, 0);
     SAY(bind(listening, name, len));
     SAY(listen(listening, 4));
-    ready(listening, 0);
+    look(listening);
     fd = socket(family, SOCK_STREAM, 0);
     SAY(connect(fd, name, len));
     *server = accept(listening, NULL, NULL);
@@ -158,7 +158,7 @@ static int other_udp(void)
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
     struct sockaddr_in a = address(own_ip, port + 1);
     SAY(bind(fd, (void *)&a, sizeof a));
-    ready(fd, 0);
+    look(fd);
     return fd;
 }
 

@@ -6,20 +6,22 @@ static void low(int fd, int bytes)
     setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
-/* Sends n bytes from the peer and lets them arrive. */
-static void arrive(int n)
+/* Sends n bytes from the peer and lets them arrive, behind what has not been read. */
+static void arrive(int fd, int n)
 {
+    int unread = 0;
+    ioctl(fd, SIOCINQ, &unread);
     peer("send %d", n);
-    usleep(50000);
+    arrived(fd, unread + n);
 }
 
 CASE(low_water_in_poll)
 {
     int fd = server();
     low(fd, 10);
-    arrive(9);
+    arrive(fd, 9);
     SAY(poll(&(struct pollfd){ fd, POLLIN, 0 }, 1, 0));
-    arrive(1);
+    arrive(fd, 1);
     SAY(poll(&(struct pollfd){ fd, POLLIN, 0 }, 1, 0));
     char b[4];
     SAY(read(fd, b, 4));
@@ -31,9 +33,9 @@ CASE(low_water_in_epoll)
     int fd = server(), ep = epoll_create1(0);
     low(fd, 10);
     epoll_ctl(ep, EPOLL_CTL_ADD, fd, &(struct epoll_event){ EPOLLIN, { .u64 = 1 } });
-    arrive(9);
+    arrive(fd, 9);
     waited(ep, 4, 0);
-    arrive(3);
+    arrive(fd, 3);
     waited(ep, 4, 1000);
 }
 
@@ -42,12 +44,12 @@ CASE(low_water_edge_in_epoll)
     int fd = server(), ep = epoll_create1(0);
     low(fd, 10);
     epoll_ctl(ep, EPOLL_CTL_ADD, fd, &(struct epoll_event){ EPOLLIN | EPOLLET, { .u64 = 1 } });
-    arrive(9);
+    arrive(fd, 9);
     waited(ep, 4, 0);
-    arrive(3);
+    arrive(fd, 3);
     waited(ep, 4, 1000);
     waited(ep, 4, 0);
-    arrive(3);
+    arrive(fd, 3);
     waited(ep, 4, 1000);
 }
 
@@ -56,10 +58,10 @@ CASE(low_water_holds_a_blocking_read)
     int fd = server();
     char b[64];
     low(fd, 10);
-    arrive(4);
+    arrive(fd, 4);
     peer("later 100 send 18");
     SAY(read(fd, b, 64));
-    arrive(8);
+    arrive(fd, 8);
     SAY(read(fd, b, 3));
     SAY(read(fd, b, 3));
     SAY(recv(fd, b, 64, MSG_DONTWAIT));
@@ -70,7 +72,7 @@ CASE(low_water_does_not_hold_a_nonblocking_read)
     int fd = server();
     char b[64];
     low(fd, 10);
-    arrive(4);
+    arrive(fd, 4);
     SAY(recv(fd, b, 64, MSG_DONTWAIT));
     SAY(recv(fd, b, 64, MSG_DONTWAIT));
 }
@@ -80,7 +82,7 @@ CASE(low_water_and_the_end)
     int fd = server();
     char b[64];
     low(fd, 10);
-    arrive(4);
+    arrive(fd, 4);
     peer("close");
     events("poll", ready(fd, POLLIN));
     SAY(read(fd, b, 64));
@@ -94,7 +96,7 @@ CASE(low_water_and_a_time_out)
     struct timeval t = { 0, 60000 };
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
     low(fd, 10);
-    arrive(4);
+    arrive(fd, 4);
     SAY(read(fd, b, 64));
     SAY(read(fd, b, 64));
 }
@@ -102,7 +104,7 @@ CASE(low_water_and_a_time_out)
 CASE(low_water_raised_and_lowered)
 {
     int fd = server();
-    arrive(5);
+    arrive(fd, 5);
     low(fd, 10);
     SAY(poll(&(struct pollfd){ fd, POLLIN, 0 }, 1, 0));
     low(fd, 5);
@@ -116,7 +118,7 @@ CASE(low_water_lowered_wakes_epoll)
     int fd = server(), ep = epoll_create1(0);
     low(fd, 100);
     epoll_ctl(ep, EPOLL_CTL_ADD, fd, &(struct epoll_event){ EPOLLIN | EPOLLET, { .u64 = 1 } });
-    arrive(5);
+    arrive(fd, 5);
     waited(ep, 4, 0);
     low(fd, 5);
     waited(ep, 4, 500);
@@ -127,7 +129,7 @@ CASE(low_water_and_peek)
     int fd = server();
     char b[64];
     low(fd, 8);
-    arrive(4);
+    arrive(fd, 4);
     SAY(recv(fd, b, 64, MSG_PEEK | MSG_DONTWAIT));
     peer("later 100 send 8");
     SAY(recv(fd, b, 64, MSG_PEEK));
@@ -138,7 +140,7 @@ CASE(waitall_and_peek)
 {
     int fd = server();
     char b[64];
-    arrive(4);
+    arrive(fd, 4);
     peer("later 100 send 8");
     SAY(recv(fd, b, 10, MSG_PEEK | MSG_WAITALL));
     SAY(recv(fd, b, 64, 0));
@@ -149,11 +151,11 @@ CASE(waitall_without_waiting)
     int fd = server();
     char b[64];
     SAY(recv(fd, b, 10, MSG_WAITALL | MSG_DONTWAIT));
-    arrive(4);
+    arrive(fd, 4);
     SAY(recv(fd, b, 10, MSG_WAITALL | MSG_DONTWAIT));
     struct timeval t = { 0, 60000 };
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
-    arrive(4);
+    arrive(fd, 4);
     SAY(recv(fd, b, 10, MSG_WAITALL));
     SAY(recv(fd, b, 10, MSG_WAITALL));
 }
@@ -162,7 +164,7 @@ CASE(waitall_and_a_reset)
 {
     int fd = server();
     char b[64];
-    arrive(4);
+    arrive(fd, 4);
     peer("later 100 reset");
     SAY(recv(fd, b, 10, MSG_WAITALL));
     SAY(recv(fd, b, 10, MSG_WAITALL));

@@ -54,8 +54,7 @@ int listener(void)
     if (bind(fd, (void *)&a, sizeof a) || listen(fd, 16))
         printf("listener: %s\n", strerrorname_np(errno));
     /* It takes connections once the process waits for it. */
-    struct pollfd p = { fd, POLLIN, 0 };
-    poll(&p, 1, 0);
+    look(fd);
     return fd;
 }
 
@@ -76,16 +75,50 @@ int udp(void)
     struct sockaddr_in a = address(own_ip, port);
     if (bind(fd, (void *)&a, sizeof a))
         printf("bind: %s\n", strerrorname_np(errno));
-    struct pollfd p = { fd, POLLIN, 0 };
-    poll(&p, 1, 0);
+    look(fd);
     return fd;
 }
 
 int ready(int fd, int wanted)
 {
     struct pollfd p = { fd, wanted, 0 };
-    poll(&p, 1, 2000);
+    poll(&p, 1, 5000);
     return p.revents;
+}
+
+void look(int fd)
+{
+    struct pollfd p = { fd, POLLIN, 0 };
+    poll(&p, 1, 0);
+}
+
+static int state(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? -1 : info.tcpi_state;
+}
+
+void reaches(int fd, int wanted)
+{
+    WAIT_UNTIL(state(fd) == wanted);
+}
+
+static int queued(int fd, unsigned long which)
+{
+    int bytes = -1;
+    ioctl(fd, which, &bytes);
+    return bytes;
+}
+
+void arrived(int fd, int bytes)
+{
+    WAIT_UNTIL(queued(fd, SIOCINQ) >= bytes);
+}
+
+void drained(int fd)
+{
+    WAIT_UNTIL(queued(fd, SIOCOUTQ) == 0);
 }
 
 void events(const char *what, int bits)
@@ -169,7 +202,7 @@ int main(int argc, char **argv)
     start_peer(argv + 3);
     for (int i = 0; i < case_count; i++)
         if (!strcmp(cases[i].name, argv[1])) {
-            alarm(20);
+            alarm(50);
             cases[i].run();
             return 0;
         }

@@ -89,7 +89,7 @@ CASE(buffers_of_a_listener_are_inherited)
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     bind(fd, (void *)&a, sizeof a);
     listen(fd, 4);
-    ready(fd, 0);
+    look(fd);
     peer("connect %d", port);
     int conn = accept(fd, NULL, NULL);
     TELL(conn, SO_RCVBUF);

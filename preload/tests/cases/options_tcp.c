@@ -165,7 +165,7 @@ CASE(maximum_segment_of_a_listener)
     setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &small, sizeof small);
     bind(fd, (void *)&a, sizeof a);
     listen(fd, 4);
-    ready(fd, 0);
+    look(fd);
     TELL(fd, TCP_MAXSEG);
     peer("connect %d", port);
     int conn = accept(fd, NULL, NULL);
@@ -209,7 +209,7 @@ CASE(saved_syn)
     TRY(fd, TCP_SAVE_SYN, -1);
     bind(fd, (void *)&a, sizeof a);
     listen(fd, 4);
-    ready(fd, 0);
+    look(fd);
     peer("connect %d", port);
     int conn = accept(fd, NULL, NULL);
     SAY(getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN, syn, &len));

@@ -11,7 +11,8 @@ static void on_signal(int s)
 static void alarm_in(long us, int flags)
 {
     struct sigaction act = { .sa_handler = on_signal, .sa_flags = flags };
-    struct itimerval t = { { 0, 0 }, { 0, us } };
+    /* Again and again: one that comes before the call is not the last. */
+    struct itimerval t = { { 0, us }, { 0, us } };
     sigaction(SIGALRM, &act, NULL);
     setitimer(ITIMER_REAL, &t, NULL);
 }
@@ -45,7 +46,7 @@ CASE(recv_interrupted)
     char b[8];
     alarm_in(50000, 0);
     SAY(read(fd, b, 8));
-    printf("%d\n", count);
+    printf("%d\n", count > 0);
 }
 
 CASE(recv_restarted)
@@ -55,7 +56,7 @@ CASE(recv_restarted)
     only_here(start_feed);
     alarm_in(50000, SA_RESTART);
     SAY(read(fd, b, 8));
-    printf("%d\n", count);
+    printf("%d\n", count > 0);
 }
 
 CASE(accept_interrupted)
@@ -63,7 +64,7 @@ CASE(accept_interrupted)
     int fd = listener();
     alarm_in(50000, 0);
     SAY(accept(fd, NULL, NULL));
-    printf("%d\n", count);
+    printf("%d\n", count > 0);
 }
 
 CASE(poll_interrupted)
@@ -72,7 +73,7 @@ CASE(poll_interrupted)
     struct pollfd f = { fd, POLLIN, 0 };
     alarm_in(50000, SA_RESTART);
     SAY(poll(&f, 1, 2000));
-    printf("%d\n", count);
+    printf("%d\n", count > 0);
 }
 
 CASE(many_signals)
@@ -95,7 +96,8 @@ static int in_handler;
 static void send_in_handler(int s)
 {
     (void)s;
-    write(in_handler, "sig", 3);
+    if (count++ == 0)
+        write(in_handler, "sig", 3);
 }
 
 CASE(a_handler_that_sends)
@@ -104,7 +106,7 @@ CASE(a_handler_that_sends)
     char b[8];
     in_handler = fd;
     struct sigaction act = { .sa_handler = send_in_handler };
-    struct itimerval t = { { 0, 0 }, { 0, 50000 } };
+    struct itimerval t = { { 0, 50000 }, { 0, 50000 } };
     sigaction(SIGALRM, &act, NULL);
     setitimer(ITIMER_REAL, &t, NULL);
     SAY(read(fd, b, 8));
@@ -269,7 +271,9 @@ CASE(a_worker_takes_the_listener)
 static void *waiter(void *set)
 {
     struct epoll_event e;
-    return (void *)(long)epoll_wait(*(int *)set, &e, 1, 3000);
+    long n = epoll_wait(*(int *)set, &e, 1, 10000);
+    count++;
+    return (void *)n;
 }
 
 CASE(two_threads_wait_on_one_set)
@@ -283,7 +287,7 @@ CASE(two_threads_wait_on_one_set)
     pthread_create(&b, NULL, waiter, &set);
     usleep(50000);
     peer("send 1");
-    usleep(50000);
+    WAIT_UNTIL(count == 1);
     peer("send 1");
     pthread_join(a, &n);
     pthread_join(b, &m);

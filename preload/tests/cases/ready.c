@@ -48,7 +48,7 @@ CASE(poll_times_out)
     long begun = now_ms();
     SAY(poll(&f, 1, 60));
     long took = now_ms() - begun;
-    printf("%d %d\n", f.revents, took >= 59 && took < 1500);
+    printf("%d %d\n", f.revents, took >= 59 && took < 15000);
 }
 
 CASE(poll_of_a_closed_descriptor)
@@ -110,9 +110,9 @@ CASE(select_reads_and_writes)
     ready(fd, POLLIN);
     FD_SET(fd, &r);
     FD_SET(p[0], &r);
-    struct timeval t = { 1, 0 };
+    struct timeval t = { 100, 0 };
     SAY(select(top, &r, NULL, NULL, &t));
-    printf("%d %d %d\n", !!FD_ISSET(fd, &r), !!FD_ISSET(p[0], &r), t.tv_sec == 0 && t.tv_usec > 500000);
+    printf("%d %d %d\n", !!FD_ISSET(fd, &r), !!FD_ISSET(p[0], &r), t.tv_sec >= 50 && t.tv_sec < 100);
 }
 
 CASE(select_times_out)

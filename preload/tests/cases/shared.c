@@ -109,7 +109,7 @@ CASE(closed_while_another_thread_reads)
     void *n = NULL;
     shared_fd = server();
     pthread_create(&t, NULL, receiver, NULL);
-    usleep(50000);
+    usleep(300000);
     SAY(close(shared_fd));
     usleep(20000);
     /* The call that runs keeps the connection. */

@@ -155,7 +155,7 @@ CASE(state_fin_wait_2)
     int fd = server();
     shutdown(fd, SHUT_WR);
     peer("eof");
-    usleep(50000);
+    reaches(fd, TCP_FIN_WAIT2);
     ask(fd);
     SAY(send(fd, "a", 1, MSG_NOSIGNAL));
 }
@@ -188,7 +188,7 @@ CASE(state_last_ack_and_closed)
     ready(fd, POLLRDHUP);
     shutdown(fd, SHUT_WR);
     SAY(peer("eof"));
-    usleep(50000);
+    reaches(fd, TCP_CLOSE);
     ask(fd);
     SAY(send(fd, "a", 1, MSG_NOSIGNAL));
     SAY(shutdown(fd, SHUT_WR));

@@ -170,7 +170,7 @@ CASE(recv_timeout)
     long begun = now_ms();
     SAY(read(fd, &c, 1));
     long took = now_ms() - begun;
-    printf("%d\n", took >= 50 && took < 1500);
+    printf("%d\n", took >= 50 && took < 15000);
     socklen_t len = sizeof t;
     t.tv_usec = 0;
     SAY(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, &len));
@@ -331,7 +331,7 @@ CASE(bytes_waiting)
     SAY(ioctl(fd, FIONREAD, (void *)8));
     write(fd, "abc", 3);
     peer("recv 3");
-    usleep(60000);
+    drained(fd);
     SAY(ioctl(fd, SIOCOUTQ, &n));
     printf("%d\n", n);
 }

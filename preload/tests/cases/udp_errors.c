@@ -232,7 +232,7 @@ CASE(bind_wrong_and_twice)
     SAY(bind(fd, (void *)&a, 8));
     SAY(bind(fd, (void *)&a, sizeof a));
     SAY(bind(fd, (void *)&a, sizeof a));
-    ready(fd, 0);
+    look(fd);
     SAY(bind(other, (void *)&a, sizeof a));
     SAY(close(fd));
     SAY(bind(other, (void *)&a, sizeof a));

@@ -218,11 +218,13 @@ CASE(group_heard_by_several)
     SAY(change(a, IP_ADD_MEMBERSHIP, 14));
     SAY(change(b, IP_ADD_MEMBERSHIP, 14));
     peer("udp %d", port + 1);
-    ready(a, 0);
-    ready(b, 0);
-    ready(c, 0);
+    look(a);
+    look(b);
+    look(c);
     peer("msend 14 %d 50", port);
-    usleep(100000);
+    ready(a, POLLIN);
+    ready(b, POLLIN);
+    ready(c, POLLIN);
     SAY(recv(a, buffer, 100, MSG_DONTWAIT));
     SAY(recv(b, buffer, 100, MSG_DONTWAIT));
     SAY(recv(c, buffer, 100, MSG_DONTWAIT));
@@ -230,6 +232,7 @@ CASE(group_heard_by_several)
     SET(c, SOL_IP, IP_MULTICAST_ALL, 0);
     SAY(change(b, IP_DROP_MEMBERSHIP, 14));
     peer("msend 14 %d 51", port);
+    ready(a, POLLIN);
     usleep(100000);
     SAY(recv(a, buffer, 100, MSG_DONTWAIT));
     SAY(recv(b, buffer, 100, MSG_DONTWAIT));
@@ -272,7 +275,7 @@ CASE(group_sent_to)
 {
     int fd = bound("0.0.0.0", 0);
     struct in_addr own;
-    ready(fd, 0);
+    look(fd);
     peer("udp %d any", port + 1);
     SAY(peer("mjoin 15"));
     say_to(fd, 15, 10);
@@ -300,7 +303,7 @@ CASE(group_hears_itself)
     inet_pton(AF_INET, own_ip, &own);
     SAY(setsockopt(fd, SOL_IP, IP_MULTICAST_IF, &own, sizeof own));
     SAY(change(fd, IP_ADD_MEMBERSHIP, 16));
-    ready(fd, 0);
+    look(fd);
     SAY(sendto(fd, "hello", 5, 0, (void *)&a, sizeof a));
     events("poll", ready(fd, POLLIN));
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
@@ -338,7 +341,7 @@ CASE(group_pktinfo)
     SET(fd, SOL_IP, IP_RECVTTL, 1);
     SAY(change(fd, IP_ADD_MEMBERSHIP, 18));
     peer("udp %d", port + 1);
-    ready(fd, 0);
+    look(fd);
     peer("msend 18 %d 10", port);
     show(fd, 100, 200, 0);
     peer("msend 18 %d 3000", port);
@@ -382,7 +385,7 @@ CASE(broadcast_heard)
     int fd = bound("0.0.0.0", 0), own = bound(own_ip, SO_REUSEADDR);
     SET(fd, SOL_IP, IP_PKTINFO, 1);
     peer("udp %d", port + 1);
-    ready(fd, 0);
+    look(fd);
     peer("bsend %d 10", port);
     events("poll", ready(fd, POLLIN));
     show(fd, 100, 200, MSG_DONTWAIT);
@@ -395,7 +398,7 @@ CASE(broadcast_heard_by_itself)
     char b[100];
     struct sockaddr_in a = address("10.77.0.255", port);
     SET(fd, SOL_SOCKET, SO_BROADCAST, 1);
-    ready(fd, 0);
+    look(fd);
     SAY(sendto(fd, "hello", 5, 0, (void *)&a, sizeof a));
     events("poll", ready(fd, POLLIN));
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
@@ -406,7 +409,7 @@ CASE(broadcast_bound_to)
     int fd = bound("10.77.0.255", 0);
     char b[100];
     peer("udp %d", port + 1);
-    ready(fd, 0);
+    look(fd);
     peer("bsend %d 10", port);
     events("poll", ready(fd, POLLIN));
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
@@ -420,10 +423,11 @@ CASE(shared_port_last_one_hears)
     int a = bound(own_ip, SO_REUSEADDR), b = bound(own_ip, SO_REUSEADDR);
     char buffer[100];
     peer("udp %d", port + 1);
-    ready(a, 0);
-    ready(b, 0);
+    look(a);
+    look(b);
     peer("usend %d 10", port);
-    usleep(50000);
+    ready(b, POLLIN);
+    usleep(20000);
     SAY(recv(a, buffer, 100, MSG_DONTWAIT));
     SAY(recv(b, buffer, 100, MSG_DONTWAIT));
     SAY(close(b));
@@ -433,23 +437,24 @@ CASE(shared_port_last_one_hears)
 
 CASE(shared_port_spreads)
 {
+    enum { MANY = 128 };
     int fds[4], counts[4] = { 0 }, total = 0, used = 0;
     char b[100];
     for (int i = 0; i < 4; i++)
         fds[i] = bound(own_ip, SO_REUSEPORT);
     for (int i = 0; i < 4; i++)
-        ready(fds[i], 0);
-    for (int i = 0; i < 32; i++) {
+        look(fds[i]);
+    /* So many that none of four is left out by chance. */
+    for (int i = 0; i < MANY; i++) {
         peer("udp 0");
         peer("usend %d 10", port);
     }
-    usleep(50000);
-    for (int i = 0; i < 4; i++) {
-        while (recv(fds[i], b, 100, MSG_DONTWAIT) > 0)
-            counts[i]++;
-        total += counts[i];
+    for (long end = now_ms() + 10000; total < MANY && now_ms() < end; usleep(1000))
+        for (int i = 0; i < 4; i++)
+            for (; recv(fds[i], b, 100, MSG_DONTWAIT) > 0; total++)
+                counts[i]++;
+    for (int i = 0; i < 4; i++)
         used += counts[i] > 0;
-    }
     printf("%d in all, %d of 4 used\n", total, used);
     int other = socket(AF_INET, SOCK_DGRAM, 0);
     struct sockaddr_in a = address(own_ip, port);

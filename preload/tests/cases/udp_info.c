@@ -25,7 +25,7 @@ CASE(udp_pktinfo_bound_to_all)
     struct sockaddr_in any = address("0.0.0.0", port);
     bind(fd, (void *)&any, sizeof any);
     SET(fd, SOL_IP, IP_PKTINFO, 1);
-    ready(fd, 0);
+    look(fd);
     peer("udp %d", port + 1);
     peer("usend %d 10", port);
     show(fd, 100, 100, 0);
@@ -115,7 +115,7 @@ CASE(udp_pktinfo_out)
     struct sockaddr_in a = to_peer(), any = address("0.0.0.0", port);
     struct in_pktinfo i = { 0 };
     bind(fd, (void *)&any, sizeof any);
-    ready(fd, 0);
+    look(fd);
     peer("udp %d", port + 1);
     inet_pton(AF_INET, own_ip, &i.ipi_spec_dst);
     struct control own = { 0 }, foreign = { 0 }, none = { 0 }, lo = { 0 };
@@ -220,7 +220,7 @@ CASE(udp_options_before_bind)
     SET(fd, SOL_IP, IP_PKTINFO, 1);
     struct sockaddr_in a = address(own_ip, port);
     bind(fd, (void *)&a, sizeof a);
-    ready(fd, 0);
+    look(fd);
     peer("udp %d", port + 1);
     peer("usend %d 10", port);
     show(fd, 100, 200, 0);

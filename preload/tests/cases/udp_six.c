@@ -16,7 +16,7 @@ static int bound6(const char *ip)
     struct sockaddr_in6 a = address6(ip, port);
     if (bind(fd, (void *)&a, sizeof a))
         printf("bind: %s\n", strerrorname_np(errno));
-    ready(fd, 0);
+    look(fd);
     return fd;
 }
 

@@ -63,7 +63,7 @@ CASE(urgent_reading_stops_at_the_mark)
     peer("oob");
     peer("send 6");
     urgent(fd);
-    usleep(50000);
+    usleep(200000);
     SAY(ioctl(fd, FIONREAD, &n));
     printf("%d\n", n);
     SAY(read(fd, b, 16));
@@ -84,7 +84,7 @@ CASE(urgent_inline)
     peer("oob");
     peer("send 2");
     urgent(fd);
-    usleep(50000);
+    usleep(200000);
     events("poll", ready(fd, POLLIN | POLLPRI));
     SAY(recv(fd, b, 1, MSG_OOB));
     SAY(read(fd, b, 16));
@@ -104,7 +104,7 @@ CASE(urgent_inline_is_inherited)
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
     bind(fd, (void *)&a, sizeof a);
     listen(fd, 4);
-    ready(fd, 0);
+    look(fd);
     peer("connect %d", port);
     int conn = accept(fd, NULL, NULL);
     char b[8] = "";
@@ -140,7 +140,7 @@ CASE(urgent_twice)
     urgent(fd);
     peer("send 2");
     peer("oobs 3");
-    usleep(60000);
+    usleep(200000);
     SAY(recv(fd, b, 1, MSG_OOB));
     printf("%c\n", b[0]);
     SAY(recv(fd, b, 16, 0));
@@ -156,7 +156,7 @@ CASE(urgent_byte_before_is_lost_at_the_mark)
     peer("oob");
     urgent(fd);
     peer("oobs 1");
-    usleep(60000);
+    usleep(200000);
     SAY(recv(fd, b, 1, MSG_OOB));
     SAY(recv(fd, b, 16, MSG_DONTWAIT));
     SAY(sockatmark(fd));
@@ -199,7 +199,7 @@ CASE(urgent_after_shutdown)
     peer("oob");
     urgent(fd);
     peer("close");
-    usleep(50000);
+    ready(fd, POLLHUP);
     events("poll", ready(fd, POLLIN | POLLPRI | POLLRDHUP));
     SAY(recv(fd, b, 1, MSG_OOB));
     SAY(recv(fd, b, 4, 0));

@@ -211,7 +211,7 @@ CASE(zerocopy_over_six)
     inet_pton(AF_INET6, "fd00:77::1", &own.sin6_addr);
     inet_pton(AF_INET6, "fd00:77::2", &to.sin6_addr);
     SAY(bind(fd, (void *)&own, sizeof own));
-    ready(fd, 0);
+    look(fd);
     SAY(sendto(fd, "abc", 3, MSG_ZEROCOPY, (void *)&to, sizeof to));
     told(fd, 0, 0);
 }

@@ -143,21 +143,44 @@ static long with_info(void)
     return ttl * 256 + tos;
 }
 
-/* That many connections more, all at once; how many are established a while later. */
-static long connect_more(struct sockaddr_in a, long n, long ms)
+static int established(int fd)
+{
+    struct pollfd p = { fd, POLLOUT, 0 };
+    return poll(&p, 1, 0) == 1 && !(p.revents & (POLLERR | POLLHUP));
+}
+
+/* That many connections more, all at once; how many are established a while later, or when all are for which the machine
+ * has had time. */
+static long connect_more(struct sockaddr_in a, long n, long ms, long longest)
 {
     static int others[256], count;
     for (long i = 0; i < n && count < 256; i++) {
         int fd = others[count++] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         connect(fd, (void *)&a, sizeof a);
     }
-    usleep(ms * 1000);
-    long up = 0;
-    for (int i = 0; i < count; i++) {
-        struct pollfd p = { others[i], POLLOUT, 0 };
-        up += poll(&p, 1, 0) == 1 && !(p.revents & (POLLERR | POLLHUP));
-    }
+    long up = 0, waited = 0;
+    do {
+        usleep(ms * 1000);
+        up = 0;
+        for (int i = 0; i < count; i++)
+            up += established(others[i]);
+        waited += ms;
+    } while (up < count && waited < longest);
     return up;
+}
+
+/* Whether the connection has been reset, as soon as that is so. */
+static long is_gone(void)
+{
+    struct tcp_info info = { 0 };
+    for (int turn = 0; turn < 10000 && info.tcpi_state != TCP_CLOSE; turn++) {
+        socklen_t len = sizeof info;
+        if (turn)
+            usleep(1000);
+        if (getsockopt(conn, IPPROTO_TCP, TCP_INFO, &info, &len))
+            return -1;
+    }
+    return info.tcpi_state == TCP_CLOSE;
 }
 
 int main(int argc, char **argv)
@@ -261,7 +284,9 @@ int main(int argc, char **argv)
             port = n;
             answer(0);
         } else if (!strcmp(word, "more")) {
-            answer(connect_more(name(other, port), n, m));
+            answer(connect_more(name(other, port), n, m, k));
+        } else if (!strcmp(word, "gone")) {
+            answer(is_gone());
         } else if (!strcmp(word, "mark")) {
             answer(sockatmark(conn));
         } else if (!strcmp(word, "udp")) {
