@@ -1,6 +1,10 @@
 //! Programs under test: this executable, started again.
 
+use std::io::{Read, Write};
+use std::thread;
+
 use lab::{IFACE, Namespace, Running, eventually};
+use ringroad::TcpStream;
 
 /// Names the role; see `roles`.
 pub(crate) const ROLE: &str = "LAB_ROLE";
@@ -27,4 +31,14 @@ pub(crate) fn start_with(host: &Namespace, role: &str, argument: &str, env: &[(&
     let running = host.spawn_with(&[executable, "--exact", "roles::program", "--nocapture"], &all);
     eventually(&format!("{role} runs"), 10, || running.said().contains("ready"));
     running
+}
+
+/// Echoes what comes by a connection to its end, in a thread of its own.
+pub(crate) fn echo(mut connection: TcpStream) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 65536];
+        while let Ok(n @ 1..) = connection.read(&mut buffer) {
+            connection.write_all(&buffer[..n]).unwrap();
+        }
+    });
 }

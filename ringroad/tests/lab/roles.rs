@@ -5,7 +5,7 @@ use std::thread;
 
 use ringroad::{TcpListener, TcpStream, UdpSocket};
 
-use crate::programs::{ARGUMENT, ROLE};
+use crate::programs::{self, ARGUMENT, ROLE};
 
 /// Not a test: the entry of the programs. Started by itself it has no role, and nothing to do.
 #[test]
@@ -40,16 +40,11 @@ fn echo(address: &str) {
         }
     });
     for connection in listener.incoming() {
-        let mut connection = connection.unwrap();
+        let connection = connection.unwrap();
         assert_eq!(connection.congestion().unwrap(), "bbr");
         connection.set_congestion("reno").unwrap();
         assert_eq!(connection.congestion().unwrap(), "reno");
-        thread::spawn(move || {
-            let mut buffer = vec![0; 65536];
-            while let Ok(n @ 1..) = connection.read(&mut buffer) {
-                connection.write_all(&buffer[..n]).unwrap();
-            }
-        });
+        programs::echo(connection);
     }
 }
 

@@ -1,11 +1,11 @@
 //! What the programs under test do.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::thread;
 
 use ringroad::{TcpListener, TcpStream};
 
-use crate::programs::{ARGUMENT, ROLE};
+use crate::programs::{self, ARGUMENT, ROLE};
 
 /// Not a test: the entry of the programs. Started by itself it has no role, and nothing to do.
 #[test]
@@ -33,16 +33,7 @@ fn echo(addresses: &str) {
     println!("ready");
     thread::scope(|scope| {
         for listener in &listeners {
-            scope.spawn(|| listener.incoming().for_each(|connection| serve(connection.unwrap())));
-        }
-    });
-}
-
-fn serve(mut connection: TcpStream) {
-    thread::spawn(move || {
-        let mut buffer = vec![0; 65536];
-        while let Ok(n @ 1..) = connection.read(&mut buffer) {
-            connection.write_all(&buffer[..n]).unwrap();
+            scope.spawn(|| listener.incoming().for_each(|connection| programs::echo(connection.unwrap())));
         }
     });
 }
