@@ -2,7 +2,8 @@
 
 use lab::{CLIENT, Lab, Namespace, Running, SERVER, eventually, ringroad, stack_of};
 
-const BYTES: usize = 200_000;
+/// As many as a receive buffer holds, in datagrams of a thousand: none is lost, however late its reader comes.
+const BYTES: usize = 40_000;
 
 /// Receives so many bytes with UDP_GRO; prints how many came, in how many datagrams, and how many were wrong.
 fn receive(local: &str) -> String {
@@ -16,12 +17,12 @@ fn receive(local: &str) -> String {
     )
 }
 
-/// Sends them in calls of ten datagrams of a thousand bytes, not faster than a receiver without flow control reads.
+/// Sends them in calls of ten datagrams of a thousand bytes.
 fn send(remote: &str) -> String {
     format!(
-        "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.setsockopt(17,103,1000)\n\
+        "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.setsockopt(17,103,1000)\n\
          b=bytes(i%251 for i in range({BYTES}))\n\
-         for i in range(0,{BYTES},10000):\n s.sendto(b[i:i+10000],('{remote}',7000)); time.sleep(0.002)"
+         for i in range(0,{BYTES},10000):\n s.sendto(b[i:i+10000],('{remote}',7000))"
     )
 }
 
@@ -50,7 +51,7 @@ fn trains_from_the_kernel_arrive_on_the_road() {
     let before = server.counters();
     client.must(&["python3", "-c", &send(SERVER)]);
     assert_eq!(receiver.ended(20), 0, "{}", receiver.said());
-    assert_eq!(receiver.said().trim(), "200000 200 0", "bytes, datagrams, wrong bytes");
+    assert_eq!(receiver.said().trim(), "40000 40 0", "bytes, datagrams, wrong bytes");
     assert_eq!(kernel_saw(&server, &before), [0, 0]);
 }
 
@@ -62,7 +63,7 @@ fn trains_from_the_road_arrive_in_the_kernel() {
     let before = server.counters();
     server.must(&ringroad(&[], &["python3", "-c", &send(CLIENT)]));
     assert_eq!(receiver.ended(20), 0, "{}", receiver.said());
-    assert_eq!(receiver.said().trim(), "200000 200 0", "bytes, datagrams, wrong bytes");
+    assert_eq!(receiver.said().trim(), "40000 40 0", "bytes, datagrams, wrong bytes");
     let [received, sent] = kernel_saw(&server, &before);
     // Whoever wants the kernel to resolve a neighbour sends it an empty datagram.
     assert!(received == 0 && sent <= 2, "{received} received, {sent} sent by the kernel");
