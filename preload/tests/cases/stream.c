@@ -405,7 +405,7 @@ CASE(urgent_byte)
     SAY(setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &in, sizeof in));
     peer("send 2");
     peer("oob");
-    usleep(50000);
+    arrived(fd, 3);
     SAY(recv(fd, b, 8, 0) + recv(fd, b + 2, 6, MSG_DONTWAIT) > 0);
     printf("%.3s\n", b);
 }

@@ -12,7 +12,7 @@ CASE(errors_unconnected_hears_none)
     char b[10];
     struct sockaddr_in a = to_peer();
     SAY(sendto(fd, "x", 1, 0, (void *)&a, sizeof a));
-    usleep(50000);
+    usleep(200000);
     events("poll", ready(fd, POLLOUT));
     GET(fd, SOL_SOCKET, SO_ERROR);
     SAY(recv(fd, b, 10, MSG_DONTWAIT));
@@ -29,12 +29,10 @@ CASE(errors_connected_refused)
     GET(fd, SOL_SOCKET, SO_ERROR);
     GET(fd, SOL_SOCKET, SO_ERROR);
     SAY(send(fd, "x", 1, 0));
-    usleep(50000);
     ready(fd, 0);
-    usleep(50000);
+    usleep(200000);
     SAY(recv(fd, b, 10, MSG_DONTWAIT));
     SAY(send(fd, "x", 1, 0));
-    usleep(50000);
     ready(fd, 0);
     SAY(recv(fd, b, 10, 0));
     SAY(recv(fd, b, 10, MSG_DONTWAIT));
@@ -67,7 +65,7 @@ CASE(errors_queue_connected)
     show(fd, 5, 200, MSG_ERRQUEUE);
     GET(fd, SOL_SOCKET, SO_ERROR);
     SAY(send_with(fd, NULL, 12, NULL, 0));
-    usleep(50000);
+    ready(fd, 0);
     show(fd, 100, 20, MSG_ERRQUEUE);
 }
 
@@ -89,11 +87,10 @@ CASE(errors_queue_two)
     struct sockaddr_in a = to_peer(), b = address(peer_ip, port + 2);
     SET(fd, SOL_IP, IP_RECVERR, 1);
     SAY(send_with(fd, &a, 1, NULL, 0));
-    usleep(50000);
     ready(fd, 0);
     SAY(send_with(fd, &b, 2, NULL, 0));
     SAY(send_with(fd, &b, 2, NULL, 0));
-    usleep(50000);
+    usleep(200000);
     show(fd, 100, 200, MSG_ERRQUEUE);
     GET(fd, SOL_SOCKET, SO_ERROR);
     show(fd, 100, 200, MSG_ERRQUEUE);
@@ -208,7 +205,7 @@ CASE(connect_again_and_away)
     peer("udp %d", port + 1);
     SAY(connect(fd, (void *)&b, sizeof b));
     peer("usend %d 10", port);
-    usleep(50000);
+    usleep(200000);
     SAY(recv(fd, buffer, 100, MSG_DONTWAIT));
     SAY(connect(fd, (void *)&a, sizeof a));
     peer("usend %d 11", port);

@@ -90,7 +90,7 @@ CASE(group_bound_to)
     puts(inet_ntop(AF_INET, &a.sin_addr, text, sizeof text));
     peer("usend %d 10", port);
     char b[100];
-    usleep(50000);
+    usleep(200000);
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
     a = address(peer_ip, port + 1);
     SAY(sendto(fd, "hello", 5, 0, (void *)&a, sizeof a));
@@ -309,7 +309,7 @@ CASE(group_hears_itself)
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
     SET(fd, SOL_IP, IP_MULTICAST_LOOP, 0);
     SAY(sendto(fd, "hello", 5, 0, (void *)&a, sizeof a));
-    usleep(50000);
+    usleep(200000);
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
 }
 
@@ -414,7 +414,7 @@ CASE(broadcast_bound_to)
     events("poll", ready(fd, POLLIN));
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
     peer("usend %d 10", port);
-    usleep(50000);
+    usleep(200000);
     SAY(recv(fd, b, 100, MSG_DONTWAIT));
 }
 

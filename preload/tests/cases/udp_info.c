@@ -255,7 +255,7 @@ CASE(udp_recvmmsg_with_control)
     peer("udp %d", port + 1);
     for (int i = 0; i < 3; i++)
         peer("usend %d %d", port, 10 + 10 * i);
-    usleep(50000);
+    usleep(200000);
     SAY(recvmmsg(fd, m, 3, 0, NULL));
     for (int i = 0; i < 3; i++) {
         struct cmsghdr *h = CMSG_FIRSTHDR(&m[i].msg_hdr);
@@ -297,6 +297,7 @@ CASE(udp_drops_are_counted)
     peer("udp %d", port + 1);
     for (int i = 0; i < 60; i++)
         peer("usend %d 1000", port);
+    usleep(200000);
     while (recv(fd, b, sizeof b, MSG_DONTWAIT) > 0)
         n++;
     printf("%d\n", n > 2 && n < 60);

@@ -157,7 +157,7 @@ CASE(six_without_checksum)
     SAY(peer("urecv6"));
     SAY(peer("uset 17 101 1"));
     peer("usend6 %d 10", port);
-    usleep(50000);
+    usleep(200000);
     show(fd, 100, 0, MSG_DONTWAIT);
     SET(fd, SOL_UDP, UDP_NO_CHECK6_RX, 1);
     peer("usend6 %d 11", port);
