@@ -59,7 +59,7 @@ pub(crate) fn run() -> bool {
         println!("tests in the lab: not run, they need root (network namespaces, AF_XDP)");
     }
     steps.push(counted("other projects' tests", suites::short));
-    steps.push(counted("guest", |each| guest::run(&[], guest::LIMIT, each)));
+    steps.push(guest_step());
     summary(&steps)
 }
 
@@ -115,6 +115,23 @@ fn counted(name: &'static str, run: impl FnOnce(&mut dyn FnMut(&str)) -> Result<
         println!("{note}");
     }
     Step { name, passed, failed, seconds: start.elapsed().as_secs(), note, unsteady: Vec::new() }
+}
+
+/// A machine in software is at the mercy of this one, and its kernel of Debian's tests: one that fails is booted once more,
+/// and has to do all.
+fn guest_step() -> Step {
+    let boot = || counted("guest", |each| guest::run(&[], guest::LIMIT, each));
+    let first = boot();
+    if first.failed == 0 {
+        return first;
+    }
+    let again = boot();
+    let seconds = first.seconds + again.seconds;
+    if again.failed > 0 {
+        return Step { seconds, ..again };
+    }
+    lab::tell_unsteady("guest", &format!("{} passed, {} failed", first.passed, first.failed));
+    Step { seconds, unsteady: vec!["guest".to_owned()], ..again }
 }
 
 fn tidy_step() -> (bool, String) {

@@ -17,7 +17,7 @@ use image::Image;
 use kernel::Kernel;
 
 /// The longest that the guest may run in CI, in seconds: several times what it takes on a machine that has nothing else to do.
-pub(crate) const LIMIT: u32 = 300;
+pub(crate) const LIMIT: u32 = 600;
 
 /// Drivers, besides those built in.
 const MODULES: &[&str] = &["virtio_pci", "virtio_net", "veth", "8021q", "tun"];
