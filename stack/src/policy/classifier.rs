@@ -25,6 +25,25 @@ const MANY: u32 = 1 << 31;
 /// Marks, in a link, the last one of its chain.
 const LAST: u32 = 1 << 30;
 
+/// An address as the number that prefixes are prefixes of: of IPv4 also where it is mapped into IPv6.
+#[derive(Clone, Copy)]
+pub(super) enum Number {
+    V4(u32),
+    V6(u128),
+}
+
+impl Number {
+    #[inline(always)]
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
+            // ::ffff:0:0/96
+            IpAddr::V6(v6) if v6.to_bits() >> 32 == 0xffff => Self::V4(v6.to_bits() as u32),
+            IpAddr::V6(v6) => Self::V6(v6.to_bits()),
+        }
+    }
+}
+
 /// What is to be tried, by remote address: a list, or the groups of a chain.
 #[derive(Debug)]
 enum Remotes {
@@ -123,11 +142,11 @@ impl Classifier {
     }
 
     /// The first rule that matches, or [`NONE`]. An address of the other family matches none.
-    #[inline]
-    pub(super) fn find(&self, remote: IpAddr, local_port: u16, remote_port: u16) -> u32 {
+    #[inline(always)]
+    pub(super) fn find(&self, remote: Number, local_port: u16, remote_port: u16) -> u32 {
         let value = match (&self.remotes, remote) {
-            (Remotes::V4(steps), IpAddr::V4(v4)) => steps.find(v4.to_bits()),
-            (Remotes::V6(steps), IpAddr::V6(v6)) => steps.find(v6.to_bits()),
+            (Remotes::V4(steps), Number::V4(number)) => steps.find(number),
+            (Remotes::V6(steps), Number::V6(number)) => steps.find(number),
             _ => NONE,
         };
         if value == NONE {

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::classifier::Classifier;
+use super::classifier::{Classifier, Number};
 use super::gate::Count;
 use super::marked::Marked;
 use super::nest::NONE;
@@ -304,34 +304,40 @@ impl Policy {
         Ok(())
     }
 
+    /// The table that answers for a flow, and the first rule of it that matches, or [`NONE`].
+    #[inline(always)]
+    fn answer(&self, key: &FlowKey, direction: Direction, via: Via) -> Option<(&Table, usize, u32)> {
+        let at = self.table_of(key.local.ip(), via)?;
+        let table = &self.tables[at];
+        let remote = Number::of(key.remote.ip());
+        let family = &table.view(via)[usize::from(matches!(remote, Number::V6(_)))];
+        let classifier = &family[which(direction, key.protocol)];
+        Some((table, at, classifier.find(remote, key.local.port(), key.remote.port())))
+    }
+
     /// Judges a flow from nothing but its tuple and where it began.
     pub fn judge(&self, key: &FlowKey, direction: Direction, via: Via) -> Judgement {
-        let Some(at) = self.table_of(key.local.ip(), via) else {
+        let Some((table, at, rule)) = self.answer(key, direction, via) else {
             return Judgement { allowed: self.default == Action::Allow, table: None, rule: None };
         };
-        let table = &self.tables[at];
-        let remote = key.remote.ip().to_canonical();
-        let family = &table.view(via)[usize::from(remote.is_ipv6())];
-        let classifier = &family[which(direction, key.protocol)];
-        let rule = classifier.find(remote, key.local.port(), key.remote.port());
         let rule = (rule != NONE).then_some(rule as usize);
         let allows = rule.is_some_and(|rule| table.allows(rule));
         Judgement { allowed: allows || table.mode == Mode::Monitor, table: Some(at), rule }
     }
 
     /// The same, with the row that counts it.
+    #[inline(always)]
     pub(super) fn decide(&self, key: &FlowKey, direction: Direction, via: Via) -> Decision {
-        let Judgement { allowed, table, rule } = self.judge(key, direction, via);
-        let (row, refused, logged) = match (table.map(|table| &self.tables[table]), rule) {
-            (None, _) => (NO_TABLE, !allowed, false),
-            (Some(table), None) => (table.denied_row(), true, false),
-            (Some(table), Some(rule)) => {
-                let refused = !table.allows(rule);
-                let logged = table.logs && !refused && table.rules[rule].log;
-                (table.first_row + rule as u32, refused, logged)
-            }
+        let Some((table, _, rule)) = self.answer(key, direction, via) else {
+            let allowed = self.default == Action::Allow;
+            return Decision { allowed, refused: !allowed, logged: false, row: NO_TABLE };
         };
-        Decision { allowed, refused, logged, row }
+        let (row, allows) = match rule {
+            NONE => (table.denied_row(), false),
+            rule => (table.first_row + rule, table.allows(rule as usize)),
+        };
+        let logged = table.logs && allows && table.rules[rule as usize].log;
+        Decision { allowed: allows || table.mode == Mode::Monitor, refused: !allows, logged, row }
     }
 
     /// The names of a table and of a rule of it, by their places; none for what is not there.
@@ -376,12 +382,13 @@ impl Policy {
     }
 
     /// The table that answers for a local address by an interface, by its place.
+    #[inline]
     pub fn table_of(&self, local: IpAddr, via: Via) -> Option<usize> {
         let owners = self.owners_of.get(via.index()).copied().unwrap_or(0);
         let owners = self.owners.get(usize::from(owners))?;
-        let at = match local.to_canonical() {
-            IpAddr::V4(v4) => owners.v4.find(v4.to_bits()),
-            IpAddr::V6(v6) => owners.v6.find(v6.to_bits()),
+        let at = match Number::of(local) {
+            Number::V4(number) => owners.v4.find(number),
+            Number::V6(number) => owners.v6.find(number),
         };
         self.tables.get(at as usize).map(|_| at as usize)
     }

@@ -227,28 +227,35 @@ impl Gate {
         memo.allowed()
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn decide(&mut self, memo: &mut VerdictMemo, key: &FlowKey, direction: Direction, before: Before) {
         let via = self.via(memo.road());
-        let Decision { allowed, refused, logged, row } = self.policy.decide(key, direction, via);
-        // What is in hand begins no flow of ours.
-        let flags = self.flags.filter(|_| direction == Direction::In);
-        let dropped = !allowed;
-        *memo = VerdictMemo::new(self.generation, allowed, row, memo.road());
+        let decision = self.policy.decide(key, direction, via);
+        let dropped = !decision.allowed;
+        *memo = VerdictMemo::new(self.generation, decision.allowed, decision.row, memo.road());
         let news = match before {
             Before::Nothing => true,
             Before::Told => dropped,
             Before::Passed(by) => {
-                let news = refused && !by.is_told_elsewhere() && by.row() != row;
+                let news = decision.refused && !by.is_told_elsewhere() && by.row() != decision.row;
                 *memo = memo.told_elsewhere(news || by.is_told_elsewhere());
                 dropped || news
             }
         };
-        if (refused || logged) && news {
-            let refusal =
-                Refusal { key: *key, direction, flags, permitted: logged, limited: false, dropped, row };
-            self.refusals.push(refusal);
+        if (decision.refused || decision.logged) && news {
+            self.tell_of(key, direction, decision);
         }
+    }
+
+    /// Puts it where it waits to be told of. Not on the way of what passes.
+    #[inline(never)]
+    fn tell_of(&mut self, key: &FlowKey, direction: Direction, decision: Decision) {
+        let Decision { allowed, logged, row, .. } = decision;
+        // What is in hand begins no flow of ours.
+        let flags = self.flags.filter(|_| direction == Direction::In);
+        let (key, dropped) = (*key, !allowed);
+        let refusal = Refusal { key, direction, flags, permitted: logged, limited: false, dropped, row };
+        self.refusals.push(refusal);
     }
 
     /// Whether it matters by which interface a packet travels.
@@ -258,6 +265,7 @@ impl Gate {
     }
 
     /// What an interface is to the policy.
+    #[inline]
     fn via(&self, road: Road) -> Via {
         match (self.vias.split_last(), road.port()) {
             (Some((home, _)), _) if road == Road::HOME => *home,

@@ -3,6 +3,7 @@
 //! Prefixes either nest or are disjoint. Their bounds cut the number line into at most twice as many intervals
 //! plus one; in each the same prefix is innermost, and whatever else matches is an ancestor of it.
 
+use core::hint::select_unpredictable;
 use core::ops::Range;
 
 /// No prefix.
@@ -12,6 +13,9 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) trait Bits: Copy + Ord {
     /// Its width.
     const WIDTH: u32;
+    /// Whether it is better guessed where one is: a right guess lets the processor go on to the next wait for memory, a place
+    /// that is computed does not, and to compare wide numbers takes long.
+    const GUESSED: bool = Self::WIDTH > 64;
     /// From the low bits of `wide`.
     fn narrow(wide: u128) -> Self;
     /// How far it is beyond `low`, in units of two to the `shift`; everything too far is far.
@@ -52,8 +56,6 @@ pub(super) struct Steps<T> {
     nodes: Vec<Node<T>>,
     /// The parts of all nodes, as [`Part`] says.
     index: Vec<Part>,
-    /// Halvings that find a step in any part. All are done everywhere: how many are needed here nobody can guess.
-    rounds: u32,
 }
 
 /// An index of a stretch, from one step to another.
@@ -121,11 +123,9 @@ impl<T: Bits> Steps<T> {
     pub(super) fn new(cuts: &[(u128, u32)]) -> Self {
         debug_assert!(cuts.first().is_some_and(|cut| cut.0 == 0) && cuts.is_sorted_by(|a, b| a.0 < b.0));
         let steps = cuts.iter().map(|&(start, value)| (T::narrow(start), value)).collect();
-        let mut all = Self { steps, root: None, nodes: Vec::new(), index: Vec::new(), rounds: 0 };
+        let mut all = Self { steps, root: None, nodes: Vec::new(), index: Vec::new() };
         if (UNINDEXED + 1..MOST).contains(&cuts.len()) {
             all.root = Some(all.grow(cuts, 1..cuts.len(), 1));
-        } else {
-            all.rounds = rounds(cuts.len());
         }
         all
     }
@@ -144,7 +144,6 @@ impl<T: Bits> Steps<T> {
             to +=
                 cuts[from..steps.end].iter().take_while(|cut| (cut.0 - low) >> shift == part as u128).count();
             self.index[first + part] = if to - from <= FEW || depth == DEPTH {
-                self.rounds = self.rounds.max(rounds(to - from));
                 Part::of_steps(from, to - from)
             } else {
                 let node = self.grow(cuts, from..to, depth + 1);
@@ -157,9 +156,9 @@ impl<T: Bits> Steps<T> {
     }
 
     /// The value at `number`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, number: T) -> u32 {
-        let (mut begun, mut to) = (0, self.steps.len());
+        let (mut begun, mut to) = (1, self.steps.len());
         let mut node = self.root.as_ref();
         while let Some(Node { low, from: before, shift, parts, last }) = node {
             if number < *low {
@@ -173,23 +172,25 @@ impl<T: Bits> Steps<T> {
                 to = self.begins(self.index[at + 1]);
             }
         }
-        // The first interval begins at zero, so that at least one begins at or before `number`.
-        for round in (0..self.rounds).rev() {
-            let next = (begun + (1 << round)).min(to);
-            begun = if self.steps[next - 1].0 <= number { next } else { begun };
+        // At least one begins at or before `number`: the first of all is at zero.
+        let (mut at, mut left) = (begun - 1, to + 1 - begun);
+        while left > 1 {
+            let half = left / 2;
+            let is_beyond = self.steps[at + half].0 <= number;
+            at = match T::GUESSED {
+                true if is_beyond => at + half,
+                true => at,
+                false => select_unpredictable(is_beyond, at + half, at),
+            };
+            left -= half;
         }
-        self.steps[begun - 1].1
+        self.steps[at].1
     }
 
     /// How many steps are before a part.
     fn begins(&self, part: Part) -> usize {
         part.node().map_or(part.from(), |node| self.nodes[node].from as usize)
     }
-}
-
-/// Halvings that find one of so many steps, or none.
-fn rounds(steps: usize) -> u32 {
-    usize::BITS - steps.leading_zeros()
 }
 
 /// Cuts at the bounds of `blocks`, which are sorted and distinct. Returns the bounds with the innermost block (by
