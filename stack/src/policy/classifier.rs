@@ -13,6 +13,7 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 
 use super::nest::{Block, NONE, Steps, nest};
+use super::piles::Piles;
 use super::ports::{Cell, LIST, Link, Lists, Ports};
 use super::ready::{Flows, Ready, Room, Source};
 
@@ -87,7 +88,9 @@ impl Classifier {
         let own = |at: usize| {
             let start = at.checked_sub(1).map_or(0, |before| ends[before]);
             let sources = &sources[start..ends[at]];
-            (sources, move || ready.cells(sources, flows))
+            let hand_on =
+                move |groups: &mut Piles<Cell>| ready.cells(sources, flows, |cell| groups.push(cell));
+            (sources, ready.are_alone(sources), hand_on)
         };
         let mut classifier = Self::default();
         let mut lay_out = |parents: &[u32]| {
@@ -111,7 +114,7 @@ impl Classifier {
         // Where each group lies that was laid out already.
         let mut placed = vec![NONE; gathered.groups.len()];
         let mut place = |group: u32| {
-            let cells = &gathered.groups[group as usize];
+            let cells = gathered.groups.get(group as usize);
             let at = &mut placed[group as usize];
             if *at == NONE && cells.len() <= LIST {
                 *at = self.lists.push(cells);
@@ -122,7 +125,7 @@ impl Classifier {
             Link { first: cells[0].rule, at: *at }
         };
         let mut values = Vec::with_capacity(gathered.chains.len());
-        for chain in &gathered.chains {
+        for chain in (0..gathered.chains.len()).map(|at| gathered.chains.get(at)) {
             let start = self.links.len();
             self.links.extend(chain.iter().map(|&group| place(group)));
             if let [Link { at: list, .. }] = self.links[start..]
@@ -177,65 +180,81 @@ impl Classifier {
 #[derive(Default)]
 struct Gathered {
     /// Each in the order of its rules, never empty.
-    groups: Vec<Vec<Cell>>,
+    groups: Piles<Cell>,
     /// The groups that hold all that can match in a prefix.
-    chains: Vec<Vec<u32>>,
+    chains: Piles<u32>,
 }
 
 impl Gathered {
-    /// Makes the chains of all prefixes, and says which is whose. `own`: the sources of a prefix, and how to get
-    /// their rectangles; `parents` as [`nest`] returns them, before their children. Prefixes that have their sources
-    /// and their parent's chain in common have theirs in common. `None` when more would be copied than there is room.
-    fn gather<'s, C: Fn() -> Vec<Cell>>(
+    /// Makes the chains of all prefixes, and says which is whose. `own`: the sources of a prefix, whether no other has
+    /// them, and how to get their rectangles; `parents` as [`nest`] returns them, before their children. Prefixes that have
+    /// their sources and their parent's chain in common have theirs in common. `None` when more would be copied than there is
+    /// room.
+    fn gather<'s, C: Fn(&mut Piles<Cell>)>(
         &mut self,
         parents: &[u32],
-        own: impl Fn(usize) -> (&'s [Source], C),
+        own: impl Fn(usize) -> (&'s [Source], bool, C),
         room: &mut usize,
     ) -> Option<Vec<u32>> {
-        let mut known: HashMap<(&[Source], u32), u32> = HashMap::with_capacity(parents.len().min(1 << 12));
+        let mut known: HashMap<(&[Source], u32), u32> = HashMap::new();
         let mut chains: Vec<u32> = Vec::with_capacity(parents.len());
         for (at, &parent) in parents.iter().enumerate() {
             let parent = if parent == NONE { NONE } else { chains[parent as usize] };
-            let (sources, cells) = own(at);
+            let (sources, alone, hand_on) = own(at);
             let next = self.chains.len() as u32;
-            let chain = *known.entry((sources, parent)).or_insert(next);
+            // Most prefixes are of one rule: nothing is looked up for what can be there but once.
+            let chain = if alone { next } else { *known.entry((sources, parent)).or_insert(next) };
             if chain == next {
-                let round: &[u32] = if parent == NONE { &[] } else { &self.chains[parent as usize] };
-                let (group, mut chain) = self.take_in(cells(), round);
-                *room = room.checked_sub(group.len() + chain.len())?;
-                chain.push(self.groups.len() as u32);
-                self.groups.push(group);
-                self.chains.push(chain);
+                hand_on(&mut self.groups);
+                self.take_in(parent);
+                *room = room.checked_sub(self.groups.open().len() + self.chains.open().len())?;
+                self.chains.push(self.groups.close());
+                self.chains.close();
             }
             chains.push(chain);
         }
         Some(chains)
     }
 
-    /// A group of `own` rectangles and of groups `round` them, the smallest first, as far as it may grow; and the
-    /// groups that are left.
-    fn take_in(&self, own: Vec<Cell>, round: &[u32]) -> (Vec<Cell>, Vec<u32>) {
-        let len = |group: u32| self.groups[group as usize].len();
-        let mut left: Vec<u32> = round.to_vec();
-        left.sort_by_key(|&group| len(group));
-        let (room, mut group) = (LIST.max(own.len() * (1 + TAKE_IN)), own);
-        let fits = left
-            .iter()
-            .scan(group.len(), |sum, &group| {
-                *sum += len(group);
-                Some(*sum)
-            })
-            .take_while(|sum| *sum <= room)
-            .count();
-        for taken in left.drain(..fits) {
-            group.extend(&self.groups[taken as usize]);
+    /// Has the open group, of a prefix's own rectangles, take in those round it, of the chain `round`, the smallest first, as
+    /// far as it may grow; what is left of the chain is put into the open one.
+    fn take_in(&mut self, round: u32) {
+        if round != NONE {
+            self.chains.repeat(round as usize);
         }
+        let Self { groups, chains } = self;
+        let own = groups.open().len();
+        chains.open().sort_by_key(|&group| groups.get(group as usize).len());
+        let (room, mut len, mut taken) = (LIST.max(own * (1 + TAKE_IN)), own, 0);
+        for &group in &*chains.open() {
+            len += groups.get(group as usize).len();
+            if len > room {
+                break;
+            }
+            taken += 1;
+        }
+        for at in 0..taken {
+            let group = chains.open()[at];
+            groups.repeat(group as usize);
+        }
+        chains.open().rotate_left(taken);
+        let mut left = chains.open().len() - taken;
+        let group = groups.open();
         group.sort_by_key(|cell| cell.rule);
         // What comes after a rectangle that covers all ports cannot be reached.
         if let Some(last) = group.iter().position(Cell::covers_all) {
-            group.truncate(last + 1);
-            left.retain(|&other| self.groups[other as usize][0].rule < group[last].rule);
+            let rule = group[last].rule;
+            groups.truncate(last + 1);
+            let mut kept = 0;
+            for at in 0..left {
+                let other = chains.open()[at];
+                if groups.get(other as usize)[0].rule < rule {
+                    chains.open()[kept] = other;
+                    kept += 1;
+                }
+            }
+            left = kept;
         }
-        (group, left)
+        chains.truncate(left);
     }
 }

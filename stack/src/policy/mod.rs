@@ -18,6 +18,7 @@ mod limit;
 mod marked;
 mod nest;
 mod owners;
+mod piles;
 mod ports;
 mod ready;
 mod refusals;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::nest::Block;
+use super::piles::Piles;
 use super::ports::Cell;
 use super::spec::{AddressSet, PortRange, Prefix, RuleSpec};
 use crate::types::{Direction, Protocol};
@@ -41,8 +42,8 @@ impl Flows<'_> {
 /// The rules of a table.
 pub(super) struct Ready<'s> {
     rules: &'s [RuleSpec],
-    /// Local and remote ports of each rule in the fewest ranges.
-    ports: Vec<(Vec<PortRange>, Vec<PortRange>)>,
+    /// Local and remote ports of each rule in the fewest ranges, one after the other.
+    ports: Piles<PortRange>,
     sets: Vec<&'s AddressSet>,
     /// The rules that name each set, in order.
     users: Vec<Vec<u32>>,
@@ -59,14 +60,16 @@ impl<'s> Ready<'s> {
     /// # Errors
     /// The rule for which there is no room.
     pub(super) fn new(rules: &'s [RuleSpec], room: &mut Room) -> Result<Self, &'s RuleSpec> {
-        let mut ready =
-            Self { rules, ports: Vec::with_capacity(rules.len()), sets: Vec::new(), users: Vec::new() };
+        let mut ready = Self { rules, ports: Piles::default(), sets: Vec::new(), users: Vec::new() };
         let mut known: HashMap<*const AddressSet, usize> = HashMap::new();
         for (number, rule) in (0..).zip(rules) {
-            let (local, remote) = (merge(&rule.local_ports), merge(&rule.remote_ports));
-            let needed = rectangles(rule, local.len(), remote.len()).and_then(|n| room.cells.checked_sub(n));
+            let [local, remote] = [&rule.local_ports, &rule.remote_ports].map(|ranges| {
+                merge(ranges, &mut ready.ports);
+                ready.ports.close() as usize
+            });
+            let [local, remote] = [local, remote].map(|at| ready.ports.get(at).len());
+            let needed = rectangles(rule, local, remote).and_then(|n| room.cells.checked_sub(n));
             room.cells = needed.ok_or(rule)?;
-            ready.ports.push((local, remote));
             for set in &rule.remote_sets {
                 let at = *known.entry(Arc::as_ptr(set)).or_insert_with(|| {
                     ready.sets.push(set);
@@ -94,25 +97,40 @@ impl<'s> Ready<'s> {
                 pairs.extend(set.prefixes.iter().filter(of_family).map(|p| (block(p), SET | number)));
             }
         }
-        pairs.sort_unstable();
+        // Of IPv4 all is in one number, which is compared without a guess.
+        match flows.v4 {
+            true => pairs.sort_unstable_by_key(|&((bits, len), source)| {
+                bits << 40 | u128::from(len) << 32 | u128::from(source)
+            }),
+            false => pairs.sort_unstable(),
+        }
         pairs.dedup();
         pairs
     }
 
-    /// The rectangles of rules for `flows` that come from `sources`, in the order of the rules.
-    pub(super) fn cells(&self, sources: &[Source], flows: &Flows<'_>) -> Vec<Cell> {
-        let mut cells = Vec::new();
+    /// Whether no other prefix than one is there for these sources.
+    pub(super) fn are_alone(&self, sources: &[Source]) -> bool {
+        matches!(*sources, [rule] if rule & SET == 0 && self.rules[rule as usize].remotes.len() == 1)
+    }
+
+    /// Local and remote ports of a rule.
+    fn ports(&self, rule: u32) -> (&[PortRange], &[PortRange]) {
+        let at = 2 * rule as usize;
+        (self.ports.get(at), self.ports.get(at + 1))
+    }
+
+    /// Hands on the rectangles of rules for `flows` that come from `sources`, in the order of the rules.
+    pub(super) fn cells(&self, sources: &[Source], flows: &Flows<'_>, mut each: impl FnMut(Cell)) {
         let mut add = |rule: u32| {
-            let (local, remote) = &self.ports[rule as usize];
+            let (local, remote) = self.ports(rule);
             for &local in local {
-                cells.extend(remote.iter().map(|&remote| Cell { local, remote, rule }));
+                remote.iter().for_each(|&remote| each(Cell { local, remote, rule }));
             }
         };
         if let [rule] = *sources
             && rule & SET == 0
         {
-            add(rule);
-            return cells;
+            return add(rule);
         }
         let mut rules: Vec<u32> = Vec::new();
         for &source in sources {
@@ -124,11 +142,10 @@ impl<'s> Ready<'s> {
         rules.sort_unstable();
         rules.dedup();
         rules.into_iter().filter(|&rule| self.is_meant(rule, flows)).for_each(add);
-        cells
     }
 
     fn is_meant(&self, rule: u32, flows: &Flows<'_>) -> bool {
-        let (rule, (local, remote)) = (&self.rules[rule as usize], &self.ports[rule as usize]);
+        let (rule, (local, remote)) = (&self.rules[rule as usize], self.ports(rule));
         let possible = !local.is_empty() && !remote.is_empty();
         possible && flows.are_of(rule)
     }
@@ -153,25 +170,25 @@ pub(super) fn block(prefix: &Prefix) -> Block {
     (bits, prefix.len())
 }
 
-/// The same ports in the fewest ranges.
-fn merge(ranges: &[PortRange]) -> Vec<PortRange> {
-    if let [range] = ranges
-        && range.first <= range.last
-    {
-        return vec![*range];
+/// Puts the same ports in the fewest ranges into the open list.
+fn merge(ranges: &[PortRange], into: &mut Piles<PortRange>) {
+    ranges.iter().filter(|range| range.first <= range.last).for_each(|range| into.push(*range));
+    let sorted = into.open();
+    if sorted.len() < 2 {
+        return;
     }
-    let mut sorted: Vec<PortRange> = ranges.iter().copied().filter(|r| r.first <= r.last).collect();
     sorted.sort_unstable();
-    let mut merged: Vec<PortRange> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match merged.last_mut() {
-            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
-                last.last = last.last.max(range.last);
-            }
-            _ => merged.push(range),
+    let mut last = 0;
+    for at in 1..sorted.len() {
+        let range = sorted[at];
+        if u32::from(range.first) <= u32::from(sorted[last].last) + 1 {
+            sorted[last].last = sorted[last].last.max(range.last);
+        } else {
+            last += 1;
+            sorted[last] = range;
         }
     }
-    merged
+    into.truncate(last + 1);
 }
 
 #[cfg(test)]
@@ -181,11 +198,19 @@ mod tests {
     #[test]
     fn ranges_merge() {
         let range = |first, last| PortRange { first, last };
+        let mut piles = Piles::default();
+        let mut merged = |ranges: &[PortRange]| {
+            merge(ranges, &mut piles);
+            let at = piles.close() as usize;
+            piles.get(at).to_vec()
+        };
         assert_eq!(
-            merge(&[range(90, 95), range(80, 80), range(81, 89), range(5, 4), range(65535, 65535)]),
+            merged(&[range(90, 95), range(80, 80), range(81, 89), range(5, 4), range(65535, 65535)]),
             [range(80, 95), range(65535, 65535)]
         );
-        assert_eq!(merge(&[range(100, 200), range(120, 130), range(0, 65535)]), [PortRange::ANY]);
-        assert_eq!(merge(&[]), []);
+        assert_eq!(merged(&[range(100, 200), range(120, 130), range(0, 65535)]), [PortRange::ANY]);
+        assert_eq!(merged(&[range(7, 9)]), [range(7, 9)]);
+        assert_eq!(merged(&[range(2, 1)]), []);
+        assert_eq!(merged(&[]), []);
     }
 }
