@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use ringroad::control::policy::{ApplyError, InForce, in_force, propose, roll_back};
 use ringroad::flows::Filter;
 use ringroad::flows::read::{Read, kept};
-use ringroad::policy_file::{Bundle, LoadError, PolicyFile, Suggestion, Trial, diff, explain};
+use ringroad::policy_file::{Bundle, Draft, LoadError, PolicyFile, Suggestion, Trial, diff, explain};
 
 use crate::args::Policy;
 use crate::{complain, import, print};
@@ -71,21 +71,27 @@ fn load(file: &Path) -> Result<PolicyFile, Stop> {
     understood(PolicyFile::load(file))
 }
 
-fn understood(loaded: Result<PolicyFile, LoadError>) -> Result<PolicyFile, Stop> {
+fn understood<T>(loaded: Result<T, LoadError>) -> Result<T, Stop> {
     loaded.map_err(|error| {
         let _ = writeln!(io::stderr(), "{error}");
         Stop(None, if error.faults().is_some() { NO } else { UNTRIED })
     })
 }
 
-/// Stacks are asked as early as can be: they understand it while it is understood here.
+/// Stacks are asked as early as can be: they understand it while it is read here, and compile it.
 fn put_in_force(file: &Path) -> Done {
     let mut proposal = None;
-    let policy = understood(PolicyFile::load_telling(file, |bundle| proposal = Some(propose(bundle))))?;
+    let read = understood(Draft::load_telling(file, |bundle| proposal = Some(propose(bundle))))?;
     // The process is about to end: to give the memory of many rules back takes longer than to leave it.
-    let policy = ManuallyDrop::new(policy);
-    warn(file, &policy);
-    told(proposal.unwrap_or_else(|| propose(&policy.bundle)).put_in_force())
+    let read = ManuallyDrop::new(read);
+    let warnings = read.render_warnings(&file.display().to_string());
+    let done = proposal.unwrap_or_else(|| propose(&read.bundle)).put_in_force();
+    if let Err(ApplyError::Refused(_) | ApplyError::Nobody(_)) = done {
+        // What only a compiler finds is better told with its place.
+        load(file)?;
+    }
+    let _ = write!(io::stderr(), "{warnings}");
+    told(done)
 }
 
 fn warn(file: &Path, policy: &PolicyFile) {

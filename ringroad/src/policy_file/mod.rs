@@ -32,6 +32,7 @@
 
 mod bundle;
 mod diff;
+mod draft;
 mod explain;
 mod fault;
 mod guard;
@@ -62,12 +63,14 @@ use stack::policy::{Policy, PolicySpec};
 
 pub use bundle::Bundle;
 pub use diff::diff;
+pub use draft::Draft;
 pub use explain::{explain, explain_rule};
 use fault::Source;
 pub use fault::{Fault, Faults};
 pub(crate) use guard::Guarded;
 use interfaces::Interfaces;
 pub use message::Message;
+use read::{Compile, Understood};
 pub use sets::MAX_SET;
 pub use suggest::Suggestion;
 pub use trial::{Asked, Trial, Verdict};
@@ -122,7 +125,7 @@ impl PolicyFile {
 
     fn understand(bundle: Bundle, warn: bool) -> Result<Self, Faults> {
         let file = |name: &str| bundle.files.get(name).cloned().ok_or_else(|| "it is not there".to_owned());
-        let understood = read::read(&bundle.text, &file, warn)?;
+        let understood = read::read(&bundle.text, &file, warn, Policy::compile)?;
         Ok(Self::of(understood, bundle))
     }
 
@@ -131,51 +134,12 @@ impl PolicyFile {
     /// # Errors
     /// They cannot be read, or have faults.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        Self::load_telling(path, |_| ())
+        let (understood, bundle) = load(path, |_| (), Policy::compile)?;
+        Ok(Self::of(understood, bundle))
     }
 
-    /// As [`PolicyFile::load`]; calls `early` with what was read before it is understood, unless that may name files.
-    ///
-    /// # Errors
-    /// As [`PolicyFile::load`].
-    pub fn load_telling(path: &Path, early: impl FnOnce(&Bundle)) -> Result<Self, LoadError> {
-        let error = |cause| LoadError { path: path.to_owned(), cause };
-        let bytes = read_bounded(path).map_err(|e| error(Cause::Read(e)))?;
-        let faulty = |text: &str, faults| error(Cause::Faults { text: text.to_owned(), faults });
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(e) => {
-                let (valid, rest) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
-                let text = std::str::from_utf8(valid).unwrap_or_default();
-                let what = format!("not UTF-8: byte {:#04x}", rest.first().copied().unwrap_or_default());
-                let fault = Source::new(text).fault(text.len()..text.len(), what);
-                return Err(faulty(text, Faults::one(fault)));
-            }
-        };
-        let alone = Bundle { text, files: BTreeMap::new() };
-        if names_no_files(&alone.text) {
-            early(&alone);
-        }
-        let text = alone.text;
-        let files = RefCell::new(BTreeMap::new());
-        let beside = path.parent().unwrap_or(Path::new(""));
-        let file = |name: &str| -> Result<String, String> {
-            if let Some(known) = files.borrow().get(name) {
-                return Ok(String::clone(known));
-            }
-            let bytes = read_bounded(&beside.join(name)).map_err(|e| e.to_string())?;
-            let text = String::from_utf8(bytes).map_err(|e| e.to_string())?;
-            files.borrow_mut().insert(name.to_owned(), text.clone());
-            Ok(text)
-        };
-        match read::read(&text, &file, true) {
-            Ok(understood) => Ok(Self::of(understood, Bundle { text, files: files.into_inner() })),
-            Err(faults) => Err(faulty(&text, faults)),
-        }
-    }
-
-    fn of(understood: read::Understood, bundle: Bundle) -> Self {
-        let read::Understood { spec, policy, guard, warnings, interfaces } = understood;
+    fn of(understood: Understood<Arc<Policy>>, bundle: Bundle) -> Self {
+        let Understood { spec, policy, guard, warnings, interfaces } = understood;
         Self { spec, policy, guard, warnings, interfaces, bundle }
     }
 
@@ -187,8 +151,53 @@ impl PolicyFile {
 
     /// The warnings for people, as [`Faults::render`] renders faults; empty when there are none.
     pub fn render_warnings(&self, name: &str) -> String {
-        Faults::collect(self.warnings.clone(), 0)
-            .map_or_else(String::new, |all| all.render(name, &self.bundle.text))
+        rendered(&self.warnings, name, &self.bundle.text)
+    }
+}
+
+fn rendered(warnings: &[Fault], name: &str, text: &str) -> String {
+    Faults::collect(warnings.to_vec(), 0).map_or_else(String::new, |all| all.render(name, text))
+}
+
+/// Reads the file at `path` and those it names, understands them, and compiles what they say. `early` is called with what was
+/// read before it is understood, unless that may name files.
+fn load<P>(
+    path: &Path,
+    early: impl FnOnce(&Bundle),
+    compile: Compile<P>,
+) -> Result<(Understood<P>, Bundle), LoadError> {
+    let error = |cause| LoadError { path: path.to_owned(), cause };
+    let bytes = read_bounded(path).map_err(|e| error(Cause::Read(e)))?;
+    let faulty = |text: &str, faults| error(Cause::Faults { text: text.to_owned(), faults });
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => {
+            let (valid, rest) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
+            let text = std::str::from_utf8(valid).unwrap_or_default();
+            let what = format!("not UTF-8: byte {:#04x}", rest.first().copied().unwrap_or_default());
+            let fault = Source::new(text).fault(text.len()..text.len(), what);
+            return Err(faulty(text, Faults::one(fault)));
+        }
+    };
+    let alone = Bundle { text, files: BTreeMap::new() };
+    if names_no_files(&alone.text) {
+        early(&alone);
+    }
+    let text = alone.text;
+    let files = RefCell::new(BTreeMap::new());
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let file = |name: &str| -> Result<String, String> {
+        if let Some(known) = files.borrow().get(name) {
+            return Ok(String::clone(known));
+        }
+        let bytes = read_bounded(&beside.join(name)).map_err(|e| e.to_string())?;
+        let text = String::from_utf8(bytes).map_err(|e| e.to_string())?;
+        files.borrow_mut().insert(name.to_owned(), text.clone());
+        Ok(text)
+    };
+    match read::read(&text, &file, true, compile) {
+        Ok(understood) => Ok((understood, Bundle { text, files: files.into_inner() })),
+        Err(faults) => Err(faulty(&text, faults)),
     }
 }
 

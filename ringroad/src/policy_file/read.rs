@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use stack::policy::{Action, Mode, Policy, PolicySpec, Prefix, TableSpec};
+use stack::policy::{Action, Mode, PolicyError, PolicySpec, Prefix, TableSpec};
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -28,37 +28,56 @@ pub(super) const NAME: usize = 64;
 
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// What was understood.
-pub(super) struct Understood {
+/// What was understood, and what it was compiled to.
+#[derive(Debug)]
+pub(super) struct Understood<P> {
     pub(super) spec: PolicySpec,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: P,
     pub(super) guard: Option<Arc<Guarded>>,
     pub(super) warnings: Vec<Fault>,
     pub(super) interfaces: Interfaces,
 }
 
+/// What is made of what was read: [`Policy::compile`](stack::policy::Policy::compile), or nothing.
+pub(super) type Compile<P> = fn(&PolicySpec) -> Result<P, PolicyError>;
+
 /// Understands a policy. `warn`: looks for what is no fault and cannot be meant, too, which takes as long as much of the rest.
-pub(super) fn read(text: &str, files: Files<'_>, warn: bool) -> Result<Understood, Faults> {
-    quickly(text, files, warn).map_or_else(|| thoroughly(text, files, warn), Ok)
+pub(super) fn read<P>(
+    text: &str,
+    files: Files<'_>,
+    warn: bool,
+    compile: Compile<P>,
+) -> Result<Understood<P>, Faults> {
+    quickly(text, files, warn, compile).map_or_else(|| thoroughly(text, files, warn, compile), Ok)
 }
 
 /// Finds every fault.
-pub(super) fn thoroughly(text: &str, files: Files<'_>, warn: bool) -> Result<Understood, Faults> {
+pub(super) fn thoroughly<P>(
+    text: &str,
+    files: Files<'_>,
+    warn: bool,
+    compile: Compile<P>,
+) -> Result<Understood<P>, Faults> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::new(text, Vec::new());
     let (spec, sets) = reader.document(document.get_ref(), files);
     reader.add_syntax(&errors);
-    reader.understood(spec, &sets, warn)
+    reader.understood(spec, &sets, warn, compile)
 }
 
 /// The same of a file whose rules are [plain](plain) and that has no fault.
-pub(super) fn quickly(text: &str, files: Files<'_>, warn: bool) -> Option<Understood> {
+pub(super) fn quickly<P>(
+    text: &str,
+    files: Files<'_>,
+    warn: bool,
+    compile: Compile<P>,
+) -> Option<Understood<P>> {
     let apart = plain::set_apart(text)?;
     let document = DeTable::parse(&apart.rest).ok()?;
     let mut reader = Reader::new(text, apart.runs);
     let (spec, sets) = reader.document(document.get_ref(), files);
     let all_read = reader.runs.is_empty() && !reader.gave_up;
-    all_read.then(|| reader.understood(spec, &sets, warn).ok())?
+    all_read.then(|| reader.understood(spec, &sets, warn, compile).ok())?
 }
 
 /// The addresses that have tables, by the interfaces as these name them, which is by none for all; and where.
@@ -138,12 +157,18 @@ impl<'t> Reader<'t> {
     }
 
     /// Compiles what was read, unless there are faults.
-    fn understood(self, spec: PolicySpec, sets: &Sets, warn: bool) -> Result<Understood, Faults> {
+    fn understood<P>(
+        self,
+        spec: PolicySpec,
+        sets: &Sets,
+        warn: bool,
+        compile: Compile<P>,
+    ) -> Result<Understood<P>, Faults> {
         let Self { source, places, interfaces, .. } = self;
         if let Some(faults) = Faults::collect(self.faults, self.more) {
             return Err(faults);
         }
-        let policy = Policy::compile(&spec).map_err(|error| {
+        let policy = compile(&spec).map_err(|error| {
             let span = places.of_error(&error, &spec).unwrap_or_default();
             Faults::one(source.fault(span, error.to_string()))
         })?;
