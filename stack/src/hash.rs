@@ -5,7 +5,7 @@
 //! the result is SipHash of a message of `8 × words − 1` bytes: messages of different lengths never meet.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::types::{FlowKey, LocalKey, Protocol, scope_id};
 
@@ -102,40 +102,57 @@ impl FlowWords {
         let (local, remote) = (key.local.port(), key.remote.port());
         match (key.local.ip().to_canonical(), key.remote.ip().to_canonical()) {
             (IpAddr::V4(a), IpAddr::V4(b)) => Self::v4(key.protocol, (a, local), (b, remote)),
-            (a, b) => {
-                let ([l0, l1], [r0, r1]) = (address_words(a), address_words(b));
-                let scope = u64::from(scope_id(&key.remote) as u16) << 40;
-                Self::V6([l0, l1, r0, r1, tail(key.protocol, local, remote) | scope])
-            }
+            (a, b) => Self::v6(key.protocol, (mapped(a), local), (mapped(b), remote), scope_id(&key.remote)),
         }
     }
 
     /// Packs the parts of a [`FlowKey`] of IPv4.
-    #[inline]
+    #[inline(always)]
     pub fn v4(protocol: Protocol, local: (Ipv4Addr, u16), remote: (Ipv4Addr, u16)) -> Self {
         let addresses = u64::from(local.0.to_bits()) << 32 | u64::from(remote.0.to_bits());
         Self::V4([addresses, tail(protocol, local.1, remote.1)])
     }
 
+    /// Packs the parts of a [`FlowKey`] of IPv6, whose remote end has that scope.
+    #[inline(always)]
+    pub fn v6(protocol: Protocol, local: (Ipv6Addr, u16), remote: (Ipv6Addr, u16), scope: u32) -> Self {
+        let ([l0, l1], [r0, r1]) = (words(local.0), words(remote.0));
+        let scope = u64::from(scope as u16) << 40;
+        Self::V6([l0, l1, r0, r1, tail(protocol, local.1, remote.1) | scope])
+    }
+
     /// Whether they are those of `key`, in which no address is IPv4-mapped.
-    #[inline]
+    #[inline(always)]
     pub fn are_of(&self, key: &FlowKey) -> bool {
         match (self, key.local, key.remote) {
             (Self::V4(_), SocketAddr::V4(local), SocketAddr::V4(remote)) => {
                 *self == Self::v4(key.protocol, (*local.ip(), local.port()), (*remote.ip(), remote.port()))
             }
-            (Self::V6(_), SocketAddr::V6(_), SocketAddr::V6(_)) => *self == Self::new(key),
+            (Self::V6(_), SocketAddr::V6(local), SocketAddr::V6(remote)) => {
+                self.are_of_v6(key.protocol, &local, &remote)
+            }
             _ => false,
         }
     }
 
+    #[inline(never)]
+    fn are_of_v6(&self, protocol: Protocol, local: &SocketAddrV6, remote: &SocketAddrV6) -> bool {
+        let (local, port) = (*local.ip(), local.port());
+        *self == Self::v6(protocol, (local, port), (*remote.ip(), remote.port()), remote.scope_id())
+    }
+
     /// SipHash-1-3 of the words.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, key: &HashKey) -> u64 {
         match self {
             Self::V4(words) => key.sip13(words),
-            Self::V6(words) => key.sip13(words),
+            Self::V6(words) => Self::hash_v6(words, key),
         }
+    }
+
+    #[inline(never)]
+    fn hash_v6(words: &[u64; 5], key: &HashKey) -> u64 {
+        key.sip13(words)
     }
 
     /// SipHash-2-4 of the words.
@@ -193,11 +210,21 @@ impl LocalWords {
 /// An address as two words; IPv4 in its mapped form.
 #[inline]
 pub(crate) fn address_words(address: IpAddr) -> [u64; 2] {
-    let bits = match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
+    words(mapped(address))
+}
+
+#[inline]
+fn words(address: Ipv6Addr) -> [u64; 2] {
+    let bits = address.to_bits();
     [(bits >> 64) as u64, bits as u64]
+}
+
+#[inline]
+fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The host's addresses, and which of them to send from.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::BitOr;
 
 use super::rfc6724;
 use crate::types::{IfaceId, scope_of};
@@ -25,8 +26,8 @@ pub(super) struct Addresses {
     v6: Vec<(Ipv6Addr, u32)>,
     /// Directed broadcasts, sorted.
     broadcasts: Vec<Ipv4Addr>,
-    /// A bit for the end of each of these addresses of IPv4: nearly all others are told from them at once.
-    ends: u64,
+    /// A bit for the end of each of these addresses of IPv4, and of IPv6: nearly all others are told from them at once.
+    ends: [u64; 2],
 }
 
 impl Addresses {
@@ -39,21 +40,26 @@ impl Addresses {
         match address {
             // All of the loopback network (Linux: the route `local 127.0.0.0/8`).
             IpAddr::V4(a) if a.is_loopback() => self.is_among_ours(Ipv4Addr::LOCALHOST),
-            IpAddr::V4(a) => self.is_first(a) || self.is_like_ours(a) && self.is_among_ours(a),
+            _ if self.is_first(address) => true,
+            _ if self.is_elsewhere(address) => false,
+            IpAddr::V4(a) => self.is_among_ours(a),
             IpAddr::V6(a) => self.is_own_v6(a, iface),
         }
     }
 
-    /// Whether it is the first address of the host's, by number: most have one.
-    #[inline]
-    pub(super) fn is_first(&self, address: Ipv4Addr) -> bool {
-        self.v4.first() == Some(&address)
+    /// Whether it is the first address of the host's, by number, that is of no one link: most have one of each family.
+    #[inline(always)]
+    pub(super) fn is_first(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(a) => self.v4.first() == Some(&a),
+            IpAddr::V6(a) => self.v6.first() == Some(&(a, 0)),
+        }
     }
 
     /// Whether the address is told at once to be neither the host's nor a broadcast of its networks.
-    #[inline]
-    pub(super) fn is_elsewhere(&self, address: Ipv4Addr) -> bool {
-        !self.is_like_ours(address)
+    #[inline(always)]
+    pub(super) fn is_elsewhere(&self, address: IpAddr) -> bool {
+        self.ends[usize::from(address.is_ipv6())] & end_of(address) == 0
     }
 
     #[inline(never)]
@@ -67,13 +73,8 @@ impl Addresses {
     }
 
     #[inline]
-    fn is_like_ours(&self, address: Ipv4Addr) -> bool {
-        self.ends & end_of(address) != 0
-    }
-
-    #[inline]
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.is_like_ours(address) && self.is_directed_broadcast(address)
+        address.is_broadcast() || !self.is_elsewhere(address.into()) && self.is_directed_broadcast(address)
     }
 
     #[inline(never)]
@@ -138,7 +139,9 @@ impl Addresses {
                 IpAddr::V6(ip) => self.v6.push((ip, scope_of(&ip, a.iface))),
             }
         }
-        self.ends = self.v4.iter().chain(&self.broadcasts).fold(0, |ends, a| ends | end_of(*a));
+        let v4 = self.v4.iter().chain(&self.broadcasts).map(|a| end_of((*a).into()));
+        let v6 = self.v6.iter().map(|(a, _)| end_of((*a).into()));
+        self.ends = [v4.fold(0, u64::bitor), v6.fold(0, u64::bitor)];
         self.v4.sort_unstable();
         self.v6.sort_unstable();
         self.broadcasts.sort_unstable();
@@ -146,9 +149,12 @@ impl Addresses {
 }
 
 /// The bit of an address's last six.
-#[inline]
-fn end_of(address: Ipv4Addr) -> u64 {
-    1 << (address.to_bits() & 63)
+#[inline(always)]
+fn end_of(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(a) => 1 << (a.to_bits() & 63),
+        IpAddr::V6(a) => 1 << (a.octets()[15] & 63),
+    }
 }
 
 /// Whether two addresses are of one family and have their first `prefix` bits in common.

@@ -173,24 +173,22 @@ impl Control {
 
     /// Whether a packet to the address that came by `iface` is for the host: as [`Control::is_own`], but what came by one
     /// VLAN of a wire is not for the address of another, nor for that of the wire's own interface.
-    #[inline]
-    pub fn hears(&self, address: IpAddr, iface: IfaceId) -> bool {
-        self.is_own(address, iface) && (!self.tagged || self.is_of_its_vlan(address, iface))
-    }
-
-    /// As [`Control::hears`], of an address of IPv4.
     #[inline(always)]
-    pub fn hears_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
-        self.addresses.is_first(address) && !self.tagged || self.hears(address.into(), iface)
-    }
-
-    /// Whether the address is told at once to be neither the host's nor a broadcast of its networks.
-    #[inline]
-    pub fn is_elsewhere(&self, address: Ipv4Addr) -> bool {
-        self.addresses.is_elsewhere(address)
+    pub fn hears(&self, address: IpAddr, iface: IfaceId) -> bool {
+        !self.tagged && self.addresses.is_first(address) || self.hears_another(address, iface)
     }
 
     #[inline(never)]
+    fn hears_another(&self, address: IpAddr, iface: IfaceId) -> bool {
+        self.is_own(address, iface) && (!self.tagged || self.is_of_its_vlan(address, iface))
+    }
+
+    /// Whether the address is told at once to be neither the host's nor a broadcast of its networks.
+    #[inline(always)]
+    pub fn is_elsewhere(&self, address: IpAddr) -> bool {
+        self.addresses.is_elsewhere(address)
+    }
+
     fn is_of_its_vlan(&self, address: IpAddr, iface: IfaceId) -> bool {
         let wire_of = |id: IfaceId| self.port(id).map_or(id, |port| self.ifaces[port].wire);
         let wire = wire_of(iface);

@@ -4,7 +4,7 @@
 //! it is the right one is seen when the segment's turn comes. (To ask for each a few segments ahead was tried: on the
 //! machine at hand it was slower than to ask for all at once.)
 
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use nic::RxFrame;
 
@@ -12,7 +12,7 @@ use super::Stack;
 use super::flows::has;
 use crate::hash::FlowWords;
 use crate::tcp::Tcb;
-use crate::types::{FlowKey, Protocol, SocketId};
+use crate::types::{Protocol, SocketId};
 use crate::wire::{ethernet, ipv4};
 
 /// Connections from which on it pays; fewer stay in the caches. Tests always look.
@@ -109,9 +109,8 @@ fn peek(frame: &[u8]) -> Option<FlowWords> {
         }
         (ethernet::IPV6, _) if *head.get(20)? == ipv4::TCP => {
             let address = |at| Some(Ipv6Addr::from(*head.get(at..)?.first_chunk::<16>()?));
-            let end = |at, port| Some(SocketAddr::from((address(at)?, port)));
-            let (local, remote) = (end(38, port(56)?)?, end(22, port(54)?)?);
-            Some(FlowWords::new(&FlowKey { protocol: Protocol::Tcp, local, remote }))
+            let (local, remote) = ((address(38)?, port(56)?), (address(22)?, port(54)?));
+            Some(FlowWords::v6(Protocol::Tcp, local, remote, 0))
         }
         _ => None,
     }
@@ -152,8 +151,7 @@ mod tests {
         frame.extend(local.octets());
         frame.extend([0x9c, 0x40, 0, 80]);
         frame.extend([0; 16]);
-        let (local, remote) = ((local, 80).into(), (remote, 40_000).into());
-        let words = FlowWords::new(&FlowKey { protocol: Protocol::Tcp, local, remote });
+        let words = FlowWords::v6(Protocol::Tcp, (local, 80), (remote, 40_000), 0);
         assert_eq!(peek(&frame), Some(words));
         frame[20] = 44;
         assert_eq!(peek(&frame), None);

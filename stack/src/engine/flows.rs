@@ -36,7 +36,7 @@ impl Stack {
 }
 
 /// Whether these are the words of the connection that `entry` is.
-#[inline]
+#[inline(always)]
 pub(super) fn has(entry: &Entry, words: &FlowWords) -> bool {
     entry.connection().is_some_and(|c| c.attached && words.are_of(&c.tcb.flow.key))
 }

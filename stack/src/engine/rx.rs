@@ -1,32 +1,27 @@
 //! Frames in: link and network, then the transport's own way.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
 
 use nic::{Burst, Pkt, RxChecksum, RxFrame};
 
 use super::Stack;
 use super::ahead::DEPTH;
 use crate::control::table::Control;
-use crate::hash::FlowWords;
-use crate::ip::input::{self, Arrived, Door, Host, Plain, Reason};
+use crate::ip::input::{self, Arrived, Door, Family, Host, Reason};
 use crate::time::Instant;
-use crate::types::{IfaceId, Protocol, Road};
+use crate::types::{IfaceId, Road};
 use crate::wire::tcp::{CHECKSUM_AT, Segment};
-use crate::wire::{ipv4, ipv6};
+use crate::wire::{ethernet, ipv4, ipv6};
 
 impl Host for Control {
-    #[inline]
+    #[inline(always)]
     fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool {
         self.hears(address, iface)
     }
 
     #[inline(always)]
-    fn is_own_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
-        self.hears_v4(address, iface)
-    }
-
-    #[inline]
-    fn is_elsewhere(&self, address: Ipv4Addr) -> bool {
+    fn is_elsewhere(&self, address: IpAddr) -> bool {
         Control::is_elsewhere(self, address)
     }
 
@@ -82,32 +77,51 @@ impl Stack {
         self.core.stats.rx_frames += 1;
         self.core.stats.rx_bytes += frame.pkt.len() as u64;
         let mut seg = Segment::default();
-        let Some((place, packet, road)) = self.find_plain(iface, &frame, &mut seg) else {
+        let found = match self.find_plain::<Ipv4Addr>(iface, &frame, &mut seg) {
+            None => self.find_plain_v6(iface, &frame, &mut seg),
+            found => found,
+        };
+        let Some((place, transport, road)) = found else {
             return self.receive_any(now, iface, frame, burst);
         };
         let mut pkt = frame.pkt;
-        pkt.truncate(packet.end());
-        pkt.trim_front(packet.transport().start + usize::from(seg.header_len));
-        self.segment_for(now, place, &seg, (pkt, packet.len.into(), road), burst);
+        pkt.truncate(transport.end);
+        pkt.trim_front(transport.start + usize::from(seg.header_len));
+        self.segment_for(now, place, &seg, (pkt, transport.end - ethernet::HEADER, road), burst);
     }
 
-    /// Where the connection lies for which a plain packet brings an intact segment, which is read into `seg`. None when
-    /// any of this is not so: then nothing is said of the frame yet.
-    #[inline]
-    fn find_plain(&self, iface: IfaceId, frame: &RxFrame, seg: &mut Segment) -> Option<(u32, Plain, Road)> {
+    /// Where the connection lies for which a plain packet of this family brings an intact segment, which is read into
+    /// `seg`; and where that lies in the frame. None when any of this is not so: then nothing is said of the frame yet.
+    #[inline(always)]
+    fn find_plain<A: Family>(
+        &self,
+        iface: IfaceId,
+        frame: &RxFrame,
+        seg: &mut Segment,
+    ) -> Option<(u32, Range<usize>, Road)> {
         let control = &self.core.out.control;
         let door = door(control, iface)?;
         let bytes = self.core.pool.bytes(&frame.pkt);
-        let packet = Plain::read(bytes, door, control)?;
+        let packet = A::read(bytes, door, control)?;
         let segment = &bytes[packet.transport()];
         seg.read(segment).ok()?;
         seg.ecn = packet.ecn();
         if seg.src_port == 0 || !input::is_right(segment, CHECKSUM_AT, packet.pseudo(), frame.meta.checksum) {
             return None;
         }
-        let (local, remote) = ((packet.destination, seg.dst_port), (packet.source, seg.src_port));
-        let place = self.place_ahead(&FlowWords::v4(Protocol::Tcp, local, remote))?;
-        Some((place, packet, self.core.out.road_in(iface, door.home)))
+        let place = self.place_ahead(&packet.words(seg.src_port, seg.dst_port, iface))?;
+        Some((place, packet.transport(), self.core.out.road_in(iface, door.home)))
+    }
+
+    /// As [`Stack::find_plain`], out of line: what is of IPv4 makes no way round it.
+    #[inline(never)]
+    fn find_plain_v6(
+        &self,
+        iface: IfaceId,
+        frame: &RxFrame,
+        seg: &mut Segment,
+    ) -> Option<(u32, Range<usize>, Road)> {
+        self.find_plain::<Ipv6Addr>(iface, frame, seg)
     }
 
     /// A frame that may be anything.

@@ -3,7 +3,7 @@
 //! Sums are kept folded to 16 bits, as the numbers that stand in big-endian fields; sums of pieces that begin
 //! at even offsets are joined by [`add`].
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The folded sum of `bytes`; an odd last byte is padded with zero.
 ///
@@ -70,6 +70,12 @@ impl Raw {
         Self(v4_raw(source) + v4_raw(destination) + rest(protocol, len))
     }
 
+    /// As [`Raw::pseudo`], of IPv6.
+    #[inline]
+    pub fn pseudo_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, len: u16) -> Self {
+        Self(v6_raw(source) + v6_raw(destination) + rest(protocol, len))
+    }
+
     /// As the number that stands in a big-endian field.
     #[inline]
     pub fn folded(self) -> u16 {
@@ -92,11 +98,14 @@ fn v4_raw(a: Ipv4Addr) -> u64 {
 fn any_raw(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(a) => v4_raw(a),
-        IpAddr::V6(a) => {
-            let bits = u128::from_ne_bytes(a.octets());
-            (0..4).map(|n| (bits >> (32 * n)) as u64 & 0xffff_ffff).sum()
-        }
+        IpAddr::V6(a) => v6_raw(a),
     }
+}
+
+#[inline]
+fn v6_raw(a: Ipv6Addr) -> u64 {
+    let bits = u128::from_ne_bytes(a.octets());
+    (0..4).map(|n| (bits >> (32 * n)) as u64 & 0xffff_ffff).sum()
 }
 
 /// Ones' complement addition of 64 bits.

@@ -41,7 +41,7 @@ fn what_comes_by_one_vlan_is_not_for_the_address_of_another() {
     let heard = |c: &Control, iface| {
         [1, 8, 9, 20, 7].map(|host| {
             let heard = c.hears(address(host), iface);
-            assert_eq!(c.hears_v4(Ipv4Addr::new(10, 0, 0, host), iface), heard, "{host}, by {iface:?}");
+            assert_eq!(c.hears(Ipv4Addr::new(10, 0, 0, host).into(), iface), heard, "{host}, by {iface:?}");
             heard
         })
     };
@@ -86,7 +86,7 @@ fn own_addresses_and_broadcasts() {
     assert!(c.is_broadcast(Ipv4Addr::new(10, 0, 0, 255)));
     assert!(c.is_broadcast(Ipv4Addr::BROADCAST));
     assert!(!c.is_broadcast(Ipv4Addr::new(10, 0, 1, 255)));
-    let elsewhere = |a: &Ipv4Addr| c.is_elsewhere(*a);
+    let elsewhere = |a: &Ipv4Addr| c.is_elsewhere((*a).into());
     let addresses = || (0..=255).map(|host| Ipv4Addr::new(10, 0, 0, host));
     assert!(!addresses().filter(elsewhere).any(|a| c.is_own(a.into(), ETH) || c.is_broadcast(a)));
     assert!(addresses().filter(elsewhere).count() > 200, "nearly all are told at once");

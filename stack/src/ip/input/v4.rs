@@ -29,7 +29,7 @@ pub(super) fn read(
     }
     let destination = header.destination;
     // An address of ours is no broadcast: of what is for us only the first is asked.
-    let to_one = host.is_own_v4(destination, iface);
+    let to_one = host.is_own(destination.into(), iface);
     let to_many = !to_one && (destination.is_multicast() || host.is_broadcast(destination));
     if !to_one && !to_many {
         return Err(Reason::NotOurs.into());
@@ -69,7 +69,7 @@ fn is_intact(packet: &[u8], len: usize) -> bool {
 /// RFC 1122 §3.2.1.3: addresses that no host may send from, and our own, which nobody else may.
 #[inline(always)]
 pub(super) fn is_martian(source: Ipv4Addr, door: Door<'_>, host: &impl Host) -> bool {
-    let is_usual = matches!(source.octets()[0], 1..=126 | 128..=223) && host.is_elsewhere(source);
+    let is_usual = matches!(source.octets()[0], 1..=126 | 128..=223) && host.is_elsewhere(source.into());
     !is_usual && is_martian_indeed(source, door, host)
 }
 

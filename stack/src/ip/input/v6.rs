@@ -53,7 +53,16 @@ fn is_group(destination: Ipv6Addr) -> bool {
 /// RFC 4291 §2.5: addresses that nobody sends from; IPv4-mapped ones mean no node that speaks IPv6
 /// (draft-itojun-v6ops-v4mapped-harmful; Linux drops them too) and would pass for IPv4 flows in our tables. Of the
 /// link-local ones only those are used whose bits up to the interface identifier are zero (§2.5.6).
-fn is_martian(source: Ipv6Addr, door: Door<'_>, host: &impl Host) -> bool {
+#[inline(always)]
+pub(super) fn is_martian(source: Ipv6Addr, door: Door<'_>, host: &impl Host) -> bool {
+    // Global unicast (2000::/3) and unique local addresses (fc00::/7).
+    let is_usual =
+        matches!(source.octets()[0], 0x20..=0x3f | 0xfc | 0xfd) && host.is_elsewhere(source.into());
+    !is_usual && is_martian_indeed(source, door, host)
+}
+
+#[inline(never)]
+fn is_martian_indeed(source: Ipv6Addr, door: Door<'_>, host: &impl Host) -> bool {
     source.is_multicast()
         || source.is_unspecified()
         || source.to_ipv4_mapped().is_some()
