@@ -416,8 +416,41 @@ impl Output {
 }
 
 impl Egress for Output {
-    #[inline]
+    #[inline(always)]
     fn send(
+        &mut self,
+        pool: &mut Pool,
+        flow: &mut Flow,
+        out: Outgoing<'_>,
+        now: Instant,
+    ) -> Result<(), Unsent> {
+        match out {
+            // As nearly always.
+            Outgoing { header, checksum_at, ecn, payload: Payload::Lend(pkt) } if self.knows_way(flow) => {
+                let parts = Parts { header, checksum_at, ecn, payload: pkt.len() };
+                let bytes = ip_header(flow.key.remote.ip()) + header.len() + pkt.len();
+                self.pass(flow, bytes)?;
+                fits(flow, bytes)?;
+                self.lend(pool, pkt, flow, &parts)
+            }
+            out => self.send_any(pool, flow, out, now),
+        }
+    }
+
+    fn mtu(&mut self, flow: &mut Flow) -> u16 {
+        if flow.route.generation == self.control.generation() {
+            return flow.route.mtu;
+        }
+        let remote = flow.key.remote;
+        let least = if remote.is_ipv4() { MTU_LEAST } else { ipv6::MTU_LEAST };
+        self.control.route(remote.ip(), scope_id(&remote)).map_or(least, |hop| hop.mtu)
+    }
+}
+
+impl Output {
+    /// As [`Egress::send`], by a way that may have to be sought.
+    #[inline(never)]
+    fn send_any(
         &mut self,
         pool: &mut Pool,
         flow: &mut Flow,
@@ -432,15 +465,6 @@ impl Egress for Output {
         };
         let parts = Parts { header, checksum_at, ecn, payload: len };
         let bytes = ip_header(flow.key.remote.ip()) + header.len() + len;
-        let payload = match payload {
-            // As nearly always.
-            Payload::Lend(pkt) if self.knows_way(flow) => {
-                self.pass(flow, bytes)?;
-                fits(flow, bytes)?;
-                return self.lend(pool, pkt, flow, &parts);
-            }
-            payload => payload,
-        };
         let wait_for = match self.admit(flow, bytes, now) {
             Ok(hop) => hop.map(|hop| (hop, now)),
             Err(unsent) => {
@@ -465,14 +489,5 @@ impl Egress for Output {
             }
             Payload::Lend(pkt) => self.lend(pool, pkt, flow, &parts),
         }
-    }
-
-    fn mtu(&mut self, flow: &mut Flow) -> u16 {
-        if flow.route.generation == self.control.generation() {
-            return flow.route.mtu;
-        }
-        let remote = flow.key.remote;
-        let least = if remote.is_ipv4() { MTU_LEAST } else { ipv6::MTU_LEAST };
-        self.control.route(remote.ip(), scope_id(&remote)).map_or(least, |hop| hop.mtu)
     }
 }

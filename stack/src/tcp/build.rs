@@ -24,7 +24,33 @@ pub(super) enum Body {
 ///
 /// # Errors
 /// As [`Egress::send`], except that a segment that is still lent is copied.
+#[inline(never)]
 pub(super) fn transmit<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    seq: Seq,
+    flags: Flags,
+    body: Body,
+) -> Result<(), Unsent> {
+    build(tcb, env, seq, flags, body)
+}
+
+/// As [`transmit`], where the next new segment is the last that waits: without a call, since most segments are so.
+///
+/// # Errors
+/// As [`transmit`].
+#[inline(always)]
+pub(super) fn transmit_last<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    at: FrameIndex,
+) -> Result<(), Unsent> {
+    let seq = tcb.snd.nxt;
+    build(tcb, env, seq, Flags(Flags::ACK.0 | Flags::PSH.0), Body::Queued(at))
+}
+
+#[inline(always)]
+fn build<E: Egress>(
     tcb: &mut Tcb,
     env: &mut Env<'_, E>,
     seq: Seq,
@@ -94,7 +120,7 @@ fn hand_over<E: Egress>(
 
 /// Lends the queued packet; while the NIC still has it from last time, a copy goes instead, so that no byte
 /// under a running transmission changes.
-#[inline]
+#[inline(always)]
 fn send_queued<E: Egress>(
     tcb: &mut Tcb,
     env: &mut Env<'_, E>,
@@ -122,7 +148,7 @@ fn twin<E: Egress>(env: &mut Env<'_, E>, at: FrameIndex) -> Option<Pkt> {
 }
 
 /// All but the options.
-#[inline]
+#[inline(always)]
 fn header<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, seq: Seq, flags: Flags) -> Header {
     let room = tcb.room(env.pool);
     // A SYN can have none: no octet was sent before it.

@@ -1,5 +1,6 @@
 //! User calls: SEND, RECEIVE, CLOSE, ABORT (RFC 9293 §3.10).
 
+use super::at_once;
 use super::env::Env;
 use super::output;
 use super::reset;
@@ -33,7 +34,7 @@ pub fn send<E: Egress>(
     more: bool,
     source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
 ) -> Result<usize, SocketError> {
-    write(tcb, env, want, Manner { more, urgent: false }, source)
+    write(tcb, env, want, Manner { more, urgent: false, short: true }, source)
 }
 
 /// As [`send`]; the last octet taken is urgent (RFC 6093, MSG_OOB).
@@ -47,7 +48,19 @@ pub fn send_urgent<E: Egress>(
     more: bool,
     source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
 ) -> Result<usize, SocketError> {
-    write(tcb, env, want, Manner { more, urgent: true }, source)
+    write(tcb, env, want, Manner { more, urgent: true, short: false }, source)
+}
+
+/// As [`send`], without the short way: what a test compares it with.
+#[cfg(test)]
+pub(super) fn send_slowly<E: Egress>(
+    tcb: &mut Tcb,
+    env: &mut Env<'_, E>,
+    want: usize,
+    more: bool,
+    source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+) -> Result<usize, SocketError> {
+    write(tcb, env, want, Manner { more, urgent: false, short: false }, source)
 }
 
 /// How octets are sent.
@@ -55,6 +68,8 @@ pub fn send_urgent<E: Egress>(
 struct Manner {
     more: bool,
     urgent: bool,
+    /// What goes out at once may take the short way.
+    short: bool,
 }
 
 fn write<E: Egress>(
@@ -87,6 +102,7 @@ fn write<E: Egress>(
         tcb.owed.set_interactive(true);
     }
     tcb.role.held = manner.more;
+    let short = manner.short && at_once::may(tcb, env, want);
     let mut taken = 0;
     loop {
         let some = match queue(tcb, env, want - taken, &mut source) {
@@ -96,6 +112,10 @@ fn write<E: Egress>(
         taken += some;
         if manner.urgent && taken > 0 {
             tcb.urgent.mark(tcb.sent.end);
+        }
+        if short && taken == want {
+            at_once::send(tcb, env);
+            break;
         }
         output::push(tcb, env);
         // With TCP_NOTSENT_LOWAT what was sent just now makes room for more of the same call.

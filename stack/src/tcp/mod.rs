@@ -6,6 +6,7 @@
 //! [`next_deadline`](Tcb::next_deadline), and calls [`Tcb::release`] before dropping it.
 
 mod ack;
+mod at_once;
 mod buffers;
 mod build;
 pub mod call;

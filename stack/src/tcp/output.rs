@@ -293,6 +293,13 @@ pub(super) fn send_first_time<E: Egress>(
         Attempt::Narrower => return true,
         Attempt::Sent => {}
     }
+    went(tcb, env, at, len, flags);
+    true
+}
+
+/// The first unsent segment, at `at`, went out.
+#[inline(always)]
+pub(super) fn went<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex, len: u32, flags: Flags) {
     stamp(tcb, env, at, len);
     tcb.sent.sent(env.segs, env.now);
     tcb.snd.nxt += len;
@@ -305,7 +312,6 @@ pub(super) fn send_first_time<E: Egress>(
     if !tcb.awaits_ack() {
         tcb.await_ack(Await::Rto, tcb.rto.due(env.now));
     }
-    true
 }
 
 /// A FIN that no data carries, for the first time or again.
@@ -355,8 +361,8 @@ fn fits<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>, at: FrameIndex) -> bool 
 
 /// Whether congestion control lets `len` octets more into the network. Never with nothing in flight could
 /// it refuse: there would be no ACK to open it again.
-#[inline]
-fn cwnd_allows(tcb: &Tcb, len: u32) -> bool {
+#[inline(always)]
+pub(super) fn cwnd_allows(tcb: &Tcb, len: u32) -> bool {
     let pipe = tcb.pipe();
     pipe == 0 || pipe + len <= tcb.cwnd()
 }
@@ -402,7 +408,8 @@ pub(super) fn check_app_limited(tcb: &mut Tcb) {
 }
 
 /// After a pause the window tells of a network that was (RFC 5681 §4.1).
-fn restart_after_idle<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
+#[inline]
+pub(super) fn restart_after_idle<E: Egress>(tcb: &mut Tcb, env: &Env<'_, E>) {
     if tcb.snd.outstanding() == 0
         && tcb.recovery.phase == Phase::Open
         && env.now > tcb.rto.due(tcb.snd.sent_at)

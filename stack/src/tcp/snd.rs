@@ -161,7 +161,7 @@ impl Snd {
 
     /// Whether the next segment of new data goes out: silly windows are avoided, and Nagle's rule (§3.7.4)
     /// in Minshall's form holds a segment that is not full only while another such is unacknowledged.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decide(&self, next: Candidate) -> Decision {
         let usable = self.wnd_end().since(self.nxt);
         let mss = u32::from(self.mss);

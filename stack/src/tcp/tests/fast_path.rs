@@ -1,9 +1,11 @@
-//! Header prediction does what the full walk does: two equal hosts, one of them without the fast path, see the
-//! same inputs; everything they say and know must be the same.
+//! Header prediction does what the full walk does, and the short way of a write what the long one does: two equal hosts,
+//! one of them without these, see the same inputs; everything they say and know must be the same.
 
 use proptest::prelude::*;
 
 use super::drill::Drill;
+use crate::error::Fault;
+use crate::ip::Unsent;
 use crate::tcp::{call, output};
 use crate::types::Ecn;
 
@@ -41,8 +43,20 @@ enum Event {
     Mark(u8),
     Fin,
     Write(u32),
+    /// A write that is one segment, if it goes out.
+    Short(u32),
+    /// A write of which the application's memory has only so many octets.
+    Cut(u32, u32),
     /// MSG_MORE.
     More(u32),
+    Nodelay(bool),
+    Cork(bool),
+    /// From here on nothing goes out, for this reason; or everything.
+    Refuse(Option<Unsent>),
+    /// What the path takes from here on.
+    Mtu(u16),
+    /// Whether frames stay with the NIC.
+    Slow(bool),
     Read(usize),
     Shutdown,
     Wait(u64),
@@ -61,7 +75,19 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..4u8).prop_map(Event::Mark),
         1 => Just(Event::Fin),
         8 => (1..4000u32).prop_map(Event::Write),
+        8 => (1..1001u32).prop_map(Event::Short),
+        1 => (1..1001u32, 0..1001u32).prop_map(|(len, most)| Event::Cut(len, most)),
         2 => (1..1500u32).prop_map(Event::More),
+        1 => any::<bool>().prop_map(Event::Nodelay),
+        1 => any::<bool>().prop_map(Event::Cork),
+        1 => prop_oneof![
+            3 => Just(None),
+            1 => prop::sample::select(vec![Unsent::NoFrames, Unsent::NoNeighbour, Unsent::Denied, Unsent::Unreachable])
+                .prop_map(Some),
+        ]
+        .prop_map(Event::Refuse),
+        1 => (600..1500u16).prop_map(Event::Mtu),
+        1 => any::<bool>().prop_map(Event::Slow),
         4 => (1..6000usize).prop_map(Event::Read),
         1 => Just(Event::Shutdown),
         3 => (1..300u64).prop_map(Event::Wait),
@@ -127,15 +153,34 @@ fn apply(d: &mut Drill, peer: &mut Peer, event: &Event) {
             let ts = peer.stamp(1);
             d.inject(&format!("F. {0}:{0}(0) ack {sent} {ts}", peer.seq));
         }
-        Event::Write(n) => {
+        Event::Write(n) | Event::Short(n) => {
             let _ = d.host.send(&vec![7; n as usize]);
         }
+        Event::Cut(n, most) => {
+            let _ = d.host.write(n as usize, false, |room| match room.len().min(most as usize) {
+                0 => Err(Fault),
+                len => Ok(len),
+            });
+        }
         Event::More(n) => {
-            let fill = |room: &mut [u8]| {
+            let _ = d.host.write(n as usize, true, |room| {
                 room.fill(7);
                 Ok(room.len())
-            };
-            let _ = d.host.with(|tcb, env| call::send(tcb, env, n as usize, true, fill));
+            });
+        }
+        Event::Nodelay(on) | Event::Cork(on) => {
+            let mut options = d.host.tcb().options;
+            match *event {
+                Event::Nodelay(_) => options.nodelay = on,
+                _ => options.cork = on,
+            }
+            d.host.with(|tcb, env| tcb.set_options(options, env.segs, env.now));
+        }
+        Event::Refuse(why) => d.host.wire.refuse = why,
+        Event::Mtu(mtu) => d.host.wire.mtu = mtu,
+        Event::Slow(slow) => {
+            d.host.wire.slow_nic = slow;
+            d.host.complete();
         }
         Event::Read(n) => {
             let _ = d.host.recv(n);

@@ -92,6 +92,7 @@ pub(super) struct Host {
     pub(super) tcb: Option<Tcb>,
     pub(super) flow: FlowKey,
     pub(super) burst: bool,
+    /// Neither header prediction nor the short way of a write.
     pub(super) slowly: bool,
     /// The ECN field of what arrives.
     pub(super) ecn: Ecn,
@@ -189,12 +190,24 @@ impl Host {
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, SocketError> {
         let mut rest = bytes;
-        self.with(|tcb, env| {
-            call::send(tcb, env, bytes.len(), false, |room| {
-                room.copy_from_slice(&rest[..room.len()]);
-                rest = &rest[room.len()..];
-                Ok(room.len())
-            })
+        self.write(bytes.len(), false, |room| {
+            room.copy_from_slice(&rest[..room.len()]);
+            rest = &rest[room.len()..];
+            Ok(room.len())
+        })
+    }
+
+    /// As [`Host::send`], of what `source` gives; `more`: MSG_MORE.
+    pub(super) fn write(
+        &mut self,
+        want: usize,
+        more: bool,
+        source: impl FnMut(&mut [u8]) -> Result<usize, Fault>,
+    ) -> Result<usize, SocketError> {
+        let slowly = self.slowly;
+        self.with(|tcb, env| match slowly {
+            true => call::send_slowly(tcb, env, want, more, source),
+            false => call::send(tcb, env, want, more, source),
         })
     }
 
