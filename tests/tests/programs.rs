@@ -102,6 +102,19 @@ fn redis_with_one_connection() {
     redis(Road::Both, "1", "1");
 }
 
+/// It shows a program no vDSO, which the kernel has told of.
+#[test]
+fn redis_under_valgrind_is_on_the_road() {
+    let lab = Lab::new("valgrind");
+    let hosts = lab.pair();
+    let folder = lab.folder().to_string_lossy().into_owned();
+    let valgrind = ["valgrind", "--tool=none", "redis-server", "--port", "6379", "--protected-mode", "no"];
+    let server = [&valgrind[..], &["--save", "", "--dir", &folder]].concat();
+    let meeting = Meeting::new(Road::Server, &hosts, &server, 6379);
+    assert_eq!(meeting.run(&["redis-cli", "-h", SERVER, "ping"]).must(), "PONG\n");
+    meeting.assert_bypassed();
+}
+
 fn web(road: Road) {
     let lab = Lab::new("web");
     let hosts = lab.pair();
