@@ -278,3 +278,41 @@ fn what_waits_is_bounded() {
     port.net.run_ms(8_000);
     port.net.hosts[1].assert_whole();
 }
+
+/// A server's old worker is starved: it reads what the steering program has led to it when its listener is gone.
+#[test]
+fn who_asks_where_nobody_listens_any_more_is_heard_where_somebody_does() {
+    let mut port = Port::new(Link::default());
+    let listener = port.net.listen(1, 80, 16);
+    port.settle();
+    let heir = port.other.stack.tcp_socket(1).unwrap();
+    port.other.stack.bind(heir, "0.0.0.0:80".parse().unwrap()).unwrap();
+    port.other.stack.listen(heir, 16).unwrap();
+    port.settle();
+    let a = port.net.connecting(0, 80);
+    let now = port.net.now;
+    port.net.b().close(now, listener).unwrap();
+    port.settle();
+    port.net.run_for(Duration::from_micros(200));
+    assert_eq!(port.carry(), 1);
+    port.settle();
+    port.swap();
+    port.net.run_for(Duration::from_millis(1));
+    let accepted = port.net.b().accept(now, heir).expect("it was heard");
+    assert_eq!(port.net.send(0, a, b"hello"), Ok(5));
+    port.net.run_for(Duration::from_millis(1));
+    assert_eq!(port.net.recv(1, accepted.id, 10).as_deref(), Ok(&b"hello"[..]));
+    let peer = port.net.a().stats();
+    assert_eq!((peer.tcp_retransmits, peer.tcp_resets_in), (0, 0));
+    port.net.hosts[1].assert_whole();
+    port.other.assert_whole();
+}
+
+#[test]
+fn who_asks_where_nobody_listens_at_all_is_refused() {
+    let mut port = Port::new(Link::default());
+    let a = port.net.connecting(0, 80);
+    port.net.run_ms(10);
+    assert_eq!(port.net.recv(0, a, 1), Err(SocketError::ConnectionRefused));
+    port.net.hosts[1].assert_whole();
+}

@@ -1,5 +1,5 @@
-//! Flows whose connections left for another stack, and the segments that still arrive for them here. Nothing is said about
-//! them. A segment waits until the other stack says that the flow is its own, and follows it there past every interface
+//! Flows whose connections left for another stack, and the segments that still arrive for them here, and for listeners
+//! that went. Nothing is said about them. A segment waits until the other stack says that the flow is its own, and follows it there past every interface
 //! (`mates`): so its peer has nothing to send again.
 
 use core::time::Duration;
@@ -14,6 +14,7 @@ use crate::ip::input::Reason;
 use crate::time::Instant;
 use crate::types::FlowKey;
 use crate::wire::ethernet;
+use crate::wire::tcp::Flags;
 
 /// For so long nothing is said about a connection that left: whoever takes it needs some time to say that it is
 /// there. After that its peer is told that nobody has it.
@@ -147,6 +148,26 @@ impl Stack {
         // What came before it goes before it.
         self.release_held();
         self.core.out.home.push(held.port, held.frame);
+    }
+
+    /// Whether a segment asks for a connection where this stack listens no longer, and another one has it or listens.
+    pub(super) fn is_led_astray(&self, incoming: &Incoming) -> bool {
+        let flags = incoming.seg.flags;
+        flags.has(Flags::SYN)
+            && !flags.has(Flags::ACK)
+            && !flags.has(Flags::RST)
+            && self.is_a_mates(&incoming.key)
+    }
+
+    /// What was led here before the steering program was told otherwise goes where it leads now: a program that is starved may
+    /// have let go of its listener, and the keeper of a connection in TIME-WAIT, before it comes to read what was sent there.
+    pub(super) fn segment_led_astray(&mut self, incoming: Incoming) {
+        if self.core.is_exhausted() || !incoming.has_headers() {
+            return self.drop_packet(incoming.pkt, Reason::Moved);
+        }
+        if let Some(Held { port, frame, .. }) = self.as_it_came(incoming) {
+            self.core.out.home.push(port, frame);
+        }
     }
 
     fn whither_departed(&self, key: &FlowKey) -> Whither {

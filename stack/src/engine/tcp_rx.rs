@@ -173,6 +173,9 @@ impl Stack {
         }
         let mut flow = Flow::new(incoming.key, Direction::In);
         let listener = self.listener_for(&incoming.key);
+        if listener.is_none() && self.is_led_astray(&incoming) {
+            return self.segment_led_astray(incoming);
+        }
         let cookie = listener.map_or(Cookie::None, |at| self.cookie_of(now, at, &incoming));
         if matches!(cookie, Cookie::Good { .. }) {
             // Its SYN was told of, and nothing is kept between the two.
