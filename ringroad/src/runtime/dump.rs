@@ -20,7 +20,8 @@ impl Runtime {
     pub(crate) fn dump(&self) -> DumpReport {
         let stack = self.report(SOCKETS);
         let mut turn = self.lock_quietly();
-        let dump = turn.stack().dump();
+        let mut dump = turn.stack().dump();
+        dump.tables.extend(turn.core().wards.census());
         let known = Known::of(turn.stack().control_plane());
         let mut port_frames = BTreeMap::new();
         // All roads of a port share its memory.

@@ -107,6 +107,14 @@ impl Line {
 }
 
 impl Wards {
+    /// How many there are of what, for whoever looks.
+    pub(super) fn census(&self) -> [(&'static str, usize); 2] {
+        [
+            ("connections held for others", self.all.len()),
+            ("lines on which somebody may ask", self.lines.len()),
+        ]
+    }
+
     fn watch(&mut self, name: u64, backing: &OwnedFd) -> io::Result<()> {
         let set = match &mut self.backings {
             Some(set) => set,

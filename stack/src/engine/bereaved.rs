@@ -14,6 +14,13 @@ use crate::wire::tcp::{Flags, Segment};
 #[derive(Debug, Default)]
 pub(super) struct Bereaved(HashMap<FlowKey, Told>);
 
+impl Bereaved {
+    /// How many they are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// What a peer has heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {

@@ -37,6 +37,8 @@ impl Stack {
             ("flows of datagrams", self.udp_flows.len()),
             ("packets in pieces", self.fragments.len()),
             ("listeners that leave", self.leavers.len()),
+            ("flows that left", self.departed().count()),
+            ("peers of the dead to be told", self.bereaved.count()),
             ("orphans", self.orphans),
             ("sockets to wake", self.wakes.len()),
             ("senders without a frame", self.starved.len()),
