@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lab::{Namespace, SERVER, eventually, product, stacks};
+use lab::{Namespace, SERVER, dumps, eventually, stacks};
 use serde_json::Value;
 
 /// Clients of a [`Load`]: so many requests can be under way at a time.
@@ -143,11 +143,7 @@ pub fn descriptors(pid: u32) -> usize {
 /// When there is no stack.
 #[must_use]
 pub fn all_frames_are_accounted_for(server: &Namespace) -> bool {
-    let dumps: Vec<Value> = stacks(server)
-        .iter()
-        .map(|stack| server.must(&[product(), "dump", &stack["pid"].to_string(), "--json"]))
-        .map(|text| serde_json::from_str(&text).expect("JSON"))
-        .collect();
+    let dumps = dumps(server);
     let held = |dump: &Value| -> u64 {
         let frames = dump["frames"].as_object().expect("frames").iter();
         frames.filter(|(who, _)| *who != "elsewhere").filter_map(|(_, n)| n.as_u64()).sum()

@@ -39,7 +39,7 @@ pub use lab::{CLIENT, CLIENT6, IFACE, Lab, SERVER, SERVER6};
 pub use namespace::Namespace;
 pub use nics::Nics;
 pub use pcap::Pcap;
-pub use product::{example, product, product_for_all, product_on_stand_in, stacks};
+pub use product::{dumps, example, product, product_for_all, product_on_stand_in, stacks};
 pub use program::{Outcome, Running, Signal};
 pub use pump::{Pump, Sample, receive, send};
 pub use relay::{Relay, SplitMix, Trouble};

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::namespace::Namespace;
 use crate::program::Outcome;
+use crate::wait::eventually_some;
 
 /// The path of the `ringroad` command, built in release mode and up to date, its library beside it.
 ///
@@ -94,4 +95,21 @@ pub fn stacks(host: &Namespace) -> Vec<Value> {
     let mut all = all["stacks"].as_array().cloned().unwrap_or_else(|| panic!("no stacks in {text}"));
     all.retain(|stack| stack["pid"].as_u64().is_some_and(|pid| host.has(pid)));
     all
+}
+
+/// What `ringroad dump --json` tells of each of them; of a process that ends meanwhile, nothing.
+///
+/// # Panics
+/// When one that stays tells nothing within a minute, or something else.
+#[must_use]
+pub fn dumps(host: &Namespace) -> Vec<Value> {
+    let of = |stack: Value| {
+        let pid = stack["pid"].as_u64().expect("a process");
+        eventually_some(&format!("{pid} tells of its stack, or is gone"), 60, || {
+            let said = host.run(&[product(), "dump", &pid.to_string(), "--json"]);
+            let told = (said.code == 0).then(|| serde_json::from_str(&said.stdout).expect("JSON"));
+            (told.is_some() || !host.has(pid)).then_some(told)
+        })
+    };
+    stacks(host).into_iter().filter_map(of).collect()
 }
