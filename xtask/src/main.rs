@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod ci;
+mod counted;
 mod curves;
 mod demo;
 mod firewalls;

@@ -1,5 +1,7 @@
 //! Measuring servers side by side: one core for the server, one for the client, a cable between them.
 
+use std::path::Path;
+
 use lab::{CLIENT, IFACE, Lab, Namespace, Running, SERVER, Site, Where, ringroad, start};
 
 /// The files that are measured, with their sizes.
@@ -19,7 +21,7 @@ pub(crate) struct Side {
     backend: Option<&'static str>,
     pub(crate) server: Namespace,
     pub(crate) client: Namespace,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Side {
@@ -57,7 +59,12 @@ impl Side {
         }
         // A client that closes first keeps the port in TIME-WAIT: let it have enough of them.
         client.must(&["sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1", "net.ipv4.ip_local_port_range=1024 65535"]);
-        Self { name, place, backend: None, server, client, _lab: lab }
+        Self { name, place, backend: None, server, client, lab }
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.lab.folder()
     }
 
     /// Starts a server on the server's core.

@@ -1,12 +1,14 @@
 //! `cargo xtask bench --workers`: what it costs that several processes may drive the interfaces, when one does; what a second
-//! worker brings; and what open connections cost on which nothing happens.
+//! worker brings; and what open connections cost on which nothing happens. In times, and in instructions, which tell a few in a
+//! hundred where times do not.
 
 use lab::{Lab, Running, SERVER, Site, eventually};
 
+use crate::counted::{self, Counted, Instructions};
 use crate::measure::{FILES, Load, Served, Side, cpu_seconds, pair_row, site};
 
 /// Pairs of runs; the sides take turns, and the median counts.
-const PAIRS: usize = 7;
+const PAIRS: usize = 5;
 const SECONDS: u32 = 2;
 const PORT: u16 = 80;
 const REDIS: u16 = 6379;
@@ -14,18 +16,35 @@ const REDIS: u16 = 6379;
 const OPEN: usize = 10_000;
 const ACTIVE: &str = "100";
 const REQUESTS: u32 = 100_000;
-/// Any core.
+/// Requests that are counted, over connections that stay, and with a connection for each.
+const COUNTED: u32 = 10_000;
+const COUNTED_CLOSED: u32 = 3_000;
+/// Any core, and the server's.
 const ANYWHERE: &[&str] = &["taskset", "-c", "0,1"];
+const SERVERS: &[&str] = &["taskset", "-c", "0"];
+/// A port for one process.
+const ALONE: &[&str] = &["env", "RINGROAD_PROCESSES=1", "taskset", "-c", "0"];
+/// For as many descriptors as there are connections.
+const MANY: &[&str] = &["prlimit", "--nofile=20000", "taskset", "-c", "0"];
+const REDIS_SERVER: &[&str] =
+    &["redis-server", "--port", "6379", "--protected-mode", "no", "--save", "", "--maxclients", "12000"];
 
-/// Opens so many connections, and keeps them.
+/// Opens so many connections, each of which is answered on once, and keeps them.
 const IDLE: &str = "
 import resource, signal, socket, sys
 count = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
-all = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(count)]
+def opened():
+    one = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+    one.sendall(b'PING\\r\\n')
+    assert one.recv(64)
+    return one
+all = [opened() for _ in range(count)]
 print('open', flush=True)
 signal.pause()
 ";
+/// How long that may take, in seconds.
+const OPENING: u64 = 120;
 
 /// All of it.
 pub(crate) fn run() {
@@ -34,6 +53,11 @@ pub(crate) fn run() {
     second();
     println!();
     idle();
+    println!();
+    match counted::can() {
+        true => instructions(),
+        false => println!("valgrind, which counts instructions, is not installed"),
+    }
 }
 
 fn heading(name: &str, sides: [&str; 2]) {
@@ -45,9 +69,8 @@ fn shared() {
     let lab = Lab::new("shared");
     let site = site(&lab);
     let sides = [Side::road(), Side::road()];
-    let alone = ["env", "RINGROAD_PROCESSES=1", "taskset", "-c", "0"];
     let servers =
-        [sides[0].serve(&[], &site.nginx(), PORT), sides[1].serve_by(&alone, &[], &site.nginx(), PORT)];
+        [sides[0].serve(&[], &site.nginx(), PORT), sides[1].serve_by(ALONE, &[], &site.nginx(), PORT)];
     heading("nginx, 612 B, one worker", ["of 16", "alone"]);
     for (name, close) in [("keep-alive, 32", false), ("Connection: close, 32", true)] {
         pairs(name, &sides, &servers, &Load { file: "612B", connections: 32, close });
@@ -78,17 +101,10 @@ fn pairs(name: &str, sides: &[Side; 2], servers: &[Running; 2], load: &Load) {
 
 /// A hundred connections that are used, among ten thousand that are open and among none.
 fn idle() {
-    let redis =
-        ["redis-server", "--port", "6379", "--protected-mode", "no", "--save", "", "--maxclients", "12000"];
     for way in [Side::road, Side::kernel] {
         let sides = [way(), way()];
-        let servers = [0, 1].map(|at: usize| {
-            let files = ["prlimit", "--nofile=20000", "taskset", "-c", "0"];
-            sides[at].serve_by(&files, &[], &redis, REDIS)
-        });
-        let (port, count) = (REDIS.to_string(), OPEN.to_string());
-        let open = sides[0].client.spawn(&["python3", "-c", IDLE, SERVER, &port, &count]);
-        eventually("all are open", 60, || open.said().contains("open"));
+        let servers = [0, 1].map(|at: usize| sides[at].serve_by(MANY, &[], REDIS_SERVER, REDIS));
+        let _open = open(&sides[0]);
         heading(&format!("redis GET, {}, {ACTIVE} active", sides[0].name), ["10,000 open", "100 open"]);
         let pairs: Vec<[Served; 2]> =
             (0..PAIRS).map(|_| [0, 1].map(|at| asked(&sides[at], &servers[at]))).collect();
@@ -97,10 +113,62 @@ fn idle() {
     }
 }
 
+/// Opens connections on which nothing happens.
+fn open(side: &Side) -> Running {
+    let (port, count) = (REDIS.to_string(), OPEN.to_string());
+    let open = side.client.spawn(&["python3", "-c", IDLE, SERVER, &port, &count]);
+    eventually("all are open", OPENING, || open.said().contains("open"));
+    open
+}
+
+/// Asks so often, over connections of which so many are open at a time; what redis-benchmark says.
+fn ask(side: &Side, connections: &str, requests: u32, more: &[&str]) -> String {
+    let requests = requests.to_string();
+    let words = ["redis-benchmark", "-h", SERVER, "-t", "get", "-c", connections, "-n", &requests, "--csv"];
+    side.ask(&[&words[..], more].concat())
+}
+
 fn asked(side: &Side, server: &Running) -> Served {
-    let requests = REQUESTS.to_string();
-    let words = ["redis-benchmark", "-h", SERVER, "-t", "get", "-c", ACTIVE, "-n", &requests, "--csv"];
     let before = cpu_seconds(server);
-    let rate = crate::bench::rate(&side.ask(&words));
+    let rate = crate::bench::rate(&ask(side, ACTIVE, REQUESTS, &[]));
     Served { rate, processor: (cpu_seconds(server) - before) * 1e6 / f64::from(REQUESTS) }
+}
+
+/// What a request takes, in instructions.
+fn instructions() {
+    let sides = [Side::road(), Side::road()];
+    let mut servers =
+        [(0, SERVERS), (1, ALONE)].map(|(at, by)| Counted::start(&sides[at], by, REDIS_SERVER, REDIS));
+    heading("redis GET, instructions", ["of 16", "alone"]);
+    count("keep-alive, 32", &sides, &mut servers, ("32", COUNTED), &[]);
+    count("a connection each, 32", &sides, &mut servers, ("32", COUNTED_CLOSED), &["-k", "0"]);
+    drop(servers);
+    let sides = [Side::road(), Side::road()];
+    let mut servers = [0, 1].map(|at: usize| Counted::start(&sides[at], MANY, REDIS_SERVER, REDIS));
+    let _open = open(&sides[0]);
+    heading(&format!("redis GET, {ACTIVE} active, instructions"), ["10,000 open", "100 open"]);
+    count("keep-alive", &sides, &mut servers, (ACTIVE, COUNTED), &[]);
+}
+
+/// Of each side's server, what so many requests over so many connections take.
+fn count(
+    name: &str,
+    sides: &[Side; 2],
+    servers: &mut [Counted; 2],
+    (connections, requests): (&str, u32),
+    more: &[&str],
+) {
+    let mut of = |at: usize| -> Instructions {
+        // What is done once is done before.
+        ask(&sides[at], connections, requests / 10, more);
+        servers[at].of(&sides[at], || _ = ask(&sides[at], connections, requests, more))
+    };
+    let both = [of(0), of(1)];
+    count_row(&format!("{name}, Ringroad's"), both.map(|one| one.ours), requests);
+    count_row(&format!("{name}, with the server's"), both.map(|one| one.all), requests);
+}
+
+fn count_row(name: &str, both: [u64; 2], requests: u32) {
+    let [one, other] = both.map(|n| n as f64 / f64::from(requests));
+    println!("{name:38} {one:12.0} {other:12.0} {:6.3}x", one / other);
 }
