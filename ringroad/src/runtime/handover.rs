@@ -162,11 +162,11 @@ impl Core {
     }
 
     /// Ends the listeners that nobody else hears, unless the kernel knows one there: then some process holds it and
-    /// may come yet (a server that is about to start its new workers).
+    /// may come yet (a server that is about to start its new workers), for what waits and for what was steered here and has not
+    /// been read. The stack ends them soon.
     fn give_up(&mut self, now: Instant) {
         for (id, key) in self.stack.leavers() {
-            let hope = self.is_heard(&key) || self.stack.waiting(id) > 0 && kernel_listens(key.port);
-            if !hope {
+            if !self.is_heard(&key) && !kernel_listens(key.port) {
                 self.stack.give_up(now, id);
             }
         }
@@ -388,8 +388,11 @@ fn is_listener_at(line: &str, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use rustix::net::{AddressFamily, SocketType};
 
+    use super::super::tests::runtime;
     use super::*;
 
     #[test]
@@ -401,14 +404,43 @@ mod tests {
         assert!(!is_listener_at("  sl  local_address rem_address   st", 80));
     }
 
-    #[test]
-    fn the_kernel_tells_who_listens() {
+    /// A socket that has a port, so that nobody else listens there, and does not listen yet.
+    fn bound() -> (TcpListener, u16) {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let socket = std::net::TcpListener::from(socket);
+        let socket = TcpListener::from(socket);
         let port = socket.local_addr().unwrap().port();
-        assert!(!kernel_listens(port), "it has the port, so that nobody else listens there");
+        (socket, port)
+    }
+
+    #[test]
+    fn the_kernel_tells_who_listens() {
+        let (socket, port) = bound();
+        assert!(!kernel_listens(port));
         rustix::net::listen(&socket, 1).unwrap();
         assert!(kernel_listens(port));
+    }
+
+    /// A server's old worker closes its listener before a new one hears: what it has not read yet is not refused.
+    #[test]
+    fn an_empty_listener_stays_while_another_process_may_come() {
+        let (runtime, _, _) = runtime();
+        let mut turn = runtime.lock();
+        let now = turn.now();
+        let core = turn.core();
+        let (held, port) = bound();
+        rustix::net::listen(&held, 1).unwrap();
+        let (_not_held, other) = bound();
+        for port in [port, other] {
+            let id = core.stack.tcp_socket(1).unwrap();
+            core.stack.bind(id, SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
+            core.stack.listen(id, 1).unwrap();
+            core.stack.leave(now, id).unwrap();
+        }
+        core.give_up(now);
+        let ports = |core: &Core| core.stack.leavers().iter().map(|(_, key)| key.port).collect::<Vec<_>>();
+        assert_eq!(ports(core), [port]);
+        core.stack.expire(now + Duration::from_secs(1));
+        assert_eq!(ports(core), [], "nobody came");
     }
 }

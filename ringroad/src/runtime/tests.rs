@@ -105,7 +105,7 @@ impl Steer for Nowhere {
 }
 
 /// A runtime without a helper, its NIC's bell, and the count of polls that found it ringing.
-fn runtime() -> (Runtime, Bell, Arc<AtomicU32>) {
+pub(super) fn runtime() -> (Runtime, Bell, Arc<AtomicU32>) {
     let bell = Bell::new().unwrap();
     let woken = Arc::new(AtomicU32::new(0));
     let nic = Idle { fds: [bell.raw()], bell: bell.clone(), woken: Arc::clone(&woken) };
