@@ -175,3 +175,59 @@ fn a_connection_lives_as_long_as_a_child_of_a_parent_that_has_ended() {
         assert_bypassed(&server, &before);
     }
 }
+
+/// Reads a request, answers, and ends by `exit` with its connection open.
+const ANSWERS_AND_ENDS: &str = "
+import os, signal, socket, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+listener = socket.create_server(('0.0.0.0', 80), backlog=64)
+while True:
+    peer, _ = listener.accept()
+    if os.fork() == 0:
+        got = 0
+        while got < 1000: got += len(peer.recv(1000 - got))
+        peer.sendall(bytes(60000))
+        peer.detach()
+        sys.exit()
+    peer.close()
+";
+
+/// What its peer sends meanwhile, acknowledgements and a FIN, comes to the process, to nobody or to the keeper. As on the
+/// kernel nothing is reset: all was read that the process had to read.
+#[test]
+fn a_process_ends_while_its_peer_goes_on() {
+    const TIMES: usize = 200;
+    const AT_A_TIME: usize = 4;
+    let lab = Lab::new("ends");
+    let (server, client) = lab.pair();
+    let _program = on_road(&server, &["--strict"], &["python3", "-c", ANSWERS_AND_ENDS], 80);
+    let before = server.counters();
+    let once = |n: usize| {
+        let mut stream = bounded(TcpStream::connect((SERVER, 80))?);
+        stream.write_all(&[7; 1000])?;
+        let mut answer = vec![0; 60_000];
+        // The later it has heard some of it, the nearer is the end of who sends it.
+        let part = n * 5_003 % answer.len();
+        stream.read_exact(&mut answer[..part])?;
+        stream.shutdown(Shutdown::Write)?;
+        stream.read_exact(&mut answer[part..])?;
+        stream.read_to_end(&mut answer)
+    };
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let each = |at: usize| {
+            let all = (at..TIMES).step_by(AT_A_TIME).map(|n| (n, once(n)));
+            all.filter(|(_, said)| !matches!(said, Ok(0))).map(|(n, said)| format!("{n}: {said:?}")).collect()
+        };
+        let all: Vec<_> = (0..AT_A_TIME)
+            .map(|at| {
+                scope.spawn({
+                    let client = &client;
+                    move || client.enter(|| each(at))
+                })
+            })
+            .collect();
+        all.into_iter().flat_map(|one| -> Vec<String> { one.join().expect("a client") }).collect()
+    });
+    assert!(failed.is_empty(), "{} of {TIMES}: {failed:?}", failed.len());
+    assert_bypassed(&server, &before);
+}
