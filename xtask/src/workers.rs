@@ -18,9 +18,9 @@ const ACTIVE: &str = "100";
 const REQUESTS: u32 = 100_000;
 /// Requests that are counted, over connections that stay, and with a connection for each; and how often. The lowest counts:
 /// on a busy machine fewer come at a time, and a turn for fewer requests is more instructions for each.
-const COUNTED: u32 = 4_000;
-const COUNTED_CLOSED: u32 = 1_000;
-const COUNTS: usize = 5;
+const COUNTED: u32 = 2_000;
+const COUNTED_CLOSED: u32 = 500;
+const COUNTS: usize = 3;
 /// Any core, and the server's.
 const ANYWHERE: &[&str] = &["taskset", "-c", "0,1"];
 const SERVERS: &[&str] = &["taskset", "-c", "0"];
