@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use nic::{Doorbell, Pool, TxChecksum, TxPkt};
 
 use crate::counters::XskCounters;
-use crate::packet::PacketSocket;
+use crate::outlet::Outlet;
 use crate::superframe::{HEAD, SEGMENTS, Superframe, VNET, left_to_kernel};
 use crate::sys::TOGETHER;
 
@@ -24,7 +24,7 @@ const PAUSE_MAX: u32 = 12;
 pub(crate) struct Batch {
     frames: VecDeque<TxPkt>,
     runs: VecDeque<Run>,
-    socket: Option<PacketSocket>,
+    outlet: Option<Outlet>,
     pause: Pause,
 }
 
@@ -71,13 +71,13 @@ impl Pause {
 }
 
 impl Batch {
-    /// One that uses `socket`; without, nothing is to be put in.
-    pub(crate) fn new(socket: Option<PacketSocket>) -> Self {
-        let room = if socket.is_some() { FRAMES } else { 0 };
+    /// One that uses `outlet`; without, nothing is to be put in.
+    pub(crate) fn new(outlet: Option<Outlet>) -> Self {
+        let room = if outlet.is_some() { FRAMES } else { 0 };
         Self {
             frames: VecDeque::with_capacity(room),
             runs: VecDeque::with_capacity(room),
-            socket,
+            outlet,
             pause: Pause::default(),
         }
     }
@@ -85,7 +85,7 @@ impl Batch {
     /// Whether frames have to go through here.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.socket.is_some() || !self.frames.is_empty()
+        self.outlet.is_some() || !self.frames.is_empty()
     }
 
     /// Whether there is nothing in it.
@@ -120,7 +120,7 @@ impl Batch {
 
     /// Finds what can go together. False when the ring does as well.
     pub(crate) fn plan(&mut self, pool: &Pool) -> bool {
-        self.socket.is_some()
+        self.outlet.is_some()
             && self.frames.len() >= 2
             // Small answers to many peers: no need to look at them all.
             && self.join(pool, self.frames.len() / 2)
@@ -144,17 +144,17 @@ impl Batch {
         true
     }
 
-    /// Sends all there is through the packet socket, where that is the only way out.
+    /// Sends all there is through the outlet, where that is the only way out.
     pub(crate) fn send_all(&mut self, pool: &mut Pool, counters: &mut XskCounters) -> Doorbell {
         self.join(pool, self.frames.len());
         while let Some(run) = self.runs.pop_front() {
-            let Some(socket) = &self.socket else { return Doorbell::Quiet };
+            let Some(outlet) = &self.outlet else { return Doorbell::Quiet };
             counters.kicks += 1;
             let alone = self.alone(run);
             let sent = if alone > 1 {
-                send_alone(socket, pool, &self.frames, alone)
+                send_alone(outlet, pool, &self.frames, alone)
             } else {
-                send(socket, pool, &self.frames, run).map(|()| 1)
+                send(outlet, pool, &self.frames, run).map(|()| 1)
             };
             match sent.map_err(|e| e.raw_os_error().unwrap_or(0)) {
                 Ok(sent) => {
@@ -217,8 +217,8 @@ impl Batch {
     /// Sends what was planned through the packet socket, until that refuses.
     pub(crate) fn send(&mut self, pool: &mut Pool, counters: &mut XskCounters) {
         while let Some(run) = self.runs.pop_front() {
-            let Some(socket) = &self.socket else { return };
-            match send(socket, pool, &self.frames, run) {
+            let Some(outlet) = &self.outlet else { return };
+            match send(outlet, pool, &self.frames, run) {
                 Ok(()) => self.pause.taken(),
                 Err(error) => {
                     counters.superframes_refused += 1;
@@ -238,13 +238,13 @@ impl Batch {
             libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::ENETDOWN | libc::ENXIO | libc::EMSGSIZE => {
                 self.pause.refused()
             }
-            _ => self.socket = None,
+            _ => self.outlet = None,
         }
     }
 }
 
 /// Sends the first frames as one.
-fn send(socket: &PacketSocket, pool: &Pool, frames: &VecDeque<TxPkt>, run: Run) -> io::Result<()> {
+fn send(outlet: &Outlet, pool: &Pool, frames: &VecDeque<TxPkt>, run: Run) -> io::Result<()> {
     let mut parts = [IoSlice::new(&[]); 1 + SEGMENTS];
     let mut head = [0; HEAD];
     let Some(first) = frames.front() else { return Ok(()) };
@@ -259,16 +259,11 @@ fn send(socket: &PacketSocket, pool: &Pool, frames: &VecDeque<TxPkt>, run: Run) 
     for (part, frame) in parts[1..].iter_mut().zip(frames.range(..run.frames)) {
         *part = IoSlice::new(&pool.lent_bytes(frame)[skip..]);
     }
-    socket.send(&parts[..=run.frames])
+    outlet.send(&parts[..=run.frames])
 }
 
 /// Sends the first frames each by itself; says how many were sent.
-fn send_alone(
-    socket: &PacketSocket,
-    pool: &Pool,
-    frames: &VecDeque<TxPkt>,
-    count: usize,
-) -> io::Result<usize> {
+fn send_alone(outlet: &Outlet, pool: &Pool, frames: &VecDeque<TxPkt>, count: usize) -> io::Result<usize> {
     let mut heads = [[0; VNET]; TOGETHER];
     for (head, frame) in heads.iter_mut().zip(frames.range(..count)) {
         *head = head_of(frame);
@@ -277,7 +272,7 @@ fn send_alone(
     for ((parts, head), frame) in parts.iter_mut().zip(&heads).zip(frames.range(..count)) {
         *parts = [IoSlice::new(head), IoSlice::new(pool.lent_bytes(frame))];
     }
-    socket.send_each(&parts[..count])
+    outlet.send_each(&parts[..count])
 }
 
 /// What the kernel is told of a frame that goes by itself.

@@ -13,6 +13,7 @@ use crate::headers::{TAG, is_tagged};
 use crate::interface::Interface;
 use crate::ledger::{FrameCensus, Holder, Ledger, Slot};
 use crate::mapped::Descriptor;
+use crate::outlet::Outlet;
 use crate::packet::PacketSocket;
 use crate::port::{ETH_HEADER, receives};
 use crate::queue::Queue;
@@ -34,7 +35,7 @@ pub struct XskNic {
     mode: UmemMode,
     caps: Caps,
     pub(crate) queues: Vec<Queue>,
-    /// In the place of queues: the kernel's receive path, and a packet socket to send through.
+    /// In the place of queues: a TAP device; what is sent goes through the batch's outlet.
     tap: Option<Tap>,
     shared: Shared,
     batch: Batch,
@@ -161,18 +162,18 @@ impl XskNic {
         }
     }
 
-    /// One that has the kernel's receive path in the place of queues: it hears `tap` and sends through `socket`.
+    /// One that has a TAP device in the place of queues: it hears `tap` and sends through `outlet`.
     pub(crate) fn behind(
-        interface: Interface,
+        (interface, xdp): (Interface, XdpMode),
         mode: UmemMode,
-        (tap, socket): (Tap, PacketSocket),
+        (tap, outlet): (Tap, Outlet),
         common: &Common,
     ) -> Self {
-        let mut nic = Self::new((interface, 0), XdpMode::Tc, mode, Vec::new(), common);
+        let mut nic = Self::new((interface, 0), xdp, mode, Vec::new(), common);
         nic.caps.tx_checksum = true;
         nic.fds = vec![tap.number()];
         nic.tap = Some(tap);
-        nic.offload(Some(socket));
+        nic.batch = Batch::new(Some(outlet));
         nic
     }
 
@@ -183,7 +184,7 @@ impl XskNic {
 
     /// Sends superframes through `socket` where that pays.
     pub(crate) fn offload(&mut self, socket: Option<PacketSocket>) {
-        self.batch = Batch::new(socket);
+        self.batch = Batch::new(socket.map(Outlet::Packet));
     }
 
     /// Sends every frame by itself, whatever the port was opened for, where there is another way than the packet

@@ -20,6 +20,8 @@ pub enum Step {
     Attach,
     /// Making the device that hears for the stacks at tc ingress.
     Device,
+    /// Opening the TAP device that a stack stands behind.
+    Join,
     /// Making the packet socket that they send through.
     Packet,
     /// Binding a socket to a queue.
@@ -42,6 +44,7 @@ impl Step {
             Self::Load => "loading the steering program",
             Self::Attach => "attaching the steering program",
             Self::Device => "making a TAP device",
+            Self::Join => "opening the TAP device",
             Self::Packet => "opening a packet socket",
             Self::Bind => "binding the AF_XDP socket",
             Self::Probe => "sending a first frame",
@@ -131,12 +134,19 @@ fn advice(step: Step, errno: i32) -> String {
         (Step::Socket, libc::EAFNOSUPPORT) => "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)".into(),
         (Step::Socket | Step::Packet, libc::EPERM) => missing(&[CAP_NET_RAW]),
         (Step::Device, libc::EPERM) => missing(&[CAP_NET_ADMIN]),
-        (Step::Device, libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
+        (Step::Join, libc::EPERM) => {
+            "it is another user's, or not there: ip tuntap add dev ... mode tap user ..., or run as root"
+                .into()
+        }
+        (Step::Join, libc::EACCES) => "/dev/net/tun is not for this user".into(),
+        (Step::Join, libc::EINVAL) => {
+            "it is no TAP device with one queue: ip tuntap add dev ... mode tap user ...".into()
+        }
+        (Step::Device | Step::Join, libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
             "there is no /dev/net/tun: modprobe tun, or give it to the container".into()
         }
-        (Step::Device, libc::EBUSY) => {
-            "another ringroad runs on this interface: end it, or choose another interface".into()
-        }
+        (Step::Device, libc::EBUSY) => ANOTHER.into(),
+        (Step::Join, libc::EBUSY) => "it is for one program, and somebody has it: choose another name".into(),
         (Step::Load | Step::Attach | Step::Steer, libc::EPERM) => missing(&[CAP_NET_ADMIN, CAP_BPF]),
         (Step::Bind, libc::EPERM) => missing(&[CAP_NET_RAW, CAP_NET_ADMIN]),
         (Step::Bind | Step::Probe, libc::ENETDOWN) => "the interface is down: ip link set up".into(),

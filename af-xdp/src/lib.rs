@@ -75,6 +75,8 @@ mod mapped;
 #[cfg(not(loom))]
 mod netdev;
 #[cfg(not(loom))]
+mod outlet;
+#[cfg(not(loom))]
 mod packet;
 #[cfg(not(loom))]
 mod parts;

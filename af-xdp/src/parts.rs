@@ -43,7 +43,7 @@ impl PortParts {
     pub fn descriptors(&mut self) -> Vec<&mut RawFd> {
         let mut all = vec![&mut self.ledger, &mut self.crossing];
         for part in &mut self.interfaces {
-            all.extend(part.steering.each());
+            all.extend(part.steering.iter_mut().flat_map(SteeringFds::each));
             all.extend(&mut part.packet);
             all.extend(&mut part.taps);
             all.extend(part.sockets.iter_mut().map(|socket| &mut socket.fd));
@@ -68,8 +68,8 @@ pub struct InterfaceParts {
     pub interface: Interface,
     /// Where its steering program runs.
     pub xdp: XdpMode,
-    /// The steering program's descriptors.
-    pub steering: SteeringFds,
+    /// The steering program's descriptors, unless it runs nowhere.
+    pub steering: Option<SteeringFds>,
     /// The socket that all stacks send superframes through, where there is one.
     pub packet: Option<RawFd>,
     /// Its sockets: for each stack one on every queue.
@@ -102,9 +102,8 @@ impl fmt::Display for PortParts {
             let mac = i.mac.iter().fold(0u64, |a, b| a << 8 | u64::from(*b));
             write!(f, " if:{}:{}:{mac:x}:{}:{}", i.name, i.index, i.mtu, i.queues)?;
             write!(f, ":{}:{}", i.rx_ring, i.driver)?;
-            let s = &part.steering;
             write!(f, ":{}", part.xdp.name())?;
-            s.all().iter().try_for_each(|fd| write!(f, ":{fd}"))?;
+            part.steering.iter().flat_map(SteeringFds::all).try_for_each(|fd| write!(f, ":{fd}"))?;
             part.packet.iter().try_for_each(|fd| write!(f, " packet:{fd}"))?;
             part.taps.iter().try_for_each(|fd| write!(f, " tap:{fd}"))?;
             for x in &part.sockets {
@@ -180,33 +179,39 @@ fn interface(fields: &mut Fields<'_>) -> Option<InterfaceParts> {
     let name = fields.next()?.to_owned();
     let index = number(fields)?;
     let mac = u64::from_str_radix(fields.next()?, 16).ok()?.to_be_bytes();
+    let interface = Interface {
+        name,
+        index,
+        mac: [mac[2], mac[3], mac[4], mac[5], mac[6], mac[7]],
+        mtu: number(fields)?,
+        queues: number(fields)?,
+        rx_ring: number(fields)?,
+        driver: fields.next()?.to_owned(),
+    };
+    let xdp = XdpMode::ALL.into_iter().find(named(fields.next()?, XdpMode::name))?;
     Some(InterfaceParts {
-        interface: Interface {
-            name,
-            index,
-            mac: [mac[2], mac[3], mac[4], mac[5], mac[6], mac[7]],
-            mtu: number(fields)?,
-            queues: number(fields)?,
-            rx_ring: number(fields)?,
-            driver: fields.next()?.to_owned(),
-        },
-        xdp: XdpMode::ALL.into_iter().find(named(fields.next()?, XdpMode::name))?,
-        steering: SteeringFds {
-            link: number(fields)?,
-            xsks: number(fields)?,
-            flows: number(fields)?,
-            ports: number(fields)?,
-            counters: number(fields)?,
-            directory: number(fields)?,
-            groups: number(fields)?,
-            config: number(fields)?,
-            credits: number(fields)?,
-            tagged: number(fields)?,
-            guard: [number(fields)?, number(fields)?, number(fields)?, number(fields)?],
-        },
+        interface,
+        xdp,
+        steering: if xdp == XdpMode::Nowhere { None } else { Some(steering(fields)?) },
         packet: None,
         sockets: Vec::new(),
         taps: Vec::new(),
+    })
+}
+
+fn steering(fields: &mut Fields<'_>) -> Option<SteeringFds> {
+    Some(SteeringFds {
+        link: number(fields)?,
+        xsks: number(fields)?,
+        flows: number(fields)?,
+        ports: number(fields)?,
+        counters: number(fields)?,
+        directory: number(fields)?,
+        groups: number(fields)?,
+        config: number(fields)?,
+        credits: number(fields)?,
+        tagged: number(fields)?,
+        guard: [number(fields)?, number(fields)?, number(fields)?, number(fields)?],
     })
 }
 
@@ -240,7 +245,7 @@ mod tests {
                 driver: "veth".into(),
             },
             xdp: XdpMode::Generic,
-            steering: SteeringFds {
+            steering: Some(SteeringFds {
                 link: 900,
                 xsks: 901,
                 flows: 902,
@@ -252,7 +257,7 @@ mod tests {
                 credits: 908,
                 tagged: 909,
                 guard: [910, 911, 912, 913],
-            },
+            }),
             packet,
             sockets: (0..2 * queues)
                 .map(|n| XskParts {
@@ -301,6 +306,12 @@ mod tests {
         let text = parts.to_string();
         assert_eq!(text.parse(), Ok(parts.clone()), "{text}");
         assert_eq!((parts.queues(), parts.stacks(), parts.descriptors().len()), (0, 3, 2 + 2 * (14 + 1 + 3)));
+        for part in &mut parts.interfaces {
+            (part.xdp, part.steering, part.packet) = (XdpMode::Nowhere, None, None);
+        }
+        let text = parts.to_string();
+        assert_eq!(text.parse(), Ok(parts.clone()), "{text}");
+        assert_eq!((parts.queues(), parts.stacks(), parts.descriptors().len()), (0, 3, 2 + 2 * 3));
         parts.interfaces[1].taps.clear();
         assert_eq!(parts.to_string().parse::<PortParts>(), Err(ParseError), "neither the one nor the other");
     }

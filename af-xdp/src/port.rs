@@ -11,6 +11,7 @@ use crate::driver::{Common, XskNic};
 use crate::error::{At, SetupError, Step};
 use crate::interface::Interface;
 use crate::ledger::{Ledger, NOBODY, Slot};
+use crate::outlet::Outlet;
 use crate::packet::PacketSocket;
 use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
@@ -19,7 +20,7 @@ use crate::socket::{BindMode, Place, RingSizes, UmemMode, XskSocket};
 use crate::steer::{Limits, QUEUES, SteeredFlow, Steering, XdpMode};
 use crate::stock::shares;
 use crate::sys;
-use crate::tap::Tap;
+use crate::tap::{self, Tap};
 
 /// What the kernel keeps free in front of a received frame (`XDP_PACKET_HEADROOM`).
 pub const RX_HEADROOM: u32 = 256;
@@ -30,6 +31,9 @@ const LINK_HEADER_MAX: u32 = 18;
 pub(crate) const ETH_HEADER: u32 = 14;
 /// Datagrams in longer frames are left to the kernel (`bpf/steer.bpf.c`).
 const DATAGRAM_MAX: u32 = 3584;
+
+/// Of what comes by a TAP: the kernel copies, and frames are as long as they are.
+const WHOLE: UmemMode = UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false };
 
 /// Wishes for [`Port::open`]. The default leaves every choice to probing.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +121,8 @@ impl Default for Options {
 pub struct Road {
     /// Frames in and out.
     pub nic: XskNic,
-    /// What is steered to it.
-    pub steering: Steering,
+    /// What is steered to it; none where all is ([`XdpMode::Nowhere`]).
+    pub steering: Option<Steering>,
 }
 
 /// One interface, opened: the sockets of all stacks, or of one.
@@ -130,22 +134,31 @@ struct Opened {
     sockets: Vec<(Slot, XskSocket)>,
     /// In their place, a queue for each stack.
     taps: Vec<(Slot, OwnedFd)>,
-    steering: Steering,
+    steering: Option<Steering>,
 }
 
 impl Opened {
     /// What stack `slot` drives; `number`: that of the interface's first queue in the ledger.
-    fn nic(self, number: usize, mode: UmemMode, common: &Common) -> Result<(XskNic, Steering), SetupError> {
+    fn nic(
+        self,
+        number: usize,
+        mode: UmemMode,
+        common: &Common,
+    ) -> Result<(XskNic, Option<Steering>), SetupError> {
         let Self { interface, xdp, packet, sockets, taps, steering } = self;
         let lacks = |name: &str| {
             let advice = format!("there is no slot {}", common.slot);
             SetupError::found(Step::Inherit, libc::EINVAL, advice).on(name)
         };
-        if xdp == XdpMode::Tc {
-            let tap = taps.into_iter().find(|(s, _)| *s == common.slot).zip(packet);
-            let ((_, tap), packet) = tap.ok_or_else(|| lacks(&interface.name))?;
+        if matches!(xdp, XdpMode::Tc | XdpMode::Nowhere) {
+            let tap = taps.into_iter().find(|(s, _)| *s == common.slot);
+            let (_, tap) = tap.ok_or_else(|| lacks(&interface.name))?;
+            let outlet = match packet {
+                Some(packet) => Outlet::Packet(packet),
+                None => Outlet::tap(&tap).at(Step::Inherit)?,
+            };
             let tap = Tap::new(tap, common.frame_size);
-            return Ok((XskNic::behind(interface, mode, (tap, packet), common), steering));
+            return Ok((XskNic::behind((interface, xdp), mode, (tap, outlet), common), steering));
         }
         let sockets: Vec<_> =
             sockets.into_iter().filter(|(s, _)| *s == common.slot).map(|(_, socket)| socket).collect();
@@ -216,7 +229,7 @@ impl Port {
             let sockets = beside(&interface, firsts, stacks, mode).map_err(|e| e.on(&interface.name))?;
             let packet = options.offload.socket(&interface, mode);
             let taps = Vec::new();
-            opened.push(Opened { interface, xdp, packet, sockets, taps, steering });
+            opened.push(Opened { interface, xdp, packet, sockets, taps, steering: Some(steering) });
         }
         let port = Self::of(opened, pool, ledger, (stacks, mode))?;
         port.enter_slots()?;
@@ -238,10 +251,38 @@ impl Port {
             let packet = Some(packet.map_err(|e| e.on(&interface.name))?);
             let (steering, taps) = Steering::open_behind(&interface, stacks, limits)?;
             let taps = (0..).zip(taps).collect();
-            opened.push(Opened { interface, xdp: XdpMode::Tc, packet, sockets: Vec::new(), taps, steering });
+            let (xdp, sockets, steering) = (XdpMode::Tc, Vec::new(), Some(steering));
+            opened.push(Opened { interface, xdp, packet, sockets, taps, steering });
         }
-        let mode = UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false };
-        Self::of(opened, pool, ledger, (stacks, mode))
+        Self::of(opened, pool, ledger, (stacks, WHOLE))
+    }
+
+    /// Opens a TAP device for one stack, which stands behind it as a neighbour of this host: what the kernel sends there
+    /// is for the stack, and what that sends the kernel receives. One that is not there is made, which takes privilege, and
+    /// goes when nobody holds the port any more; one that is there has to be the caller's (`ip tuntap add … user …`).
+    /// `ready` gives it what it needs then: whether it was made here is said.
+    ///
+    /// # Errors
+    /// As [`Port::open`].
+    pub fn open_tap(
+        pool: &mut Pool,
+        name: &str,
+        ready: impl FnOnce(bool) -> io::Result<()>,
+    ) -> Result<Self, SetupError> {
+        let attempt = || {
+            let is_new = sys::interface_index(name).is_err();
+            let tap = tap::join(name).at(Step::Join)?;
+            ready(is_new).at(Step::Join)?;
+            let options = Options { xdp: Some(XdpMode::Nowhere), ..Options::default() };
+            let [interface] = <[_; 1]>::try_from(find(pool, &[name], &options)?)
+                .map_err(|_| SetupError::found(Step::Interface, libc::EINVAL, "one is what it takes"))?;
+            let ledger = Arc::new(Ledger::new(pool.frames(), 0).at(Step::Umem)?);
+            let (xdp, taps) = (XdpMode::Nowhere, vec![(0, tap)]);
+            let opened =
+                vec![Opened { interface, xdp, packet: None, sockets: Vec::new(), taps, steering: None }];
+            Self::of(opened, pool, ledger, (1, WHOLE))
+        };
+        attempt().map_err(|e| e.on(name))
     }
 
     /// The port of what was opened: all frames that are free are its.
@@ -276,7 +317,7 @@ impl Port {
             let ours = part.sockets.iter().filter(|s| s.slot == slot);
             let sockets: Result<Vec<_>, _> =
                 ours.map(|s| XskSocket::from_parts(s).map(|socket| (slot, socket))).collect();
-            let steering = Steering::from_fds(&part.steering);
+            let steering = part.steering.as_ref().map(Steering::from_fds).transpose();
             let packet = part.packet.map(PacketSocket::inherited).transpose().at(Step::Inherit);
             let ours = (0..).zip(&part.taps).filter(|(s, _)| *s == slot);
             let taps = ours.map(|(_, fd)| sys::dup_inherited(*fd).map(|tap| (slot, tap)));
@@ -322,7 +363,7 @@ impl Port {
             interfaces.push(InterfaceParts {
                 interface: o.interface.clone(),
                 xdp: o.xdp,
-                steering: o.steering.inheritable(min)?,
+                steering: o.steering.as_ref().map(|steering| steering.inheritable(min)).transpose()?,
                 packet: o.packet.as_ref().map(|packet| keep(packet.as_fd())).transpose()?,
                 sockets: o.sockets.iter().map(part).collect::<io::Result<_>>()?,
                 taps: o.taps.iter().map(|(_, tap)| keep(tap.as_fd())).collect::<io::Result<_>>()?,
@@ -390,7 +431,7 @@ impl Port {
         while pool.to_nic().is_some() {}
         let (ledger, frames, stacks) = (Arc::clone(&self.ledger), self.frames.0, self.stacks);
         for o in &self.opened {
-            let released = o.steering.release(slot, heir, gone, |_| {});
+            let released = o.steering.iter().try_for_each(|s| s.release(slot, heir, gone, |_| {}));
             released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
         }
         self.take_back(slot)?;
@@ -419,7 +460,8 @@ impl Port {
         mut flow: impl FnMut(SteeredFlow),
     ) -> Result<TakeOver, SetupError> {
         for o in &self.opened {
-            let released = o.steering.release(slot, (me != slot).then_some(me), gone, &mut flow);
+            let heir = (me != slot).then_some(me);
+            let released = o.steering.iter().try_for_each(|s| s.release(slot, heir, gone, &mut flow));
             released.at(Step::Steer).map_err(|e| e.on(&o.interface.name))?;
         }
         self.return_frames((slot, me), gone)
@@ -445,7 +487,7 @@ impl Port {
         Ok(settle(&mut nics, &ledger, (slot, me), gone))
     }
 
-    fn nics_of(self, slot: Slot) -> Result<(Vec<XskNic>, Vec<Steering>), SetupError> {
+    fn nics_of(self, slot: Slot) -> Result<(Vec<XskNic>, Vec<Option<Steering>>), SetupError> {
         let Self { opened, ledger, frames, mode, .. } = self;
         let common = Common { ledger, slot, frames: frames.0, frame_size: frames.1 };
         let mut number = 0;
@@ -461,8 +503,9 @@ impl Port {
 
     fn enter_slots(&self) -> Result<(), SetupError> {
         for o in &self.opened {
+            let Some(steering) = &o.steering else { continue };
             for (slot, socket) in &o.sockets {
-                o.steering
+                steering
                     .set_xsk(*slot, socket.queue(), socket.as_fd())
                     .at(Step::Steer)
                     .map_err(|e| e.on(&o.interface.name))?;
@@ -494,7 +537,7 @@ fn find(pool: &Pool, names: &[&str], options: &Options) -> Result<Vec<Interface>
     if names.is_empty() {
         return Err(SetupError::found(Step::Interface, libc::EINVAL, "no interface was named"));
     }
-    let behind = options.xdp == Some(XdpMode::Tc);
+    let behind = matches!(options.xdp, Some(XdpMode::Tc | XdpMode::Nowhere));
     let frame_size = pool.arena().frame_size();
     let cuts = (behind || options.multi_buffer) && receives(frame_size) + ETH_HEADER >= DATAGRAM_MAX;
     let one = |name: &&str| {

@@ -53,18 +53,21 @@ pub enum XdpMode {
     Generic,
     /// Still behind, at tc ingress: no AF_XDP then, but long frames whole, from a TAP device and through a packet socket.
     Tc,
+    /// Nowhere: the interface is a TAP device of the stack's own, and all that the kernel sends there is for it.
+    Nowhere,
 }
 
 impl XdpMode {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Native, Self::Generic, Self::Tc];
+    pub const ALL: [Self; 4] = [Self::Native, Self::Generic, Self::Tc, Self::Nowhere];
 
-    /// The word for it in reports: `native`, `generic` or `tc`.
+    /// The word for it in reports: `native`, `generic`, `tc` or `none`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
             Self::Tc => "tc",
+            Self::Nowhere => "none",
         }
     }
 
@@ -75,7 +78,7 @@ impl XdpMode {
         match self {
             Self::Native => XDP_FLAGS_DRV_MODE,
             Self::Generic => XDP_FLAGS_SKB_MODE,
-            Self::Tc => 0,
+            Self::Tc | Self::Nowhere => 0,
         }
     }
 }

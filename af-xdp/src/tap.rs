@@ -1,4 +1,5 @@
-//! The kernel's receive path as a NIC: a TAP device to which the steering program at tc ingress leads what is ours.
+//! The kernel's receive path as a NIC: a TAP device to which the steering program at tc ingress leads what is ours; or one
+//! of the stack's own, to which the kernel sends as to any neighbour.
 //!
 //! There the kernel has joined what came in a burst (GRO), and a local sender's superframes are whole (TSO); a TAP takes
 //! both uncut and says of each what is left to be done (`struct virtio_net_hdr`). One queue for each stack; the program
@@ -33,8 +34,11 @@ const TUNSETOWNER: libc::Ioctl = 0x4004_54cc;
 const TUNSETOFFLOAD: libc::Ioctl = 0x4004_54d0;
 const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0;
 const TUNSETFILTEREBPF: libc::Ioctl = 0x8004_54e1;
-/// TAP, frames as they are, with a `struct virtio_net_hdr` in front; several queues.
-const FLAGS: u16 = 0x0002 | 0x1000 | 0x4000 | 0x0100;
+const TUNSETVNETHDRSZ: libc::Ioctl = 0x4004_54d8;
+/// TAP, frames as they are, with a `struct virtio_net_hdr` in front.
+const FLAGS: u16 = 0x0002 | 0x1000 | 0x4000;
+/// Several queues.
+const QUEUES: u16 = 0x0100;
 /// Only a device that is not there yet.
 const EXCLUSIVE: u16 = 0x8000;
 /// Unfinished checksums, and superframes of TCP over IPv4 and IPv6, with ECN.
@@ -61,7 +65,7 @@ pub(crate) fn make(
         let mut options = File::options();
         // Nothing is written: what is, the kernel would take for a frame that came.
         let queue: OwnedFd = options.read(true).custom_flags(libc::O_NONBLOCK).open(CLONE)?.into();
-        let flags = FLAGS | if slot == 0 { EXCLUSIVE } else { 0 };
+        let flags = FLAGS | QUEUES | if slot == 0 { EXCLUSIVE } else { 0 };
         IfRequest::with_flags(name, flags)?.get(queue.as_fd(), TUNSETIFF)?;
         if slot == 0 {
             own(name, queue.as_fd())?;
@@ -79,6 +83,22 @@ pub(crate) fn make(
     let up = (libc::IFF_UP | libc::IFF_NOARP) as u16;
     IfRequest::with_flags(name, up)?.get(socket.as_fd(), libc::SIOCSIFFLAGS as libc::Ioctl)?;
     Ok((sys::interface_index(name)?, queues))
+}
+
+/// The only queue of device `name`, to be read and written: what is written the kernel receives. A device that is not there
+/// yet is made; it is gone then when nobody holds the queue any more.
+///
+/// # Errors
+/// The operating system's: EBUSY when somebody has the queue, EPERM when the device is another user's, or not there and not
+/// to be made; EINVAL when it has several queues, or is no TAP.
+pub(crate) fn join(name: &str) -> io::Result<OwnedFd> {
+    let mut options = File::options();
+    let queue: OwnedFd = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(CLONE)?.into();
+    IfRequest::with_flags(name, FLAGS)?.get(queue.as_fd(), TUNSETIFF)?;
+    // One that stays may have been used otherwise before.
+    sys::tell(queue.as_fd(), TUNSETVNETHDRSZ, VNET as i32)?;
+    sys::tell_value(queue.as_fd(), TUNSETOFFLOAD, OFFLOADS)?;
+    Ok(queue)
 }
 
 /// Makes a new device this user's, by its only queue: nobody's would be everybody's.

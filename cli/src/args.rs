@@ -55,9 +55,13 @@ pub(crate) struct Run {
     /// Policy file; without one everything is allowed
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<String>,
-    /// How frames get here: af-xdp, packet (tc and a packet socket), or auto: af-xdp where it can be had
+    /// How frames get here: af-xdp, packet (tc and a packet socket), tap (a device of its own), ef-vi, or auto: af-xdp where it
+    /// can be had
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
+    /// The program's own address behind a TAP device, of IPv4, IPv6 or both (with `--backend tap`)
+    #[arg(long, value_name = "ADDRESS/PREFIX[,…]")]
+    pub(crate) address: Option<String>,
     /// How to trade latency, throughput and processor time: balanced, latency or throughput
     #[arg(long)]
     pub(crate) profile: Option<String>,

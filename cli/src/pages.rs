@@ -6,7 +6,7 @@ use crate::args::{Args, Policy, Task};
 use crate::capture::libpcap;
 
 const PAGES: [(&str, &str, usize); 4] = [
-    ("README.md", include_str!("../../README.md"), 1),
+    ("README.md", include_str!("../../README.md"), 2),
     ("docs/capture.md", include_str!("../../docs/capture.md"), 4),
     ("docs/flows.md", include_str!("../../docs/flows.md"), 10),
     ("docs/policy.md", include_str!("../../docs/policy.md"), 12),

@@ -33,6 +33,7 @@ fn apply(flags: &Run, config: &mut Config) -> Result<(), String> {
     let given = [
         ("--iface", "RINGROAD_IFACE", &flags.iface),
         ("--backend", "RINGROAD_BACKEND", &flags.backend),
+        ("--address", "RINGROAD_ADDRESS", &flags.address),
         ("--policy", "RINGROAD_POLICY", &flags.policy),
         ("--profile", "RINGROAD_PROFILE", &flags.profile),
         ("--spin", "RINGROAD_SPIN_US", &flags.spin),
@@ -82,6 +83,7 @@ mod tests {
         let before = format!("{config:?}");
         for given in [
             ["--iface", "a"],
+            ["--address", "10.88.0.2/24"],
             ["--policy", "f"],
             ["--profile", "latency"],
             ["--spin", "9"],

@@ -9,11 +9,13 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{MutexGuard, OnceLock};
 
+use libc::c_int;
 use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
 use ringroad::{Config, StartError, log};
 use stack::types::{Readiness, SocketId, canonical};
 
 use crate::dispatch::owner;
+use crate::errno::Errno;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
 use crate::{carry, datagram_options, epoll, heirs, kernel, options, sandbox, state};
@@ -40,6 +42,27 @@ pub(crate) fn configure(config: Config) {
 pub(crate) fn stays_in_kernel(address: IpAddr) -> bool {
     let accelerated = || CONFIG.get().is_some_and(|c| c.interfaces.iter().any(|name| name == LOOPBACK));
     address.is_unspecified() || (address.is_loopback() && !accelerated())
+}
+
+/// Whether this program is a neighbour of its host, with addresses of its own (the backend `tap`).
+pub(crate) fn stands_apart() -> bool {
+    CONFIG.get().is_some_and(|config| !config.apart.is_empty())
+}
+
+/// Has the kernel's socket bound by `bind`; an address that is this program's and not the host's nobody else has.
+pub(crate) fn bind(
+    fd: c_int,
+    address: SocketAddr,
+    bind: impl Fn() -> Result<isize, Errno>,
+) -> Result<isize, Errno> {
+    let is_ours = || CONFIG.get().is_some_and(|config| config.apart.has(address.ip().to_canonical()));
+    match bind() {
+        Err(Errno(libc::EADDRNOTAVAIL)) if is_ours() => {
+            kernel::free_bind(fd);
+            bind()
+        }
+        result => result,
+    }
 }
 
 /// Lets the next attempt be made at once (a child after fork).

@@ -63,6 +63,15 @@ pub(crate) fn move_high(fd: c_int) -> c_int {
     }
 }
 
+/// Lets a socket be bound to an address that the kernel has not (IP_FREEBIND; takes no privilege). One of IPv6 takes the option
+/// of IPv4, too, which is for both.
+pub(crate) fn free_bind(fd: c_int) {
+    let on: c_int = 1;
+    let len = size_of::<c_int>() as socklen_t;
+    // SAFETY: a live integer of this length.
+    unsafe { real::setsockopt(fd, libc::IPPROTO_IP, libc::IP_FREEBIND, (&raw const on).cast(), len) };
+}
+
 /// `bind` to an address, which is written as the socket's family wants it.
 pub(crate) fn bind(fd: c_int, address: SocketAddr) -> Result<isize, Errno> {
     let (name, len) = address_bytes(address);

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nic::{Arena, Burst, Nic, Pool, TxChecksum, TxPkt};
-use ringroad_af_xdp::{BindMode, Interface, Limits, Options, Port, PortParts, Road, SetupError};
+use ringroad_af_xdp::{
+    BindMode, Interface, Limits, Options, Port, PortParts, Road, SetupError, Steering, SteeringFds, XskNic,
+};
 
 pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
@@ -138,11 +140,18 @@ fn within<T: Send>(namespace: &str, body: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// A road with a steering program.
+#[derive(Debug)]
+pub(crate) struct Steered {
+    pub(crate) nic: XskNic,
+    pub(crate) steering: Steering,
+}
+
 /// One road and its pool.
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) pool: Pool,
-    pub(crate) road: Road,
+    pub(crate) road: Steered,
     pub(crate) burst: Burst,
     pub(crate) found: ringroad_af_xdp::TakeOver,
 }
@@ -161,7 +170,9 @@ impl Open {
 
     pub(crate) fn adopt_slot(port: Port, slot: ringroad_af_xdp::Slot, mut pool: Pool) -> Self {
         let (mut roads, found) = port.adopt(slot, &mut pool, &|_| false).unwrap();
-        Self { pool, road: roads.pop().unwrap(), burst: Burst::with_capacity(512), found }
+        let Road { nic, steering } = roads.pop().unwrap();
+        let road = Steered { nic, steering: steering.unwrap() };
+        Self { pool, road, burst: Burst::with_capacity(512), found }
     }
 
     /// A frame made of `bytes`, to be sent.
@@ -416,7 +427,7 @@ pub(crate) fn inherited_file(fd: RawFd) -> File {
 pub(crate) fn close_all(parts: &PortParts) {
     let mut fds = vec![parts.ledger];
     for part in &parts.interfaces {
-        fds.extend(part.steering.all());
+        fds.extend(part.steering.iter().flat_map(SteeringFds::all));
         fds.extend(part.packet);
         fds.extend(part.sockets.iter().map(|x| x.fd));
     }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nic::{Arena, Nic, Pool, TxChecksum};
-use ringroad_af_xdp::{BindMode, Options, Port, PortParts, TakeOver};
+use ringroad_af_xdp::{BindMode, Options, Port, PortParts, SteeringFds, TakeOver};
 
 use crate::net::{
     FAR, Lab, NEAR, Open, UDP, become_nobody, close_all, die_with_parent, inherited_file, keep_open, left_of,
@@ -328,8 +328,12 @@ fn descriptors_that_are_closed_or_something_else_are_refused() {
     assert_eq!(refused(&|p| p.ledger = 99_999).step, Inherit);
     assert_eq!(refused(&|p| p.interfaces[0].sockets[0].fd = -1).step, Inherit);
     assert_eq!(refused(&|p| p.interfaces[0].sockets[0].fd = p.ledger).step, Rings);
-    assert_eq!(refused(&|p| p.interfaces[0].steering.flows = p.interfaces[0].steering.ports).step, Inherit);
-    assert_eq!(refused(&|p| p.interfaces[0].steering.xsks = p.ledger).step, Inherit);
+    let steering = |p: &PortParts| p.interfaces[0].steering.unwrap();
+    let with = |p: &mut PortParts, fds| p.interfaces[0].steering = Some(fds);
+    let flows = |p: &mut PortParts| with(p, SteeringFds { flows: steering(p).ports, ..steering(p) });
+    assert_eq!(refused(&flows).step, Inherit);
+    let xsks = |p: &mut PortParts| with(p, SteeringFds { xsks: p.ledger, ..steering(p) });
+    assert_eq!(refused(&xsks).step, Inherit);
     let mut other = Pool::new(Arena::new(128, 2048).unwrap());
     let error = Port::from_parts(&parts, 0).unwrap().adopt(0, &mut other, &|_| false).unwrap_err();
     assert!(error.to_string().contains("not over the arena"), "{error}");

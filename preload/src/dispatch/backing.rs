@@ -8,7 +8,7 @@ use crate::errno::{Errno, Leave};
 use crate::fdtable::{Flag, Held};
 use crate::kernel;
 use crate::reason::Reason;
-use crate::{heirs, options};
+use crate::{attach, heirs, options};
 
 /// Gives the descriptor a fresh kernel socket, bound to another port of the address of `local`, whose port is zero, with the options of the
 /// one before. (A port cannot be taken from a socket that has one.)
@@ -34,7 +34,8 @@ fn replace(held: &Held, local: Option<SocketAddr>) -> Result<(), Leave> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | nonblocking;
     let fresh = kernel::socket(held.file.family(), kind, 0)?;
     // The old socket still holds its port, so this is another one.
-    let bound = local.map_or(Ok(0), |local| kernel::bind(fresh, local)).and_then(|_| {
+    let bind = |local| attach::bind(fresh, local, || kernel::bind(fresh, local));
+    let bound = local.map_or(Ok(0), bind).and_then(|_| {
         copy_options(held, fresh);
         put_over(fresh, held.fd)
     });

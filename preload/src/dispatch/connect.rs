@@ -147,7 +147,7 @@ fn local_end(held: &Held, source: IpAddr, remote: SocketAddr) -> Result<(SocketA
     held.file.set(Flag::OurPort, ours_to_choose || held.file.is(Flag::OurPort));
     if ours_to_choose {
         let address = if local.ip().to_canonical().is_unspecified() { held.file.told(source) } else { local };
-        if kernel::bind(held.fd, address).is_err() {
+        if attach::bind(held.fd, address, || kernel::bind(held.fd, address)).is_err() {
             return Err(Reason::NoPort.into());
         }
         local = bound()?;
@@ -209,7 +209,10 @@ fn finish(
 
 /// UDP: the kernel's socket is connected too, which chooses the local end and catches what we leave to it.
 fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, socklen_t)) -> Outcome {
-    check(kernel::connect_raw(held.fd, name, len) as isize)?;
+    let apart = bound_apart(held, named)?;
+    if !apart {
+        check(kernel::connect_raw(held.fd, name, len) as isize)?;
+    }
     held.file.set(Flag::Bound, true);
     let source_for = |runtime: &Runtime, to| runtime.lock().stack().source_for(Protocol::Udp, to);
     let understood = match named {
@@ -244,7 +247,13 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
     let to_many = remote.ip().is_multicast() || runtime.lock().stack().is_broadcast(remote.ip());
     held.file.set(Flag::GroupPeer, to_many);
     match connected {
-        Ok(()) => Ok(0),
+        Ok(()) => {
+            if apart {
+                // One that is bound to all addresses is to hear of nobody else by the host's: others the kernel does not connect.
+                let _ = kernel::connect_raw(held.fd, name, len);
+            }
+            Ok(0)
+        }
         // The kernel has found a way: another interface than ours.
         Err(SocketError::NetworkUnreachable) => {
             held.file.set(Flag::Kernels, true);
@@ -252,6 +261,25 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The same of a program that stands apart from its host: the kernel knows no way from its addresses, so its socket is bound
+/// to the one that is sent from, which keeps the port and hears nothing, and is not connected. False where all is the kernel's.
+fn bound_apart(held: &Held, named: Named) -> Result<bool, Leave> {
+    if !attach::stands_apart() {
+        return Ok(false);
+    }
+    let remote = match named {
+        Named::Inet(remote) => held.file.understood(remote).filter(|to| !attach::stays_in_kernel(to.ip())),
+        _ => None,
+    };
+    let (Some(remote), Ok(runtime)) = (remote, attach::runtime()) else { return Ok(false) };
+    let Some(source) = runtime.lock().stack().source_for(Protocol::Udp, remote) else { return Ok(false) };
+    if kernel::local(held.fd).is_some_and(|local| local.port() == 0) {
+        let local = held.file.told(SocketAddr::new(source, 0));
+        attach::bind(held.fd, local, || kernel::bind(held.fd, local))?;
+    }
+    Ok(true)
 }
 
 fn left_to_kernel(held: &Held, reason: Reason) -> Outcome {

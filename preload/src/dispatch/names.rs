@@ -17,7 +17,11 @@ use crate::{heirs, kernel, options, sandbox};
 /// `bind`: the kernel's first, so that conflicts and their errno are its own.
 pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome {
     let held = held(fd)?;
-    check(kernel::bind_raw(fd, name, len) as isize)?;
+    let bind = || check(kernel::bind_raw(fd, name, len) as isize);
+    match read_sockaddr(name.into(), len) {
+        Ok(Named::Inet(local)) => attach::bind(fd, local, bind)?,
+        _ => bind()?,
+    };
     held.file.set(Flag::Bound, true);
     let any_port = matches!(read_sockaddr(name.into(), len), Ok(Named::Inet(local)) if local.port() == 0);
     held.file.set(Flag::OurPort, any_port);
@@ -25,10 +29,15 @@ pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome 
     Ok(0)
 }
 
-/// `getsockname`. A UDP socket's kernel side knows it as well.
+/// Whether the kernel's socket knows both ends as well: that of UDP does, unless the program stands apart from its host.
+fn kernel_knows(held: &Held) -> bool {
+    !is_stream(held) && !(attach::stands_apart() && held.socket().is_some())
+}
+
+/// `getsockname`.
 pub(crate) fn getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> Outcome {
     let held = held(fd)?;
-    if !is_stream(&held) {
+    if kernel_knows(&held) {
         return Err(Reason::Plain.into());
     }
     if let Some((local, _)) = told_elsewhere(&held) {
@@ -55,7 +64,7 @@ fn told_elsewhere(held: &Held) -> Option<(SocketAddr, SocketAddr)> {
 /// `getpeername`.
 pub(crate) fn getpeername(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -> Outcome {
     let held = held(fd)?;
-    if !is_stream(&held) {
+    if kernel_knows(&held) {
         return Err(Reason::Plain.into());
     }
     if let Some((_, peer)) = told_elsewhere(&held) {

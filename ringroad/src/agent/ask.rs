@@ -25,6 +25,8 @@ pub(crate) fn ask(socket: &Path, config: &Config, policy: &str) -> Result<Port, 
         Backend::Packet => Some(
             "it opens AF_XDP only: by the backend packet the program could send to this host as any other",
         ),
+        // Who asks for it opens it without an agent.
+        Backend::Tap => Some("it opens AF_XDP only"),
         Backend::EfVi => {
             Some("it opens AF_XDP only: an adapter leads what it is told to, whatever the rules say")
         }

@@ -1,5 +1,6 @@
 //! What can be set, and where the values come from: the environment, by one table of rows.
 
+mod apart;
 mod parse;
 mod spins;
 mod table;
@@ -15,6 +16,8 @@ use crate::alerts::Sink;
 use crate::flows::Place;
 use crate::metrics::Endpoint;
 
+pub use apart::Apart;
+pub(crate) use apart::other_side;
 pub use parse::{Settings, Warning};
 pub use spins::{Call, Spins};
 pub use table::{ROWS, Row, help};
@@ -61,13 +64,15 @@ pub enum Backend {
     AfXdp,
     /// The kernel's receive path, at tc ingress, and a packet socket to send through.
     Packet,
+    /// A TAP device of the stack's own, for one process: it is a neighbour of the host then, with addresses of its own.
+    Tap,
     /// Adapters that ef_vi drives, for one process; what they do not lead to it comes by AF_XDP.
     EfVi,
 }
 
 impl Backend {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::AfXdp, Self::Packet, Self::EfVi];
+    pub const ALL: [Self; 5] = [Self::Auto, Self::AfXdp, Self::Packet, Self::Tap, Self::EfVi];
 
     /// The name as the user writes it.
     pub fn name(self) -> &'static str {
@@ -75,6 +80,7 @@ impl Backend {
             Self::Auto => "auto",
             Self::AfXdp => "af-xdp",
             Self::Packet => "packet",
+            Self::Tap => "tap",
             Self::EfVi => "ef-vi",
         }
     }
@@ -119,6 +125,8 @@ pub struct Config {
     pub offload: Offload,
     /// How frames get to the stack.
     pub backend: Backend,
+    /// Addresses of the stack's own, for the backend that has no other.
+    pub apart: Apart,
     /// The library of ef_vi, if it is not the one that this was built with.
     pub ef_vi_library: Option<PathBuf>,
     /// How long exit waits for closed connections to deliver their data.
@@ -152,6 +160,7 @@ impl Default for Config {
             share: true,
             offload: Offload::Auto,
             backend: Backend::default(),
+            apart: Apart::default(),
             ef_vi_library: None,
             linger: Duration::from_secs(2),
             control_dir: None,

@@ -195,10 +195,19 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "RINGROAD_BACKEND",
         default: "auto",
-        doc: "How frames get here: af-xdp, packet (tc and a packet socket), ef-vi (adapters that it drives), or auto.",
+        doc: "How frames get here: af-xdp, packet (tc and a packet socket), tap (a device of its own), ef-vi (adapters that it drives), or auto.",
         parse: |c, v| {
             let named = Backend::ALL.into_iter().find(|backend| backend.name() == v);
-            c.backend = named.ok_or("expected auto, af-xdp, packet or ef-vi")?;
+            c.backend = named.ok_or("expected auto, af-xdp, packet, tap or ef-vi")?;
+            Ok(())
+        },
+    },
+    Row {
+        name: "RINGROAD_ADDRESS",
+        default: "",
+        doc: "Addresses of its own behind a TAP device, as ADDRESS/PREFIX, one of each family; for the backend tap.",
+        parse: |c, v| {
+            c.apart = v.parse()?;
             Ok(())
         },
     },

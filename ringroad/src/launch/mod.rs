@@ -68,6 +68,9 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
         ("RINGROAD_SHARE", u8::from(config.share).to_string().into()),
         ("RINGROAD_LINGER_MS", config.linger.as_millis().to_string().into()),
     ];
+    if !config.apart.is_empty() {
+        variables.push(("RINGROAD_ADDRESS", config.apart.to_string().into()));
+    }
     if let Some(library) = &config.ef_vi_library {
         variables.push(("RINGROAD_EF_VI_LIBRARY", absolute(library)));
     }

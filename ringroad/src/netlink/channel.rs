@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{address, link, neighbour};
@@ -89,11 +91,23 @@ impl Dumps {
         Ok(Self { _own: Own::new(&socket), socket, sequence: 0 })
     }
 
+    /// Makes a change; takes privilege.
+    pub(super) fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.sequence += 1;
+        self.say(message, NLM_F_ACK | flags)?;
+        self.answers(|_| {})
+    }
+
     /// Every entry of a table, of all families.
     pub(super) fn all(&mut self, table: Table) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence += 1;
         self.ask(table)?;
         let mut entries = Vec::new();
+        self.answers(|entry| entries.push(entry)).map(|()| entries)
+    }
+
+    /// Hears what was asked for last, to its end.
+    fn answers(&self, mut each: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
         let mut outcome = None;
         while outcome.is_none() {
             let (bytes, _) = self.socket.recv_from_full()?;
@@ -102,15 +116,18 @@ impl Dumps {
                     return true;
                 }
                 match payload {
-                    NetlinkPayload::InnerMessage(message) => entries.push(message),
+                    NetlinkPayload::InnerMessage(message) => each(message),
                     NetlinkPayload::Done(_) => outcome = Some(Ok(())),
-                    NetlinkPayload::Error(e) => outcome = Some(Err(e.to_io())),
+                    // An error that is none says that a change was made.
+                    NetlinkPayload::Error(e) => {
+                        outcome = Some(if e.code.is_none() { Ok(()) } else { Err(e.to_io()) });
+                    }
                     _ => {}
                 }
                 outcome.is_none()
             });
         }
-        outcome.unwrap_or(Ok(())).map(|()| entries)
+        outcome.unwrap_or(Ok(()))
     }
 
     fn ask(&self, table: Table) -> io::Result<()> {
@@ -120,8 +137,12 @@ impl Dumps {
             Table::Neighbours => RouteNetlinkMessage::GetNeighbour(neighbour::NeighbourMessage::default()),
             Table::Routes => RouteNetlinkMessage::GetRoute(RouteMessage::default()),
         };
+        self.say(message, NLM_F_DUMP)
+    }
+
+    fn say(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        header.flags = NLM_F_REQUEST | flags;
         header.sequence_number = self.sequence;
         let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(message));
         packet.finalize();

@@ -1,10 +1,12 @@
 //! The kernel's control plane, followed: links, addresses, routes and neighbours, and neighbours resolved by
 //! asking the kernel. Works without privilege.
 
+mod apart;
 mod channel;
 mod device;
 mod facts;
 mod mirror;
+mod near;
 mod prober;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use stack::control::ControlEvent;
 use stack::types::{IfaceId, MAX_IFACES, is_link_local};
 
-use crate::config::Candidate;
+use crate::config::{Apart, Candidate};
 use crate::log;
 use channel::{Dumps, Heard, Notices, Table};
 use facts::LinkFact;
@@ -62,11 +64,17 @@ pub(crate) struct Netlink {
     driven: Vec<Driven>,
     /// Places that the stack has left for more interfaces.
     places: usize,
+    /// The stack's own addresses, where it has not the host's.
+    apart: Apart,
 }
 
 impl Netlink {
     /// Begins to follow; `events` gets the state of everything.
-    pub(crate) fn open(driven: Vec<Driven>, events: &mut Vec<ControlEvent>) -> io::Result<Self> {
+    pub(crate) fn open(
+        driven: Vec<Driven>,
+        apart: &Apart,
+        events: &mut Vec<ControlEvent>,
+    ) -> io::Result<Self> {
         // Listening begins before the tables are read, so nothing falls between.
         let notices = Notices::open()?;
         let mut all = Self {
@@ -76,8 +84,10 @@ impl Netlink {
             prober: Prober::default(),
             places: MAX_IFACES - driven.len().min(MAX_IFACES),
             driven,
+            apart: apart.clone(),
         };
         all.read_all(events)?;
+        apart::told(apart, events, 0);
         Ok(all)
     }
 
@@ -88,6 +98,13 @@ impl Netlink {
 
     /// Takes in what changed; events for the stack are appended.
     pub(crate) fn follow(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
+        let before = events.len();
+        let followed = self.follow_kernel(events);
+        apart::told(&self.apart, events, before);
+        followed
+    }
+
+    fn follow_kernel(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
         let Self { notices, mirror, driven, places, .. } = self;
         let (mut routes, mut overrun) = (false, false);
         notices.drain(|heard| match heard {
@@ -162,6 +179,7 @@ fn tell_of_loss(message: &RouteNetlinkMessage, driven: &[Driven]) {
     }
 }
 
+pub(crate) use near::{look_at as look_at_near_side, make as make_near_side};
 pub(crate) use vlans::hidden as hidden_vlans;
 
 /// The names of all interfaces of the network namespace.

@@ -21,6 +21,7 @@ use super::Driven;
 use super::facts;
 use super::mirror::{Effects, Mirror};
 use super::vlans;
+use crate::config::Apart;
 
 const ETH: IfaceId = IfaceId(3);
 const MAC: MacAddr = [2, 0, 0, 0, 0, 9];
@@ -266,7 +267,7 @@ fn after_an_overrun_what_is_gone_is_told() {
 #[test]
 fn the_tables_of_this_host_can_be_read() {
     let mut events = Vec::new();
-    let netlink = super::Netlink::open(Vec::new(), &mut events).unwrap();
+    let netlink = super::Netlink::open(Vec::new(), &Apart::default(), &mut events).unwrap();
     assert_eq!(netlink.mirror.name_of(IfaceId(1)), Some("lo"));
     assert!(super::candidates().unwrap().iter().all(|c| c.name != "lo" && !c.addresses.is_empty()));
 }

@@ -9,6 +9,7 @@ use nic::Pool;
 use crate::config::{Backend, Config};
 use crate::error::StartError;
 use crate::log;
+use crate::netlink;
 
 use super::numbers;
 use super::plan::Plan;
@@ -66,14 +67,26 @@ impl Opening<'_> {
                 }
                 Ok(self.with_adapters(pool, Opened::new(port, why)))
             }
+            Backend::Tap if self.names.len() != 1 => {
+                let reason = format!("the backend tap is one device, and {} are named", self.names.len());
+                Err(StartError::new(self.step(), reason).remedy("--iface NAME"))
+            }
+            Backend::Tap if self.config.apart.is_empty() => {
+                let reason = "behind a TAP device the program has an address of its own, and none is named";
+                Err(StartError::new(self.step(), reason).remedy("--address 10.88.0.2/24"))
+            }
             wanted => match self.attempt(pool, wanted) {
                 Ok(port) => Ok(Opened::new(port, "asked for")),
                 Err(error) if !may_differ(&error) => Err(failed(&error)),
                 Err(error) => {
-                    let other = if wanted == Backend::Packet { Backend::AfXdp } else { Backend::Packet };
-                    let works = self.attempt(pool, other).is_ok();
-                    let remedy = format!("--backend {} works here", other.name());
-                    Err(if works { failed(&error).remedy(remedy) } else { failed(&error) })
+                    let others = [Backend::AfXdp, Backend::Packet].into_iter();
+                    let mut others = others.filter(|other| *other != wanted);
+                    Err(match others.find(|other| self.attempt(pool, *other).is_ok()) {
+                        Some(other) => {
+                            failed(&error).remedy(format!("--backend {} works here", other.name()))
+                        }
+                        None => failed(&error),
+                    })
                 }
             },
         }
@@ -148,6 +161,9 @@ impl Opening<'_> {
 
     /// Opens by one backend. A process that ends, a keeper that was asked to go, holds the interfaces for a moment still.
     fn attempt(&self, pool: &mut Pool, backend: Backend) -> Result<Port, SetupError> {
+        if backend == Backend::Tap {
+            return again(|| self.behind_tap(pool));
+        }
         let behind = backend == Backend::Packet;
         let for_adapters = self.config.backend == Backend::EfVi;
         let processes = if for_adapters { ADAPTERS_PROCESSES } else { self.config.processes };
@@ -158,14 +174,28 @@ impl Opening<'_> {
         };
         let xdp = behind.then_some(XdpMode::Tc);
         let options = Options { xdp, offload: self.config.offload, ..plan.options() };
-        let until = Instant::now() + ENDING;
-        loop {
-            match Port::open_within(pool, self.names, &options, self.limits) {
-                Err(e) if e.source.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
-                    std::thread::sleep(AGAIN);
-                }
-                result => return result,
+        again(|| Port::open_within(pool, self.names, &options, self.limits))
+    }
+
+    /// Opens the TAP device that is named; one that is not there is made.
+    fn behind_tap(&self, pool: &mut Pool) -> Result<Port, SetupError> {
+        let (name, apart) = (self.names[0], &self.config.apart);
+        Port::open_tap(pool, name, |is_new| match is_new {
+            true => netlink::make_near_side(name, apart),
+            false => netlink::look_at_near_side(name, apart),
+        })
+    }
+}
+
+/// Tries what is in use again for a while.
+fn again(mut open: impl FnMut() -> Result<Port, SetupError>) -> Result<Port, SetupError> {
+    let until = Instant::now() + ENDING;
+    loop {
+        match open() {
+            Err(e) if e.source.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
+                std::thread::sleep(AGAIN);
             }
+            result => return result,
         }
     }
 }
@@ -187,6 +217,8 @@ fn may_differ(error: &SetupError) -> bool {
     }
     match (error.step, error.source.raw_os_error()) {
         (_, Some(libc::ENODEV | libc::ENETDOWN | libc::EPERM)) => false,
+        // It is there and no TAP.
+        (Step::Join, errno) => errno == Some(libc::EINVAL),
         (Step::Interface, errno) => errno == Some(libc::EOPNOTSUPP),
         _ => true,
     }
@@ -205,6 +237,7 @@ mod tests {
         assert!(differs(Step::Socket, libc::EAFNOSUPPORT) && differs(Step::Attach, libc::EBUSY));
         assert!(differs(Step::Interface, libc::EOPNOTSUPP), "too many queues");
         assert!(!differs(Step::Interface, libc::ENODEV) && !differs(Step::Load, libc::EPERM));
+        assert!(differs(Step::Join, libc::EINVAL) && !differs(Step::Join, libc::EBUSY));
         assert!(!differs(Step::Bind, libc::ENETDOWN) && !differs(Step::Interface, libc::EIO));
     }
 }

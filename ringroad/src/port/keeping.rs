@@ -79,6 +79,8 @@ impl Port {
             Backend::Auto => !behind && !adapters || parts.why.starts_with(Backend::Auto.name()),
             Backend::AfXdp => !behind && !adapters,
             Backend::Packet => behind && !adapters,
+            // It has no keeper.
+            Backend::Tap => false,
             Backend::EfVi => adapters,
         };
         let processes = if adapters { ADAPTERS_PROCESSES } else { processes };

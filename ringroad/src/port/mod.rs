@@ -27,7 +27,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use af_xdp::{Crossing, Interface, InterfaceParts, Limits, PortParts, Road, SetupError, Slot, Steering};
+use af_xdp::{
+    Crossing, Interface, InterfaceParts, Limits, PortParts, Road, SetupError, Slot, Steering, SteeringFds,
+    XdpMode,
+};
 use nic::{Arena, Pool};
 use stack::types::MAX_IFACES;
 
@@ -188,7 +191,7 @@ impl Port {
     fn descriptors(&self, parts: &PortParts) -> Vec<RawFd> {
         let mut all = vec![parts.ledger, parts.crossing, self.header.roster(), self.header.policy()];
         for part in &parts.interfaces {
-            all.extend(part.steering.all());
+            all.extend(part.steering.iter().flat_map(SteeringFds::all));
             all.extend(part.packet);
             all.extend(&part.taps);
             all.extend(part.sockets.iter().map(|x| x.fd));
@@ -237,11 +240,13 @@ impl Port {
         policy::alone(&self.policy_file()?, act)
     }
 
-    /// Its interfaces, each with its steering program, for who drives it not yet.
+    /// Its interfaces that have a steering program, with that, for who drives it not yet.
     pub(crate) fn steered(&self) -> io::Result<Vec<(Interface, Steering)>> {
-        let steered =
-            |part: &InterfaceParts| Ok((part.interface.clone(), Steering::from_fds(&part.steering)?));
-        let all: Result<_, SetupError> = self.parts()?.interfaces.iter().map(steered).collect();
+        let steered = |part: &InterfaceParts| {
+            let fds = part.steering.as_ref()?;
+            Some(Steering::from_fds(fds).map(|steering| (part.interface.clone(), steering)))
+        };
+        let all: Result<_, SetupError> = self.parts()?.interfaces.iter().filter_map(steered).collect();
         all.map_err(io::Error::other)
     }
 
@@ -255,7 +260,8 @@ impl Port {
     /// # Errors
     /// The pid of a live process that has one, when all are taken.
     pub(crate) fn claim(self) -> Result<Claimed, StartError> {
-        let stacks = self.parts().map_err(|e| StartError::new("taking over the port", e))?.stacks();
+        let parts = self.parts().map_err(|e| StartError::new("taking over the port", e))?;
+        let stacks = parts.stacks();
         let mut other = None;
         let slots = 0..keeping::slot(stacks).unwrap_or(stacks);
         // A dead one's slot is left to those who bury it while there are others.
@@ -268,7 +274,9 @@ impl Port {
                 Err(owner) => other = Some(owner.pid),
             }
         }
-        Err(StartError::busy(other.unwrap_or_default()))
+        let busy = StartError::busy(other.unwrap_or_default());
+        let is_apart = parts.interfaces.iter().any(|part| part.xdp == XdpMode::Nowhere);
+        Err(if is_apart { busy.remedy("a TAP device is for one process") } else { busy })
     }
 }
 

@@ -19,6 +19,7 @@ use stack::types::IfaceId;
 use super::Runtime;
 use super::start::policy_of;
 use crate::alerts::Seen;
+use crate::config::Apart;
 use crate::netlink::Netlink;
 use crate::policy_file::{Guarded, PolicyFile};
 use crate::port::Port;
@@ -180,7 +181,7 @@ pub(super) fn guard_from_the_start(port: &Port, file: Option<&PolicyFile>, text:
     let mut guards = Guards::new(port.steered()?.into_iter().map(program).collect());
     if file.is_some_and(|file| file.guard.is_some()) {
         let mut events = Vec::new();
-        Netlink::open(Vec::new(), &mut events)?;
+        Netlink::open(Vec::new(), &Apart::default(), &mut events)?;
         events.iter().for_each(|event| guards.control(event));
     }
     port.alone_with_policy(|current| {

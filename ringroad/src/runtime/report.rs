@@ -133,6 +133,7 @@ pub(super) fn interfaces<'a>(
     let backend = match nic.xdp_mode() {
         _ if has_adapter => Backend::EfVi,
         XdpMode::Tc => Backend::Packet,
+        XdpMode::Nowhere => Backend::Tap,
         XdpMode::Native | XdpMode::Generic => Backend::AfXdp,
     };
     (0..nic.interface().queues).map(move |queue| InterfaceReport {

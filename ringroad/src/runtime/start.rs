@@ -28,7 +28,7 @@ use super::shadow::Shadow;
 use super::steer::Programs;
 use super::{CURRENT, Runtime, atexit, now, report, sysctl};
 use crate::agent;
-use crate::config::{Candidate, Config, Profile};
+use crate::config::{Backend, Candidate, Config, Profile};
 use crate::control::server::Server;
 use crate::error::StartError;
 use crate::keeper;
@@ -63,6 +63,11 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
     if config.interfaces.is_empty() {
         return Err(no_interface());
     }
+    if config.backend != Backend::Tap && !config.apart.is_empty() {
+        let step = format!("opening {}", config.interfaces.join(", "));
+        let reason = format!("by the backend {} the program has its host's addresses", config.backend.name());
+        return Err(StartError::new(step, reason).remedy("--address is for --backend tap"));
+    }
     let (file, policy) = policy(config.policy.as_deref())?;
     let port = match keeper::share(config, &policy)? {
         Some(port) => port,
@@ -76,8 +81,8 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
 
 /// The same of what nobody of ours has.
 fn open_alone(config: &Config, policy: &str) -> Result<Port, StartError> {
-    // Who has the privilege needs no agent.
-    if !rustix::process::geteuid().is_root() && config.agent.exists() {
+    // Who has the privilege needs no agent, nor who needs none.
+    if config.backend != Backend::Tap && !rustix::process::geteuid().is_root() && config.agent.exists() {
         return agent::ask(&config.agent, config, policy);
     }
     // Another user's keeper shares nothing with us, but goes when root wants it to.
@@ -167,12 +172,13 @@ impl Runtime {
                 road.nic.forgo_offload();
             }
             let iface = IfaceId(road.nic.interface().index);
-            let steering = Arc::new(road.steering);
-            let name = road.nic.interface().name.clone();
-            programs.push(Program { iface, name, steering: Arc::clone(&steering) });
-            steer.add(iface, steering, road.nic.backlog());
+            if let Some(steering) = road.steering.map(Arc::new) {
+                let name = road.nic.interface().name.clone();
+                programs.push(Program { iface, name, steering: Arc::clone(&steering) });
+                steer.add(iface, steering, road.nic.backlog());
+            }
             // The kernel takes tags off all that its receive path hands to anybody.
-            let sees_tags = road.nic.xdp_mode() != XdpMode::Tc;
+            let sees_tags = matches!(road.nic.xdp_mode(), XdpMode::Native | XdpMode::Generic);
             let adapter =
                 if claimed.has_adapters() { adapter_of(&road.nic, &mut pool, config) } else { None };
             interfaces.extend(report::interfaces(&road.nic, adapter.is_some(), &why));
@@ -187,8 +193,9 @@ impl Runtime {
             links.push(Link { iface, sees_tags, nic });
         }
         let mut stack_config = StackConfig::default();
-        // Also alone: what only its port brings here, the steering program asks the kernel's table for.
-        stack_config.steer_each = true;
+        // Also alone: what only its port brings here, the steering program asks the kernel's table for. Without one there is
+        // nobody else whose it could be.
+        stack_config.steer_each = !programs.is_empty();
         sysctl::follow(&mut stack_config);
         stack_config.tcp.congestion = config.congestion;
         if let Some(mode) = config.ecn {
@@ -258,7 +265,7 @@ impl Runtime {
         core.handover = Handover::with(self.post(config));
         core.keeps = core.handover.keeps();
         let driven = core.links.iter().map(driven).collect();
-        let netlink = Netlink::open(driven, &mut events)
+        let netlink = Netlink::open(driven, &config.apart, &mut events)
             .map_err(|e| StartError::new("reading the kernel's tables", e))?;
         self.follow_host(&events);
         tell(core, events);

@@ -63,7 +63,7 @@ impl CrossingNic {
         let road = roads.pop().expect("a road");
         let [mine, theirs] = [slot, 1 - slot].map(|slot| Arc::clone(&bells[usize::from(slot)]));
         let fds = [mine.1.as_raw_fd()];
-        let (road, _steering, came) = (road.nic, road.steering, Vec::new());
+        let (road, _steering, came) = (road.nic, road.steering.expect("a steering program"), Vec::new());
         (Self { to: 1 - slot, crossing, road, _steering, came, mine, theirs, fds }, pool)
     }
 

@@ -127,9 +127,10 @@ impl Open {
         let port = Port::open(&mut pool, &[IFACE], options)?;
         let (mut roads, _) = port.adopt(0, &mut pool, &|_| false)?;
         let road = roads.pop().expect("a road");
-        road.steering.add_port(UDP, SocketAddr::from((address.ip, PORT)), 0).expect("a place in the maps");
+        let steering = road.steering.expect("a steering program");
+        steering.add_port(UDP, SocketAddr::from((address.ip, PORT)), 0).expect("a place in the maps");
         let modes = (road.nic.xdp_mode(), road.nic.umem_mode());
-        Ok(Self { end: End::new(Box::new(road.nic), pool, address), modes, _steering: road.steering })
+        Ok(Self { end: End::new(Box::new(road.nic), pool, address), modes, _steering: steering })
     }
 }
 
