@@ -248,8 +248,10 @@ fn connect_datagram(held: &Held, named: Named, (name, len): (*const sockaddr, so
     held.file.set(Flag::GroupPeer, to_many);
     match connected {
         Ok(()) => {
-            if apart {
-                // One that is bound to all addresses is to hear of nobody else by the host's: others the kernel does not connect.
+            if apart && kernel::local(held.fd).is_some_and(|local| local.ip().to_canonical().is_unspecified())
+            {
+                // It is to hear of nobody else by the host's addresses. (One at our own address must not be connected: the
+                // kernel would know what it is to pass on for its own, `udp_v6_early_demux`, and `ip6_forward` drops that.)
                 let _ = kernel::connect_raw(held.fd, name, len);
             }
             Ok(0)
