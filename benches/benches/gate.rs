@@ -31,8 +31,10 @@ fn new_flows(c: &mut Criterion) {
         (Kind::Ports, Family::V4),
         (Kind::Mixed, Family::V4),
         (Kind::Providers, Family::V4),
+        (Kind::Nested, Family::V4),
         (Kind::Peers, Family::V6),
         (Kind::Providers, Family::V6),
+        (Kind::Nested, Family::V6),
     ] {
         for rules in COUNTS {
             let spec = policy(kind, family, rules, SEED);

@@ -24,6 +24,9 @@ pub enum Kind {
     /// As ClassBench makes them from the filters of providers (Taylor and Turner, 2007): networks in few branches, long
     /// prefixes common, remote ports mostly any, our ports exact, high, low or ranges.
     Providers,
+    /// What is worst: networks round one address, as deep in one another as there are lengths, and wide ranges at both ends
+    /// that overlap.
+    Nested,
 }
 
 /// Numbers without a pattern, the same for the same seed.
@@ -130,6 +133,13 @@ fn rule(kind: Kind, family: Family, n: usize, random: &mut Random) -> RuleSpec {
             if random.below(10) == 0 {
                 rule.remote_ports = vec![PortRange { first: 1024, last: u16::MAX }];
             }
+        }
+        Kind::Nested => {
+            let longest = if family == Family::V4 { 32 } else { 128 };
+            let len = (n % (longest + 1)) as u8;
+            rule.remotes = Prefix::new(address(family, 0x0a4d_4d4d_4d4d_4d4d), len).into_iter().collect();
+            rule.local_ports = vec![range(random, 32_768)];
+            rule.remote_ports = vec![range(random, 32_768)];
         }
     }
     rule

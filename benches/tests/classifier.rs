@@ -6,16 +6,20 @@ use stack::types::{Direction, Protocol};
 
 /// Sets of each kind and family.
 const SETS: u64 = 6;
+/// Rules of a set, and of one that takes long to compile, at the most.
+const RULES: usize = 3000;
+const NESTED: usize = 300;
 /// Flows tried of each.
 const FLOWS: usize = 400;
 
 #[test]
 fn equals_trying_each_rule() {
-    for kind in [Kind::Peers, Kind::Ports, Kind::Mixed, Kind::Providers] {
+    for kind in [Kind::Peers, Kind::Ports, Kind::Mixed, Kind::Providers, Kind::Nested] {
         for family in [Family::V4, Family::V6] {
             for seed in 0..SETS {
                 let mut random = Random::new(seed);
-                let spec = policy(kind, family, 1 + random.below(3000), seed);
+                let most = if kind == Kind::Nested { NESTED } else { RULES };
+                let spec = policy(kind, family, 1 + random.below(most), seed);
                 let compiled = Policy::compile(&spec).unwrap();
                 for mut key in flows(&spec, seed).into_iter().take(FLOWS) {
                     key.protocol = [Protocol::Tcp, Protocol::Udp][random.below(2)];
