@@ -31,7 +31,8 @@ pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome 
 
 /// Whether the kernel's socket knows both ends as well: that of UDP does, unless the program stands apart from its host.
 fn kernel_knows(held: &Held) -> bool {
-    !is_stream(held) && !(attach::stands_apart() && held.socket().is_some())
+    let stands_apart = || attach::stands_apart() && held.socket().is_some();
+    !is_stream(held) && !stands_apart()
 }
 
 /// `getsockname`.
