@@ -66,7 +66,7 @@ fn send(road: &mut Road, pool: &mut Pool, until: Instant) -> u64 {
 }
 
 fn receive(road: &mut Road, pool: &mut Pool, at: SocketAddr, until: Instant) -> std::io::Result<u64> {
-    road.steering.add_port(UDP, at, 0)?;
+    road.steering.iter().try_for_each(|steering| steering.add_port(UDP, at, 0))?;
     let mut burst = Burst::with_capacity(BURST);
     while Instant::now() < until {
         road.nic.rx(pool, &mut burst, BURST);
