@@ -2,16 +2,27 @@
 
 use core::ptr;
 
-use libc::c_int;
+use libc::{c_int, c_void};
 use ringroad::Runtime;
 
 use crate::{guard, heirs, sandbox, stdio};
 
-/// Registers for `exit` and the return from `main`: registered first, it runs last.
+/// Registers for `exit`, `quick_exit` and the return from `main`: registered first, it runs last.
 pub(crate) fn install() {
     Runtime::leave_exit_to_caller();
     // SAFETY: a function that lives as long as the process.
     unsafe { libc::atexit(at_exit) };
+    // SAFETY: likewise; it belongs to no library that could be closed.
+    unsafe { __cxa_at_quick_exit(at_quick_exit, ptr::null_mut()) };
+}
+
+unsafe extern "C" {
+    /// What `at_quick_exit` is made of (glibc 2.10).
+    fn __cxa_at_quick_exit(function: extern "C" fn(*mut c_void), library: *mut c_void) -> c_int;
+}
+
+extern "C" fn at_quick_exit(_: *mut c_void) {
+    drain();
 }
 
 extern "C" fn at_exit() {
@@ -41,7 +52,7 @@ fn end(name: &core::ffi::CStr, status: c_int) -> ! {
     if !ptr::eq(found, ptr::null_mut()) {
         // SAFETY: `_exit` and its kin take an int and do not return.
         let function =
-            unsafe { core::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(c_int) -> !>(found) };
+            unsafe { core::mem::transmute::<*mut c_void, unsafe extern "C" fn(c_int) -> !>(found) };
         // SAFETY: any status is a status.
         unsafe { function(status) }
     }

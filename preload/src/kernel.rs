@@ -430,12 +430,22 @@ pub(crate) fn set_signal_mask(mask: u64) {
     exchange_mask(mask);
 }
 
+/// Blocks a signal in this thread, or lets it through. Whether it was blocked before.
+pub(crate) fn block_signal(signal: c_int, block: bool) -> bool {
+    let (how, bit) = (if block { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK }, 1 << (signal - 1));
+    change_mask(how, bit) & bit != 0
+}
+
 fn exchange_mask(mask: u64) -> u64 {
+    change_mask(libc::SIG_SETMASK, mask)
+}
+
+fn change_mask(how: c_int, mask: u64) -> u64 {
     let mut new = [0u64; size_of::<libc::sigset_t>() / 8];
     new[0] = mask;
     let mut old = [0u64; size_of::<libc::sigset_t>() / 8];
     // SAFETY: both are as long as a sigset_t and made of the same words.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, new.as_ptr().cast(), old.as_mut_ptr().cast()) };
+    unsafe { libc::pthread_sigmask(how, new.as_ptr().cast(), old.as_mut_ptr().cast()) };
     old[0]
 }
 

@@ -32,6 +32,7 @@ mod errno;
 mod exec;
 mod exit;
 mod fdtable;
+mod fences;
 mod fork;
 mod groups;
 mod guard;

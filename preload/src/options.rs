@@ -12,7 +12,7 @@ use crate::errno::{Errno, Leave, Outcome, check, fail};
 use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::{Place, address_bytes};
-use crate::{datagram_options, headers, kernel};
+use crate::{datagram_options, fences, headers, kernel};
 
 /// SO_RCVTIMEO and SO_SNDTIMEO, in the numbers for the two widths of time.
 const RECV_TIMEOUTS: [c_int; 2] = [20, 66];
@@ -47,6 +47,9 @@ pub(crate) fn setsockopt(
     let place = Place::from(value);
     if level == SOL_SOCKET && (RECV_TIMEOUTS.contains(&name) || SEND_TIMEOUTS.contains(&name)) {
         return set_timeout(&held, RECV_TIMEOUTS.contains(&name), place, len);
+    }
+    if fences::asks((level, name), place, len) {
+        return fences::set(&held, || kernel::set_option_raw(fd, level, name, value, len) as isize);
     }
     if held.file.kind() == Kind::Datagram {
         return datagram_options::set(&held, (level, name), value, len);
@@ -111,6 +114,7 @@ pub(crate) fn note_v6_only(held: &Held) {
 /// Notes which options were set on a socket that was open when the program began, or came from another process: those
 /// that a fresh one has not.
 pub(crate) fn note_inherited(held: &Held) {
+    fences::note_inherited(held);
     let is_datagram = held.file.kind() == Kind::Datagram;
     let kind = if is_datagram { libc::SOCK_DGRAM } else { libc::SOCK_STREAM };
     let Ok(fresh) = kernel::socket(held.file.family(), kind | libc::SOCK_CLOEXEC, 0) else {

@@ -45,15 +45,19 @@ fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
     let lab = Lab::new("bypass");
     let (server, client) = lab.pair();
     // A connection over the loopback, a socket of another protocol, an io_uring, and one connection that is
-    // accelerated, with an option that only the kernel knows (TCP_THIN_LINEAR_TIMEOUTS).
+    // accelerated, with an option that only the kernel knows (TCP_THIN_LINEAR_TIMEOUTS), and one that it cannot have any
+    // more (IP_MINTTL); and a socket that is bound to an interface.
     let script = format!(
-        "import ctypes, socket, subprocess\n\
+        "import ctypes, errno, socket, subprocess\n\
          l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()\n\
          c = socket.create_connection(l.getsockname()); a, _ = l.accept()\n\
          c.send(b'loopback'); assert a.recv(9) == b'loopback'\n\
          raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)\n\
          s = socket.create_connection(('{CLIENT}', 9000)); s.send(b'x'); s.recv(1)\n\
          s.setsockopt(socket.IPPROTO_TCP, 16, 1)\n\
+         try: s.setsockopt(socket.IPPROTO_IP, 21, 255); raise SystemExit('a fence around an open connection')\n\
+         except OSError as e: assert e.errno == errno.ENOPROTOOPT, e\n\
+         f = socket.socket(); f.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'{IFACE}')\n\
          assert ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(256)) == -1\n\
          print(subprocess.run(['{}', 'stat', '--json'], capture_output=True, text=True).stdout)",
         product()
@@ -75,6 +79,7 @@ fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
     assert_eq!(stack["bypass"]["route"], 1, "{text}");
     assert!(stack["bypass"]["protocol"].as_u64() >= Some(1), "{text}");
     assert_eq!(stack["bypass"]["no_stack"], 0, "{text}");
+    assert_eq!(stack["bypass"]["fence"], 1, "{text}");
     assert_eq!((&stack["bypass"]["option"], &stack["bypass"]["io_uring"]), (&1.into(), &1.into()), "{text}");
 }
 

@@ -138,6 +138,10 @@ macro_rules! for_each_call {
                 = NONE => signals::sigaction;
             any signal(signal: c_int, handler: usize) -> usize = NONE => signals::signal;
             any bsd_signal(signal: c_int, handler: usize) -> usize = NONE => signals::signal;
+            any ssignal(signal: c_int, handler: usize) -> usize = NONE => signals::signal;
+            any sysv_signal(signal: c_int, handler: usize) -> usize = NONE => signals::sysv_signal;
+            any __sysv_signal(signal: c_int, handler: usize) -> usize = NONE => signals::sysv_signal;
+            any sigset(signal: c_int, handler: usize) -> usize = NONE => signals::sigset;
             any siginterrupt(signal: c_int, interrupt: c_int) -> c_int = NONE => signals::siginterrupt;
 
             fd __close(fd: c_int) -> c_int = NONE => lifecycle::close;

@@ -21,6 +21,9 @@ pub(crate) use deferred::run as run_deferred;
 pub(crate) use table::Action;
 use table::{SIGNALS, trampoline_address};
 
+/// `sigset`: the signal is blocked.
+const SIG_HOLD: usize = 2;
+
 static FAULTS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -114,6 +117,26 @@ pub(crate) fn signal(signal: c_int, handler: usize) -> Outcome {
     let mut wanted = Action { handler, flags: libc::SA_RESTART, ..Action::EMPTY };
     wanted.mask[0] = 1 << (signal - 1);
     Ok(exchange(signal, Some(&wanted))?.handler as isize)
+}
+
+/// `sysv_signal`: for one signal, which is not blocked meanwhile and interrupts calls.
+pub(crate) fn sysv_signal(signal: c_int, handler: usize) -> Outcome {
+    if handler == libc::SIG_ERR || !(1..SIGNALS as c_int).contains(&signal) {
+        return Err(fail(libc::EINVAL));
+    }
+    let wanted = Action { handler, flags: libc::SA_RESETHAND | libc::SA_NODEFER, ..Action::EMPTY };
+    Ok(exchange(signal, Some(&wanted))?.handler as isize)
+}
+
+/// `sigset`: a disposition, and the signal is let through; or SIG_HOLD, and it is blocked.
+pub(crate) fn sigset(signal: c_int, disposition: usize) -> Outcome {
+    if disposition == libc::SIG_ERR || !(1..SIGNALS as c_int).contains(&signal) {
+        return Err(fail(libc::EINVAL));
+    }
+    let wanted = (disposition != SIG_HOLD).then(|| Action { handler: disposition, ..Action::EMPTY });
+    let before = exchange(signal, wanted.as_ref())?;
+    let blocked = kernel::block_signal(signal, disposition == SIG_HOLD);
+    Ok(if blocked { SIG_HOLD } else { before.handler } as isize)
 }
 
 /// `siginterrupt`.

@@ -266,6 +266,19 @@ CASE(exit_delivers_what_was_written)
     SAY(peer("eof"));
 }
 
+CASE(quick_exit_delivers_what_was_written)
+{
+    static char b[50000];
+    if (fork() == 0) {
+        int fd = server();
+        write(fd, b, sizeof b);
+        quick_exit(0);
+    }
+    wait(NULL);
+    SAY(peer("recv 50000"));
+    SAY(peer("eof"));
+}
+
 CASE(a_daemon_closes_what_it_does_not_know)
 {
     /* As daemons do at their start; what the library needs stays. */

@@ -76,6 +76,40 @@ CASE(poll_interrupted)
     printf("%d\n", count > 0);
 }
 
+/* Handlers by the old names: each sends on a connection, so it must not run while a call of another is in the library. */
+static void by_old_name(__sighandler_t before)
+{
+    int fd = server();
+    struct pollfd f = { fd, POLLIN, 0 };
+    struct itimerval t = { { 0, 0 }, { 0, 50000 } };
+    struct sigaction now;
+    printf("%d\n", before == SIG_DFL);
+    setitimer(ITIMER_REAL, &t, NULL);
+    SAY(poll(&f, 1, 20000));
+    sigaction(SIGALRM, NULL, &now);
+    printf("%d, then its own %d, restarts %d\n", count, now.sa_handler != SIG_DFL, !!(now.sa_flags & SA_RESTART));
+}
+
+CASE(a_handler_by_sysv_signal)
+{
+    by_old_name(sysv_signal(SIGALRM, on_signal));
+}
+
+CASE(a_handler_by_ssignal)
+{
+    by_old_name(ssignal(SIGALRM, on_signal));
+}
+
+CASE(a_handler_by_sigset)
+{
+    by_old_name(sigset(SIGALRM, on_signal));
+    printf("%d ", sigset(SIGALRM, SIG_HOLD) == on_signal);
+    raise(SIGALRM);
+    printf("%d ", count);
+    printf("%d ", sigset(SIGALRM, SIG_IGN) == SIG_HOLD);
+    printf("%d\n", count);
+}
+
 CASE(many_signals)
 {
     int fd = server();
