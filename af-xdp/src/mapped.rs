@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
+use nic::Own;
 
 use crate::ring::RingMemory;
 
@@ -135,7 +136,7 @@ impl<T: Slot> RingMemory for Mapped<T> {
 #[derive(Debug)]
 pub(crate) struct Words {
     map: MmapRaw,
-    fd: OwnedFd,
+    fd: Own,
 }
 
 impl Words {
@@ -151,7 +152,7 @@ impl Words {
     /// Maps the values of a bpf map that allows it: `bytes` bytes, which the kernel finds to be there or refuses.
     pub(crate) fn of_map(fd: OwnedFd, bytes: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(bytes).map_raw(&fd)?;
-        Ok(Self { map, fd })
+        Ok(Self { map, fd: Own::new(fd) })
     }
 
     /// What is mapped.

@@ -5,9 +5,11 @@
 //! of its network namespace, and to make them take frames for others (PACKET_ADD_MEMBERSHIP).
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use libc::{SO_LOCK_FILTER, SO_SNDBUFFORCE, SOL_PACKET, SOL_SOCKET, c_int};
+
+use nic::Own;
 
 use crate::sys;
 
@@ -16,7 +18,7 @@ const SEND_BUFFER: c_int = 4 << 20;
 
 /// The socket, bound to one interface.
 #[derive(Debug)]
-pub(crate) struct PacketSocket(OwnedFd);
+pub(crate) struct PacketSocket(Own);
 
 impl PacketSocket {
     /// Opens one on an interface of this network namespace. Needs privilege.
@@ -32,12 +34,12 @@ impl PacketSocket {
         sys::set_option(number, SOL_PACKET, libc::PACKET_VNET_HDR, &1)?;
         sys::set_option(number, SOL_PACKET, libc::PACKET_QDISC_BYPASS, &c_int::from(beside))?;
         sys::bind_packet(number, interface)?;
-        Ok(Self(fd))
+        Ok(Self(Own::new(fd)))
     }
 
     /// Goes on with one that this process inherited as descriptor `fd`, which stays open beside the copy taken here.
     pub(crate) fn inherited(fd: RawFd) -> io::Result<Self> {
-        sys::dup_inherited(fd).map(Self)
+        sys::dup_inherited(fd).map(|fd| Self(Own::new(fd)))
     }
 
     /// Sends one frame, a `struct virtio_net_hdr` and then the frame's bytes. The kernel has copied them when this

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
-use nic::Arena;
+use nic::{Arena, Own};
 
 use crate::error::{At, SetupError, Step};
 use crate::ledger::Slot;
@@ -83,7 +83,7 @@ pub struct XskParts {
 /// other sockets there: those only under the ledger's locks.
 #[derive(Debug)]
 pub struct XskSocket {
-    fd: OwnedFd,
+    fd: Own,
     queue: u32,
     sizes: RingSizes,
     pub(crate) rings: Rings,
@@ -148,7 +148,7 @@ impl XskSocket {
     /// Maps the rings of a bound socket.
     fn mapped(fd: OwnedFd, queue: u32, sizes: RingSizes) -> Result<Self, SetupError> {
         let rings = map_rings(fd.as_fd(), sizes).at(Step::Rings)?;
-        Ok(Self { fd, queue, sizes, rings })
+        Ok(Self { fd: Own::new(fd), queue, sizes, rings })
     }
 
     /// Maps the rings of a socket that this process inherited as descriptor `parts.fd`, which stays open

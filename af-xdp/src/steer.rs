@@ -33,6 +33,7 @@ use directory::Directory;
 use groups::Groups;
 use guard::Guards;
 use keys::{CONFIG_WORDS, COUNTS, CREDIT_WORDS, DIRECTORY, FLOW_WORDS, FlowKey, GROUP_WORDS, PortKey, SLOT};
+use nic::Own;
 
 pub use guard::{Alarm, Guard, GuardTable, Place, PlaceKind, PreparedGuard};
 pub use keys::{
@@ -133,7 +134,7 @@ impl SteeringFds {
 /// closes them, however that comes about.
 #[derive(Debug)]
 pub struct Steering {
-    link: OwnedFd,
+    link: Own,
     xsks: BpfMap,
     flows: BpfMap,
     ports: BpfMap,
@@ -266,7 +267,7 @@ impl Steering {
         let mapped = |name, shape| map(name, shape).map(BpfMap::into_fd);
         let config = mapped("config", CONFIG_SHAPE)?;
         Ok(Self {
-            link,
+            link: Own::new(link),
             xsks: map("xsks", XSKS_SHAPE)?,
             flows: map("flows", FLOWS_SHAPE)?,
             ports: map("ports", PORTS_SHAPE)?,

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use libc::{c_int, c_void, socklen_t};
-use nic::Arena;
+use nic::{Arena, Own};
 
 /// `XDP_MAX_TX_SKB_BUDGET` (Linux 6.17): how many frames one `sendto` may move in copy mode.
 pub(crate) const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
@@ -361,7 +361,7 @@ struct MapElement {
 /// A bpf map with the sizes of its keys and values as the kernel says they are.
 #[derive(Debug)]
 pub(crate) struct BpfMap {
-    fd: OwnedFd,
+    fd: Own,
     key: usize,
     value: usize,
 }
@@ -384,12 +384,12 @@ impl BpfMap {
         let mut attr = GetInfo { fd: fd.as_raw_fd() as u32, len: size_of::<Head>() as u32, info };
         // SAFETY: `info` leads to `len` bytes of `head`.
         unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
-        Ok(Self { fd, key: head[2] as usize, value: head[3] as usize })
+        Ok(Self { fd: Own::new(fd), key: head[2] as usize, value: head[3] as usize })
     }
 
     /// The descriptor alone.
     pub(crate) fn into_fd(self) -> OwnedFd {
-        self.fd
+        self.fd.into_inner()
     }
 
     /// The descriptor.

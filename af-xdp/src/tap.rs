@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use nic::{Burst, HEADROOM, Pool, RxChecksum, RxFrame, RxMeta};
+use nic::{Burst, HEADROOM, Own, Pool, RxChecksum, RxFrame, RxMeta};
 
 use crate::chain::{Chain, Part};
 use crate::driver::Shared;
@@ -111,7 +111,7 @@ fn own(name: &str, queue: BorrowedFd<'_>) -> io::Result<()> {
 /// A queue of such a device, and what was read from it.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    fd: OwnedFd,
+    fd: Own,
     /// Frames of the pool that the longest frame takes.
     longest: usize,
     /// Frames to read into.
@@ -128,7 +128,7 @@ impl Tap {
     pub(crate) fn new(fd: OwnedFd, frame_size: u32) -> Self {
         let longest = LONGEST.div_ceil(frame_size as usize - HEADROOM).min(PARTS_MAX);
         Self {
-            fd,
+            fd: Own::new(fd),
             longest,
             armed: Vec::with_capacity(longest),
             filled: Vec::with_capacity(longest),

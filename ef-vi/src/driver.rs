@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use nic::{Burst, Caps, Doorbell, Nic, Pool, TxChecksum, TxPkt};
+use nic::{Burst, Caps, Doorbell, Nic, Own, Pool, TxChecksum, TxPkt};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::fcntl_dupfd_cloexec;
 
@@ -33,7 +33,7 @@ pub struct EfVi {
     mac: [u8; 6],
     /// The adapter's descriptor, and the bell for what it told already.
     fds: [RawFd; 2],
-    bell: OwnedFd,
+    bell: Own,
 }
 
 /// What is driven.
@@ -79,7 +79,7 @@ impl EfVi {
             .map_err(|error| Error::new(Step::Bell, error.into()).on(interface))?;
         // Where there is no such number left it stays where it is.
         let high = options.lowest_fd.and_then(|lowest| fcntl_dupfd_cloexec(&bell, lowest).ok());
-        let bell = high.unwrap_or(bell);
+        let bell = Own::new(high.unwrap_or(bell));
         let room =
             if vi.has_superbuffers() { pool.payload_capacity() } else { pool.frame_size() - vi.prefix() };
         let caps = Caps { tx_checksum: false, max_frame: vi.mtu().min(room) };

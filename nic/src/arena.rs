@@ -7,13 +7,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::own::Own;
+
 /// A run of equally sized frames in one shared mapping of a memfd.
 ///
 /// The mapping is `MAP_SHARED`, so it is the same memory in every process that inherits or maps the file
 /// descriptor: an AF_XDP UMEM registered by one process can be driven by another.
 pub struct Arena {
     map: MmapRaw,
-    file: File,
+    file: Own<File>,
     base: usize,
     frame_size: u32,
     frames: u32,
@@ -56,7 +58,7 @@ impl Arena {
             return invalid("the file is shorter than the arena");
         }
         let map = MmapOptions::new().offset(base).len(bytes as usize).map_raw(&file)?;
-        Ok(Self { map, file, base: base as usize, frame_size, frames })
+        Ok(Self { map, file: Own::new(file), base: base as usize, frame_size, frames })
     }
 
     /// Frames in the arena.

@@ -292,6 +292,40 @@ CASE(a_daemon_closes_what_it_does_not_know)
     SAY(peer("recv 3"));
 }
 
+static void *waits(void *arg)
+{
+    char b[8];
+    return (void *)read(*(int *)arg, b, 8);
+}
+
+CASE(a_program_closes_what_it_does_not_know_while_it_is_served)
+{
+    /* What the library has opened meanwhile to wait and to be woken stays, too: none of it can be closed, and no
+       file of the program's gets its number. */
+    int fd = server(), p[2], files = 0;
+    SAY(peer("send 4"));
+    char b[8];
+    SAY(read(fd, b, 8));
+    pipe(p);
+    for (int n = 200; n < 5000; n++)
+        close(n);
+    SAY(close_range(200, ~0U, 0));
+    for (int n = 3000; n < 5000; n++)
+        files += dup2(p[0], n) == n;
+    SAY(files > 1000);
+    pthread_t thread;
+    void *answer;
+    pthread_create(&thread, NULL, waits, &fd);
+    SAY(peer("send 3"));
+    pthread_join(thread, &answer);
+    SAY((long)answer);
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+    int octets;
+    ioctl(p[0], FIONREAD, &octets);
+    SAY(octets);
+}
+
 CASE(a_shell_takes_the_numbers_it_likes)
 {
     /* `exec 5<>file`: low numbers are the application's, open or not. */

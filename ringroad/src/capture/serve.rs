@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nic::Own;
+
 use super::bpf::{self, Program};
 use super::wish::{Answer, Wish};
 use super::{Capture, Wanted};
@@ -48,7 +50,7 @@ pub(crate) fn forked() {
 }
 
 /// Begins a capture for `client`, and sees to its end on a thread of its own.
-pub(crate) fn begin(client: UnixStream, runtime: &'static Runtime) -> io::Result<()> {
+pub(crate) fn begin(client: Own<UnixStream>, runtime: &'static Runtime) -> io::Result<()> {
     if !may_change(&client)? {
         return refuse(&client, "only root and the user whose process it is may see its packets");
     }

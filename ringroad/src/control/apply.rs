@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nic::Own;
+
 use super::model::{Applied, PolicyInForce};
 use crate::peer::Peer;
 use crate::policy_file::{Bundle, PolicyFile};
@@ -41,7 +43,11 @@ pub(crate) fn forked() {
 }
 
 /// Answers on a thread of its own: `len` bytes of policy are to come, or the policies are asked for.
-pub(super) fn begin(mut client: UnixStream, runtime: &'static Runtime, len: Option<usize>) -> io::Result<()> {
+pub(super) fn begin(
+    mut client: Own<UnixStream>,
+    runtime: &'static Runtime,
+    len: Option<usize>,
+) -> io::Result<()> {
     if len.is_some() && !may_change(&client)? {
         return refuse(&mut client, "only root and the user whose process it is may change its policy");
     }

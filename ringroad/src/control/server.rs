@@ -9,13 +9,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nic::Own;
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use super::place::{self, Name};
 use super::{apply, may_change};
 use crate::capture;
-use crate::port::{Own, aside};
+use crate::port::aside;
 use crate::runtime::Runtime;
 use crate::wire::Timed;
 
@@ -28,8 +29,7 @@ const REQUEST: usize = 64;
 
 /// The control socket of this process.
 pub(crate) struct Server {
-    _own: Own,
-    listener: UnixListener,
+    listener: Own<UnixListener>,
     path: PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl Server {
         make_directory(dir)?;
         let path = dir.join(Name::of(std::process::id()).to_string());
         let listener = aside(listen_at(&path)?);
-        Ok(Self { _own: Own::new(&listener), listener: listener.into(), path })
+        Ok(Self { listener: Own::new(listener.into()), path })
     }
 
     pub(crate) fn fd(&self) -> RawFd {
@@ -64,6 +64,7 @@ impl Server {
     /// Answers everyone who waits.
     pub(crate) fn serve(&mut self, runtime: &'static Runtime) {
         while let Ok((client, _)) = self.listener.accept() {
+            let client = Own::new(UnixStream::from(aside(client.into())));
             if let Err(error) = answer(client, runtime) {
                 tracing::debug!(%error, "answering a control request");
             }
@@ -98,17 +99,17 @@ pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn answer(mut client: UnixStream, runtime: &'static Runtime) -> io::Result<()> {
+fn answer(mut client: Own<UnixStream>, runtime: &'static Runtime) -> io::Result<()> {
     client.set_nonblocking(false)?;
     client.set_write_timeout(Some(PATIENCE))?;
-    let line = request(Timed::new(&client, PATIENCE))?;
+    let line = request(Timed::new(&*client, PATIENCE))?;
     let mut words = line.split(|b| *b == b' ').map(|word| std::str::from_utf8(word).unwrap_or_default());
     match (words.next(), words.next()) {
         (Some("stat"), None) => client.write_all(&serde_json::to_vec(&runtime.report(usize::MAX))?),
         (Some("dump"), None) => client.write_all(&serde_json::to_vec(&runtime.dump())?),
         (Some("alerts"), None) => client.write_all(&serde_json::to_vec(&runtime.alerts())?),
         (Some("metrics"), None) => client.write_all(&serde_json::to_vec(&runtime.report(0))?),
-        (Some("flows"), None) if may_change(&client)? => runtime.listen_to_flows(client),
+        (Some("flows"), None) if may_change(&client)? => runtime.listen_to_flows(client.into_inner()),
         (Some("flows"), None) => Err(io::ErrorKind::PermissionDenied.into()),
         (Some("policy"), None) => apply::begin(client, runtime, None),
         (Some("capture"), None) => capture::begin(client, runtime),

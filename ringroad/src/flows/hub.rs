@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use nic::Own;
+
 use super::Store;
 use super::ipfix::Preamble;
 use crate::runtime::without_signals;
@@ -90,7 +92,7 @@ impl Hub {
 }
 
 struct Client {
-    stream: UnixStream,
+    stream: Own<UnixStream>,
     /// It has had the preamble.
     knows: bool,
     /// What is left of a message that it took half of.
@@ -112,7 +114,11 @@ impl Writer {
             while let Some(item) = next {
                 match item {
                     Item::Listener(stream) => {
-                        self.clients.push(Client { stream, knows: false, rest: Vec::new() });
+                        self.clients.push(Client {
+                            stream: Own::new(stream),
+                            knows: false,
+                            rest: Vec::new(),
+                        });
                     }
                     Item::Message(message) => {
                         self.send(&message);

@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nic::Own;
+
 use super::Place;
 use crate::peer::acts_as;
 use crate::port::aside;
@@ -72,7 +74,7 @@ impl Shelf {
     pub(crate) fn begin<T>(
         &self,
         now: SystemTime,
-        first: impl FnOnce(File) -> io::Result<T>,
+        first: impl FnOnce(Own<File>) -> io::Result<T>,
     ) -> io::Result<T> {
         let Kind(begin, end) = self.kind;
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -80,7 +82,7 @@ impl Shelf {
         let path = self.directory().join(name);
         // Who talks to whom is for the owner.
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
-        let file = File::from(aside(file.into()));
+        let file = Own::new(File::from(aside(file.into())));
         // It is there before room is made: of two that begin at a time, one sees the other.
         let begun = self.make_room(&path, now).and_then(|()| first(file));
         if begun.is_err() {

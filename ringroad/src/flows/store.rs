@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use nic::Own;
+
 use super::ipfix::{MOST, Preamble, message_len};
 use super::shelf::{self, Kind, PARTS, Shelf};
 
@@ -71,7 +73,7 @@ pub(crate) struct Store {
 
 #[derive(Debug)]
 struct Open {
-    file: File,
+    file: Own<File>,
     written: u64,
     since: SystemTime,
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nic::Own;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{
@@ -132,10 +133,10 @@ pub(crate) fn forked() {
 }
 
 /// The listener, once nobody else has it. None: it cannot be had.
-fn obtain(endpoint: &Endpoint) -> Option<OwnedFd> {
+fn obtain(endpoint: &Endpoint) -> Option<Own> {
     loop {
         match open(endpoint) {
-            Ok(listener) => return Some(aside(listener)),
+            Ok(listener) => return Some(Own::new(aside(listener))),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(AGAIN),
             Err(error) => {
                 tracing::warn!(?endpoint, %error, "no metrics");

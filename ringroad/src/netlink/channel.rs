@@ -11,8 +11,9 @@ use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{address, link, neighbour};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use nic::Own;
 
-use crate::port::{Own, socket_aside};
+use crate::port::socket_aside;
 
 /// Multicast groups: links, neighbours, then addresses and routes of IPv4 and of IPv6, and what routers say of links.
 const GROUPS: [u32; 7] = [1, 3, 5, 7, 9, 11, 12];
@@ -22,8 +23,7 @@ const NOTICE_BUFFER: usize = 1 << 20;
 
 /// Hears of changes.
 pub(super) struct Notices {
-    _own: Own,
-    socket: Socket,
+    socket: Own<Socket>,
 }
 
 /// What was heard.
@@ -42,7 +42,7 @@ impl Notices {
         // Less room means more overruns, which are dealt with.
         let _ = socket.set_rx_buf_sz(NOTICE_BUFFER);
         GROUPS.iter().try_for_each(|&group| socket.add_membership(group))?;
-        Ok(Self { _own: Own::new(&socket), socket })
+        Ok(Self { socket: Own::new(socket) })
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -78,8 +78,7 @@ pub(super) enum Table {
 
 /// Asks for whole tables.
 pub(super) struct Dumps {
-    _own: Own,
-    socket: Socket,
+    socket: Own<Socket>,
     sequence: u32,
 }
 
@@ -88,7 +87,7 @@ impl Dumps {
         let mut socket = socket_aside(Socket::new(NETLINK_ROUTE)?);
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { _own: Own::new(&socket), socket, sequence: 0 })
+        Ok(Self { socket: Own::new(socket), sequence: 0 })
     }
 
     /// Makes a change; takes privilege.

@@ -3,20 +3,21 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::OwnedFd;
 
+use nic::Own;
 use rustix::io;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, socket_with};
 use stack::types::{IfaceId, scope_of};
 
 use super::device;
+use crate::port::aside;
 
 const DISCARD: u16 = 9;
 
 /// One kernel socket an interface and family.
 #[derive(Debug, Default)]
 pub(super) struct Prober {
-    sockets: HashMap<(IfaceId, bool), OwnedFd>,
+    sockets: HashMap<(IfaceId, bool), Own>,
 }
 
 impl Prober {
@@ -43,10 +44,10 @@ impl Prober {
     }
 }
 
-fn open(family: AddressFamily, name: &str) -> io::Result<OwnedFd> {
+fn open(family: AddressFamily, name: &str) -> io::Result<Own> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
     // Kernels before 5.7 want a privilege for it; the routing table then finds the way.
     let _ = device::bind(&socket, name);
-    Ok(socket)
+    Ok(Own::new(aside(socket)))
 }

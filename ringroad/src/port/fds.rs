@@ -1,8 +1,7 @@
 //! Descriptors known by number only, and numbers out of the application's way.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use netlink_sys::Socket;
 
@@ -21,39 +20,6 @@ pub(crate) fn borrow(fd: RawFd) -> io::Result<BorrowedFd<'static>> {
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     rustix::io::fcntl_getfd(fd)?;
     Ok(fd)
-}
-
-static OBSERVER: OnceLock<fn(RawFd, bool)> = OnceLock::new();
-
-/// Has `observer` told of each descriptor that a runtime opens for itself, and before it closes it: the application is to
-/// close none of them.
-pub fn observe_descriptors(observer: fn(RawFd, bool)) {
-    // One shim a process.
-    let _ = OBSERVER.set(observer);
-}
-
-/// Says that a descriptor is the library's own as long as this lives. It has to go first.
-#[derive(Debug)]
-pub(crate) struct Own(RawFd);
-
-impl Own {
-    pub(crate) fn new(fd: &impl AsRawFd) -> Self {
-        let own = Self(fd.as_raw_fd());
-        own.tell(true);
-        own
-    }
-
-    fn tell(&self, on: bool) {
-        if let Some(observer) = OBSERVER.get() {
-            observer(self.0, on);
-        }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.tell(false);
-    }
 }
 
 /// The descriptor at a high number, where there is one left: shells and daemons use low ones as they like

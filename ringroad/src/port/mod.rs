@@ -31,15 +31,14 @@ use af_xdp::{
     Crossing, Interface, InterfaceParts, Limits, PortParts, Road, SetupError, Slot, Steering, SteeringFds,
     XdpMode,
 };
-use nic::{Arena, Pool};
+use nic::{Arena, Own, Pool};
 use stack::types::MAX_IFACES;
 
 use crate::config::Config;
 use crate::error::StartError;
 pub(crate) use backend::adapter_options;
 use backend::{Opened, Opening};
-pub use fds::observe_descriptors;
-pub(crate) use fds::{Own, aside, borrow, close, socket_aside};
+pub(crate) use fds::{aside, borrow, close, socket_aside};
 use header::{HEADER, Header, Layout};
 pub(crate) use keeping::Guests;
 use numbers::high;
@@ -59,7 +58,7 @@ static OWN: AtomicI32 = AtomicI32::new(-1);
 /// A port, opened here or inherited; not yet driven.
 #[derive(Debug)]
 pub(crate) struct Port {
-    file: File,
+    file: Own<File>,
     header: Header,
     layout: Layout,
     /// The other end of the header's line, for the keeper of a port that was opened here.
@@ -147,7 +146,7 @@ impl Port {
         }
         let (line, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         header.set_line(high(&held)?);
-        Ok(Self { file, header, layout, line: Some(line) })
+        Ok(Self { file: Own::new(file), header, layout, line: Some(line) })
     }
 
     /// Puts the port's file at a high number that an `exec` leaves open, for `RINGROAD_PORT`.
@@ -213,7 +212,7 @@ impl Port {
     fn of_file(file: File) -> io::Result<(Self, PortParts)> {
         let header = Header::map(&file)?;
         let layout = header.read()?;
-        let port = Self { file, header, layout, line: None };
+        let port = Self { file: Own::new(file), header, layout, line: None };
         let parts = port.parts()?;
         numbers::keep_for(&Plan::of(&parts));
         Ok((port, parts))

@@ -4,15 +4,16 @@
 //! first to claim a dead one's slot buries it; the others find it done.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use af_xdp::{Slot, SteeredFlow};
+use nic::Own;
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use stack::types::{FlowKey, Protocol};
 
 use super::claim::{self, Owner};
-use super::fds::{Own, aside, borrow};
+use super::fds::{aside, borrow};
 use super::{Claimed, Port};
 
 /// How often a slot of this process's own past is tried to be buried: each time the lock is waited for.
@@ -22,8 +23,7 @@ const TRIES: u32 = 5;
 struct Watched {
     slot: Slot,
     owner: Owner,
-    _own: Own,
-    pidfd: OwnedFd,
+    pidfd: Own,
 }
 
 /// The others, watched.
@@ -32,8 +32,7 @@ pub(crate) struct Roster {
     /// Our own slot.
     me: Slot,
     stacks: Slot,
-    _own: Own,
-    epoll: OwnedFd,
+    epoll: Own,
     watched: Vec<Watched>,
 }
 
@@ -51,7 +50,7 @@ impl Roster {
         )?;
         let (me, stacks) = (claimed.slot, claimed.stacks);
         rustix::io::write(rung, &1u64.to_ne_bytes())?;
-        Ok(Self { port, me, stacks, _own: Own::new(&epoll), epoll, watched: Vec::new() })
+        Ok(Self { port, me, stacks, epoll: Own::new(epoll), watched: Vec::new() })
     }
 
     /// Readable when there is something to [`attend`](Roster::attend) to.
@@ -102,11 +101,11 @@ impl Roster {
         self.forget(slot);
         let pidfd = Pid::from_raw(owner.pid as i32).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
         let Some(Ok(pidfd)) = pidfd else { return false };
-        let pidfd = aside(pidfd);
+        let pidfd = Own::new(aside(pidfd));
         let data = epoll::EventData::new_u64(u64::from(slot) + 1);
         let added = epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN).is_ok();
         if added {
-            self.watched.push(Watched { slot, owner, _own: Own::new(&pidfd), pidfd });
+            self.watched.push(Watched { slot, owner, pidfd });
         }
         added
     }

@@ -29,6 +29,6 @@ impl Port {
         for (number, fd) in numbers.into_iter().zip(descriptors) {
             *number = high(&fd)?;
         }
-        Self::write(port.file, port.layout, &parts, policy)
+        Self::write(port.file.into_inner(), port.layout, &parts, policy)
     }
 }

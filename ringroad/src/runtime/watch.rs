@@ -8,8 +8,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use io_uring::{IoUring, cqueue, opcode, types};
-
-use crate::port::Own;
+use nic::Own;
 
 /// Counts the descriptors that the application closed: a watch from before holds a file that may be gone.
 static FORGOTTEN: AtomicU64 = AtomicU64::new(0);
@@ -21,8 +20,7 @@ pub(crate) fn forget() {
 
 /// The watch of one descriptor by one thread.
 pub(crate) struct Watch {
-    _own: Own,
-    ring: IoUring,
+    ring: Own<IoUring>,
     token: u64,
     fd: RawFd,
     events: i16,
@@ -43,8 +41,7 @@ impl Watch {
             .build(4)
             .ok()?;
         let epoch = FORGOTTEN.load(Ordering::Relaxed);
-        let mut watch =
-            Self { _own: Own::new(&ring), ring, token, fd: of.fd, events: of.events, epoch, hot: true };
+        let mut watch = Self { ring: Own::new(ring), token, fd: of.fd, events: of.events, epoch, hot: true };
         watch.arm().then_some(watch)
     }
 

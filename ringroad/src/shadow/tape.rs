@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nic::Own;
+
 use crate::capture::pcapng::{Frame, Pcapng};
 use crate::capture::{Packet, Reading, Totals, describe, flags};
 use crate::flows::{Kind, Place, Shelf, is_removed};
@@ -18,8 +20,8 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// A file that is written.
 struct Open {
-    to: Pcapng<BufWriter<File>>,
-    file: File,
+    to: Pcapng<BufWriter<Own<File>>>,
+    file: Own<File>,
     since: SystemTime,
     /// Packets in it, of each interface.
     delivered: Vec<u64>,
@@ -141,7 +143,7 @@ impl Tape {
 impl Open {
     fn begin(shelf: &Shelf, interfaces: &[String], now: SystemTime) -> io::Result<Self> {
         shelf.begin(now, |file| {
-            let written = BufWriter::new(File::from(aside(file.try_clone()?.into())));
+            let written = BufWriter::new(Own::new(File::from(aside(file.try_clone()?.into()))));
             let mut to = Pcapng::new(written, concat!("ringroad ", env!("CARGO_PKG_VERSION")))?;
             for name in interfaces {
                 to.interface(name, "driven by ringroad", 0, "")?;
