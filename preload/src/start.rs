@@ -1,8 +1,8 @@
 //! The beginning: when the library is loaded, before `main`.
 
-use ringroad::Config;
 use ringroad::control::register_bypass;
 use ringroad::runtime::{observe_descriptors, port_descriptors};
+use ringroad::{Config, log, seccomp};
 
 use crate::{attach, carry, environment, exit, fdtable, fork, guard, heritage, real, reason, signals, stdio};
 
@@ -19,7 +19,7 @@ extern "C" fn at_load() {
     }
     // The application may clear its environment later (nginx does): it is read now.
     let (config, _) = Config::from_env();
-    if !config.wants_acceleration() || !fdtable::start() {
+    if !config.wants_acceleration() || is_confined(&config) || !fdtable::start() {
         return;
     }
     real::find_all();
@@ -48,6 +48,16 @@ fn is_wanted() -> bool {
         let value = unsafe { libc::getenv(name.as_ptr()) };
         !value.is_null()
     })
+}
+
+/// Whether somebody has put a filter of system calls on this program since the launcher opened the road.
+#[cfg_attr(test, allow(dead_code))]
+fn is_confined(config: &Config) -> bool {
+    let confined = config.filters.zip(seccomp::filters()).is_some_and(|(launchers, own)| own > launchers);
+    if confined {
+        log::tell("a filter of system calls was there before the program; it stays in the kernel");
+    }
+    confined
 }
 
 fn bypasses() -> Vec<(&'static str, u64)> {

@@ -36,6 +36,7 @@ mod port;
 pub mod pump;
 pub mod question;
 pub mod runtime;
+pub mod seccomp;
 mod shadow;
 mod wire;
 

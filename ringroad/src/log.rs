@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::fstat;
+use rustix::fs::{FileType, fstat};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
 
@@ -49,6 +49,10 @@ fn is_connection(errors: BorrowedFd<'_>, input: BorrowedFd<'_>) -> bool {
         (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
         _ => false,
     };
+    // Most often it is none: asked so that a program in a sandbox may be told, too.
+    if !fstat(errors).is_ok_and(|file| FileType::from_raw_mode(file.st_mode) == FileType::Socket) {
+        return false;
+    }
     match socket_domain(errors) {
         Ok(AddressFamily::INET | AddressFamily::INET6) => true,
         Ok(_) => same(),

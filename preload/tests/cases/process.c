@@ -1,5 +1,8 @@
 /* Signals, threads, fork. */
 #include "case.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 
 static volatile int count;
 static void on_signal(int s)
@@ -466,4 +469,58 @@ CASE(a_connection_ends_with_the_last_child_that_holds_it)
     waitpid(pid, &status, 0);
     printf("%d\n", WTERMSIG(status));
     SAY(peer("eof"));
+}
+
+/* Puts a filter on this process that kills it for what only the library calls, behind the library's back, as a
+ * sandbox does that makes its system calls itself. */
+static long by_itself(long number, long a, long b, long c)
+{
+    long result;
+    register long r10 __asm__("r10") = 0;
+    register long r8 __asm__("r8") = 0;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+static void confine(void)
+{
+    static const int forbidden[] = { SYS_bpf, SYS_io_uring_setup, SYS_eventfd2, SYS_pidfd_open };
+    enum { MANY = sizeof forbidden / sizeof *forbidden };
+    struct sock_filter code[2 * MANY + 2] = { BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0) };
+    int n = 1;
+    for (int i = 0; i < MANY; i++) {
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, forbidden[i], 0, 1);
+        code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    }
+    code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = { n, code };
+    by_itself(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0);
+    by_itself(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (long)&program);
+}
+
+/* What `a_program_begins_in_a_sandbox` executes; by itself as any other. */
+CASE(a_listener_alone)
+{
+    struct pollfd one = { listener(), POLLIN, 0 };
+    SAY(poll(&one, 1, 0));
+}
+
+CASE(a_program_begins_in_a_sandbox)
+{
+    /* Its number, so its port, and for a peer one that ends at once. */
+    char self[] = "/proc/self/exe", number[16];
+    snprintf(number, sizeof number, "%d", (port - 7000) / 4);
+    int status;
+    fflush(stdout);
+    if (fork() == 0) {
+        /* What is told there of the road is for who looks after the program. */
+        dup2(open("/dev/null", O_WRONLY), 2);
+        confine();
+        execl(self, self, "a_listener_alone", number, "true", NULL);
+        _exit(9);
+    }
+    SAY(wait(&status) > 0);
+    SAY(WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    SAY(WEXITSTATUS(status));
 }

@@ -137,6 +137,8 @@ pub struct Config {
     pub agent: PathBuf,
     /// A port opened by the launcher, described for import.
     pub port: Option<String>,
+    /// Filters of system calls that the launcher was under, if it has said so.
+    pub filters: Option<u32>,
 }
 
 impl Default for Config {
@@ -166,6 +168,7 @@ impl Default for Config {
             control_dir: None,
             agent: crate::agent::SOCKET.into(),
             port: None,
+            filters: None,
         }
     }
 }

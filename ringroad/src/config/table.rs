@@ -256,6 +256,16 @@ pub const ROWS: &[Row] = &[
             Ok(())
         },
     },
+    Row {
+        name: "RINGROAD_FILTERS",
+        default: "",
+        doc: "Set by `ringroad run`: the filters of system calls it is under; a program under more stays in the kernel.",
+        parse: |c, v| {
+            c.filters =
+                if v.is_empty() { None } else { Some(v.parse().map_err(|_| "expected a whole number")?) };
+            Ok(())
+        },
+    },
 ];
 
 fn expected_control() -> String {

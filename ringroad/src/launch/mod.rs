@@ -14,6 +14,7 @@ use crate::error::StartError;
 use crate::keeper;
 use crate::log;
 use crate::runtime;
+use crate::seccomp;
 
 /// Opens the interfaces, loads the policy, and replaces this process by `command` with the shim loaded. `keeper` are
 /// the words that have this executable [`detach`](crate::keeper::detach) a keeper.
@@ -70,6 +71,9 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
     ];
     if !config.apart.is_empty() {
         variables.push(("RINGROAD_ADDRESS", config.apart.to_string().into()));
+    }
+    if let Some(filters) = seccomp::filters() {
+        variables.push(("RINGROAD_FILTERS", filters.to_string().into()));
     }
     if let Some(library) = &config.ef_vi_library {
         variables.push(("RINGROAD_EF_VI_LIBRARY", absolute(library)));
