@@ -252,7 +252,8 @@ fn killed_it_leaves_nothing() {
     for pid in workers {
         server.run(&["kill", "-9", &pid.to_string()]);
     }
-    eventually("the device is gone", 20, || !is_there(&server));
+    // The kernel closes one after the other what they had.
+    eventually("device and listener are gone", 60, || !is_there(&server) && !server.listens(80));
     let _kernels = on_kernel(&server, &site.nginx(), 80);
     let expected = sha256(&server, &site.path(SMALL.0));
     assert_eq!(fetched_sha256(&client, &format!("http://{SERVER}/small.bin")), expected);
