@@ -133,7 +133,7 @@ pub(crate) fn sigset(signal: c_int, disposition: usize) -> Outcome {
     if disposition == libc::SIG_ERR || !(1..SIGNALS as c_int).contains(&signal) {
         return Err(fail(libc::EINVAL));
     }
-    let wanted = (disposition != SIG_HOLD).then(|| Action { handler: disposition, ..Action::EMPTY });
+    let wanted = (disposition != SIG_HOLD).then_some(Action { handler: disposition, ..Action::EMPTY });
     let before = exchange(signal, wanted.as_ref())?;
     let blocked = kernel::block_signal(signal, disposition == SIG_HOLD);
     Ok(if blocked { SIG_HOLD } else { before.handler } as isize)

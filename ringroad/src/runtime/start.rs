@@ -192,16 +192,7 @@ impl Runtime {
             };
             links.push(Link { iface, sees_tags, nic });
         }
-        let mut stack_config = StackConfig::default();
-        // Also alone: what only its port brings here, the steering program asks the kernel's table for. Without one there is
-        // nobody else whose it could be.
-        stack_config.steer_each = !programs.is_empty();
-        sysctl::follow(&mut stack_config);
-        stack_config.tcp.congestion = config.congestion;
-        if let Some(mode) = config.ecn {
-            stack_config.tcp.ecn = mode;
-        }
-        let stack = Stack::new(stack_config, pool, secrets(claimed.isn_key())?);
+        let stack = Stack::new(stack_config(config, !programs.is_empty()), pool, secrets(claimed.isn_key())?);
         let mut core = Core::new(stack, links, Box::new(steer), hold(config.profile));
         if claimed.is_shared() {
             let bells = claimed.bells().map_err(|e| StartError::new("taking over the port", e))?;
@@ -326,6 +317,17 @@ fn adapter_of(beside: &XskNic, pool: &mut Pool, config: &Config) -> Option<EfVi>
     EfVi::open(&interface.name, pool, &adapter_options(config))
         .inspect_err(|error| log::tell(format_args!("{error}; by the interface's own sockets")))
         .ok()
+}
+
+/// How the stack is to be: as the host has it, and as the user says.
+fn stack_config(config: &Config, steered: bool) -> StackConfig {
+    // Also alone: what only its port brings here, the steering program asks the kernel's table for. Without one there is
+    // nobody else whose it could be.
+    let mut stack = StackConfig { steer_each: steered, ..StackConfig::default() };
+    sysctl::follow(&mut stack);
+    stack.tcp.congestion = config.congestion;
+    stack.tcp.ecn = config.ecn.unwrap_or(stack.tcp.ecn);
+    stack
 }
 
 /// How long frames may wait for company before the doorbell is rung, when no wait rings it.
