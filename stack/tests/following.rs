@@ -308,6 +308,62 @@ fn who_asks_where_nobody_listens_any_more_is_heard_where_somebody_does() {
     port.other.assert_whole();
 }
 
+/// A connection that is in TIME-WAIT at a stack which listens no longer: a keeper's, of a server that was replaced. The
+/// next client has its port.
+fn is_over(port: &mut Port) {
+    let (a, b, listener) = port.net.connected();
+    port.net.close(1, b);
+    port.net.run_ms(10);
+    port.net.close(0, a);
+    port.net.run_ms(10);
+    let now = port.net.now;
+    port.net.b().close(now, listener).unwrap();
+    port.net.ports -= 1;
+    port.settle();
+}
+
+#[test]
+fn who_comes_back_where_nobody_listens_any_more_is_heard_where_somebody_does() {
+    let mut port = Port::new(Link::default());
+    is_over(&mut port);
+    let heir = port.other.stack.tcp_socket(1).unwrap();
+    port.other.stack.bind(heir, "0.0.0.0:80".parse().unwrap()).unwrap();
+    port.other.stack.listen(heir, 16).unwrap();
+    port.settle();
+    let a = port.net.connecting(0, 80);
+    port.net.run_for(Duration::from_micros(200));
+    port.settle();
+    assert_eq!(port.carry(), 1);
+    port.settle();
+    port.swap();
+    port.net.run_for(Duration::from_millis(1));
+    let now = port.net.now;
+    assert!(port.net.b().accept(now, heir).is_ok(), "it was heard");
+    assert!(port.net.a().readiness(a).contains(Readiness::OUT));
+    let peer = port.net.a().stats();
+    assert_eq!((peer.tcp_retransmits, peer.tcp_resets_in), (0, 0));
+    port.net.hosts[1].assert_whole();
+    port.other.assert_whole();
+}
+
+/// Who listens may be no mate, but a server in another port: the steering program leads the next SYN there.
+#[test]
+fn who_comes_back_where_no_mate_listens_asks_again_at_once() {
+    let mut port = Port::new(Link::default());
+    is_over(&mut port);
+    let a = port.net.connecting(0, 80);
+    port.net.run_for(Duration::from_micros(200));
+    port.settle();
+    assert_eq!(port.carry(), 0);
+    let heir = port.net.listen(1, 80, 16);
+    port.net.run_ms(10);
+    let now = port.net.now;
+    assert!(port.net.b().accept(now, heir).is_ok(), "within two ticks, not a second");
+    assert!(port.net.a().readiness(a).contains(Readiness::OUT));
+    assert_eq!(port.net.a().stats().tcp_retransmits, 1);
+    port.net.hosts[1].assert_whole();
+}
+
 #[test]
 fn who_asks_where_nobody_listens_at_all_is_refused() {
     let mut port = Port::new(Link::default());

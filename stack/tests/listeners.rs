@@ -134,6 +134,20 @@ fn those_who_share_a_port_get_a_share_of_the_connections() {
     assert_eq!(net.a().take_error(refused), Some(SocketError::ConnectionRefused));
 }
 
+/// One that leaves for others to take what waits in it gets nothing new where others of its own stack hear.
+#[test]
+fn who_leaves_those_who_share_gets_no_more() {
+    let mut net = Net::ideal();
+    let [stays, leaves] = [(); 2].map(|()| listener(&mut net, OptName::ReusePort, 16).unwrap());
+    let now = net.now;
+    net.b().leave(now, leaves).unwrap();
+    for _ in 0..16 {
+        net.connecting(0, 80);
+    }
+    net.run_ms(100);
+    assert_eq!((waiting(&mut net, stays), net.b().waiting(leaves)), (16, 0));
+}
+
 #[test]
 fn a_flow_always_meets_the_same_of_those_who_share() {
     let mut net = Net::ideal();

@@ -1,6 +1,6 @@
 //! Flows whose connections left for another stack, and the segments that still arrive for them here, and for listeners
-//! that went. Nothing is said about them. A segment waits until the other stack says that the flow is its own, and follows it there past every interface
-//! (`mates`): so its peer has nothing to send again.
+//! that went. Nothing is said about them. A segment waits until the other stack says that the flow is its own, and follows
+//! it there past every interface (`mates`): so its peer has nothing to send again.
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -8,9 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use nic::{Pool, TxChecksum, TxPkt};
 
 use super::Stack;
-use super::mates::Holder;
+use super::mates::{Holder, ToMate};
 use super::tcp_rx::Incoming;
+use crate::ip::Flow;
 use crate::ip::input::Reason;
+use crate::tcp::TimeWait;
 use crate::time::Instant;
 use crate::types::FlowKey;
 use crate::wire::ethernet;
@@ -167,6 +169,31 @@ impl Stack {
         }
         if let Some(Held { port, frame, .. }) = self.as_it_came(incoming) {
             self.core.out.home.push(port, frame);
+        }
+    }
+
+    /// A new connection on the tuple of one that was over here, where nobody listens any more: its SYN goes to a mate that
+    /// does. Who listens elsewhere, in another port or in the kernel, gets the peer's next one, and that comes at once:
+    /// an ACK of the old connection says that it is half open (RFC 9293 §3.5.1).
+    pub(super) fn begins_elsewhere(
+        &mut self,
+        now: Instant,
+        (old, flow): (&TimeWait, &mut Flow),
+        incoming: Incoming,
+    ) {
+        let mates = self.core.out.outbound.mates.as_ref();
+        match mates.and_then(|mates| mates.hearer(&incoming.key)) {
+            Some(to) if incoming.has_headers() && !self.core.is_exhausted() => {
+                let iface = incoming.iface;
+                // Not by way of `home`: the book still has the flow as ours.
+                if let Some(Held { frame, .. }) = self.as_it_came(incoming) {
+                    self.core.out.outbound.push(ToMate { to, iface, frame });
+                }
+            }
+            _ => {
+                old.let_go(flow, &mut self.core.env(now, false));
+                self.drop_packet(incoming.pkt, Reason::Moved);
+            }
         }
     }
 

@@ -42,6 +42,11 @@ impl Stack {
         entry.cookie = 0;
         self.unsteer_port(id, key);
         self.leavers.push(id);
+        if self.crowds.open(&key).len() > 1 {
+            // Others here share the end: what comes from now on is theirs.
+            self.crowds.set_open(&key, id, false);
+            self.refront(&key);
+        }
         Ok(())
     }
 

@@ -148,8 +148,7 @@ impl Stack {
             Outcome::Reuse => {
                 self.end_time_wait(at);
                 if self.core.config.steer_each && self.listener_for(&incoming.key).is_none() {
-                    // Who listens is another stack, if anybody: the peer's next SYN finds it.
-                    return self.drop_packet(incoming.pkt, Reason::Moved);
+                    return self.begins_elsewhere(now, (&state, &mut flow), incoming);
                 }
                 // The listener counts it.
                 self.core.stats.tcp_segs_in -= 1;

@@ -278,7 +278,8 @@ pub struct Net {
     pub rng: Rng,
     flying: BinaryHeap<Reverse<Flying>>,
     order: u64,
-    ports: u16,
+    /// The last port that a [client](Net::connecting) was bound to.
+    pub ports: u16,
     thin: [Option<Bottleneck>; 2],
 }
 

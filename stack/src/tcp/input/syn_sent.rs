@@ -1,5 +1,7 @@
 //! §3.10.7.3: SYN-SENT.
 
+use core::time::Duration;
+
 use nic::Pkt;
 
 use super::{ack, reset_for_ack, text};
@@ -14,6 +16,9 @@ use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Segment};
 
+/// After an answer of an older connection the SYN goes out again so soon (Linux: TCP_TIMEOUT_MIN, two ticks).
+const AGAIN_SOON: Duration = Duration::from_millis(8);
+
 pub(super) fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
     let acked = seg.flags.has(Flags::ACK);
     // First, check the ACK bit: only our SYN and its data can be acknowledged, and only once they were sent.
@@ -21,6 +26,10 @@ pub(super) fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
     if acked && !(seg.ack.at_or_after(first) && seg.ack.at_or_before(last) && tcb.role.syn_sent) {
         if !seg.flags.has(Flags::RST) {
             reset_for_ack(tcb, seg.ack, env);
+            if tcb.snd.retries == 0 && tcb.role.syn_sent {
+                // The peer had an old connection on this tuple, and the reset ends it: no need to wait for a whole RTO, once.
+                tcb.timers.retransmit = tcb.timers.retransmit.min(env.now + AGAIN_SOON);
+            }
         }
         return env.pool.free(payload);
     }
