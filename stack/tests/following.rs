@@ -346,6 +346,32 @@ fn who_comes_back_where_nobody_listens_any_more_is_heard_where_somebody_does() {
     port.other.assert_whole();
 }
 
+/// The steering program may have an entry of a connection that nobody has any more: it is no reason to refuse the next one.
+#[test]
+fn who_is_led_to_what_is_no_longer_there_is_heard_where_somebody_listens() {
+    let mut port = Port::new(Link::default());
+    is_over(&mut port);
+    let led: Vec<(FlowKey, u8)> = port.book.lock().unwrap().flows.iter().map(|(k, s)| (*k, *s)).collect();
+    assert_eq!(led.len(), 1);
+    port.net.run_ms(61_000);
+    port.settle();
+    port.book.lock().unwrap().flows.extend(led);
+    let heir = port.other.stack.tcp_socket(1).unwrap();
+    port.other.stack.bind(heir, "0.0.0.0:80".parse().unwrap()).unwrap();
+    port.other.stack.listen(heir, 16).unwrap();
+    port.settle();
+    let a = port.net.connecting(0, 80);
+    port.net.run_for(Duration::from_micros(200));
+    port.settle();
+    assert_eq!(port.carry(), 1);
+    assert!(port.book.lock().unwrap().flows.is_empty(), "the next one is not led there");
+    port.settle();
+    port.swap();
+    port.net.run_for(Duration::from_millis(1));
+    assert!(port.net.a().readiness(a).contains(Readiness::OUT), "it was heard");
+    port.net.hosts[1].assert_whole();
+}
+
 /// Who listens may be no mate, but a server in another port: the steering program leads the next SYN there.
 #[test]
 fn who_comes_back_where_no_mate_listens_asks_again_at_once() {

@@ -152,23 +152,30 @@ impl Stack {
         self.core.out.home.push(held.port, held.frame);
     }
 
-    /// Whether a segment asks for a connection where this stack listens no longer, and another one has it or listens.
-    pub(super) fn is_led_astray(&self, incoming: &Incoming) -> bool {
+    /// Who has what a segment asks for, or listens, when it asks for a connection where this stack has nothing and listens no
+    /// longer.
+    pub(super) fn is_led_astray_from(&self, incoming: &Incoming) -> Option<u8> {
         let flags = incoming.seg.flags;
-        flags.has(Flags::SYN)
-            && !flags.has(Flags::ACK)
-            && !flags.has(Flags::RST)
-            && self.is_a_mates(&incoming.key)
+        let asks = flags.has(Flags::SYN) && !flags.has(Flags::ACK) && !flags.has(Flags::RST);
+        let mates = self.core.out.outbound.mates.as_ref().filter(|_| asks)?;
+        match mates.holder(&incoming.key) {
+            Some(Holder::Mate(slot)) => Some(slot),
+            // If it is led here, then for what was here once.
+            Some(Holder::This) | None => mates.hearer(&incoming.key),
+        }
     }
 
     /// What was led here before the steering program was told otherwise goes where it leads now: a program that is starved may
     /// have let go of its listener, and the keeper of a connection in TIME-WAIT, before it comes to read what was sent there.
-    pub(super) fn segment_led_astray(&mut self, incoming: Incoming) {
+    pub(super) fn segment_led_astray(&mut self, to: u8, incoming: Incoming) {
         if self.core.is_exhausted() || !incoming.has_headers() {
             return self.drop_packet(incoming.pkt, Reason::Moved);
         }
-        if let Some(Held { port, frame, .. }) = self.as_it_came(incoming) {
-            self.core.out.home.push(port, frame);
+        // Where it is led here still, the next one is not.
+        self.unsteer_flow(true, incoming.key);
+        let iface = incoming.iface;
+        if let Some(Held { frame, .. }) = self.as_it_came(incoming) {
+            self.core.out.outbound.push(ToMate { to, iface, frame });
         }
     }
 
@@ -181,20 +188,11 @@ impl Stack {
         (old, flow): (&TimeWait, &mut Flow),
         incoming: Incoming,
     ) {
-        let mates = self.core.out.outbound.mates.as_ref();
-        match mates.and_then(|mates| mates.hearer(&incoming.key)) {
-            Some(to) if incoming.has_headers() && !self.core.is_exhausted() => {
-                let iface = incoming.iface;
-                // Not by way of `home`: the book still has the flow as ours.
-                if let Some(Held { frame, .. }) = self.as_it_came(incoming) {
-                    self.core.out.outbound.push(ToMate { to, iface, frame });
-                }
-            }
-            _ => {
-                old.let_go(flow, &mut self.core.env(now, false));
-                self.drop_packet(incoming.pkt, Reason::Moved);
-            }
+        if let Some(to) = self.is_led_astray_from(&incoming) {
+            return self.segment_led_astray(to, incoming);
         }
+        old.let_go(flow, &mut self.core.env(now, false));
+        self.drop_packet(incoming.pkt, Reason::Moved);
     }
 
     fn whither_departed(&self, key: &FlowKey) -> Whither {

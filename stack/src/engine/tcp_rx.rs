@@ -172,8 +172,10 @@ impl Stack {
         }
         let mut flow = Flow::new(incoming.key, Direction::In);
         let listener = self.listener_for(&incoming.key);
-        if listener.is_none() && self.is_led_astray(&incoming) {
-            return self.segment_led_astray(incoming);
+        if listener.is_none()
+            && let Some(to) = self.is_led_astray_from(&incoming)
+        {
+            return self.segment_led_astray(to, incoming);
         }
         let cookie = listener.map_or(Cookie::None, |at| self.cookie_of(now, at, &incoming));
         if matches!(cookie, Cookie::Good { .. }) {
