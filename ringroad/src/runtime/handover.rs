@@ -4,7 +4,8 @@
 //! we are silent about it; so a letter that is lost with its reader costs what was in it and nothing else.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::Duration;
@@ -163,10 +164,11 @@ impl Core {
 
     /// Ends the listeners that nobody else hears, unless the kernel knows one there: then some process holds it and
     /// may come yet (a server that is about to start its new workers), for what waits and for what was steered here and has not
-    /// been read. The stack ends them soon.
+    /// been read.
     fn give_up(&mut self, now: Instant) {
         for (id, key) in self.stack.leavers() {
-            if !self.is_heard(&key) && !kernel_listens(key.port) {
+            let hope = self.is_heard(&key) || self.stack.may_wait(now, id) && kernel_listens(key.port);
+            if !hope {
                 self.stack.give_up(now, id);
             }
         }
@@ -369,21 +371,24 @@ fn headed(kind: u8, hops: u8, body: &[u8]) -> Vec<u8> {
 
 /// Whether the kernel has a listening socket at this port, whoever holds it.
 fn kernel_listens(port: u16) -> bool {
-    ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
-        .iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .any(|table| table.lines().any(|line| is_listener_at(line, port)))
+    let tables =
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().filter_map(|path| File::open(path).ok());
+    tables.map(BufReader::new).any(|table| listeners(table).any(|at| at == port))
 }
 
-/// A line of proc_pid_net_tcp(5): `sl: local_address remote_address state …`, in hexadecimal.
-fn is_listener_at(line: &str, port: u16) -> bool {
+/// The ports of the listeners in a table of proc_pid_net_tcp(5). They come first in it; connections, of which there may be very
+/// many, are not read.
+fn listeners(table: impl BufRead) -> impl Iterator<Item = u16> {
+    table.lines().skip(1).map_while(|line| listener_at(&line.ok()?))
+}
+
+/// The port of a line of such a table, if it is a listener's: `sl: local_address remote_address state …`, in hexadecimal.
+fn listener_at(line: &str) -> Option<u16> {
     const LISTEN: &str = "0A";
     let mut words = line.split_ascii_whitespace().skip(1);
-    let (Some(local), Some(_), Some(state)) = (words.next(), words.next(), words.next()) else {
-        return false;
-    };
-    let at = local.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-    state == LISTEN && at == Some(port)
+    let (local, _, state) = (words.next()?, words.next()?, words.next()?);
+    let (_, port) = local.rsplit_once(':').filter(|_| state == LISTEN)?;
+    u16::from_str_radix(port, 16).ok()
 }
 
 #[cfg(test)]
@@ -396,12 +401,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_known_by_its_state_and_port() {
-        let line = "   0: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 1 1";
-        assert!(is_listener_at(line, 80));
-        assert!(!is_listener_at(line, 81));
-        assert!(!is_listener_at(&line.replace(" 0A ", " 01 "), 80));
-        assert!(!is_listener_at("  sl  local_address rem_address   st", 80));
+    fn the_listeners_of_a_table_are_read_and_no_more() {
+        let line = |port: &str, state: &str| {
+            format!(
+                "   0: 0100007F:{port} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  0 0 1 1\n"
+            )
+        };
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+        let table =
+            [head, &line("0050", "0A"), &line("1F90", "0A"), &line("0051", "01"), &line("0052", "0A")]
+                .concat();
+        assert_eq!(listeners(table.as_bytes()).collect::<Vec<_>>(), [80, 8080]);
+        assert_eq!(listeners(head.as_bytes()).next(), None);
+        assert_eq!(listeners(&b""[..]).next(), None);
     }
 
     /// A socket that has a port in both families, so that nobody else listens there, and does not listen yet.
@@ -441,7 +453,7 @@ mod tests {
         core.give_up(now);
         let ports = |core: &Core| core.stack.leavers().iter().map(|(_, key)| key.port).collect::<Vec<_>>();
         assert_eq!(ports(core), [port]);
-        core.stack.expire(now + Duration::from_secs(1));
+        core.give_up(now + Duration::from_secs(1));
         assert!(ports(core).is_empty(), "nobody came");
     }
 }

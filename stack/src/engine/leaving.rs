@@ -83,6 +83,15 @@ impl Stack {
         }
     }
 
+    /// Whether a listener that leaves is worth keeping where nobody else hears yet, in case somebody comes: something waits in it,
+    /// or may have been steered to it and not been read yet.
+    pub fn may_wait(&self, now: Instant, id: SocketId) -> bool {
+        let Some(Body::Listener(listener)) = self.table.get(id).map(|entry| &entry.body) else {
+            return false;
+        };
+        self.waiting(id) > 0 || listener.leaves.is_some_and(|left| now.since(left) < AFTERGLOW)
+    }
+
     /// Nobody will take what waits in a listener that leaves: it ends, as [`Stack::close`] has it.
     pub fn give_up(&mut self, now: Instant, id: SocketId) {
         if let Some(at) = self.leavers.iter().position(|leaver| *leaver == id) {
