@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nic::Own;
 
 use crate::packet::PacketSocket;
+use crate::sys;
 
 /// One of two ways out. The kernel has copied what was sent when a call returns; none blocks.
 #[derive(Debug)]
@@ -12,13 +15,13 @@ pub(crate) enum Outlet {
     /// A packet socket of the interface.
     Packet(PacketSocket),
     /// A TAP device: what is written there the kernel receives.
-    Tap(File),
+    Tap(Own<File>),
 }
 
 impl Outlet {
     /// The way out by a TAP, which is read beside.
     pub(crate) fn tap(queue: &OwnedFd) -> io::Result<Self> {
-        queue.try_clone().map(|queue| Self::Tap(queue.into()))
+        sys::dup_inherited(queue.as_raw_fd()).map(|queue| Self::Tap(Own::new(queue.into())))
     }
 
     /// Sends one frame, a `struct virtio_net_hdr` and then the frame's bytes.

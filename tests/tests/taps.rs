@@ -158,6 +158,30 @@ fn what_it_begins_itself_comes_from_its_own_address() {
     assert_eq!(asked, [expected(OWN), expected(OWN6), expected(OWN)].concat());
 }
 
+/// Closes all that it does not know, has the numbers itself, and asks again; says what has come into its files.
+const CLOSES: &str = "
+import os, socket, sys
+address, folder = sys.argv[1:]
+def ask():
+    with socket.create_connection((address, 9000), 60) as s: print(s.getsockname()[0], s.recv(2048).decode())
+ask()
+os.closerange(3, 65536)
+files = [open(f'{folder}/{n}', 'wb') for n in range(64)]
+ask()
+print(sum(os.fstat(file.fileno()).st_size for file in files))
+";
+
+#[test]
+fn what_a_program_closes_unasked_is_not_the_way_out() {
+    let lab = Lab::new("tap-closes");
+    let (server, client) = routed(&lab);
+    let far = client.spawn(&["python3", "-c", SERVES, CLIENT]);
+    eventually("it serves", 20, || far.said().contains("ready"));
+    let folder = lab.folder().to_string_lossy().into_owned();
+    let said = server.must(&behind(product(), &["python3", "-c", CLOSES, CLIENT, &folder]));
+    assert_eq!(said, format!("{OWN} {OWN}\n{OWN} {OWN}\n0\n"));
+}
+
 #[test]
 fn it_answers_where_nobody_listens_and_over_ipv6() {
     let lab = Lab::new("tap-closed");
