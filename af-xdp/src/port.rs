@@ -153,9 +153,10 @@ impl Opened {
         if matches!(xdp, XdpMode::Tc | XdpMode::Nowhere) {
             let tap = taps.into_iter().find(|(s, _)| *s == common.slot);
             let (_, tap) = tap.ok_or_else(|| lacks(&interface.name))?;
-            let outlet = match packet {
-                Some(packet) => Outlet::Packet(packet),
-                None => Outlet::tap(&tap).at(Step::Inherit)?,
+            let outlet = match (xdp, packet) {
+                (XdpMode::Nowhere, _) => Outlet::tap(&tap).at(Step::Inherit)?,
+                (_, Some(packet)) => Outlet::Packet(packet),
+                (_, None) => return Err(lacks(&interface.name)),
             };
             let tap = Tap::new(tap, common.frame_size);
             return Ok((XskNic::behind((interface, xdp), mode, (tap, outlet), common), steering));
