@@ -271,8 +271,7 @@ impl Port {
         ready: impl FnOnce(bool) -> io::Result<()>,
     ) -> Result<Self, SetupError> {
         let attempt = || {
-            let is_new = sys::interface_index(name).is_err();
-            let tap = tap::join(name).at(Step::Join)?;
+            let (tap, is_new) = tap::join(name).at(Step::Join)?;
             ready(is_new).at(Step::Join)?;
             let options = Options { xdp: Some(XdpMode::Nowhere), ..Options::default() };
             let [interface] = <[_; 1]>::try_from(find(pool, &[name], &options)?)

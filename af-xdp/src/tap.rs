@@ -35,12 +35,15 @@ const TUNSETOFFLOAD: libc::Ioctl = 0x4004_54d0;
 const TUNSETSTEERINGEBPF: libc::Ioctl = 0x8004_54e0;
 const TUNSETFILTEREBPF: libc::Ioctl = 0x8004_54e1;
 const TUNSETVNETHDRSZ: libc::Ioctl = 0x4004_54d8;
+const TUNGETIFF: libc::Ioctl = 0x8004_54d2;
 /// TAP, frames as they are, with a `struct virtio_net_hdr` in front.
 const FLAGS: u16 = 0x0002 | 0x1000 | 0x4000;
 /// Several queues.
 const QUEUES: u16 = 0x0100;
 /// Only a device that is not there yet.
 const EXCLUSIVE: u16 = 0x8000;
+/// The kernel's answer: it stays when nobody holds it any more (`IFF_PERSIST`).
+const STAYS: u16 = 0x0800;
 /// Unfinished checksums, and superframes of TCP over IPv4 and IPv6, with ECN.
 const OFFLOADS: libc::c_ulong = 1 | 2 | 4 | 8;
 
@@ -86,19 +89,24 @@ pub(crate) fn make(
 }
 
 /// The only queue of device `name`, to be read and written: what is written the kernel receives. A device that is not there
-/// yet is made; it is gone then when nobody holds the queue any more.
+/// yet is made; it is gone then when nobody holds the queue any more. Whether it was made here is said.
 ///
 /// # Errors
 /// The operating system's: EBUSY when somebody has the queue, EPERM when the device is another user's, or not there and not
 /// to be made; EINVAL when it has several queues, or is no TAP.
-pub(crate) fn join(name: &str) -> io::Result<OwnedFd> {
+pub(crate) fn join(name: &str) -> io::Result<(OwnedFd, bool)> {
     let mut options = File::options();
     let queue: OwnedFd = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(CLONE)?.into();
-    IfRequest::with_flags(name, FLAGS)?.get(queue.as_fd(), TUNSETIFF)?;
+    let mut device = IfRequest::with_flags(name, FLAGS)?;
+    device.get(queue.as_fd(), TUNSETIFF)?;
     // One that stays may have been used otherwise before.
     sys::tell(queue.as_fd(), TUNSETVNETHDRSZ, VNET as i32)?;
     sys::tell_value(queue.as_fd(), TUNSETOFFLOAD, OFFLOADS)?;
-    Ok(queue)
+    // Whether there was one before cannot be asked before: it may have been about to go. One that does not stay is gone with
+    // its queue, and we have that: so it is new.
+    device.get(queue.as_fd(), TUNGETIFF)?;
+    let [low, high, ..] = device.bytes();
+    Ok((queue, u16::from_ne_bytes([low, high]) & STAYS == 0))
 }
 
 /// Makes a new device this user's, by its only queue: nobody's would be everybody's.
