@@ -65,7 +65,7 @@ pub(super) fn thoroughly<P>(
     reader.understood(spec, &sets, warn, compile)
 }
 
-/// The same of a file whose rules are [plain](plain) and that has no fault.
+/// The same of a file whose rules are [plain] and that has no fault.
 pub(super) fn quickly<P>(
     text: &str,
     files: Files<'_>,
