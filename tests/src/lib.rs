@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lab::{Lab, Namespace, Running, Where, eventually_some, start};
+use lab::{Lab, Namespace, Running, Where, eventually, eventually_some, start};
 
 pub use lab::{must_have_stack, ringroad, stack_of};
 
@@ -63,6 +63,16 @@ pub fn bounded(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
     stream.set_write_timeout(Some(Duration::from_secs(60))).expect("a time limit");
     stream
+}
+
+/// Waits until `iperf3 -s --forceflush` listens for its client of this number: it refuses who comes before it has done with
+/// the one before.
+///
+/// # Panics
+/// When it does not within a minute.
+#[track_caller]
+pub fn iperf3_listens(server: &Running, client: usize) {
+    eventually("iperf3 listens again", 60, || server.said().matches("Server listening").count() >= client);
 }
 
 /// A pipe with a name, for a program to wait at: its path, and where the test writes. That is open for reading, too: who

@@ -97,7 +97,8 @@ fn iperf3_told(client: &Namespace, reverse: &[&str]) -> [u64; 2] {
     let flags = ["iperf3", "-u", "-c", SERVER, "-b", "20M", "-t", "2", "-l", "1200", "-J"];
     let text = client.run_for(30, &[&flags[..], reverse].concat()).must();
     let told: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-    ["packets", "lost_packets"].map(|name| told["end"]["sum"][name].as_u64().unwrap())
+    ["packets", "lost_packets"]
+        .map(|name| told["end"]["sum"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {text}")))
 }
 
 /// iperf3 sends and receives 20 Mbit/s of datagrams on the road, both ways; few may be lost. Who has not the processor for
@@ -106,10 +107,13 @@ fn iperf3_told(client: &Namespace, reverse: &[&str]) -> [u64; 2] {
 fn iperf3_sends_datagrams_both_ways() {
     let lab = Lab::new("iperf3");
     let (server, client) = lab.pair();
-    let _iperf = ringroad_tests::on_road(&server, &[], &["iperf3", "-s", "-B", SERVER], 5201);
+    let iperf = ringroad_tests::on_road(&server, &[], &["iperf3", "-s", "--forceflush", "-B", SERVER], 5201);
+    let mut asked = 0;
     for reverse in [&[][..], &["-R"]] {
         let before = server.counters();
-        let few_lost = || {
+        let mut few_lost = || {
+            asked += 1;
+            ringroad_tests::iperf3_listens(&iperf, asked);
             let [packets, lost] = iperf3_told(&client, reverse);
             println!("{lost} of {packets} lost");
             packets > 3000 && lost * 20 < packets

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use lab::{CLIENT, Running, SERVER, Site, Where, stacks};
 use ringroad_tests::matrix::{Stage, program, same_on_both};
-use ringroad_tests::{fetched_sha256, on_kernel, sha256};
+use ringroad_tests::{fetched_sha256, iperf3_listens, on_kernel, sha256};
 
 const FILES: &[(&str, usize)] = &[("small.bin", 612), ("big.bin", 1 << 20)];
 
@@ -200,12 +200,14 @@ fn apache_serves_by_processes() {
 fn iperf3_measures_over_tcp() {
     for server_in_question in [true, false] {
         same_on_both("iperf3", |stage| {
-            let _server = match server_in_question {
-                true => stage.serve(&["iperf3", "-s", "-B", SERVER], 5201),
-                false => on_kernel(&stage.server, &["iperf3", "-s", "-B", SERVER], 5201),
+            let command = ["iperf3", "-s", "--forceflush", "-B", SERVER];
+            let server = match server_in_question {
+                true => stage.serve(&command, 5201),
+                false => on_kernel(&stage.server, &command, 5201),
             };
             let mut told = String::new();
-            for direction in [&[][..], &["-R", "-P", "2"]] {
+            for (direction, client) in [&[][..], &["-R", "-P", "2"]].into_iter().zip(1..) {
+                iperf3_listens(&server, client);
                 let command = [&["iperf3", "-c", SERVER, "-n", "8M", "-J"], direction].concat();
                 let said = if server_in_question { stage.client.must(&command) } else { stage.ask(&command) };
                 let report: serde_json::Value = serde_json::from_str(&said).expect("iperf3 speaks JSON");
