@@ -2,7 +2,8 @@
 //! Documentation/networking/ip-sysctl.rst, admin-guide/sysctl/net.rst).
 //!
 //! A setting that is not there (an older kernel, a container that hides it) or out of the bounds that the kernel checks
-//! leaves Linux's default. They are read once, when the stack begins.
+//! leaves Linux's default; one that is longer or more than a socket's option of that name can say is as much as that can.
+//! They are read once, when the stack begins.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -53,10 +54,16 @@ impl Host<'_> {
         {
             *retries = self.number(name).unwrap_or(*retries).min(MOST_RETRIES);
         }
-        self.set("ipv4/tcp_keepalive_time", &mut tcp.keepalive_idle, 1..=32_767);
-        self.set("ipv4/tcp_keepalive_intvl", &mut tcp.keepalive_interval, 1..=32_767);
-        self.set("ipv4/tcp_keepalive_probes", &mut tcp.keepalive_count, 1..=127);
-        if let Some(seconds @ 1..=120) = self.number::<u8>("ipv4/tcp_fin_timeout") {
+        if let Some(seconds) = self.seconds("ipv4/tcp_keepalive_time") {
+            tcp.keepalive_idle = seconds;
+        }
+        if let Some(seconds) = self.seconds("ipv4/tcp_keepalive_intvl") {
+            tcp.keepalive_interval = seconds;
+        }
+        if let Some(probes @ 1..) = self.number::<u8>("ipv4/tcp_keepalive_probes") {
+            tcp.keepalive_count = probes.min(MOST_PROBES);
+        }
+        if let Some(seconds) = self.seconds("ipv4/tcp_fin_timeout") {
             tcp.fin_timeout = Duration::from_secs(seconds.into());
         }
         // RFC 3168's answer to those who want AccECN, which nobody has to give.
@@ -67,10 +74,10 @@ impl Host<'_> {
             _ => tcp.ecn,
         };
         // Half of what Linux counts is data. A send buffer grows with the handshake, there as here.
-        if let Some([_, first, most]) = self.three("ipv4/tcp_rmem") {
+        if let Some([first, most]) = self.sizes("ipv4/tcp_rmem") {
             (tcp.recv_buffer, tcp.recv_buffer_max) = (first / 2, most.max(first) / 2);
         }
-        if let Some([_, first, most]) = self.three("ipv4/tcp_wmem") {
+        if let Some([first, most]) = self.sizes("ipv4/tcp_wmem") {
             tcp.send_buffer_max = most.max(first) / 2;
             tcp.send_buffer = tcp.send_buffer.max(first / 2).min(tcp.send_buffer_max);
         }
@@ -87,16 +94,27 @@ impl Host<'_> {
         (self.read)(name)?.trim().parse().ok()
     }
 
-    /// The least, the first and the most of a buffer, in bytes.
-    fn three(&self, name: &str) -> Option<[usize; 3]> {
+    /// A time that is one, of those that the kernel takes whatever they are.
+    fn seconds(&self, name: &str) -> Option<u16> {
+        let seconds = self.number::<i32>(name).filter(|seconds| *seconds > 0)?;
+        Some(u16::try_from(seconds).unwrap_or(u16::MAX).min(MOST_SECONDS))
+    }
+
+    /// The first and the most of a buffer, in bytes. (The least is for a host that runs out of memory.)
+    fn sizes(&self, name: &str) -> Option<[usize; 2]> {
         let text = (self.read)(name)?;
-        let mut numbers = text.split_whitespace().map(|word| word.parse().ok().filter(|n| SIZES.contains(n)));
-        Some([numbers.next()??, numbers.next()??, numbers.next()??])
+        let numbers = text.split_whitespace().skip(1);
+        let mut sizes = numbers.map(|word| word.parse().ok().filter(|size| SIZES.contains(size)));
+        Some([sizes.next()??, sizes.next()??])
     }
 }
 
 /// More take hours, which no path is away for.
 const MOST_RETRIES: u8 = 127;
+/// What TCP_KEEPCNT can say.
+const MOST_PROBES: u8 = 127;
+/// What TCP_KEEPIDLE and TCP_KEEPINTVL can say.
+const MOST_SECONDS: u16 = 32_767;
 /// Bytes of a buffer: from what a frame takes to what an `int` tells.
 const BUFFERS: std::ops::RangeInclusive<u32> = 4608..=i32::MAX as u32;
 /// Bytes of TCP's buffers.
@@ -175,7 +193,9 @@ mod tests {
             ("ipv4/ip_default_ttl", "0"),
             ("ipv4/tcp_ecn", "9"),
             ("ipv4/tcp_fin_timeout", "0"),
-            ("ipv4/tcp_keepalive_time", "99999"),
+            ("ipv4/tcp_keepalive_time", "0"),
+            ("ipv4/tcp_keepalive_intvl", "-5"),
+            ("ipv4/tcp_keepalive_probes", "0"),
             ("ipv4/tcp_syn_retries", "many"),
             ("ipv4/tcp_rmem", "4096 131072"),
             ("ipv4/tcp_wmem", "1 2 -3"),
@@ -183,6 +203,21 @@ mod tests {
             ("core/rmem_max", "1"),
         ]);
         assert_eq!(format!("{odd:?}"), format!("{:?}", Config::default()));
+    }
+
+    /// A day without a word, as some hosts have it, is no reason to ask after two hours.
+    #[test]
+    fn what_is_longer_than_an_option_can_say_is_as_long_as_it_can() {
+        let tcp = told(&[
+            ("ipv4/tcp_keepalive_time", "86400"),
+            ("ipv4/tcp_keepalive_intvl", "40000"),
+            ("ipv4/tcp_keepalive_probes", "200"),
+            ("ipv4/tcp_fin_timeout", "300"),
+            ("ipv4/tcp_rmem", "1024 262144 8388608"),
+        ])
+        .tcp;
+        assert_eq!((tcp.keepalive_idle, tcp.keepalive_interval, tcp.keepalive_count), (32_767, 32_767, 127));
+        assert_eq!((tcp.fin_timeout, tcp.recv_buffer), (Duration::from_secs(300), 131_072));
     }
 
     /// Only RFC 3168's ECN is here.
