@@ -109,10 +109,9 @@ impl Held {
 /// Makes the tables, for descriptors up to the hard limit. Called once; false without address space.
 pub(crate) fn start() -> bool {
     let limit = crate::kernel::descriptor_limit().clamp(1024, MOST);
-    let made = MEMORY.get().is_some() || {
-        let memory = || Some(Memory { words: memory::reserve(limit)?, files: memory::reserve(limit)? });
-        memory().is_some_and(|m| MEMORY.set(m).is_ok())
-    };
+    let memory = || Some(Memory { words: memory::reserve(limit)?, files: memory::reserve(limit)? });
+    // Of tests that begin at a time, one makes them for all.
+    let made = MEMORY.get().is_some() || memory().map(|memory| MEMORY.get_or_init(|| memory)).is_some();
     if made {
         LEN.store(limit, Ordering::Release);
     }
