@@ -170,6 +170,10 @@ pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason
     if let Some(id) = held.socket() {
         return Ok((runtime, id));
     }
+    if held.file.is(Flag::Kernels) {
+        // Meanwhile, by another thread (a fence).
+        return Err(Reason::Plain);
+    }
     if !turn.stack().serves(local.ip()) {
         held.file.set(Flag::Kernels, true);
         return Err(Reason::LocalAddress);

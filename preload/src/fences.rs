@@ -9,7 +9,7 @@ use crate::errno::{Outcome, check, fail};
 use crate::fdtable::{Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{attach, kernel};
+use crate::{attach, kernel, label};
 
 const IP_IPSEC_POLICY: c_int = 16;
 const IP_XFRM_POLICY: c_int = 17;
@@ -63,30 +63,32 @@ pub(crate) fn asks((level, name): (c_int, c_int), value: Place, len: socklen_t) 
     SHAPES.contains(&(level, name))
 }
 
-/// A call that asks for one: the socket is the kernel's from here on. A stream that is the stack's already cannot be, and
-/// is told that there is no such option, as by a kernel that was built without it.
+/// A call that asks for one: the socket is the kernel's from here on. A connection that is a stack's already, this one's or
+/// another's, cannot be, and is told that there is no such option, as by a kernel that was built without it.
 pub(crate) fn set(held: &Held, set: impl FnOnce() -> isize) -> Outcome {
-    match (held.file.kind(), held.socket()) {
-        (Kind::Datagram, Some(id)) => {
-            check(set())?;
-            if let Some(runtime) = Runtime::current() {
-                attach::abandon(&mut runtime.lock(), held, id);
-            }
-        }
-        (_, Some(_)) => return Err(fail(libc::ENOPROTOOPT)),
-        (_, None) => _ = check(set())?,
+    let is_elsewhere = held.file.is(Flag::Inherited) || held.file.is(Flag::Pumped);
+    if held.file.kind() == Kind::Stream && (is_elsewhere || held.socket().is_some()) {
+        return Err(fail(libc::ENOPROTOOPT));
     }
+    check(set())?;
+    // First, so that no other thread attaches it again.
     keep(held);
+    if let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) {
+        attach::abandon(&mut runtime.lock(), held, id);
+    }
     Ok(0)
 }
 
-/// A socket that was opened elsewhere may have some.
+/// A socket that was opened elsewhere may have some. What it has there as its name (`label`) is none.
 pub(crate) fn note_inherited(held: &Held) {
     let number = |(level, name): (c_int, c_int)| {
         let mut bytes = [0; 4];
         kernel::option(held.fd, level, name, &mut bytes).is_some() && bytes != [0; 4]
     };
-    let has_filter = || kernel::option(held.fd, SOL_SOCKET, SO_GET_FILTER, &mut []).is_some_and(|n| n > 0);
+    let has_filter = || {
+        let length = kernel::option(held.fd, SOL_SOCKET, SO_GET_FILTER, &mut []);
+        length.is_some_and(|n| n > 0) && label::read(held.fd).is_none()
+    };
     if NUMBERS.into_iter().any(number) || has_filter() {
         keep(held);
     }
@@ -95,4 +97,45 @@ pub(crate) fn note_inherited(held: &Held) {
 fn keep(held: &Held) {
     held.file.set(Flag::Kernels, true);
     Reason::Fence.count();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::dispatch::lifecycle;
+    use crate::errno::{Errno, Leave};
+    use crate::fdtable;
+
+    fn stream() -> (TcpListener, Held) {
+        assert!(fdtable::start());
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let held = lifecycle::remember(socket.as_raw_fd(), Kind::Stream, |_| {}).unwrap();
+        (socket, held)
+    }
+
+    #[test]
+    fn a_socket_that_was_sent_has_a_name_and_no_fence() {
+        let (_socket, held) = stream();
+        assert!(label::put(held.fd, 7).is_ok());
+        note_inherited(&held);
+        assert!(!held.file.is(Flag::Kernels));
+        label::remove(held.fd);
+        kernel::set_option(held.fd, libc::IPPROTO_IP, IP_MINTTL, 255);
+        note_inherited(&held);
+        assert!(held.file.is(Flag::Kernels));
+        lifecycle::forget(&held);
+    }
+
+    #[test]
+    fn a_connection_that_another_process_has_takes_none() {
+        let (_socket, held) = stream();
+        held.file.set(Flag::Inherited, true);
+        let refused = set(&held, || unreachable!("its kernel's socket bears its name"));
+        assert!(matches!(refused, Err(Leave::Errno(Errno(libc::ENOPROTOOPT)))));
+        assert!(!held.file.is(Flag::Kernels));
+        lifecycle::forget(&held);
+    }
 }
