@@ -13,15 +13,14 @@ use crate::fdtable::{Flag, Held};
 use crate::options::{from_kernel, index, note_v6_only};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{attach, groups, headers, kernel};
+use crate::{groups, headers, kernel};
 
 const SOL_UDP: c_int = 17;
 const UDP_CORK: c_int = 1;
-const UDP_ENCAP: c_int = 100;
 const IP_MULTICAST_LOOP: c_int = 34;
 const IPV6_MULTICAST_LOOP: c_int = 19;
 
-/// `setsockopt`: what the kernel's socket took, the stack's takes as the kernel tells it.
+/// `setsockopt`: what the kernel's socket took, the stack's takes as the kernel tells it. What nobody else knows is counted.
 pub(crate) fn set(
     held: &Held,
     (level, name): (c_int, c_int),
@@ -29,7 +28,7 @@ pub(crate) fn set(
     len: socklen_t,
 ) -> Outcome {
     check(kernel::set_option_raw(held.fd, level, name, value, len) as isize)?;
-    note(held, level, name);
+    let noted = note(held, level, name);
     let option = OptName::from_raw(level, name);
     if let Some(option) = option {
         held.file.touch(index(option));
@@ -37,41 +36,46 @@ pub(crate) fn set(
             note_v6_only(held);
         }
     }
-    let place = (Place::from(value), len as usize);
-    let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else {
-        groups::taken(held, (level, name), place, None)?;
-        return Ok(0);
+    let call = ((level, name), (Place::from(value), len as usize));
+    let of_groups = match (held.socket(), Runtime::current()) {
+        (Some(id), Some(runtime)) => {
+            let mut turn = runtime.lock();
+            if let Some(option) = option {
+                follow(&mut turn, held, id, option);
+            }
+            groups::taken(held, call.0, call.1, Some((&mut turn, id)))?
+        }
+        _ => groups::taken(held, call.0, call.1, None)?,
     };
-    let mut turn = runtime.lock();
-    if (level, name) == (SOL_UDP, UDP_ENCAP) {
-        // The kernel reads what comes there.
-        held.file.set(Flag::Kernels, true);
-        attach::abandon(&mut turn, held, id);
-        return Ok(0);
+    let is_known = option.is_some() || noted || of_groups;
+    if !is_known && !held.file.is(Flag::Kernels) {
+        Reason::Option.count();
     }
-    if let Some(option) = option
-        && let Some(value) = from_kernel(held.fd, option)
-    {
+    Ok(0)
+}
+
+/// The stack's socket takes an option as the kernel's has it now.
+fn follow(turn: &mut Turn<'_>, held: &Held, id: SocketId, option: OptName) {
+    if let Some(value) = from_kernel(held.fd, option) {
         let now = turn.now();
         let _ = turn.stack().set_option(now, id, option, value);
         if option == OptName::ZeroCopy {
             number_completions_here(held);
         }
     }
-    if matches!(option, Some(OptName::PacketInfo | OptName::RecvPacketInfoV6)) {
+    if matches!(option, OptName::PacketInfo | OptName::RecvPacketInfoV6) {
         ask_for_destinations(held);
     }
-    groups::taken(held, (level, name), place, Some((&mut turn, id)))?;
-    Ok(0)
 }
 
-/// What the shim itself has to know of an option.
-fn note(held: &Held, level: c_int, name: c_int) {
+/// What the shim itself has to know of an option. Whether it is one of those.
+fn note(held: &Held, level: c_int, name: c_int) -> bool {
     let value = || {
         let mut bytes = [0; 4];
         kernel::option(held.fd, level, name, &mut bytes);
         c_int::from_ne_bytes(bytes)
     };
+    let mut is_one = true;
     match (level, name) {
         (SOL_UDP, UDP_CORK) => {
             let on = value() != 0;
@@ -84,10 +88,8 @@ fn note(held: &Held, level: c_int, name: c_int) {
         (libc::IPPROTO_IP, IP_MULTICAST_LOOP) | (libc::IPPROTO_IPV6, IPV6_MULTICAST_LOOP) => {
             held.file.set(Flag::NoLoop, value() == 0)
         }
-        _ => {}
-    }
-    if headers::concerns(level, name) {
-        headers::note(held);
+        _ if headers::concerns(level, name) => headers::note(held),
+        _ => is_one = false,
     }
     match OptName::from_raw(level, name) {
         Some(OptName::Segment) => held.file.set(Flag::Segments, value() != 0),
@@ -96,6 +98,7 @@ fn note(held: &Held, level: c_int, name: c_int) {
         }
         _ => {}
     }
+    is_one
 }
 
 /// The kernel tells where its datagrams were sent to, for the gate. The application hears of it only if it asked.

@@ -1,5 +1,5 @@
 //! Fences that only the kernel puts around a socket: the interface that it is bound to, what of its packets is dropped
-//! before anybody reads it, who has to sign his segments. The stack carries none of them out, so such a socket is the
+//! before anybody reads it, who has to sign his segments, what is in them (UDP_ENCAP). The stack carries none of them out, so such a socket is the
 //! kernel's, counted as `fence`: it must never be open to whom its program has shut it.
 
 use libc::{SOL_SOCKET, c_int, socklen_t};
@@ -21,17 +21,20 @@ const IP_UNICAST_IF: c_int = 50;
 const IPV6_UNICAST_IF: c_int = 76;
 const SO_BINDTOIFINDEX: c_int = 62;
 const SO_GET_FILTER: c_int = libc::SO_ATTACH_FILTER;
+const SOL_UDP: c_int = 17;
+const UDP_ENCAP: c_int = 100;
 const TCP_MD5SIG: c_int = 14;
 const TCP_MD5SIG_EXT: c_int = 32;
 const TCP_AO_ADD_KEY: c_int = 38;
 
 /// Fences that are numbers, none when they are zero.
-const NUMBERS: [(c_int, c_int); 5] = [
+const NUMBERS: [(c_int, c_int); 6] = [
     (SOL_SOCKET, SO_BINDTOIFINDEX),
     (libc::IPPROTO_IP, IP_MINTTL),
     (libc::IPPROTO_IP, IP_UNICAST_IF),
     (libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT),
     (libc::IPPROTO_IPV6, IPV6_UNICAST_IF),
+    (SOL_UDP, UDP_ENCAP),
 ];
 
 /// Those of another shape.
@@ -114,6 +117,14 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let held = lifecycle::remember(socket.as_raw_fd(), Kind::Stream, |_| {}).unwrap();
         (socket, held)
+    }
+
+    #[test]
+    fn what_takes_a_fence_away_asks_for_none() {
+        let asks = |option, value: c_int| asks(option, Place::from(&raw const value), 4);
+        for option in NUMBERS {
+            assert!(asks(option, 2) && !asks(option, 0), "{option:?}");
+        }
     }
 
     #[test]

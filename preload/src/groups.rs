@@ -78,27 +78,27 @@ impl Joined {
 }
 
 /// The kernel's socket took an option; if it is one of groups, it is noted, and told to the stack. `turn` is there
-/// when the socket is attached.
+/// when the socket is attached. Whether it is one.
 pub(crate) fn taken(
     held: &Held,
     (level, name): (c_int, c_int),
     (place, len): (Place, usize),
     turn: Option<(&mut Turn<'_>, SocketId)>,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     if matches!((level, name), (IPPROTO_IP, IP_MULTICAST_IF) | (IPPROTO_IPV6, IPV6_MULTICAST_IF)) {
         let by = way(level, place, len)?;
         state::lock().groups.ways.insert(held.word.cookie(), by);
         if let Some((turn, id)) = turn {
             set_way(turn, id, by);
         }
-        return Ok(());
+        return Ok(true);
     }
-    let Some(note) = read(level, name, place, len)? else { return Ok(()) };
+    let Some(note) = read(level, name, place, len)? else { return Ok(false) };
     state::lock().groups.note(held.word, note.clone());
     if let Some((turn, id)) = turn {
         tell(turn, held, id, &note);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The socket was attached: the stack's takes over what the kernel's has joined.

@@ -67,7 +67,8 @@ pub(crate) fn setsockopt(
         return Ok(0);
     }
     let Some(option) = for_stream(&held, level, name) else {
-        return Err(if held.socket().is_some() { Reason::Option } else { Reason::Plain }.into());
+        // What the stack does not know it does not take over later either.
+        return Err(if held.file.is(Flag::Kernels) { Reason::Plain } else { Reason::Option }.into());
     };
     if BEFORE_IT_BEGINS.contains(&option) && held.socket().is_some() && !held.file.is(Flag::Listening) {
         return Err(fail(libc::EINVAL));

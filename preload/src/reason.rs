@@ -62,7 +62,8 @@ reasons! {
     SharedGroup = "shared_group";
     /// The socket has asked for headers that only the kernel writes (extension headers, IPv4 options, flow labels).
     Header = "header";
-    /// The socket has asked for a fence that only the kernel puts around it: an interface, a filter, signed segments.
+    /// The socket has asked for a fence that only the kernel puts around it: an interface, a filter, signed segments, what
+    /// is in datagrams.
     Fence = "fence";
     /// The port of the socket is not held by its backing socket (IP_BIND_ADDRESS_NO_PORT).
     NoPort = "no_port";
