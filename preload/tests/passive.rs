@@ -46,7 +46,8 @@ fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
     let (server, client) = lab.pair();
     // A connection over the loopback, a socket of another protocol, an io_uring, and one connection that is
     // accelerated, with an option that only the kernel knows (TCP_THIN_LINEAR_TIMEOUTS), and one that it cannot have any
-    // more (IP_MINTTL); and a socket that is bound to an interface.
+    // more (IP_MINTTL); a socket that is bound to an interface; and two that are not used, with options that only the
+    // kernel knows (of UDP: IP_RECVOPTS).
     let script = format!(
         "import ctypes, errno, socket, subprocess\n\
          l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()\n\
@@ -58,6 +59,8 @@ fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
          try: s.setsockopt(socket.IPPROTO_IP, 21, 255); raise SystemExit('a fence around an open connection')\n\
          except OSError as e: assert e.errno == errno.ENOPROTOOPT, e\n\
          f = socket.socket(); f.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'{IFACE}')\n\
+         t = socket.socket(); t.setsockopt(socket.IPPROTO_TCP, 16, 1)\n\
+         u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.setsockopt(socket.IPPROTO_IP, 6, 1)\n\
          assert ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(256)) == -1\n\
          print(subprocess.run(['{}', 'stat', '--json'], capture_output=True, text=True).stdout)",
         product()
@@ -80,7 +83,7 @@ fn what_cannot_be_accelerated_stays_in_the_kernel_and_is_counted() {
     assert!(stack["bypass"]["protocol"].as_u64() >= Some(1), "{text}");
     assert_eq!(stack["bypass"]["no_stack"], 0, "{text}");
     assert_eq!(stack["bypass"]["fence"], 1, "{text}");
-    assert_eq!((&stack["bypass"]["option"], &stack["bypass"]["io_uring"]), (&1.into(), &1.into()), "{text}");
+    assert_eq!((&stack["bypass"]["option"], &stack["bypass"]["io_uring"]), (&3.into(), &1.into()), "{text}");
 }
 
 /// The loader ignores LD_PRELOAD for programs that give their user more than he has (ld.so(8)).
