@@ -219,17 +219,14 @@ INLINE void tell(const struct steer_alarm *p)
  * it to be told of. Replies to what the kernel's own sockets have begun are let pass. Not static, as judge(). */
 __attribute__((noinline)) int keeps_out(struct context *ctx, struct steer_alarm *p, int heard)
 {
-	const struct eth_header *eth = (void *)(long)ctx->data;
 	u32 wanted = STEER_CLOAK, excuse = 0, at, port = ANY_PORT;
 	int verdict, is_transport;
 	struct steer_table *t;
 	const word *local;
 
-	/* What comes from the host itself, and what is for many, is not asked for by strangers. The rules are those of the
-	 * interface, which those of a VLAN on it need not be. */
+	/* What comes from the host itself is not asked for by strangers. The rules are those of the interface, which those of
+	 * a VLAN on it need not be. Whom the frame is for does not count: Linux takes an address of ours in one for all. */
 	if (!p || p->vlan || ctx->ingress_ifindex == LOOPBACK)
-		return 0;
-	if ((void *)(eth + 1) > (void *)(long)ctx->data_end || eth->destination[0] & 1)
 		return 0;
 	is_transport = p->flow.protocol == PROTO_TCP || p->flow.protocol == PROTO_UDP;
 	if (is_transport) {
@@ -257,7 +254,7 @@ __attribute__((noinline)) int keeps_out(struct context *ctx, struct steer_alarm 
 	t = map_lookup(&tables, &at);
 	if (t) {
 		__sync_fetch_and_add(&t->packets, 1);
-		__sync_fetch_and_add(&t->bytes, bytes_of(ctx) - sizeof(*eth));
+		__sync_fetch_and_add(&t->bytes, bytes_of(ctx) - sizeof(struct eth_header));
 	}
 	tell(p);
 	return 1;

@@ -173,6 +173,20 @@ fn who_is_permitted_sees_a_host_and_who_is_not_sees_nothing() {
     }
 }
 
+/// Linux takes a packet for its address in a frame for everybody, and answers an echo.
+#[test]
+fn a_stranger_who_asks_everybody_on_the_cable_finds_no_host_either() {
+    let lab = Lab::new("cloak-all");
+    let all = Hosts::new(&lab, "cloak = true");
+    let everybody = ["lladdr", "ff:ff:ff:ff:ff:ff", "dev", IFACE, "nud", "permanent"];
+    for family in Family::BOTH {
+        let ((to, from), stranger) = (family.ends(), family.address(3));
+        all.client.must(&[&["ip", "neigh", "replace", to][..], &everybody].concat());
+        assert!(ping(&all.client, (from, to), PATIENCE, &[]), "{from}");
+        assert!(!ping(&all.client, (&stranger, to), IMPATIENCE, &[]), "{stranger}");
+    }
+}
+
 /// Another policy takes effect at once, whichever way, and addresses that come later are cloaked, too.
 #[test]
 fn cloaking_comes_and_goes_with_policy_and_address() {
