@@ -127,6 +127,8 @@ void stand_in_wire_close(struct wire*);
 bool stand_in_wire_exists(const char* name);
 /* Whether it is plugged in still. */
 bool stand_in_wire_is_there(const struct wire*);
+/* Whether it is being unplugged, or is gone; `told`: the kernel has just told that it is down. */
+bool stand_in_wire_goes(const struct wire*, bool told);
 /* False when there is no room now. */
 bool stand_in_wire_send(struct wire*, const void* frame, size_t len);
 /* The frame's length, or -1 when none waits: ENETDOWN once, when an interface went down or away. What a kernel left

@@ -132,7 +132,7 @@ void stand_in_receive(ef_vi* vi)
   for (int i = 0; i < AT_A_TIME; i++) {
     ssize_t len = stand_in_wire_receive(&vi->adapter->wire, frame, sizeof(frame));
     struct wire* wire = &vi->adapter->wire;
-    if (len < 0 && (errno == ENETDOWN || wire->down) && !stand_in_wire_is_there(wire)) {
+    if (len < 0 && (errno == ENETDOWN || wire->down) && stand_in_wire_goes(wire, errno == ENETDOWN)) {
       wire->down = false;
       ef_event reset = {.generic = {EF_EVENT_TYPE_RESET}};
       stand_in_event(vi->adapter, &reset);

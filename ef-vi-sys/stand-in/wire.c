@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef PACKET_IGNORE_OUTGOING
@@ -157,6 +158,14 @@ bool stand_in_wire_is_there(const struct wire* wire)
 {
   struct ifreq request = {.ifr_ifindex = wire->ifindex};
   return wire->memory || ioctl(wire->fd, SIOCGIFNAME, &request) == 0;
+}
+
+bool stand_in_wire_goes(const struct wire* wire, bool told)
+{
+  // Whoever is taken away goes down first, which is all that is told: for a moment it is there still.
+  const struct timespec moment = {.tv_nsec = 1000000};
+  for (int moments = told ? 300 : 0; moments > 0 && stand_in_wire_is_there(wire); moments--) nanosleep(&moment, NULL);
+  return !stand_in_wire_is_there(wire);
 }
 
 bool stand_in_wire_send(struct wire* wire, const void* frame, size_t len)

@@ -1,6 +1,6 @@
 //! Fences that only the kernel puts around a socket: the interface that it is bound to, what of its packets is dropped
-//! before anybody reads it, who has to sign his segments, what is in them (UDP_ENCAP). The stack carries none of them out, so such a socket is the
-//! kernel's, counted as `fence`: it must never be open to whom its program has shut it.
+//! before anybody reads it, who has to sign his segments, what is in them (UDP_ENCAP). The stack carries none of them out,
+//! so such a socket is the kernel's, counted as `fence`: it must never be open to whom its program has shut it.
 
 use libc::{SOL_SOCKET, c_int, socklen_t};
 use ringroad::Runtime;

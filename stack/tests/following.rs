@@ -80,6 +80,15 @@ impl Port {
         arrived.id
     }
 
+    /// The other stack listens where the first one did.
+    fn heir(&mut self) -> SocketId {
+        let heir = self.other.stack.tcp_socket(1).unwrap();
+        self.other.stack.bind(heir, "0.0.0.0:80".parse().unwrap()).unwrap();
+        self.other.stack.listen(heir, 16).unwrap();
+        self.settle();
+        heir
+    }
+
     /// The cable leads to the other stack now.
     fn swap(&mut self) {
         std::mem::swap(&mut self.net.hosts[1], &mut self.other);
@@ -285,10 +294,7 @@ fn who_asks_where_nobody_listens_any_more_is_heard_where_somebody_does() {
     let mut port = Port::new(Link::default());
     let listener = port.net.listen(1, 80, 16);
     port.settle();
-    let heir = port.other.stack.tcp_socket(1).unwrap();
-    port.other.stack.bind(heir, "0.0.0.0:80".parse().unwrap()).unwrap();
-    port.other.stack.listen(heir, 16).unwrap();
-    port.settle();
+    let heir = port.heir();
     let a = port.net.connecting(0, 80);
     let now = port.net.now;
     port.net.b().close(now, listener).unwrap();
@@ -326,10 +332,7 @@ fn is_over(port: &mut Port) {
 fn who_comes_back_where_nobody_listens_any_more_is_heard_where_somebody_does() {
     let mut port = Port::new(Link::default());
     is_over(&mut port);
-    let heir = port.other.stack.tcp_socket(1).unwrap();
-    port.other.stack.bind(heir, "0.0.0.0:80".parse().unwrap()).unwrap();
-    port.other.stack.listen(heir, 16).unwrap();
-    port.settle();
+    let heir = port.heir();
     let a = port.net.connecting(0, 80);
     port.net.run_for(Duration::from_micros(200));
     port.settle();
@@ -356,10 +359,7 @@ fn who_is_led_to_what_is_no_longer_there_is_heard_where_somebody_listens() {
     port.net.run_ms(61_000);
     port.settle();
     port.book.lock().unwrap().flows.extend(led);
-    let heir = port.other.stack.tcp_socket(1).unwrap();
-    port.other.stack.bind(heir, "0.0.0.0:80".parse().unwrap()).unwrap();
-    port.other.stack.listen(heir, 16).unwrap();
-    port.settle();
+    let heir = port.heir();
     let a = port.net.connecting(0, 80);
     port.net.run_for(Duration::from_micros(200));
     port.settle();
