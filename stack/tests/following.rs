@@ -359,7 +359,7 @@ fn who_is_led_to_what_is_no_longer_there_is_heard_where_somebody_listens() {
     port.net.run_ms(61_000);
     port.settle();
     port.book.lock().unwrap().flows.extend(led);
-    let heir = port.heir();
+    port.heir();
     let a = port.net.connecting(0, 80);
     port.net.run_for(Duration::from_micros(200));
     port.settle();
