@@ -120,9 +120,11 @@ fn iperf3_sends_datagrams_both_ways() {
         };
         let runs = (1..=5).find(|_| few_lost()).expect("a run in which few are lost");
         let [received, sent] = seen(&server, &before);
-        // Whoever wants the kernel to confirm a neighbour sends it an empty datagram.
+        // A socket leaves the kernel when it is first used, not when it is bound: the datagram that says that a client is
+        // there may come in between, and is read from the kernel. Whoever wants the kernel to confirm a neighbour sends
+        // it an empty datagram.
         assert!(
-            received == 0 && sent <= 2 * runs,
+            received <= runs && sent <= 2 * runs,
             "{reverse:?}: {received} received, {sent} sent by the kernel"
         );
     }
