@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{MutexGuard, OnceLock};
 
 use libc::c_int;
+use ringroad::errand::with_room;
 use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
 use ringroad::{Config, StartError, log};
 use stack::types::{Readiness, SocketId, canonical};
@@ -18,7 +19,7 @@ use crate::dispatch::owner;
 use crate::errno::Errno;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
-use crate::{carry, datagram_options, epoll, heirs, kernel, options, sandbox, state};
+use crate::{carry, datagram_options, epoll, guard, heirs, kernel, options, sandbox, state};
 
 /// How long to leave it at that when the stack could not be had, in nanoseconds.
 const TRY_AGAIN: u64 = 100_000_000;
@@ -98,7 +99,10 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
     let config = CONFIG.get().ok_or(Reason::NoStack)?;
     let free = STARTER.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     // Of several threads one starts it, the others wait: what they are about is decided for good now.
-    let started = Runtime::start(config);
+    let started = with_room(|| {
+        let _inside = guard::enter();
+        Runtime::start(config)
+    });
     if free {
         STARTER.store(0, Ordering::Relaxed);
     }

@@ -1,15 +1,19 @@
-//! fork: nobody may hold a lock of ours while the process is copied, and the child begins without a stack.
+//! fork and its kin: nobody may hold a lock of ours while the process is copied, and the child begins without a stack.
 
 use core::cell::UnsafeCell;
+use core::ffi::c_long;
 use std::sync::MutexGuard;
 
+use libc::{c_int, c_void};
 use ringroad::Runtime;
 use ringroad::runtime::Turn;
 
-use crate::attach;
 use crate::dispatch::lifecycle;
+use crate::errno::{self, Leave, Outcome};
+use crate::reason::Reason;
 use crate::state::{self, State};
-use crate::{fdtable, heirs, sandbox};
+use crate::user::Place;
+use crate::{attach, exit, fdtable, guard, heirs, real, sandbox};
 
 /// The locks between `prepare` and what follows it.
 struct Locks(UnsafeCell<Option<Held>>);
@@ -39,6 +43,10 @@ pub(crate) fn install() {
 }
 
 extern "C" fn prepare() {
+    if !guard::active() {
+        // A child that was made behind the library's back: whoever holds the locks is not here.
+        return;
+    }
     // In a sandbox all is pumped, and who may fork may have nothing else.
     let has_stack = !sandbox::forbids_calls();
     if has_stack {
@@ -73,6 +81,7 @@ extern "C" fn parent() {
 
 extern "C" fn child() {
     let Some(Held { turn, mut state, link, .. }) = take_back() else { return };
+    guard::activate();
     // The parent's runtime is not ours: not even its lock is given back, which would send its frames.
     core::mem::forget(turn);
     fdtable::forget_runtimes();
@@ -81,6 +90,83 @@ extern "C" fn child() {
     Runtime::after_fork_in_child();
     lifecycle::after_fork_in_child();
     attach::forget_attempts();
+}
+
+/// A child is made by `call`, which returns in both, as fork does.
+fn around(call: impl FnOnce() -> c_long) -> Outcome {
+    prepare();
+    let pid = call();
+    let failed = (pid < 0).then(errno::get);
+    if pid == 0 {
+        child()
+    } else {
+        parent()
+    }
+    failed.map_or(Ok(pid as isize), |error| Err(Leave::Errno(error)))
+}
+
+/// `syscall(SYS_clone, …)` and its like: a fork, unless parent and child share their memory.
+pub(crate) fn by_number(number: c_long, [a, b, c, d, e, f]: [c_long; 6]) -> Outcome {
+    let (flags, stack) = match number {
+        libc::SYS_clone3 => {
+            flags_and_stack(Place::from(core::ptr::with_exposed_provenance::<c_void>(a as usize)))?
+        }
+        libc::SYS_clone => (a as u64, b as u64),
+        _ => (0, 0),
+    };
+    if is_thread(flags) || stack != 0 {
+        return Err(Reason::Plain.into());
+    }
+    // SAFETY: the caller's own arguments, passed on as they are.
+    around(|| unsafe { real::syscall(number, a, b, c, d, e, f) })
+}
+
+/// Of a `struct clone_args` (clone(2)).
+fn flags_and_stack(args: Place) -> Result<(u64, u64), Leave> {
+    Ok((args.read()?, args.after(5 * size_of::<u64>()).read()?))
+}
+
+fn is_thread(flags: u64) -> bool {
+    flags & libc::CLONE_VM as u64 != 0
+}
+
+/// What a child of [`clone`] runs.
+struct Begin {
+    run: *mut c_void,
+    argument: *mut c_void,
+}
+
+extern "C" fn begin(begin: *mut c_void) -> c_int {
+    child();
+    guard::begin_outside();
+    // SAFETY: `clone`'s own, in this process's copy of its memory.
+    let Begin { run, argument } = unsafe { begin.cast::<Begin>().read() };
+    // SAFETY: the caller's function, which has this type.
+    let run = unsafe { core::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> c_int>(run) };
+    // SAFETY: the caller's argument for it.
+    let status = unsafe { run(argument) };
+    // Where it returns to, the thread alone ends: the child's helper would go on without it.
+    // SAFETY: any status is a status.
+    unsafe { exit::_exit(status) }
+}
+
+/// `clone`: a fork with a stack of the child's own, unless parent and child share their memory.
+pub(crate) fn clone(
+    run: *mut c_void,
+    stack: *mut c_void,
+    flags: c_int,
+    argument: *mut c_void,
+    parents: *mut c_void,
+    tls: *mut c_void,
+    childs: *mut c_void,
+) -> Outcome {
+    if is_thread(flags as u64) || run.is_null() || stack.is_null() {
+        return Err(Reason::Plain.into());
+    }
+    let mut begins = Begin { run, argument };
+    let (first, what) = (begin as extern "C" fn(*mut c_void) -> c_int, (&raw mut begins).cast::<c_void>());
+    // SAFETY: the caller's own stack and flags; `begins` is in the memory that the child has a copy of.
+    around(|| unsafe { real::clone(first as *mut c_void, stack, flags, what, parents, tls, childs) }.into())
 }
 
 /// Takes libc's place. A child of vfork shares our memory: what it closes before it execs would be closed

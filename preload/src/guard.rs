@@ -8,22 +8,29 @@
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
-static ACTIVE: AtomicBool = AtomicBool::new(false);
+use crate::fdtable::forgotten_by_children;
+
+/// Whether anything is to be accelerated, in memory that a child finds empty: one that was made behind the library's
+/// back (a system call of the program's own) has a copy of the stack's state and the rings themselves, and may touch neither.
+static ACTIVE: OnceLock<Option<&'static AtomicBool>> = OnceLock::new();
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Turns interception on for the process; before that everything passes.
+/// Turns interception on for the process; before that everything passes. In a child it is to be turned on again.
 pub(crate) fn activate() {
-    ACTIVE.store(true, Ordering::Release);
+    if let Some(active) = ACTIVE.get_or_init(forgotten_by_children) {
+        active.store(true, Ordering::Release);
+    }
 }
 
 /// Whether this process is to be accelerated at all.
 #[inline]
 pub(crate) fn active() -> bool {
-    ACTIVE.load(Ordering::Relaxed)
+    ACTIVE.get().is_some_and(|active| active.is_some_and(|active| active.load(Ordering::Relaxed)))
 }
 
 /// Proof that the calling thread is inside the library; leaving is dropping it.
@@ -42,6 +49,11 @@ pub(crate) fn enter() -> Option<Inside> {
 #[inline]
 pub(crate) fn inside() -> bool {
     INSIDE.with(Cell::get)
+}
+
+/// In a child that was made inside the library, and that goes on outside of it.
+pub(crate) fn begin_outside() {
+    INSIDE.with(|inside| inside.set(false));
 }
 
 /// Steps outside for a call of libc's that may block: handlers run as they come. The caller is inside.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rustix::io::{read, retry_on_intr, write};
@@ -10,6 +11,23 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::port::aside;
 use crate::runtime::without_signals;
+
+/// The stack of a thread that does what takes more than an application's thread may have.
+const ROOM: usize = 1 << 20;
+
+/// Has work done by another thread, and waits for it: the caller's stack may be small. Where there is no other thread to be
+/// had the caller does it.
+pub fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = Mutex::new(Some(work));
+    let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let done = thread::scope(|scope| {
+        let named = thread::Builder::new().name("ringroad-start".into()).stack_size(ROOM);
+        let begun = without_signals(|| named.spawn_scoped(scope, || take().map(|work| work())));
+        begun.ok()?.join().ok()?
+    });
+    // Only what nobody has begun is left.
+    done.or_else(|| take().map(|work| work())).expect("a start that panics ends the process")
+}
 
 /// Work that waits to be asked for.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Memory that is there for the life of the process and costs nothing until it is touched.
 
 use core::ptr;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Types whose all-zero bytes are a value.
 ///
@@ -11,6 +11,8 @@ pub(super) unsafe trait Zero: Sync + 'static {}
 
 // SAFETY: zero is a value of an atomic integer.
 unsafe impl Zero for AtomicU64 {}
+// SAFETY: zero is false.
+unsafe impl Zero for AtomicBool {}
 // SAFETY: a File is made of atomic integers only.
 unsafe impl Zero for super::File {}
 
@@ -26,4 +28,14 @@ pub(super) fn reserve<T: Zero>(count: usize) -> Option<&'static [T]> {
     }
     // SAFETY: the mapping is page-aligned, zeroed, `bytes` long and never unmapped; zeroes are values of T.
     Some(unsafe { core::slice::from_raw_parts(base.cast::<T>(), count) })
+}
+
+/// A word that is false in every child, however it is made, unless it shares this process's memory. None where the kernel
+/// has no such memory (before Linux 4.14).
+pub(crate) fn forgotten_by_children() -> Option<&'static AtomicBool> {
+    let word = reserve::<AtomicBool>(1)?.first()?;
+    let page = ptr::from_ref(word).cast_mut().cast::<libc::c_void>();
+    // SAFETY: a mapping that begins there, which nothing else is in.
+    let done = unsafe { libc::madvise(page, size_of::<AtomicBool>(), libc::MADV_WIPEONFORK) };
+    (done == 0).then_some(word)
 }

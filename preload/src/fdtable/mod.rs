@@ -15,6 +15,7 @@ use libc::c_int;
 use stack::types::SocketId;
 
 pub(crate) use file::{File, Flag, Kind};
+pub(crate) use memory::forgotten_by_children;
 
 const MOST: usize = 1 << 20;
 

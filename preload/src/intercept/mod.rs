@@ -6,7 +6,7 @@
 //! and goes on; and after a panic it calls libc again, which would send what was sent already. Nor has it a
 //! table from which tests and `real` could come.
 //!
-//! `fcntl` and `ioctl` are variadic in C; on the ABIs that Linux has for x86-64, arm64 and riscv64 an integer or
+//! `fcntl`, `ioctl` and `clone` are variadic in C; on the ABIs that Linux has for x86-64, arm64 and riscv64 an integer or
 //! pointer in the variable part is passed as if it were named, so they are declared with it.
 
 mod number;
@@ -24,7 +24,7 @@ use crate::dispatch::{
 };
 use crate::errno::{self, Leave, Outcome};
 use crate::poll_select::{poll, select};
-use crate::{cancel, epoll, exec, fdtable, guard, options, real, sandbox, signals, stdio};
+use crate::{cancel, epoll, exec, fdtable, fork, guard, options, real, sandbox, signals, stdio};
 
 pub(crate) use table::for_each_call;
 

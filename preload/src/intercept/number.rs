@@ -16,7 +16,7 @@ use crate::errno::{Outcome, fail};
 use crate::poll_select::{poll, select};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{epoll, exec, options, sandbox};
+use crate::{epoll, exec, fork, options, sandbox};
 
 /// An argument of a system call, made from the word that `syscall` was given.
 trait Word {
@@ -89,6 +89,10 @@ for_each_call!(numbers);
 const OTHERS: &[c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_seccomp,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_fork,
     libc::SYS_preadv2,
     libc::SYS_pwritev2,
     libc::SYS_ppoll,
@@ -140,6 +144,9 @@ fn others(number: c_long, [a, b, c, d, e, f]: [c_long; 6]) -> Outcome {
             Err(fail(libc::ENOSYS))
         }
         libc::SYS_seccomp => sandbox::seccomp(to(a), to(c)),
+        libc::SYS_clone | libc::SYS_clone3 => fork::by_number(number, [a, b, c, d, e, f]),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_fork => fork::by_number(number, [a, b, c, d, e, f]),
         // The offset comes in two halves, of which 64 bits leave the first.
         libc::SYS_preadv2 => recv::preadv2(to(a), to(b), to(c), d, to(f)),
         libc::SYS_pwritev2 => send::pwritev2(to(a), to(b), to(c), d, to(f)),

@@ -123,6 +123,9 @@ macro_rules! for_each_call {
             any fexecve(fd: c_int, args: *const *const c_char, env: *const *const c_char) -> c_int
                 = NONE => exec::fexecve;
 
+            any clone(run: *mut c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parents: *mut c_void,
+                tls: *mut c_void, childs: *mut c_void) -> c_int = NONE => fork::clone;
+
             any prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int
                 = SYS_prctl => sandbox::prctl;
             any setrlimit(resource: c_uint, limit: *const rlimit) -> c_int = SYS_setrlimit => sandbox::setrlimit;

@@ -1,5 +1,5 @@
-//! Steps of cargo's tests. A test that fails is tried once more, alone: one racy test must not hide thousands of good ones.
-//! It is told, loudly, when it passes then; it is a defect to be mended next.
+//! Steps of cargo's tests. A test that fails is tried again, alone: one racy test must not hide thousands of good ones. It
+//! is told, loudly, when it passes then; it is a defect to be mended next.
 
 use std::time::Instant;
 
@@ -9,6 +9,8 @@ use crate::run;
 
 /// More tests than that which fail in one step are no accident.
 const MOST: usize = 3;
+/// So often each of them is tried again. Once is not enough for one that fails every other time.
+const TRIES: usize = 2;
 /// Lines of a test's words that are shown again.
 const LINES: usize = 20;
 
@@ -23,7 +25,7 @@ pub(super) struct Tests {
 }
 
 impl Tests {
-    /// Runs them, those that fail a second time.
+    /// Runs them, and those that fail again.
     pub(super) fn step(&self, name: &'static str) -> Step {
         println!("== {name}");
         let start = Instant::now();
@@ -34,8 +36,11 @@ impl Tests {
         }
         for failure in said.only_these().filter(|all| all.len() <= MOST).unwrap_or_default() {
             let what = format!("{} ({})", failure.name, failure.target);
-            println!("== again, alone: {what}");
-            if self.passes_alone(failure) {
+            let passes = |tried| {
+                println!("== again, alone, {tried} of {TRIES}: {what}");
+                self.passes_alone(failure)
+            };
+            if (1..=TRIES).any(passes) {
                 (passed, failed) = (passed + 1, failed - 1);
                 tell(&what, failure);
                 unsteady.push(what);

@@ -1,0 +1,143 @@
+/* Children that are made in other ways than by fork, and threads that have little. */
+#include "case.h"
+#include <sched.h>
+
+static char hers[] = "child", his[] = "parent";
+
+/* One end of a connection in either process: the child reads four octets and answers, then the parent does. */
+static void serve(int fd, const char *who)
+{
+    char b[8];
+    int left = 4;
+    for (int got; left > 0 && (got = read(fd, b, left)) > 0;)
+        left -= got;
+    printf("%s: %d left, sent %zd\n", who, left, write(fd, who, strlen(who)));
+    fflush(stdout);
+}
+
+static int is_over(pid_t pid)
+{
+    int status = 0;
+    SAY(waitpid(pid, &status, __WALL) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* Both have a turn at a connection, the child first. */
+static void take_turns(pid_t (*start)(int))
+{
+    int fd = server();
+    fflush(stdout);
+    SAY(peer("send 4"));
+    pid_t pid = start(fd);
+    SAY(is_over(pid));
+    SAY(peer("recv 5"));
+    SAY(peer("send 4"));
+    serve(fd, his);
+    SAY(peer("recv 6"));
+}
+
+static pid_t by_number(int fd)
+{
+    pid_t pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) {
+        serve(fd, hers);
+        _exit(3);
+    }
+    return pid;
+}
+
+CASE(a_child_made_by_the_number_of_clone)
+{
+    take_turns(by_number);
+}
+
+static int run(void *fd)
+{
+    serve(*(int *)fd, hers);
+    return 5;
+}
+
+static pid_t by_function(int fd)
+{
+    static char stack[1 << 18] __attribute__((aligned(16)));
+    return clone(run, stack + sizeof stack, SIGCHLD, &fd);
+}
+
+CASE(a_child_made_by_the_function_clone)
+{
+    take_turns(by_function);
+}
+
+static pid_t by_clone3(int fd)
+{
+    struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } args = { 0 };
+    args.exit_signal = SIGCHLD;
+    pid_t pid = syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0) {
+        serve(fd, hers);
+        _exit(6);
+    }
+    return pid;
+}
+
+CASE(a_child_made_by_the_number_of_clone3)
+{
+    take_turns(by_clone3);
+}
+
+static void *talk(void *answer)
+{
+    char b[8];
+    int fd = client();
+    write(fd, "abcd", 4);
+    *(int *)answer = peer("recv 4") == 4 && peer("send 4") == 4 && read(fd, b, 8) == 4;
+    return NULL;
+}
+
+/* The least that a thread can have: what the library needs beside is its own affair. */
+CASE(a_thread_with_a_small_stack_begins)
+{
+    pthread_attr_t small;
+    pthread_t thread;
+    int good = 0;
+    pthread_attr_init(&small);
+    SAY(pthread_attr_setstacksize(&small, 24576));
+    pthread_create(&thread, &small, talk, &good);
+    pthread_join(thread, NULL);
+    SAY(good);
+}
+
+static long by_itself(long number, long a)
+{
+    long result;
+    register long r10 __asm__("r10") = 0;
+    register long r8 __asm__("r8") = 0;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(0), "d"(0), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+/* Nobody was told of this child: it must do no harm, whatever it calls. */
+CASE(a_child_made_past_libc_does_no_harm)
+{
+    int fd = server(), status = 0;
+    char b[8];
+    fflush(stdout);
+    pid_t pid = by_itself(SYS_clone, SIGCHLD);
+    if (pid == 0) {
+        for (int i = 0; i < 1000; i++) {
+            struct pollfd one = { fd, POLLIN, 0 };
+            poll(&one, 1, 0);
+            recv(fd, b, 8, MSG_DONTWAIT | MSG_PEEK);
+        }
+        close(fd);
+        exit(7);
+    }
+    waitpid(pid, &status, 0);
+    SAY(WEXITSTATUS(status));
+    SAY(peer("send 4"));
+    serve(fd, his);
+    SAY(peer("recv 6"));
+}
