@@ -56,6 +56,17 @@ impl<M: RingMemory> Producer<M> {
         self.refresh();
     }
 
+    /// An index that is more than a ring ahead of the consumer's nobody who keeps the rules has left: the consumer would go
+    /// round the ring without end, over entries of long ago. They are taken for consumed. Whether there were any.
+    pub(crate) fn mend(&mut self) -> bool {
+        if self.refresh() <= self.len() {
+            return false;
+        }
+        (self.next, self.published) = (self.consumed, self.consumed);
+        self.memory.producer().store(self.consumed, Ordering::Release);
+        true
+    }
+
     /// Entries that the consumer has still to consume, on a side that others fill too.
     #[inline]
     pub(crate) fn waiting(&self) -> u32 {

@@ -175,6 +175,24 @@ mod sequence {
     use super::*;
 
     #[test]
+    fn a_ring_that_was_left_in_no_order_is_empty_for_who_takes_it() {
+        let (mut tx, mut rx) = ring(8, u32::MAX - 2);
+        assert!((0..8).all(|n| tx.push(n)) && tx.publish());
+        assert!(!tx.mend(), "a full ring is in order");
+        assert_eq!((rx.pop(), rx.pop()), (Some(0), Some(1)));
+        rx.release();
+        // Somebody else has written an index of long ago.
+        tx.memory.producer().store(u32::MAX - 7, Ordering::Relaxed);
+        let mut next = Producer::new(tx.memory.clone());
+        assert!(next.refresh() > 8);
+        assert!(next.mend());
+        assert_eq!((next.refresh(), next.index()), (0, u32::MAX));
+        assert!(next.push(9) && next.publish());
+        let mut rx = Consumer::new(next.memory.clone());
+        assert_eq!((rx.pop(), rx.pop()), (Some(9), None));
+    }
+
+    #[test]
     fn nothing_is_seen_before_it_is_published_and_no_slot_reused_before_its_release() {
         let (mut tx, mut rx) = ring(4, u32::MAX - 1);
         assert!((0..4).all(|i| tx.push(i)));

@@ -28,6 +28,8 @@ pub struct TakeOver {
     pub unsent: u32,
     /// Frames that the kernel is still sending: they come back later.
     pub sending: u32,
+    /// Rings to send by that were left in no order: what was in them is not sent.
+    pub mended: u32,
 }
 
 /// Settles slot `slot`, whose rings `nics` are, for stack `me` (which may be the new one of that slot). Nobody
@@ -45,6 +47,7 @@ pub(crate) fn settle(
         let frame_of = nic.frame_of();
         for queue in &mut nic.queues {
             let rings = &mut queue.socket.rings;
+            found.mended += u32::from(rings.tx.mend());
             keep_promise(rings, ledger, (queue.number, slot), frame_of);
             found.unsent += take_back(rings, ledger, (queue.number, slot), frame_of);
             while let Some(entry) = rings.rx.pop() {
