@@ -44,6 +44,7 @@ mod kernel;
 mod label;
 mod options;
 mod poll_select;
+mod pumped;
 mod real;
 mod reason;
 mod sandbox;

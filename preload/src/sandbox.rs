@@ -3,11 +3,8 @@
 //! what it has accelerated is pumped (`ringroad::pump`): its descriptor is one end of a Unix socket, on which nothing but
 //! the kernel's own calls are made, while its parent, or a thread of its own that was there before, has the connection.
 
-use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::collections::HashMap;
-use std::os::fd::{AsRawFd, IntoRawFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use libc::{c_int, c_uint, c_ulong, c_void, pid_t, rlimit};
 use ringroad::errand::Errand;
@@ -15,10 +12,10 @@ use ringroad::pump::Ends;
 use ringroad::{Runtime, log};
 
 use crate::errno::{Errno, Outcome};
-use crate::fdtable::{self, Flag, Held, Kind, Word};
+use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{attach, exit, heirs, kernel, options, state};
+use crate::{attach, exit, heirs, kernel, pumped, state};
 
 /// Who may have no more descriptors than this can begin no stack.
 const ENOUGH: u64 = 32;
@@ -34,20 +31,6 @@ static EXIT: OnceLock<Errand> = OnceLock::new();
 static ENTERED: AtomicBool = AtomicBool::new(false);
 /// System calls are forbidden.
 static CALLS: AtomicBool = AtomicBool::new(false);
-
-/// What the kernel's socket behind a descriptor cannot tell.
-struct Pumped {
-    local: SocketAddr,
-    remote: SocketAddr,
-    /// Open as long as the reader's end is.
-    life: c_int,
-}
-
-static PUMPED: OnceLock<Mutex<HashMap<Word, Pumped>>> = OnceLock::new();
-
-fn pumped<T>(look: impl FnOnce(&mut HashMap<Word, Pumped>) -> T) -> T {
-    look(&mut PUMPED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner))
-}
 
 /// Whether this process may have no stack any more.
 pub(crate) fn is_entered() -> bool {
@@ -204,58 +187,18 @@ fn pump(held: &Held) -> Result<(), Errno> {
             heirs::pump_own(held, &ends).ok_or(refused)?
         }
     };
-    put(held, ends, names)
-}
-
-/// The reader's end is behind all descriptors of the file.
-fn put(held: &Held, ends: Ends, (local, remote): (SocketAddr, SocketAddr)) -> Result<(), Errno> {
-    let (far, life) = ends.into_readers();
-    let nonblocking = if held.file.is(Flag::NonBlocking) { libc::O_NONBLOCK } else { 0 };
-    kernel::fcntl(far.as_raw_fd(), libc::F_SETFL, nonblocking as usize)?;
-    options::tell_timeouts(held, far.as_raw_fd());
-    let mut outlives = false;
-    for fd in heirs::names_of(held) {
-        let cloexec = kernel::fcntl(fd, libc::F_GETFD, 0)? & libc::FD_CLOEXEC != 0;
-        kernel::dup3(far.as_raw_fd(), fd, if cloexec { libc::O_CLOEXEC } else { 0 })?;
-        outlives |= !cloexec;
-    }
-    let life = life.into_raw_fd();
-    if outlives {
-        kernel::fcntl(life, libc::F_SETFD, 0)?;
-    }
-    fdtable::protect(life, true);
-    pumped(|all| all.insert(held.word, Pumped { local, remote, life }));
-    let file = held.file;
-    [Flag::Inherited, Flag::Lent, Flag::SharedBacking].into_iter().for_each(|flag| file.set(flag, false));
-    [Flag::Kernels, Flag::Pumped].into_iter().for_each(|flag| file.set(flag, true));
-    Ok(())
+    pumped::put(held, ends, names)
 }
 
 /// What opens the road is nothing for a process in a sandbox, which is not trusted.
 fn forget_port() {
     heirs::leave_parent(&mut state::lock().heirs);
-    let lives: Vec<c_int> = pumped(|all| all.values().map(|one| one.life).collect());
+    let lives = pumped::lives();
     let own: Vec<c_int> = fdtable::protected(0, c_int::MAX).filter(|fd| !lives.contains(fd)).collect();
     for fd in own {
         fdtable::protect(fd, false);
         // It was open.
         let _ = kernel::close(fd);
-    }
-}
-
-/// Both addresses of a connection that is pumped.
-pub(crate) fn names(held: &Held) -> Option<(SocketAddr, SocketAddr)> {
-    if !held.file.is(Flag::Pumped) {
-        return None;
-    }
-    pumped(|all| all.get(&held.word).map(|one| (one.local, one.remote)))
-}
-
-/// The last descriptor of a file that was pumped is closed.
-pub(crate) fn closed(word: Word) {
-    if let Some(one) = pumped(|all| all.remove(&word)) {
-        fdtable::protect(one.life, false);
-        let _ = kernel::close(one.life);
     }
 }
 

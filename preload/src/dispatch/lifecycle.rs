@@ -11,7 +11,7 @@ use crate::errno::{Outcome, fail};
 use crate::fdtable::{self, Flag, Held, Kind, Removed};
 use crate::reason::Reason;
 use crate::state::{self, State};
-use crate::{epoll, heirs, kernel, options, sandbox, stdio};
+use crate::{epoll, heirs, kernel, options, pumped, stdio};
 
 /// `socket`: a kernel socket, remembered if it could be accelerated one day.
 pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outcome {
@@ -105,7 +105,7 @@ fn release(state: &mut State, held: &Held) -> Option<SocketId> {
         heirs::release(&mut state.heirs, held.word);
     }
     if held.file.is(Flag::Pumped) {
-        sandbox::closed(held.word);
+        pumped::closed(held.word);
     }
     state.registry.release(held.word);
     socket

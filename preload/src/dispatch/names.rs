@@ -12,7 +12,7 @@ use crate::errno::{Leave, Outcome, check, fail};
 use crate::fdtable::{Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::{Named, Place, read_sockaddr, write_sockaddr};
-use crate::{heirs, kernel, options, sandbox};
+use crate::{heirs, kernel, options, pumped};
 
 /// `bind`: the kernel's first, so that conflicts and their errno are its own.
 pub(crate) fn bind(fd: c_int, name: *const sockaddr, len: socklen_t) -> Outcome {
@@ -59,7 +59,7 @@ pub(crate) fn getsockname(fd: c_int, name: *mut sockaddr, len: *mut socklen_t) -
 
 /// Both addresses of a connection whose stack is another process's, and stays there.
 fn told_elsewhere(held: &Held) -> Option<(SocketAddr, SocketAddr)> {
-    sandbox::names(held).or_else(|| heirs::ask_names(held))
+    pumped::names(held).or_else(|| heirs::ask_names(held))
 }
 
 /// `getpeername`.
