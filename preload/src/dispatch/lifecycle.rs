@@ -60,10 +60,19 @@ pub(crate) fn forget_stale(fd: c_int) {
 
 /// The descriptor is going: takes it out of the table, and ends the file if it was the last to name it.
 pub(crate) fn forget(held: &Held) {
-    // The runtime's lock comes before the state's, which is free again here.
+    if let Some(mut turn) = lock_for(held) {
+        return forget_in(&mut turn, held);
+    }
+    // Another thread may just have attached it.
     if let (Some(id), Some(runtime)) = (unhang(held), Runtime::current()) {
         close_socket(&mut runtime.lock(), held, id);
     }
+}
+
+/// The runtime's lock, which comes before the state's, if the file has a socket there: from when it is out of the table
+/// until its heirs may have it, no child is answered that there is nothing.
+fn lock_for(held: &Held) -> Option<Turn<'static>> {
+    held.file.socket().and_then(|_| Runtime::current()).map(Runtime::lock)
 }
 
 /// As [`forget`], for who holds the runtime's lock.
@@ -135,6 +144,7 @@ impl Drop for Stay {
 
 #[cold]
 fn end_orphan(held: &Held) {
+    let turn = lock_for(held);
     let mut state = state::lock();
     // Another call may have come and gone, or the one that closed may have seen us leave.
     if held.word.file().is_none() || held.file.waiters() > 0 || !held.file.is(Flag::Orphaned) {
@@ -142,8 +152,8 @@ fn end_orphan(held: &Held) {
     }
     let socket = release(&mut state, held);
     drop(state);
-    if let (Some(id), Some(runtime)) = (socket, Runtime::current()) {
-        close_socket(&mut runtime.lock(), held, id);
+    if let (Some(id), Some(mut turn)) = (socket, turn.or_else(|| Runtime::current().map(Runtime::lock))) {
+        close_socket(&mut turn, held, id);
     }
 }
 
