@@ -80,7 +80,12 @@ pub(crate) fn may_try() -> bool {
 
 /// Nobody starts a runtime meanwhile; none when it is this thread, whose handler forks, that starts one.
 pub(crate) fn hold_start() -> Option<MutexGuard<'static, ()>> {
-    (STARTER.load(Ordering::Relaxed) != kernel::thread()).then(Runtime::hold_start)
+    (!is_starting_here()).then(Runtime::hold_start)
+}
+
+/// Whether this thread is starting the runtime, and is in a handler of a signal now.
+pub(crate) fn is_starting_here() -> bool {
+    STARTER.load(Ordering::Relaxed) == kernel::thread()
 }
 
 /// The runtime of this process, started if need be.
@@ -89,10 +94,10 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
         return Ok(runtime);
     }
     // A handler that came while its own thread starts the runtime must not wait for that.
-    let thread = kernel::thread();
-    if !may_try() || STARTER.load(Ordering::Relaxed) == thread {
+    if !may_try() || is_starting_here() {
         return Err(Reason::NoStack);
     }
+    let thread = kernel::thread();
     if sandbox::is_entered() {
         return Err(Reason::Sandbox);
     }

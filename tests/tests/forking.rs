@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use lab::{Lab, Namespace, SERVER, eventually, stacks};
-use ringroad_tests::{assert_bypassed, bounded, fifo, on_road};
+use ringroad_tests::{assert_bypassed, bounded, fifo, on_road, ringroad, start_on};
 
 const SIZE: usize = 300_000;
 
@@ -81,6 +81,61 @@ fn a_connection_goes_with_the_child_of_socat() {
 #[test]
 fn a_connection_goes_with_the_child_of_a_forking_server() {
     serves("fork-python", &["python3", "-c", PYTHON]);
+}
+
+/// A child writes what it has read so far, with options set and its peer named as servers do.
+const CROWD: &str = "
+import os, signal, socket
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+listener = socket.create_server(('0.0.0.0', 80), backlog=256)
+while True:
+    peer, _ = listener.accept()
+    if os.fork() == 0:
+        listener.close()
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        peer.sendall(peer.getpeername()[0].encode() + b' ')
+        while data := peer.recv(65536): peer.sendall(data)
+        os._exit(0)
+    peer.close()
+";
+
+/// Of so many children at once most find no place in the port.
+#[test]
+fn children_that_are_more_than_the_port_has_places_have_their_connections_too() {
+    const CHILDREN: usize = 40;
+    let lab = Lab::new("fork-crowd");
+    let (server, client) = lab.pair();
+    let road = ringroad(&[], &["python3", "-c", CROWD]);
+    let words = [&["env", "RINGROAD_PROCESSES=3"], &road[..]].concat();
+    let program = start_on(&server, &words, 80);
+    let before = server.counters();
+    let call = || bounded(TcpStream::connect((SERVER, 80)).expect("a connection"));
+    let mut calls: Vec<TcpStream> = client.enter(|| (0..CHILDREN).map(|_| call()).collect());
+    for (n, call) in calls.iter_mut().enumerate() {
+        let name = call.local_addr().expect("an address").ip();
+        call.write_all(format!("child {n}").as_bytes()).expect("it is taken");
+        let expected = format!("{name} child {n}");
+        let mut heard = vec![0; expected.len()];
+        call.read_exact(&mut heard).expect("an answer while all others have their child");
+        assert_eq!(String::from_utf8_lossy(&heard), expected);
+    }
+    let parent = states(&server, program.pid()).expect("the parent's stack");
+    assert!(parent.len() > CHILDREN / 2, "what its children have no stack for is in its own: {parent:?}");
+    for call in &mut calls {
+        call.write_all(&[b'x'; SIZE / 10]).expect("all is taken");
+        call.shutdown(Shutdown::Write).expect("an end");
+    }
+    for call in &mut calls {
+        let mut heard = Vec::new();
+        call.read_to_end(&mut heard).expect("the echo, and its end");
+        assert_eq!(heard.len(), SIZE / 10);
+    }
+    assert_bypassed(&server, &before);
+    eventually("the parent holds nothing but its listener", 20, || {
+        let states = states(&server, program.pid()).expect("the parent's stack");
+        states.iter().all(|state| matches!(&**state, "LISTEN" | "TIME-WAIT"))
+    });
 }
 
 /// A child gets by a Unix socket what its parent opened after it was born: a listener, and a connection.

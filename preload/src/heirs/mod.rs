@@ -173,6 +173,7 @@ pub(crate) fn in_child(heirs: &mut Heirs, prepared: Option<Prepared>) {
 ///
 /// # Errors
 /// `Inherited` when the parent does not let it go: it ended, or another child was first. `Passed` when the keeper does not.
+/// `NoStack` when this process can have none: the parent pumps it then, and the kernel's own calls do for this process.
 pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
     if held.file.kind() != Kind::Stream {
         return Err(Reason::Inherited);
@@ -189,8 +190,18 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     if let Some(shared) = pumps::share(held.word) {
         return Ok(shared);
     }
+    if held.file.is(Flag::Pumped) {
+        // Since this thread has looked.
+        return Err(Reason::NoStack);
+    }
     let asked = who_to_ask(&state::lock().heirs, held.word).ok_or(Reason::Inherited)?;
-    let runtime = attach::runtime()?;
+    let runtime = match attach::runtime() {
+        Ok(runtime) => runtime,
+        Err(reason) => {
+            pumps::without_stack(held, &asked, reason);
+            return Err(reason);
+        }
+    };
     let (line, name, refused) = match asked {
         Asked::Parent(line, name) => (line, name, Reason::Inherited),
         Asked::Keeper(name) => (passing::line(runtime, held.word)?, name, Reason::Passed),

@@ -1,23 +1,23 @@
-//! Connections that stay in this process's stack while a process that may not have one uses them (`sandbox`): a child
-//! that asks for it over its line, or this one itself. To the file here it is as if a child had the connection, but what
+//! Connections that stay in this process's stack while a process that has none uses them: a child that asks for it over its
+//! line, because it may not have a stack (`sandbox`) or finds no place in the port, or this one itself. To the file here it is as if a child had the connection, but what
 //! is done with it goes on, as with the kernel's sockets that several processes have.
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
-use ringroad::Runtime;
-use ringroad::link::Note;
+use ringroad::link::{Link, Note};
 use ringroad::pump::{Ends, Pump};
 use ringroad::question::{PUMP, question};
 use ringroad::runtime::Turn;
+use ringroad::{Runtime, log};
 use stack::plain::Plain;
 use stack::types::SocketId;
 
 use super::{Asked, Heirs, PATIENCE, names, passing, who_to_ask};
-use crate::epoll;
 use crate::fdtable::{self, Flag, Held, Word};
-use crate::state;
+use crate::reason::Reason;
+use crate::{attach, epoll, pumped, state};
 
 /// Both ends' addresses of a connection: here, and there.
 pub(crate) type Names = (SocketAddr, SocketAddr);
@@ -26,8 +26,30 @@ pub(crate) type Names = (SocketAddr, SocketAddr);
 pub(crate) fn ask_to_pump(held: &Held, ends: &Ends) -> Option<Names> {
     let _one = state::lock_claims();
     let Asked::Parent(line, name) = who_to_ask(&state::lock().heirs, held.word)? else { return None };
+    ask(&line, name, ends)
+}
+
+fn ask(line: &Link, name: u64, ends: &Ends) -> Option<Names> {
     line.send_ends(&question(PUMP, name), ends).ok()?;
-    names::answer(&line, question(PUMP, name))
+    names::answer(line, question(PUMP, name))
+}
+
+/// In the child: it can have no stack, since as many processes as may have one do. Its parent pumps the connection.
+pub(super) fn without_stack(held: &Held, asked: &Asked, reason: Reason) {
+    let Asked::Parent(line, name) = asked else { return };
+    if reason != Reason::NoStack || attach::is_starting_here() {
+        return;
+    }
+    let put = || {
+        let ends = Ends::new().ok()?;
+        let names = ask(line, *name, &ends)?;
+        pumped::put(held, ends, names).ok()
+    };
+    if put().is_none() {
+        log::tell(format_args!(
+            "a connection that this process has inherited is lost: its parent does not let it go"
+        ));
+    }
 }
 
 /// Has this process's own threads pump a connection of its own, whose file is another from here on.
