@@ -2,7 +2,7 @@
 //!
 //! The lock is taken after the runtime's, never before it: whoever needs both takes the runtime's first.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use crate::epoll::Interests;
 use crate::fdtable::Registry;
@@ -27,6 +27,15 @@ static STATE: OnceLock<Mutex<State>> = OnceLock::new();
 /// Takes the lock.
 pub(crate) fn lock() -> MutexGuard<'static, State> {
     STATE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same, where nobody asks for a connection at present.
+pub(crate) fn try_lock_claims() -> Option<MutexGuard<'static, ()>> {
+    match CLAIMS.try_lock() {
+        Ok(claims) => Some(claims),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 static CLAIMS: Mutex<()> = Mutex::new(());

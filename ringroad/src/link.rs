@@ -40,6 +40,14 @@ pub struct Note {
     pub(crate) beside: Vec<OwnedFd>,
 }
 
+impl Note {
+    /// The descriptor that came beside the file, if there is one alone.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        let [one] = <[OwnedFd; 1]>::try_from(std::mem::take(&mut self.beside)).ok()?;
+        Some(one)
+    }
+}
+
 impl Link {
     /// Both ends of a new line.
     ///
@@ -91,6 +99,14 @@ impl Link {
     /// As it says.
     pub fn send_ends(&self, text: &[u8], ends: &Ends) -> io::Result<()> {
         send(self.0.as_fd(), text, Some(&[]), &ends.for_the_pump())
+    }
+
+    /// As [`send`](Link::send), with a descriptor.
+    ///
+    /// # Errors
+    /// As it says; it is not open.
+    pub fn send_beside(&self, text: &[u8], enclosed: &[u8], beside: RawFd) -> io::Result<()> {
+        send(self.0.as_fd(), text, Some(enclosed), &[borrow(beside)?])
     }
 
     /// The next note; none when there is none within `patience`.

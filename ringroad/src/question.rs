@@ -22,6 +22,9 @@ pub const NEWS: u8 = 8;
 pub const PUMP: u8 = 9;
 /// Asks for both ends' addresses alone, which the answer encloses, or nothing: the connection stays where it is.
 pub const NAMES: u8 = 10;
+/// Answers [`RECALL`] between parent and child: the connection is the keeper's now, whose name for it is enclosed, and the
+/// kernel's socket behind it comes beside.
+pub const PASSED: u8 = 11;
 
 /// Octets of one.
 pub const LENGTH: usize = 9;

@@ -62,7 +62,7 @@ pub(crate) fn own(held: &Held) -> Result<(), Leave> {
 }
 
 /// `fd` names the file of `fresh` from now on, and is closed by an exec as it was before.
-fn put_over(fresh: libc::c_int, fd: libc::c_int) -> Result<(), Errno> {
+pub(crate) fn put_over(fresh: libc::c_int, fd: libc::c_int) -> Result<(), Errno> {
     let cloexec = kernel::fcntl(fd, libc::F_GETFD, 0)? & libc::FD_CLOEXEC != 0;
     kernel::dup3(fresh, fd, if cloexec { libc::O_CLOEXEC } else { 0 }).map(|_| ())
 }

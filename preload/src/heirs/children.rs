@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use libc::c_int;
 use ringroad::link::{self, Link};
-use ringroad::question::{BACK, CLAIM, LENT, NAMES, PUMP, TAKEN, question, understood};
+use ringroad::question::{BACK, CLAIM, LENT, NAMES, PASSED, PUMP, TAKEN, question, understood};
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
 
-use super::{Heirs, end, names, passing, pumps};
+use super::{Heard, Heirs, end, names, passing, pumps, sharing};
 use crate::fdtable::{self, Flag, Word};
 
 /// A child that may ask for connections.
@@ -41,12 +41,13 @@ impl Child {
 }
 
 /// Answers the child on this line, and forgets it when it is gone.
-pub(super) fn attend(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &mut Vec<Word>) {
-    if serve(heirs, turn, fd, back) {
+pub(super) fn attend(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, heard: &mut Heard) {
+    if serve(heirs, turn, fd, heard) {
         return;
     }
     let Some(Child { link, words, given, .. }) = heirs.children.remove(&fd) else { return };
     heirs.unhear(&link);
+    heirs.debtors.retain(|_, debtor| *debtor != fd);
     fdtable::protect(fd, false);
     if let Some(letter) = given {
         end(turn, &letter);
@@ -55,7 +56,7 @@ pub(super) fn attend(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &m
 }
 
 /// Answers one child. False when it is gone.
-fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &mut Vec<Word>) -> bool {
+fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, heard: &mut Heard) -> bool {
     loop {
         let Some(child) = heirs.children.get_mut(&fd) else { return true };
         let mut note = match child.link.receive(Duration::ZERO) {
@@ -80,7 +81,7 @@ fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &mut Vec<Word>
         let word = place.map(|place| words.swap_remove(place));
         match (what, word) {
             (CLAIM, word) => {
-                let given = word.and_then(|word| give(heirs, turn, word));
+                let given = word.and_then(|word| give(heirs, turn, (fd, word)));
                 let what = if given.as_ref().is_some_and(|(_, lent)| *lent) { LENT } else { CLAIM };
                 let letter = given.map(|(letter, _)| letter);
                 let Some(child) = heirs.children.get_mut(&fd) else { return true };
@@ -95,7 +96,11 @@ fn serve(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, back: &mut Vec<Word>
                 let _ = child.link.send(&question(PUMP, name), names.as_deref());
             }
             (TAKEN, _) => child.given = None,
-            (BACK, _) => back.extend(note.enclosed.and_then(|letter| take_back(heirs, turn, named, &letter))),
+            (BACK, _) => {
+                let back = note.enclosed.and_then(|letter| take_back(heirs, turn, named, &letter));
+                heard.back.extend(back);
+            }
+            (PASSED, _) => heard.shared.extend(sharing::understand(heirs, named, &mut note)),
             (_, Some(word)) => let_go(heirs, turn, word),
             _ => {}
         }
@@ -115,11 +120,12 @@ fn take_back(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Option<Word>, letter:
     file.set(Flag::Inherited, false);
     file.set(Flag::Lent, false);
     heirs.lent.remove(&word);
+    heirs.debtors.remove(&word);
     Some(word)
 }
 
 /// A connection as bytes, and it is no longer ours; whether it is open here.
-fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word) -> Option<(Vec<u8>, bool)> {
+fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, (child, word): (c_int, Word)) -> Option<(Vec<u8>, bool)> {
     let parked = heirs.parked.get(&word).copied();
     let id = parked.or_else(|| word.file()?.socket())?;
     let now = turn.now();
@@ -135,6 +141,7 @@ fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word) -> Option<(Vec<u8>, 
         file.set(Flag::Lent, true);
         file.set(Flag::Inherited, true);
         heirs.lent.insert(word);
+        heirs.debtors.insert(word, child);
     }
     Some((letter, open.is_some()))
 }

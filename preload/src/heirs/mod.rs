@@ -13,6 +13,7 @@ mod names;
 mod packing;
 mod passing;
 mod pumps;
+mod sharing;
 mod watching;
 
 use core::time::Duration;
@@ -72,6 +73,10 @@ pub(crate) struct Heirs {
     parked: HashMap<Word, SocketId>,
     /// Connections that are open here and that a child has at present.
     lent: HashSet<Word>,
+    /// The lines to the children that have those as bytes.
+    debtors: HashMap<Word, c_int>,
+    /// What the parent has asked for again, by its names.
+    recalled: Vec<u64>,
     /// All is packed for the next program: children are answered there.
     packed: bool,
     /// Connections that were sent to other processes, or came from them.
@@ -175,6 +180,12 @@ pub(crate) fn in_child(heirs: &mut Heirs, prepared: Option<Prepared>) {
 /// `Inherited` when the parent does not let it go: it ended, or another child was first. `Passed` when the keeper does not.
 /// `NoStack` when this process can have none: the parent pumps it then, and the kernel's own calls do for this process.
 pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
+    let claimed = claim_now(held);
+    sharing::settle();
+    claimed
+}
+
+fn claim_now(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
     if held.file.kind() != Kind::Stream {
         return Err(Reason::Inherited);
     }
@@ -182,17 +193,18 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     attend();
     // One question at a time: the answer is that of the question. Before all other locks.
     let _one = state::lock_claims();
-    if let (Some(id), Some(runtime)) = (held.socket(), Runtime::current())
-        && !held.file.is(Flag::Inherited)
-    {
-        return Ok((runtime, id));
-    }
-    if let Some(shared) = pumps::share(held.word) {
-        return Ok(shared);
+    if let Some(is_here) = here(held).or_else(|| pumps::share(held.word)) {
+        return Ok(is_here);
     }
     if held.file.is(Flag::Pumped) {
         // Since this thread has looked.
         return Err(Reason::NoStack);
+    }
+    if state::lock().heirs.debtors.contains_key(&held.word) {
+        sharing::recall(held.word);
+        if let Some(is_here) = here(held) {
+            return Ok(is_here);
+        }
     }
     let asked = who_to_ask(&state::lock().heirs, held.word).ok_or(Reason::Inherited)?;
     let runtime = match attach::runtime() {
@@ -229,12 +241,11 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
         passing::holds(&mut state.heirs, &mut turn, held.word, line);
     } else if lent {
         state.heirs.borrowed.insert(held.word);
+        sharing::listen(&mut state.heirs, &mut turn);
     }
     drop(state);
     held.file.set_socket(Some(id));
-    held.file.set(Flag::Inherited, false);
-    held.file.set(Flag::Lent, false);
-    held.file.set(Flag::Away, false);
+    [Flag::Inherited, Flag::Lent, Flag::Away].into_iter().for_each(|flag| held.file.set(flag, false));
     if !held.holds() {
         // Closed on another thread meanwhile.
         turn.close(id);
@@ -242,6 +253,12 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     }
     epoll::attached(&mut turn, held);
     Ok((runtime, id))
+}
+
+/// The connection, if this process has it, as it may since another thread has asked.
+fn here(held: &Held) -> Option<(&'static Runtime, SocketId)> {
+    let is_away = held.file.is(Flag::Inherited);
+    Runtime::current().zip(held.socket()).filter(|_| !is_away)
 }
 
 /// Who has a connection, and how it calls that.
@@ -296,6 +313,7 @@ fn ask(parent: &Link, name: u64, patience: Duration) -> Option<(Vec<u8>, bool)> 
         if lent || answer.text == question(CLAIM, name) {
             return Some((answer.enclosed?, lent));
         }
+        sharing::note_down(&answer);
     }
 }
 
@@ -384,20 +402,37 @@ pub(crate) fn attend() {
     // How a connection ends depends on what has come for it.
     turn.poll();
     let mut state = state::lock();
-    let mut back = Vec::new();
+    let (mut heard, mut parent_speaks) = (Heard::default(), false);
     for fd in state.heirs.links.as_ref().map(Links::ready).unwrap_or_default() {
         if let Some(word) = state.heirs.lines.get(&fd).copied() {
             passing::attend(&mut state, &mut turn, word);
+        } else if state.heirs.parent.as_ref().is_some_and(|parent| parent.raw() == fd) {
+            parent_speaks = true;
         } else if !state.heirs.packed {
-            children::attend(&mut state.heirs, &mut turn, fd, &mut back);
+            children::attend(&mut state.heirs, &mut turn, fd, &mut heard);
         }
     }
+    let Heard { back, shared } = heard;
+    shared.into_iter().for_each(|shared| sharing::begin(&mut state, &mut turn, shared));
     // Their waiters are told without the state's lock.
     let held = state.registry.in_range(0, libc::c_int::MAX);
     drop(state);
     for held in held.iter().filter(|held| back.contains(&held.word)) {
         epoll::attached(&mut turn, held);
     }
+    drop(turn);
+    if parent_speaks {
+        sharing::attend_parent();
+    }
+}
+
+/// What children have said that is more than a question.
+#[derive(Default)]
+struct Heard {
+    /// They gave these back, which are open here.
+    back: Vec<Word>,
+    /// These are the keeper's from now on.
+    shared: Vec<sharing::Shared>,
 }
 
 /// The child died before it had the connection that it was given.

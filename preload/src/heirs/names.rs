@@ -8,7 +8,7 @@ use stack::plain::Plain;
 use stack::types::SocketId;
 
 use super::pumps::Names;
-use super::{Asked, Heirs, PATIENCE, who_to_ask};
+use super::{Asked, Heirs, PATIENCE, sharing, who_to_ask};
 use crate::fdtable::{Flag, Held, Word};
 use crate::state;
 
@@ -30,6 +30,7 @@ pub(super) fn answer(line: &Link, begins: [u8; ringroad::question::LENGTH]) -> O
         if answer.text == begins {
             return Plain::take(&mut &answer.enclosed?[..]);
         }
+        sharing::note_down(&answer);
     }
 }
 

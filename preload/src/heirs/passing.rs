@@ -105,7 +105,12 @@ fn patiently<T>(
 /// A descriptor has come, with a connection of this name.
 pub(crate) fn arrived(held: &Held, name: u64) {
     held.file.set(Flag::Inherited, true);
-    state::lock().heirs.passed.insert(held.word, Passed { name, line: None });
+    know(&mut state::lock().heirs, held.word, name);
+}
+
+/// The keeper has a connection by this name.
+pub(super) fn know(heirs: &mut Heirs, word: Word, name: u64) {
+    heirs.passed.insert(word, Passed { name, line: None });
 }
 
 /// A line to the keeper, to ask for a connection: what is heard on it is the answer from here on, and for who asks alone.

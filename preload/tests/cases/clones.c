@@ -1,4 +1,4 @@
-/* Children that are made in other ways than by fork, and threads that have little. */
+/* Children that are made in other ways than by fork, and parents and children that use one connection side by side. */
 #include "case.h"
 #include <sched.h>
 
@@ -140,4 +140,65 @@ CASE(a_child_made_past_libc_does_no_harm)
     SAY(peer("send 4"));
     serve(fd, his);
     SAY(peer("recv 6"));
+}
+
+/* So rsync receives: one process reads all the time, the other one writes. */
+CASE(one_process_reads_what_another_one_writes_to)
+{
+    enum { ROUNDS = 30 };
+    int fd = client(), status = 0, good = 0;
+    char b[8];
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int all = 0;
+        for (int got; all < 100 * ROUNDS && (got = read(fd, b, 8)) > 0;)
+            all += got;
+        _exit(all == 100 * ROUNDS ? 8 : 1);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        good += peer("send 100") == 100;
+        good += write(fd, his, 6) == 6;
+        good += peer("recv 6") == 6;
+    }
+    waitpid(pid, &status, 0);
+    SAY(good);
+    SAY(WEXITSTATUS(status));
+    SAY(peer("send 4"));
+    serve(fd, his);
+    SAY(peer("recv 6"));
+}
+
+/* The same, with both where they wait for readiness, each until it has had its turn. */
+CASE(two_processes_wait_for_one_connection_in_turns)
+{
+    enum { ROUNDS = 20 };
+    int fd = server(), status = 0, good = 0, had[2], go[2];
+    char b[8];
+    struct pollfd one = { fd, POLLIN, 0 };
+    pipe(had);
+    pipe(go);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < ROUNDS; i++) {
+            if (poll(&one, 1, 10000) != 1 || read(fd, b, 1) != 1 || write(fd, "c", 1) != 1)
+                _exit(1);
+            write(had[1], "", 1);
+            read(go[0], b, 1);
+        }
+        _exit(0);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        good += peer("send 1") == 1;
+        good += read(had[0], b, 1) == 1;
+        good += peer("recv 1") == 1;
+        good += peer("send 1") == 1;
+        good += poll(&one, 1, 10000) == 1 && read(fd, b, 8) == 1 && write(fd, "p", 1) == 1;
+        good += peer("recv 1") == 1;
+        write(go[1], "", 1);
+    }
+    waitpid(pid, &status, 0);
+    SAY(good);
+    SAY(WEXITSTATUS(status));
 }

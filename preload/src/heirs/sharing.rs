@@ -1,0 +1,141 @@
+//! A connection that parent and child use side by side, as rsync's two processes do: the child has it, and the parent uses it
+//! as well. From then on it is the keeper's, whom both ask in turns, as if it had been sent (`passing`).
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use libc::c_int;
+use ringroad::Runtime;
+use ringroad::link::Note;
+use ringroad::question::{PASSED, RECALL, question, understood};
+use ringroad::runtime::Turn;
+use stack::plain::Plain;
+
+use super::{AGAIN, Heirs, PATIENCE, attend, hear, name_of, passing};
+use crate::dispatch::backing::put_over;
+use crate::epoll;
+use crate::fdtable::{Flag, Held, Word};
+use crate::state::{self, State};
+
+/// What a child says of a connection that is the keeper's now.
+pub(super) struct Shared {
+    word: Word,
+    /// The keeper's name for it.
+    name: u64,
+    /// The kernel's socket behind it, by which the keeper sees whether somebody has it.
+    socket: OwnedFd,
+}
+
+/// In the parent: a child has a connection that is used here as well. Waits until the keeper has it, or the child has
+/// given it back.
+pub(super) fn recall(word: Word) {
+    let Some(runtime) = Runtime::current() else { return };
+    let asks = |heirs: &Heirs| {
+        let child = heirs.children.get(heirs.debtors.get(&word)?)?;
+        child.link.send(&question(RECALL, child.name(word)?), None).ok()
+    };
+    if asks(&state::lock().heirs).is_none() {
+        return;
+    }
+    let until = runtime.now() + PATIENCE;
+    while runtime.now() < until && state::lock().heirs.debtors.contains_key(&word) {
+        attend();
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// In the parent: what its child says of that.
+pub(super) fn understand(heirs: &Heirs, word: Option<Word>, note: &mut Note) -> Option<Shared> {
+    let word = word.filter(|word| heirs.lent.contains(word))?;
+    let name = Plain::take(&mut &note.enclosed.as_ref()?[..])?;
+    Some(Shared { word, name, socket: note.take_descriptor()? })
+}
+
+/// In the parent: it is the keeper's from here on.
+pub(super) fn begin(state: &mut State, turn: &mut Turn<'_>, Shared { word, name, socket }: Shared) {
+    let Some(file) = word.file() else { return };
+    for held in state.registry.in_range(0, c_int::MAX).iter().filter(|held| held.word == word) {
+        // A descriptor that cannot be had is as good as closed: the keeper sees the others.
+        let _ = put_over(socket.as_raw_fd(), held.fd);
+    }
+    state.heirs.lent.remove(&word);
+    state.heirs.debtors.remove(&word);
+    passing::know(&mut state.heirs, word, name);
+    [Flag::Lent, Flag::SharedBacking].into_iter().for_each(|flag| file.set(flag, false));
+    epoll::left(state, turn, word);
+}
+
+/// In the child: what it has from its parent the parent may ask for again. Its helper hears that.
+pub(super) fn listen(heirs: &mut Heirs, turn: &mut Turn<'_>) {
+    if let Some(parent) = heirs.parent.clone() {
+        hear(heirs, turn, &parent);
+    }
+}
+
+/// In the child: the parent has said something, unless that is the answer to a question, whose asker reads it.
+pub(super) fn attend_parent() {
+    let Some(asking) = state::try_lock_claims() else {
+        return std::thread::sleep(AGAIN);
+    };
+    let Some(parent) = state::lock().heirs.parent.clone() else { return };
+    loop {
+        match parent.receive(Duration::ZERO) {
+            Ok(Some(note)) => note_down(&note),
+            Ok(None) => break,
+            Err(_) => {
+                // Nobody will ask any more.
+                state::lock().heirs.unhear(&parent);
+                break;
+            }
+        }
+    }
+    drop(asking);
+    settle();
+}
+
+/// In the child: among the answers of its parent is a question.
+pub(super) fn note_down(note: &Note) {
+    if let Some((RECALL, name)) = understood(&note.text) {
+        state::lock().heirs.recalled.push(name);
+    }
+}
+
+/// In the child: what the parent has asked for becomes the keeper's. Nothing is locked.
+pub(super) fn settle() {
+    loop {
+        let Some(name) = state::lock().heirs.recalled.pop() else { return };
+        let all = state::lock().registry.in_range(0, c_int::MAX);
+        let mut named = all.iter().filter(|held| name_of(&state::lock().heirs, held.word) == name);
+        if let Some(held) = named.find(|held| is_shared(held)) {
+            share(held, name);
+        }
+    }
+}
+
+/// Whether this process has the connection, or its children or the keeper have it from this process.
+fn is_shared(held: &Held) -> bool {
+    let heirs = &state::lock().heirs;
+    let word = held.word;
+    heirs.borrowed.contains(&word) || heirs.lent.contains(&word) || passing::name(heirs, word).is_some()
+}
+
+/// The keeper gets a connection, and the parent hears by which name. Where that fails the parent goes without, in time.
+fn share(held: &Held, name: u64) {
+    if state::lock().heirs.lent.contains(&held.word) {
+        recall(held.word);
+    }
+    let known = passing::name(&state::lock().heirs, held.word);
+    if known.is_none() && passing::entrust(held).is_err() {
+        return;
+    }
+    let mut state = state::lock();
+    state.heirs.borrowed.remove(&held.word);
+    let (parent, keepers) = (state.heirs.parent.clone(), passing::name(&state.heirs, held.word));
+    drop(state);
+    if let (Some(parent), Some(keepers)) = (parent, keepers) {
+        let mut text = Vec::new();
+        keepers.put(&mut text);
+        // A parent that is gone asks for nothing.
+        let _ = parent.send_beside(&question(PASSED, name), &text, held.fd);
+    }
+}
