@@ -10,7 +10,7 @@ use crate::errno::Outcome;
 use crate::fdtable::{Flag, Held};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{kernel, state};
+use crate::{heirs, kernel, state};
 
 const SIOCATMARK: c_ulong = 0x8905;
 const SIOCOUTQNSD: c_ulong = 0x894b;
@@ -102,7 +102,7 @@ pub(super) fn linger(held: &Held) {
         return;
     }
     let Ok((runtime, id)) = attached(held) else { return };
-    if !held.is_only_name() {
+    if !held.is_only_name() || heirs::is_others_too(held.word) {
         return;
     }
     let mut turn = runtime.lock();

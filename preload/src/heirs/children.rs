@@ -9,7 +9,7 @@ use ringroad::question::{BACK, CLAIM, LENT, NAMES, PASSED, PUMP, TAKEN, question
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
 
-use super::{Heard, Heirs, end, names, passing, pumps, sharing};
+use super::{Heard, Heirs, end, is_wanted, names, passing, pumps, sharing};
 use crate::fdtable::{self, Flag, Word};
 
 /// A child that may ask for connections.
@@ -148,7 +148,7 @@ fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, (child, word): (c_int, Word)) ->
 
 /// A child will not ask for it any more: what waited for it alone ends.
 fn let_go(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word) {
-    if heirs.children.values().any(|child| child.words.contains(&word)) {
+    if is_wanted(heirs, word) {
         return;
     }
     if let Some(id) = heirs.parked.remove(&word) {

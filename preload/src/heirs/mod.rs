@@ -343,7 +343,7 @@ pub(crate) fn keep(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, id: Socke
     if heirs.borrowed.remove(&word) && give_back(heirs, turn, word, id) {
         return true;
     }
-    let wanted = heirs.children.values().any(|child| child.words.contains(&word));
+    let wanted = is_wanted(heirs, word);
     if !wanted && passing::give_back(heirs, turn, word, id) {
         return true;
     }
@@ -354,6 +354,17 @@ pub(crate) fn keep(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, id: Socke
         heirs.parked.insert(word, id);
     }
     wanted
+}
+
+/// Whether a child may ask for it yet.
+fn is_wanted(heirs: &Heirs, word: Word) -> bool {
+    heirs.children.values().any(|child| child.words.contains(&word))
+}
+
+/// Whether a connection goes on in another process, as far as this one knows, when it is closed here.
+pub(crate) fn is_others_too(word: Word) -> bool {
+    let heirs = &state::lock().heirs;
+    heirs.borrowed.contains(&word) || is_wanted(heirs, word) || is_passed(heirs, word)
 }
 
 /// A connection goes back to the parent. False when it cannot, or there is none.

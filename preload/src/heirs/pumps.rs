@@ -14,7 +14,7 @@ use ringroad::{Runtime, log};
 use stack::plain::Plain;
 use stack::types::SocketId;
 
-use super::{Asked, Heirs, PATIENCE, names, passing, who_to_ask};
+use super::{Asked, Heirs, PATIENCE, is_wanted, names, passing, who_to_ask};
 use crate::fdtable::{self, Flag, Held, Word};
 use crate::reason::Reason;
 use crate::{attach, epoll, pumped, state};
@@ -148,7 +148,7 @@ fn over(turn: &mut Turn<'_>, word: Word) {
         let held = state.registry.in_range(0, libc::c_int::MAX);
         drop(state);
         held.iter().filter(|held| held.word == word).for_each(|held| epoll::attached(turn, held));
-    } else if heirs.children.values().any(|child| child.words.contains(&word)) {
+    } else if is_wanted(heirs, word) {
         let _ = turn.stack().set_cookie(pump.id(), 0);
         heirs.parked.insert(word, pump.id());
     } else {

@@ -439,6 +439,30 @@ CASE(a_child_serves_what_its_parent_closes)
     printf("%d\n", WEXITSTATUS(status));
 }
 
+/* dropbear's listeners linger, and so does what it accepts by them. */
+CASE(a_child_serves_what_its_parent_closes_and_lingers_on)
+{
+    struct linger on = { 1, 5 };
+    int l = listener(), status;
+    char b[8];
+    SAY(setsockopt(l, SOL_SOCKET, SO_LINGER, &on, sizeof on));
+    SAY(peer("connect %d", port) >= 0);
+    int fd = accept(l, NULL, NULL), go[2];
+    pipe(go);
+    fflush(stdout);
+    if (fork() == 0) {
+        read(go[0], b, 1);
+        _exit(read(fd, b, 4) + write(fd, "abc", 3));
+    }
+    close(fd);
+    write(go[1], "", 1);
+    SAY(peer("send 4"));
+    SAY(peer("recv 3"));
+    wait(&status);
+    printf("%d\n", WEXITSTATUS(status));
+    SAY(peer("eof"));
+}
+
 CASE(a_connection_comes_back_from_a_child_that_used_it)
 {
     int fd = server(), status;
