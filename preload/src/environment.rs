@@ -1,6 +1,7 @@
 //! What a program needs in its environment to begin with this library. A server that executes its successor may give it
 //! an environment of its own making (nginx does): what is missing there is added. Who names the port, or without one the
-//! interface, and not the library means it so.
+//! interface, and not the library means it so, unless connections go along: those would be lost, and who has swept the loader's
+//! variables away (inetd does) did not mean that.
 
 use core::ptr;
 use std::ffi::{CStr, CString};
@@ -74,10 +75,11 @@ fn furnished_from(
     }
     let before = entries.len();
     let mark = MARKS.into_iter().find(|mark| kept.iter().any(|entry| name_in(entry) == *mark));
-    if mark.is_some_and(|mark| !names.iter().any(|name| name == mark)) {
-        let missing = kept.iter().filter(|k| !names.iter().any(|name| name == name_in(k)));
-        entries.extend(missing.map(|entry| entry.as_ptr()));
-    }
+    let means_it = mark.is_none_or(|mark| names.iter().any(|name| name == mark));
+    let is_wanted = |name: &[u8]| !means_it || more.is_some() && name == LOADER;
+    let missing =
+        kept.iter().filter(|k| !names.iter().any(|name| name == name_in(k)) && is_wanted(name_in(k)));
+    entries.extend(missing.map(|entry| entry.as_ptr()));
     entries.extend(more.map(CStr::as_ptr));
     if entries.len() == before {
         return Ok(None);
@@ -145,7 +147,8 @@ mod tests {
         assert_eq!(made(&kept, &[c"TZ=UTC", c"RINGROAD_PORT=7"], None), None);
         let stale = [c"RINGROAD_PORT=7", c"RINGROAD_CARRIED=8"];
         let whole = made(&kept, &stale, Some(c"RINGROAD_CARRIED=9")).unwrap();
-        assert_eq!(whole, ["RINGROAD_PORT=7", "RINGROAD_CARRIED=9"]);
+        let and_the_library = ["RINGROAD_PORT=7", "LD_PRELOAD=/x.so", "RINGROAD_CARRIED=9"];
+        assert_eq!(whole, and_the_library, "what goes along would be lost without it");
     }
 
     #[test]

@@ -463,6 +463,29 @@ CASE(a_child_serves_what_its_parent_closes_and_lingers_on)
     SAY(peer("eof"));
 }
 
+/* So inetd begins what serves: the loader's variables are not for strangers' programs. */
+CASE(a_program_has_its_connection_though_the_loaders_variables_are_gone)
+{
+    int fd = server(), status;
+    char *words[] = { "cat", NULL };
+    fflush(stdout);
+    if (fork() == 0) {
+        unsetenv("LD_PRELOAD");
+        dup2(fd, 0);
+        dup2(fd, 1);
+        close(fd);
+        execv("/bin/cat", words);
+        _exit(9);
+    }
+    close(fd);
+    SAY(peer("send 4"));
+    SAY(peer("recv 4"));
+    SAY(peer("shut"));
+    SAY(peer("eof"));
+    SAY(wait(&status) > 0);
+    SAY(WEXITSTATUS(status));
+}
+
 CASE(a_connection_comes_back_from_a_child_that_used_it)
 {
     int fd = server(), status;
