@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::net::{IpAddr, SocketAddr};
 use core::ptr;
 
-use libc::{c_char, c_int, c_void, socklen_t};
+use libc::{c_char, c_int, c_ulong, c_void, socklen_t};
 use stack::types::IfaceId;
 
 use crate::errno::{Errno, check};
@@ -27,6 +27,19 @@ pub(crate) fn descriptor_limit() -> usize {
 pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<c_int, Errno> {
     // SAFETY: integers only.
     check(unsafe { real::socket(domain, kind, protocol) } as isize).map(|fd| fd as c_int)
+}
+
+/// `prctl`.
+pub(crate) fn prctl(option: c_int, [a, b, c, d]: [c_ulong; 4]) -> Result<isize, Errno> {
+    // SAFETY: what the options that are asked for here take are numbers.
+    check(unsafe { real::prctl(option, a, b, c, d) } as isize)
+}
+
+/// `capset` of the calling thread, in a version of the call.
+pub(crate) fn capset(version: u32, sets: [u32; 6]) -> Result<isize, Errno> {
+    let mut header = [version, 0];
+    // SAFETY: both are as long as any version has it.
+    check(unsafe { real::capset(header.as_mut_ptr().cast(), sets.as_ptr().cast()) } as isize)
 }
 
 /// The number of the calling thread.

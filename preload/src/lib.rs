@@ -42,6 +42,7 @@ mod heritage;
 mod intercept;
 mod kernel;
 mod label;
+mod likeness;
 mod options;
 mod poll_select;
 mod pumped;

@@ -15,7 +15,7 @@ use crate::errno::{Errno, Outcome};
 use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{attach, exit, heirs, kernel, pumped, state};
+use crate::{attach, exit, heirs, kernel, likeness, pumped, state};
 
 /// Who may have no more descriptors than this can begin no stack.
 const ENOUGH: u64 = 32;
@@ -52,7 +52,10 @@ enum Forbidden {
 }
 
 /// `prctl`.
-pub(crate) fn prctl(option: c_int, mode: c_ulong, filter: c_ulong, _: c_ulong, _: c_ulong) -> Outcome {
+pub(crate) fn prctl(option: c_int, mode: c_ulong, filter: c_ulong, c: c_ulong, d: c_ulong) -> Outcome {
+    if let Some(done) = likeness::prctl(option, mode, filter, c, d) {
+        return done;
+    }
     let forbids = || mode == MODE_STRICT || (mode == MODE_FILTER && is_filter(filter));
     if option == libc::PR_SET_SECCOMP && forbids() {
         enter(Forbidden::Calls);

@@ -16,7 +16,7 @@ use crate::errno::{Outcome, fail};
 use crate::poll_select::{poll, select};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{epoll, exec, fork, options, sandbox};
+use crate::{epoll, exec, fork, likeness, options, sandbox};
 
 /// An argument of a system call, made from the word that `syscall` was given.
 trait Word {

@@ -128,6 +128,7 @@ macro_rules! for_each_call {
 
             any prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int
                 = SYS_prctl => sandbox::prctl;
+            any capset(header: *mut c_void, sets: *const c_void) -> c_int = SYS_capset => likeness::capset;
             any setrlimit(resource: c_uint, limit: *const rlimit) -> c_int = SYS_setrlimit => sandbox::setrlimit;
             any setrlimit64(resource: c_uint, limit: *const rlimit) -> c_int = NONE => sandbox::setrlimit;
             any prlimit(process: pid_t, resource: c_uint, new: *const rlimit, old: *mut rlimit) -> c_int

@@ -1,5 +1,6 @@
 /* Signals, threads, fork. */
 #include "case.h"
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -484,6 +485,28 @@ CASE(a_program_has_its_connection_though_the_loaders_variables_are_gone)
     SAY(peer("eof"));
     SAY(wait(&status) > 0);
     SAY(WEXITSTATUS(status));
+}
+
+/* So proftpd's sessions do it. libc has all threads change their user, and aborts where one of them may not: the main thread
+ * has the right by its capabilities, which are its own. */
+CASE(a_process_with_capabilities_changes_its_user)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct sets[2] = { { 1 << CAP_SETUID, 1 << CAP_SETUID, 0 } };
+    int fd = server();
+    char b[8];
+    SAY(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
+    SAY(setresuid(65534, 65534, 65534));
+    SAY(syscall(SYS_capset, &header, sets));
+    SAY(setresuid(-1, 0, -1));
+    SAY(setresuid(-1, 65534, -1));
+    sets[0].effective = sets[0].permitted = 0;
+    SAY(syscall(SYS_capset, &header, sets));
+    SAY(setresuid(-1, 0, -1));
+    SAY(peer("send 4"));
+    SAY(read(fd, b, 8));
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
 }
 
 CASE(a_connection_comes_back_from_a_child_that_used_it)

@@ -140,14 +140,13 @@ impl Helper {
         let mut fds = Vec::new();
         loop {
             let Some(next) = self.step() else { return };
-            fds.clear();
-            fds.push(input(self.bell.raw()));
-            fds.push(input(self.duties.netlink.fd()));
-            fds.push(input(self.duties.server.as_ref().map_or(-1, Server::fd)));
-            fds.push(input(self.duties.roster.as_ref().map_or(-1, Roster::fd)));
-            fds.push(input(self.letters));
             let guest = self.pulse.guest();
-            fds.push(input(guest.map_or(-1, |(fd, _)| fd)));
+            let server = self.duties.server.as_ref().map_or(-1, Server::fd);
+            let roster = self.duties.roster.as_ref().map_or(-1, Roster::fd);
+            let visitor = guest.map_or(-1, |(fd, _)| fd);
+            fds.clear();
+            let own = [self.bell.raw(), self.duties.netlink.fd(), server, roster, self.letters, visitor];
+            fds.extend(own.map(input));
             let refresh = self.refreshed + REFRESH;
             let timeout = match next {
                 Next::Tick => Some(TICK),
@@ -169,6 +168,7 @@ impl Helper {
             let _ = ppoll(&mut fds, timeout, None);
             if fds[0].revents != 0 {
                 self.bell.quiet();
+                self.pulse.take_work().into_iter().for_each(|work| work());
             }
             if fds[1].revents != 0 {
                 self.follow(&mut events);

@@ -131,6 +131,24 @@ impl Runtime {
         Turn::new(core)
     }
 
+    /// Has the helper thread do something, and waits for it, a second at the most. Nothing of the stack may be locked.
+    pub fn have_helper_do(&self, work: impl FnOnce() + Send + 'static) {
+        let (done, waits) = std::sync::mpsc::sync_channel(1);
+        let told = move || {
+            work();
+            // Who waited may have given up.
+            let _ = done.send(());
+        };
+        let mut turn = self.lock_quietly();
+        let core = turn.core();
+        let Some(bell) = &core.helper else { return };
+        core.pulse.give(told);
+        bell.ring();
+        drop(turn);
+        // A helper that is stopped has it before it, for when it goes on.
+        let _ = waits.recv_timeout(Duration::from_secs(1));
+    }
+
     /// The lock for a look that causes nothing, so that nobody has to be alerted afterwards.
     fn lock_quietly(&self) -> Turn<'_> {
         let mut turn = self.lock();

@@ -11,8 +11,11 @@ use stack::time::Instant;
 /// A descriptor, and what to call when it is readable.
 type Guest = (RawFd, fn());
 
+/// Something that the helper does once.
+type Work = Box<dyn FnOnce() + Send>;
+
 /// Signs of life of the application.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Pulse {
     /// When it last polled, in nanoseconds of the stack's clock.
     polled: AtomicU64,
@@ -24,6 +27,8 @@ pub(crate) struct Pulse {
     moving: AtomicBool,
     /// What the helper attends to besides.
     guest: Mutex<Option<Guest>>,
+    /// What the helper is to do next.
+    work: Mutex<Vec<Work>>,
     /// The gate refused something.
     refused: AtomicBool,
     /// What waits to be told of flows.
@@ -84,6 +89,16 @@ impl Pulse {
     /// That descriptor, and what to call.
     pub(super) fn guest(&self) -> Option<Guest> {
         *self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The helper is to do this next, when its bell rings.
+    pub(super) fn give(&self, work: impl FnOnce() + Send + 'static) {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(work));
+    }
+
+    /// What it was given.
+    pub(super) fn take_work(&self) -> Vec<Work> {
+        std::mem::take(&mut self.work.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The gate refused something. Whether it had not since the last time somebody looked.
