@@ -535,6 +535,8 @@ pub(crate) enum Program {
     Name(*const c_char),
     /// By a descriptor.
     Open(c_int),
+    /// By a path from a folder, with flags.
+    At(c_int, *const c_char, c_int),
 }
 
 /// `execve` and its relatives, with an environment of ours: comes back only when it fails.
@@ -548,6 +550,8 @@ pub(crate) fn exec(program: Program, args: *const *const c_char, env: &[*const c
         Program::Name(name) => unsafe { real::execvpe(name, args, env) },
         // SAFETY: as above.
         Program::Open(fd) => unsafe { real::fexecve(fd, args, env) },
+        // SAFETY: as above.
+        Program::At(folder, path, flags) => unsafe { real::execveat(folder, path, args, env, flags) },
     };
     check(failed as isize).err().unwrap_or(Errno(libc::ENOSYS))
 }

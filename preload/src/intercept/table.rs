@@ -122,6 +122,8 @@ macro_rules! for_each_call {
                 = NONE => exec::execvpe;
             any fexecve(fd: c_int, args: *const *const c_char, env: *const *const c_char) -> c_int
                 = NONE => exec::fexecve;
+            any execveat(folder: c_int, path: *const c_char, args: *const *const c_char,
+                env: *const *const c_char, flags: c_int) -> c_int = SYS_execveat => exec::execveat;
 
             any clone(run: *mut c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parents: *mut c_void,
                 tls: *mut c_void, childs: *mut c_void) -> c_int = NONE => fork::clone;

@@ -39,6 +39,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("nic/src/arena.rs", "the memory frames live in"),
     ("nic/src/prefetch.rs", "prefetches, which read nothing"),
     ("preload/src/errno.rs", "the thread's errno"),
+    ("preload/src/exec/variadic.rs", "variadic symbols in libc's place"),
     ("preload/src/exit.rs", "symbols in libc's place"),
     ("preload/src/fdtable/memory.rs", "zeroed memory for the life of the process"),
     ("preload/src/fork.rs", "locks held over fork, a symbol in libc's place"),

@@ -1,5 +1,8 @@
 //! Another program takes over the process: its memory goes, descriptors stay, and connections go along (`carry`).
 
+#[cfg(target_arch = "x86_64")]
+mod variadic;
+
 use libc::{c_char, c_int};
 
 use crate::carry::{self, Carried};
@@ -34,6 +37,11 @@ pub(crate) fn execvp(name: *const c_char, args: Table) -> Outcome {
 /// `fexecve`.
 pub(crate) fn fexecve(fd: c_int, args: Table, env: Table) -> Outcome {
     exec(Program::Open(fd), args, env)
+}
+
+/// `execveat`.
+pub(crate) fn execveat(folder: c_int, path: *const c_char, args: Table, env: Table, flags: c_int) -> Outcome {
+    exec(Program::At(folder, path, flags), args, env)
 }
 
 /// The application's call as it is, unless the new program would not find the library.
