@@ -37,6 +37,7 @@ fn take_stream(fd: c_int) -> bool {
     } else if let Some(name) = label::read(fd)
         && let Some(held) = take(fd, Kind::Stream, Some(name))
     {
+        held.file.set(Flag::Offered, true);
         heirs::arrived(&held, name);
     }
     true

@@ -10,6 +10,7 @@ use stack::types::IfaceId;
 use crate::errno::{Errno, check};
 use crate::real;
 use crate::signals::Action;
+use crate::spawn::Told;
 use crate::user::{Place, address_bytes, from_c};
 
 /// Descriptors of the library are placed from here on, out of the application's way.
@@ -554,6 +555,20 @@ pub(crate) fn exec(program: Program, args: *const *const c_char, env: &[*const c
         Program::At(folder, path, flags) => unsafe { real::execveat(folder, path, args, env, flags) },
     };
     check(failed as isize).err().unwrap_or(Errno(libc::ENOSYS))
+}
+
+/// `posix_spawn` and `posix_spawnp`, with an environment of ours.
+pub(crate) fn spawn(program: Program, told: Told, env: &[*const c_char]) -> c_int {
+    debug_assert!(env.last().is_some_and(|last| last.is_null()));
+    let Told { pid, actions, attributes, args } = told;
+    let env = env.as_ptr();
+    match program {
+        // SAFETY: the application's own arguments, which libc and the kernel check; the table ends with null.
+        Program::Path(path) => unsafe { real::posix_spawn(pid, path, actions, attributes, args, env) },
+        // SAFETY: as above.
+        Program::Name(name) => unsafe { real::posix_spawnp(pid, name, actions, attributes, args, env) },
+        Program::Open(_) | Program::At(..) => libc::EINVAL,
+    }
 }
 
 /// Takes a variable out of the process's environment, before `main`.

@@ -12,13 +12,13 @@
 //! attach       from kernel socket to stack socket
 //! dispatch options epoll poll_select          what becomes of a call
 //! stdio                                       libc's streams on sockets
-//! signals cancel fork exec carry exit         the process
+//! signals cancel fork exec spawn carry exit   the process
 //! sandbox      a process that forbids itself what a stack needs
 //! label        names of connections, on the kernel's sockets behind them
 //! reason       why something stayed in the kernel, counted
 //! ```
 //!
-//! What libc does inside itself is not seen: asynchronous I/O, `posix_spawn`'s file actions. A connection belongs to the
+//! What libc does inside itself is not seen: asynchronous I/O. A connection belongs to the
 //! process that opened it; a child, the next program of a process, or who was sent it asks for it when it first uses it.
 
 mod attach;
@@ -50,6 +50,7 @@ mod real;
 mod reason;
 mod sandbox;
 mod signals;
+mod spawn;
 mod start;
 mod state;
 mod stdio;

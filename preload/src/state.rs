@@ -8,6 +8,7 @@ use crate::epoll::Interests;
 use crate::fdtable::Registry;
 use crate::groups::Joined;
 use crate::heirs::Heirs;
+use crate::spawn::Actions;
 
 /// What the lock guards.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub(crate) heirs: Heirs,
     /// Groups that UDP sockets have joined.
     pub(crate) groups: Joined,
+    /// What programs that are spawned will find in place.
+    pub(crate) actions: Actions,
 }
 
 static STATE: OnceLock<Mutex<State>> = OnceLock::new();

@@ -42,6 +42,7 @@ pub(super) fn take(from: &mut &[u8]) -> Option<Option<Held>> {
         file = lifecycle::remember(fd, Kind::Stream, |held| {
             FLAGS.into_iter().zip(flags).for_each(|(flag, on)| held.file.set(flag, on));
             held.file.set(Flag::Inherited, true);
+            held.file.set(Flag::Offered, true);
             held.file.set_timeout(true, receiving);
             held.file.set_timeout(false, sending);
             held.file.set_owner(owner);

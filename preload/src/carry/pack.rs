@@ -87,6 +87,7 @@ pub(crate) fn pack() -> Option<Carried> {
         // The next program finds their names.
         heirs::suspend_all(&mut runtime.lock());
     }
+    heirs::forget_lent(&mut state::lock().heirs);
     let passengers = passengers();
     let turn = Runtime::current().map(Runtime::lock);
     let mut state = state::lock();

@@ -34,6 +34,10 @@ pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> Outcome {
             state::lock().registry.alias(new, &held);
             Ok(new as isize)
         }
+        libc::F_SETFD => {
+            held.file.set(Flag::Offered, argument as c_int & libc::FD_CLOEXEC == 0);
+            Err(Reason::Plain.into())
+        }
         libc::F_GETFL if held.file.is(Flag::SharedBacking) => {
             let nonblocking = if held.file.is(Flag::NonBlocking) { libc::O_NONBLOCK } else { 0 };
             Ok((libc::O_RDWR | nonblocking) as isize)
@@ -90,7 +94,10 @@ pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Outcome {
             place.write(&c_int::from(at_mark))?;
             Ok(0)
         }
-        libc::FIOCLEX | libc::FIONCLEX => Err(Reason::Plain.into()),
+        libc::FIOCLEX | libc::FIONCLEX => {
+            held.file.set(Flag::Offered, request == libc::FIONCLEX);
+            Err(Reason::Plain.into())
+        }
         _ => Err(if held.socket().is_some() { Reason::Control } else { Reason::Plain }.into()),
     }
 }

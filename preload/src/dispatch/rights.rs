@@ -43,7 +43,7 @@ pub(crate) fn sending_by_number(number: c_long, second: c_long, third: c_long) {
 }
 
 /// What cannot go along stays, and the kernel sends a socket that is not connected.
-fn entrust(fd: c_int) {
+pub(crate) fn entrust(fd: c_int) {
     if let Some(held) = fdtable::get(fd)
         && held.file.kind() == Kind::Stream
         && !held.file.is(Flag::Listening)

@@ -69,6 +69,8 @@ pub(crate) enum Flag {
     OurPort = 1 << 23,
     /// Behind the descriptor is the reader's end of a pump.
     Pumped = 1 << 25,
+    /// Its descriptor was made to outlive an exec: it is meant for programs that are spawned.
+    Offered = 1 << 26,
     /// Its packets have headers that only the kernel writes.
     Headers = 1 << 22,
     /// Its last descriptor is closed, and a call still waits on it: the last such call ends it.

@@ -132,9 +132,11 @@ fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, (child, word): (c_int, Word)) ->
     let mut letter = Vec::new();
     turn.stack().export(now, id, &mut letter).ok()?;
     heirs.parked.remove(&word);
-    // If it was sent or came: it is between parent and child from now on, and nobody can call it back.
-    passing::forget(heirs, word);
     let open = word.file();
+    if open.is_none() {
+        // It is the child's alone.
+        passing::forget(heirs, word);
+    }
     if let Some(file) = open {
         // What is done with it here from now on finds nothing, until it comes back.
         file.set_socket(None);

@@ -40,7 +40,7 @@ use crate::state::{self, State};
 pub(crate) use children::Child;
 pub(crate) use names::ask_names;
 use passing::Passed;
-pub(crate) use passing::{arrived, entrust, is_passed, name, names_of, suspend_all};
+pub(crate) use passing::{arrived, entrust, forget_lent, is_passed, name, names_of, suspend_all};
 pub(crate) use pumps::{
     ask_to_pump, begin_own as pump_own, end_all as end_pumps, leave_parent, settle_ended as settle_pumps,
 };
@@ -395,6 +395,8 @@ pub(crate) fn send_back(heirs: &Heirs, name: u64, letter: &[u8]) -> bool {
 pub(crate) fn give_all_back() {
     let Some(runtime) = Runtime::current() else { return };
     end_pumps(runtime);
+    // What children have given back goes on.
+    attend();
     let mut turn = runtime.lock();
     passing::suspend_all(&mut turn);
     let mut state = state::lock();
@@ -423,8 +425,9 @@ pub(crate) fn attend() {
             children::attend(&mut state.heirs, &mut turn, fd, &mut heard);
         }
     }
-    let Heard { back, shared } = heard;
+    let Heard { mut back, shared } = heard;
     shared.into_iter().for_each(|shared| sharing::begin(&mut state, &mut turn, shared));
+    back.retain(|word| !passing::came_back(&mut state, &mut turn, *word));
     // Their waiters are told without the state's lock.
     let held = state.registry.in_range(0, libc::c_int::MAX);
     drop(state);

@@ -27,6 +27,14 @@ pub(super) struct Passed {
     pub(super) name: u64,
     /// The line to the keeper, from the first use on.
     pub(super) line: Option<Arc<Link>>,
+    /// The keeper asks for it, while a child of ours has it.
+    recalled: bool,
+}
+
+impl Passed {
+    fn new(name: u64) -> Self {
+        Self { name, line: None, recalled: false }
+    }
 }
 
 /// A descriptor of a connection is about to be sent to another process.
@@ -72,7 +80,7 @@ fn give(turn: &mut Turn<'_>, held: &Held, name: u64) -> io::Result<()> {
             held.file.set_socket(None);
             held.file.set(Flag::Inherited, true);
             let mut state = state::lock();
-            state.heirs.passed.insert(held.word, Passed { name, line: None });
+            state.heirs.passed.insert(held.word, Passed::new(name));
             epoll::left(&mut state, turn, held.word);
             Ok(())
         }
@@ -110,7 +118,7 @@ pub(crate) fn arrived(held: &Held, name: u64) {
 
 /// The keeper has a connection by this name.
 pub(super) fn know(heirs: &mut Heirs, word: Word, name: u64) {
-    heirs.passed.insert(word, Passed { name, line: None });
+    heirs.passed.insert(word, Passed::new(name));
 }
 
 /// A line to the keeper, to ask for a connection: what is heard on it is the answer from here on, and for who asks alone.
@@ -155,7 +163,7 @@ pub(super) fn hang_up(line: &Link) {
 fn suspend(state: &mut State, turn: &mut Turn<'_>, word: Word, why: Why) -> bool {
     let Some(file) = word.file() else { return false };
     let Some(id) = file.socket() else { return true };
-    let Some(Passed { name, line: Some(line) }) = state.heirs.passed.get(&word) else { return false };
+    let Some(Passed { name, line: Some(line), .. }) = state.heirs.passed.get(&word) else { return false };
     let sent = send_back(turn, (id, *name), line);
     if let Sent::Not = sent {
         return false;
@@ -205,7 +213,7 @@ fn send_back(turn: &mut Turn<'_>, (id, name): (SocketId, u64), line: &Link) -> S
 /// The application closes a connection that was sent or came: whether the keeper has it again.
 pub(super) fn give_back(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, id: SocketId) -> bool {
     let Some(passed) = forget(heirs, word) else { return false };
-    let Passed { name, line: Some(line) } = passed else { return false };
+    let Passed { name, line: Some(line), .. } = passed else { return false };
     !matches!(send_back(turn, (id, name), &line), Sent::Not)
 }
 
@@ -260,7 +268,8 @@ pub(super) fn attend(state: &mut State, turn: &mut Turn<'_>, word: Word) {
         let is_here = word.file().is_some_and(|file| file.socket().is_some());
         match said {
             Some((RECALL, _)) if is_here => recalled(state, turn, word),
-            Some((WATCH, _)) if is_here => watching::watched(&state.heirs, turn, word),
+            Some((RECALL, _)) => await_child(&mut state.heirs, word),
+            Some((WATCH, _)) => watching::watched(&state.heirs, turn, word),
             Some((NEWS, _)) if !is_here => watching::heard(state, turn, word),
             _ => {}
         }
@@ -274,6 +283,33 @@ fn recalled(state: &mut State, turn: &mut Turn<'_>, word: Word) {
     }
 }
 
+/// The keeper asks for what a child has at present.
+fn await_child(heirs: &mut Heirs, word: Word) {
+    if heirs.lent.contains(&word)
+        && let Some(passed) = heirs.passed.get_mut(&word)
+    {
+        passed.recalled = true;
+    }
+}
+
+/// A child has given it back: whether it went on at once to who has asked for it meanwhile.
+pub(super) fn came_back(state: &mut State, turn: &mut Turn<'_>, word: Word) -> bool {
+    if let Some(id) = word.file().and_then(fdtable::File::socket) {
+        watching::woken(&state.heirs, word, turn.stack().readiness(id));
+    }
+    let asked = state.heirs.passed.get_mut(&word).is_some_and(|passed| core::mem::take(&mut passed.recalled));
+    if asked {
+        recalled(state, turn, word);
+    }
+    asked
+}
+
+/// Before another program: what a child has is between that and it.
+pub(crate) fn forget_lent(heirs: &mut Heirs) {
+    let lent: Vec<Word> = heirs.lent.iter().copied().collect();
+    lent.into_iter().for_each(|word| _ = forget(heirs, word));
+}
+
 /// After a fork, in the child: what was in the parent's stack is the parent's, what was not is the keeper's.
 pub(super) fn in_child(before: Heirs) -> std::collections::HashMap<Word, Passed> {
     let lines = before.passed.values().filter_map(|passed| passed.line.as_ref());
@@ -285,7 +321,7 @@ pub(super) fn in_child(before: Heirs) -> std::collections::HashMap<Word, Passed>
     }
     let is_keepers = |word: &Word| word.file().is_some_and(|file| file.socket().is_none());
     let all = before.passed.into_iter().filter(|(word, _)| is_keepers(word));
-    all.map(|(word, passed)| (word, Passed { line: None, ..passed })).collect()
+    all.map(|(word, passed)| (word, Passed::new(passed.name))).collect()
 }
 
 /// All descriptors that name the same file.

@@ -60,6 +60,8 @@ pub(super) fn begin(state: &mut State, turn: &mut Turn<'_>, Shared { word, name,
     }
     state.heirs.lent.remove(&word);
     state.heirs.debtors.remove(&word);
+    // Whoever sent it here knows another name, and has it no longer.
+    passing::forget(&mut state.heirs, word);
     passing::know(&mut state.heirs, word, name);
     [Flag::Lent, Flag::SharedBacking].into_iter().for_each(|flag| file.set(flag, false));
     epoll::left(state, turn, word);

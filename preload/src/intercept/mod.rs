@@ -24,7 +24,9 @@ use crate::dispatch::{
 };
 use crate::errno::{self, Leave, Outcome};
 use crate::poll_select::{poll, select};
-use crate::{cancel, epoll, exec, fdtable, fork, guard, likeness, options, real, sandbox, signals, stdio};
+use crate::{
+    cancel, epoll, exec, fdtable, fork, guard, likeness, options, real, sandbox, signals, spawn, stdio,
+};
 
 pub(crate) use table::for_each_call;
 

@@ -128,6 +128,19 @@ macro_rules! for_each_call {
             any clone(run: *mut c_void, stack: *mut c_void, flags: c_int, argument: *mut c_void, parents: *mut c_void,
                 tls: *mut c_void, childs: *mut c_void) -> c_int = NONE => fork::clone;
 
+            any posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void,
+                attributes: *const c_void, args: *const *const c_char, env: *const *const c_char) -> c_int
+                = NONE => spawn::posix_spawn;
+            any posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void,
+                attributes: *const c_void, args: *const *const c_char, env: *const *const c_char) -> c_int
+                = NONE => spawn::posix_spawnp;
+            any posix_spawn_file_actions_init(actions: *mut c_void) -> c_int = NONE => spawn::init;
+            any posix_spawn_file_actions_destroy(actions: *mut c_void) -> c_int = NONE => spawn::destroy;
+            any posix_spawn_file_actions_adddup2(actions: *mut c_void, old: c_int, new: c_int) -> c_int
+                = NONE => spawn::adddup2;
+            any system(command: *const c_char) -> c_int = NONE => spawn::system;
+            any popen(command: *const c_char, mode: *const c_char) -> *mut FILE = NONE => spawn::popen;
+
             any prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int
                 = SYS_prctl => sandbox::prctl;
             any capset(header: *mut c_void, sets: *const c_void) -> c_int = SYS_capset => likeness::capset;
