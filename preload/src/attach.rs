@@ -153,6 +153,16 @@ impl WakeObserver for Observer {
     }
 }
 
+/// Whether a socket is attached when the process waits for it, and not before.
+pub(crate) fn is_due(held: &Held) -> bool {
+    let due = match held.file.kind() {
+        Kind::Stream => held.file.is(Flag::Listening),
+        Kind::Datagram => held.file.is(Flag::Bound),
+        _ => false,
+    };
+    due && !held.file.is(Flag::Kernels)
+}
+
 /// The stack's socket behind a descriptor, attached now if it is time for it.
 pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
     if let Some(id) = held.socket() {
@@ -161,12 +171,7 @@ pub(crate) fn attach(held: &Held) -> Result<(&'static Runtime, SocketId), Reason
     if held.file.is(Flag::Inherited) {
         return heirs::claim(held);
     }
-    let due = match held.file.kind() {
-        Kind::Stream => held.file.is(Flag::Listening),
-        Kind::Datagram => held.file.is(Flag::Bound),
-        _ => false,
-    };
-    if !due || held.file.is(Flag::Kernels) {
+    if !is_due(held) {
         return Err(Reason::Plain);
     }
     if held.file.is(Flag::Headers) && held.file.kind() == Kind::Stream {

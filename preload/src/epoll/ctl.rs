@@ -4,10 +4,10 @@ use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, c_int, epoll_event};
 use ringroad::Runtime;
 
 use super::interests::{EXCLUSIVE, Event, World};
-use super::{joined, kernel_events, key, readiness_of, tag, world_of};
+use super::{claims, joined, kernel_events, key, readiness_of, tag, world_of};
 use crate::attach;
 use crate::errno::{Errno, Leave, Outcome, fail};
-use crate::fdtable::{self, Held, Kind};
+use crate::fdtable::{self, Flag, Held, Kind};
 use crate::kernel;
 use crate::reason::Reason;
 use crate::state::{self, State};
@@ -43,9 +43,10 @@ pub(crate) fn ctl(epfd: c_int, operation: c_int, fd: c_int, event: *mut epoll_ev
     };
     if operation == EPOLL_CTL_ADD
         && held.file.kind() != Kind::Epoll
+        && !claims::postpone(&own, &held)
         && let Err(reason) = attach::attach(&held)
     {
-        // From now on the process waits for it; where that is the kernel's business, it is.
+        // The process waits for it already; where that is the kernel's business, it is.
         reason.count();
     }
     // The runtime's lock comes first, and holds readiness still.
@@ -63,6 +64,9 @@ pub(crate) fn ctl(epfd: c_int, operation: c_int, fd: c_int, event: *mut epoll_ev
         EPOLL_CTL_MOD => modify(&mut state, &target, event),
         _ => delete(&mut state, &target),
     };
+    if done.is_ok() && held.file.is(Flag::Unclaimed) {
+        claims::note(&state, &own);
+    }
     let mut woken = vec![own.file.epoll()];
     if operation == EPOLL_CTL_ADD && world != World::Kernel && done.is_ok() {
         joined(&mut state, &own, &mut woken);

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 use libc::{c_int, epoll_event};
 
 use super::wait::Patience;
-use super::{ITEM_BITS, tag, tagged};
+use super::{ITEM_BITS, claims, tag, tagged};
 use crate::errno::{Leave, check};
 use crate::fdtable::{self, Flag, Held};
 use crate::user::Place;
@@ -37,7 +37,7 @@ pub(super) fn wait(
 ) -> Result<Ended, Leave> {
     // Counted first, asked then: whoever adds something of ours asks for the count after it has added.
     held.file.count_waiter(true);
-    let late = ringroad::Runtime::current().is_some() && has_ours();
+    let late = claims::is_due(held) || ringroad::Runtime::current().is_some() && has_ours();
     let answer = if late {
         None
     } else {

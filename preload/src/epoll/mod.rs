@@ -5,6 +5,7 @@
 //! registered with the kernel too, under a tag instead of the application's data. An event with the tag is not
 //! reported but taken as news for the item in our list, which then follows one set of rules.
 
+mod claims;
 mod ctl;
 mod interests;
 mod kernel_only;
@@ -26,6 +27,7 @@ use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::kernel;
 use crate::state::{self, State};
 
+pub(crate) use claims::claim;
 pub(crate) use ctl::ctl;
 pub(crate) use interests::Interests;
 use interests::{EXCLUSIVE, ONESHOT, World};
@@ -62,6 +64,8 @@ pub(crate) fn create1(flags: c_int) -> Outcome {
 }
 
 fn made(fd: c_int) -> Outcome {
+    // A child has the set, too, and what is tagged in it.
+    tag();
     lifecycle::remember(fd, Kind::Epoll, |_| ());
     Ok(fd as isize)
 }
@@ -183,6 +187,7 @@ pub(crate) fn after_fork_in_child() {
     let mut state = state::lock();
     for (word, file) in state.registry.files() {
         file.forget_waiters();
+        file.set(Flag::Unclaimed, file.kind() == Kind::Epoll);
         if file.socket().is_none() && file.kind() != Kind::Epoll {
             let items: Vec<u32> = state.interests.of_file(word.index()).collect();
             items.into_iter().for_each(|i| state.interests.set_world(i, World::Kernel));

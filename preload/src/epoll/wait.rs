@@ -10,10 +10,10 @@ use ringroad::runtime::{Spin, Turn, Wait, Waited};
 use stack::engine::Stack;
 use stack::time::Instant;
 
-use super::interests::{Event, Report, World};
+use super::claims::claim;
+use super::interests::{Event, Report};
 use super::kernel_only::{self, Ended};
 use super::{key, readiness_of, tagged};
-use crate::attach;
 use crate::errno::{Leave, Outcome, fail};
 use crate::fdtable::{self, Held, Kind};
 use crate::reason::Reason;
@@ -133,7 +133,7 @@ fn run(epfd: c_int, (events, max): (Place, c_int), patience: Patience) -> Outcom
     if max <= 0 || max as usize > c_int::MAX as usize / size_of::<epoll_event>() {
         return Err(fail(libc::EINVAL));
     }
-    claim_listeners(&held);
+    claim(&held);
     let has_ours = || state::lock().interests.has_ours(held.file.epoll());
     let runtime = match Runtime::current() {
         Some(runtime) if has_ours() => runtime,
@@ -141,7 +141,7 @@ fn run(epfd: c_int, (events, max): (Place, c_int), patience: Patience) -> Outcom
             let begun = kernel::now();
             match kernel_only::wait(&held, (events, max), patience, has_ours)? {
                 Ended::Answered(n) => return Ok(n),
-                Ended::CalledBack => {}
+                Ended::CalledBack => claim(&held),
             }
             let runtime = Runtime::current().ok_or(Leave::Bypass(Reason::Plain))?;
             let waited = Duration::from_nanos(kernel::now() - begun);
@@ -150,25 +150,6 @@ fn run(epfd: c_int, (events, max): (Place, c_int), patience: Patience) -> Outcom
         }
     };
     both_worlds(runtime, &held, &mut Out::new(events, max), (patience.timeout()?, patience.mask()?))
-}
-
-/// Listeners that another process of the application served when they were added here: it may be gone.
-fn claim_listeners(held: &Held) {
-    if Runtime::current().is_some() || !attach::may_try() {
-        return;
-    }
-    let waiting: Vec<c_int> = {
-        let state = state::lock();
-        let items = state.interests.of_set(held.file.epoll());
-        items
-            .filter_map(|i| state.interests.item(i))
-            .filter(|i| i.world == World::Kernel)
-            .map(|i| i.fd)
-            .collect()
-    };
-    for held in waiting.into_iter().filter_map(fdtable::get) {
-        let _ = attach::attach(&held);
-    }
 }
 
 fn both_worlds(

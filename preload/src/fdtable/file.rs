@@ -75,6 +75,8 @@ pub(crate) enum Flag {
     Headers = 1 << 22,
     /// Its last descriptor is closed, and a call still waits on it: the last such call ends it.
     Orphaned = 512,
+    /// An epoll set with listeners or UDP sockets that this process has not waited for yet.
+    Unclaimed = 1 << 27,
     /// An epoll set whose waiters in the kernel are being called back.
     Kicked = 256,
 }

@@ -51,9 +51,9 @@ impl Watch {
         let mut kernel = asked.to_vec();
         for (at, entry) in asked.iter().enumerate() {
             let Some(held) = fdtable::get(entry.fd) else { continue };
-            if held.file.kind() != Kind::Epoll
-                && let Err(reason) = attach::attach(&held)
-            {
+            if held.file.kind() == Kind::Epoll {
+                epoll::claim(&held);
+            } else if let Err(reason) = attach::attach(&held) {
                 reason.count();
                 continue;
             }

@@ -227,3 +227,94 @@ CASE(a_set_made_before_fork_serves_the_child)
     waitpid(child, &status, 0);
     printf("%d\n", WEXITSTATUS(status));
 }
+
+enum { COMES = 77, ENDS };
+
+/* Serves what comes by a set that others wait for as well. What it is told of anything else, it counts. */
+static void serve_together(int set, int l)
+{
+    struct epoll_event got;
+    int strange = 0, conn;
+    while (epoll_wait(set, &got, 1, 20000) == 1 && got.data.u64 != ENDS) {
+        strange += got.data.u64 != COMES || got.events != EPOLLIN;
+        while ((conn = accept(l, NULL, NULL)) >= 0) {
+            write(conn, "abc", 3);
+            close(conn);
+        }
+    }
+    _exit(strange);
+}
+
+/* A client of this host, past any road. */
+static int comes_from_here(void)
+{
+    struct sockaddr_in a = address("127.0.0.1", port);
+    char b[8];
+    int fd = tcp();
+    if (connect(fd, (void *)&a, sizeof a) < 0)
+        return -errno;
+    int n = recv(fd, b, sizeof b, MSG_WAITALL);
+    close(fd);
+    return n;
+}
+
+static void wait_together(int how)
+{
+    int l = tcp(), set = epoll_create1(0), p[2], status;
+    pid_t children[3];
+    struct sockaddr_in any = address("0.0.0.0", port);
+    struct epoll_event e = { EPOLLIN | how, { .u64 = COMES } }, end = { EPOLLIN, { .u64 = ENDS } };
+    pipe(p);
+    fcntl(l, F_SETFL, O_NONBLOCK);
+    bind(l, (void *)&any, sizeof any);
+    listen(l, 16);
+    SAY(epoll_ctl(set, EPOLL_CTL_ADD, l, &e));
+    SAY(epoll_ctl(set, EPOLL_CTL_ADD, p[0], &end));
+    for (int n = 0; n < 3; n++)
+        if ((children[n] = fork()) == 0)
+            serve_together(set, l);
+    for (int n = 0; n < 4; n++) {
+        SAY(comes_from_here());
+        SAY(peer("connect %d", port) >= 0);
+        SAY(peer("recv 3"));
+        SAY(peer("close") >= 0);
+    }
+    write(p[1], "", 1);
+    for (int n = 0; n < 3; n++) {
+        waitpid(children[n], &status, 0);
+        printf("%d\n", status);
+    }
+}
+
+CASE(a_listener_that_was_put_in_before_fork_is_served_by_all)
+{
+    wait_together(0);
+}
+
+CASE(a_listener_that_was_put_in_before_fork_wakes_one_alone)
+{
+    wait_together(EPOLLEXCLUSIVE);
+}
+
+CASE(what_a_parent_adds_after_fork_is_seen_by_its_child)
+{
+    int set = epoll_create1(0), p[2], told[2], status;
+    struct epoll_event e = { EPOLLIN, { .u64 = 5 } }, got = { 0 };
+    server();
+    pipe(p);
+    pipe(told);
+    pid_t child = fork();
+    if (child == 0) {
+        write(told[1], "x", 1);
+        int n = epoll_wait(set, &got, 1, 20000);
+        _exit(n == 1 && got.data.u64 == 6 ? 0 : 7);
+    }
+    char c;
+    read(told[0], &c, 1);
+    SAY(epoll_ctl(set, EPOLL_CTL_ADD, p[0], &e));
+    e.data.u64 = 6;
+    SAY(epoll_ctl(set, EPOLL_CTL_MOD, p[0], &e));
+    write(p[1], "x", 1);
+    waitpid(child, &status, 0);
+    printf("%d\n", status);
+}
