@@ -19,7 +19,8 @@ const RECV_TIMEOUTS: [c_int; 2] = [20, 66];
 const SEND_TIMEOUTS: [c_int; 2] = [21, 67];
 
 /// Options that the kernel does not let everybody set.
-const PRIVILEGED: [OptName; 3] = [OptName::Mark, OptName::Priority, OptName::BusyPoll];
+const PRIVILEGED: [OptName; 5] =
+    [OptName::Mark, OptName::Priority, OptName::BusyPoll, OptName::SendBufferForce, OptName::RecvBufferForce];
 /// TCP_REPAIR and its relatives: nobody may rebuild a connection of the stack.
 const REPAIR: [c_int; 5] = [19, 20, 21, 22, 29];
 
@@ -28,6 +29,8 @@ const BEFORE_IT_BEGINS: [OptName; 3] =
     [OptName::FastOpen, OptName::FastOpenConnect, OptName::FastOpenNoCookie];
 /// SO_PEERNAME: getpeername as an option, all of it or nothing.
 const PEER_NAME: c_int = 28;
+/// IPV6_PATHMTU.
+const PATH_MTU: c_int = 61;
 
 /// An option's number in the table.
 pub(crate) fn index(name: OptName) -> usize {
@@ -262,6 +265,13 @@ pub(crate) fn getsockopt(
     if (level, name) == (libc::IPPROTO_TCP, libc::TCP_SAVED_SYN) {
         return saved_syn((runtime, id), (value, len));
     }
+    if level == libc::IPPROTO_IPV6 && name == PATH_MTU && held.file.is(Flag::V6) {
+        return path_mtu((runtime, id), (value, len));
+    }
+    let is_family = (level, name) == (libc::IPPROTO_IPV6, libc::IPV6_ADDRFORM) && held.file.is(Flag::V6);
+    if is_family && runtime.lock().stack().peer(id).is_ok() {
+        return write_value(value, len, &held.file.family().to_ne_bytes());
+    }
     let option = for_stream(&held, level, name).ok_or(Reason::Option)?;
     if option == OptName::Domain {
         return write_value(value, len, &held.file.family().to_ne_bytes());
@@ -297,6 +307,21 @@ fn peer_name(held: &Held, (runtime, id): (&Runtime, SocketId), (value, len): (Pl
         return Err(fail(libc::EINVAL));
     }
     write_value(value, len, &name[..whole])
+}
+
+/// IPV6_PATHMTU: a `struct ip6_mtuinfo`, which names nobody where nothing has been told.
+fn path_mtu((runtime, id): (&Runtime, SocketId), (value, len): (Place, Place)) -> Outcome {
+    const NAME: usize = size_of::<libc::sockaddr_in6>();
+    let mut bytes = [0; NAME + 4];
+    if (len.read::<u32>()? as usize) < bytes.len() {
+        return Err(fail(libc::EINVAL));
+    }
+    let mut turn = runtime.lock();
+    turn.stack().peer(id)?;
+    let Value::Int(mtu) = turn.stack().option(id, OptName::MtuV6)? else { return Err(fail(libc::ENOTCONN)) };
+    drop(turn);
+    bytes[NAME..].copy_from_slice(&mtu.to_ne_bytes());
+    write_value(value, len, &bytes)
 }
 
 /// TCP_SAVED_SYN: all of it or nothing, and once. Who has too little room is told how much it takes.
@@ -398,15 +423,25 @@ pub(crate) fn carry_over(turn: &mut Turn<'_>, held: &Held, id: SocketId) {
     }
 }
 
+/// The option that tells what this one has set.
+pub(crate) fn told_by(option: OptName) -> OptName {
+    match option {
+        OptName::SendBufferForce => OptName::SendBuffer,
+        OptName::RecvBufferForce => OptName::RecvBuffer,
+        _ => option,
+    }
+}
+
 /// The kernel's value of an option.
 pub(crate) fn from_kernel(fd: c_int, option: OptName) -> Option<Value> {
-    let (level, name) = option.raw();
+    let told = told_by(option);
+    let (level, name) = told.raw();
     let mut bytes = [0; 16];
     let len = kernel::option(fd, level, name, &mut bytes)?;
     let int = |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     match option.kind() {
         // The kernel tells these doubled, and whoever sets them doubles.
-        Shape::Int if matches!(option, OptName::SendBuffer | OptName::RecvBuffer) => {
+        Shape::Int if matches!(told, OptName::SendBuffer | OptName::RecvBuffer) => {
             Some(Value::Int(int(0) / 2))
         }
         Shape::Int => Some(Value::Int(if len == 1 { bytes[0].into() } else { int(0) })),

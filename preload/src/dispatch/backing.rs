@@ -70,12 +70,13 @@ pub(crate) fn put_over(fresh: libc::c_int, fd: libc::c_int) -> Result<(), Errno>
 fn copy_options(held: &Held, fresh: libc::c_int) {
     for (at, option) in OptName::ALL.iter().enumerate() {
         let (level, name) = option.raw();
+        let (_, told_by) = options::told_by(*option).raw();
         let mut value = [0; 16];
         if held.file.touched(at)
-            && let Some(len) = kernel::option(held.fd, level, name, &mut value)
+            && let Some(len) = kernel::option(held.fd, level, told_by, &mut value)
         {
             // The kernel tells buffer sizes doubled, and doubles what it is told.
-            if matches!(option, OptName::SendBuffer | OptName::RecvBuffer) {
+            if matches!(options::told_by(*option), OptName::SendBuffer | OptName::RecvBuffer) {
                 let doubled = i32::from_ne_bytes([value[0], value[1], value[2], value[3]]);
                 value[..4].copy_from_slice(&(doubled / 2).to_ne_bytes());
             }

@@ -318,3 +318,33 @@ CASE(the_peers_name_as_an_option)
     }
     printf("%s\n", inet_ntoa(a.sin_addr));
 }
+
+CASE(buffers_that_are_forced)
+{
+    int fd = server(), listening = tcp(), value = 9000000;
+    TELL(fd, SO_RCVBUF);
+    SAY(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &value, sizeof value));
+    TELL(fd, SO_RCVBUF);
+    SAY(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &value, sizeof value));
+    TELL(fd, SO_SNDBUF);
+    value = 20000;
+    SAY(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &value, sizeof value));
+    TELL(fd, SO_SNDBUF);
+    SAY(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &value, 2));
+    SAY(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, (void *)8, sizeof value));
+    SAY(setsockopt(listening, SOL_SOCKET, SO_RCVBUFFORCE, &value, sizeof value));
+    TELL(listening, SO_RCVBUF);
+    fd = udp();
+    value = 9000000;
+    SAY(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &value, sizeof value));
+    TELL(fd, SO_RCVBUF);
+    /* Only an administrator forces. */
+    if (fork() == 0) {
+        setuid(65534);
+        fd = server();
+        SAY(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &value, sizeof value));
+        SAY(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &value, sizeof value));
+        _exit(0);
+    }
+    wait(NULL);
+}

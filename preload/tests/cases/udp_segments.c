@@ -202,3 +202,21 @@ CASE(udp_tcp_options)
     SAY(setsockopt(fd, SOL_IP, IP_RECVTTL, (void *)8, 4));
     SAY(setsockopt(fd, SOL_IP, IP_RECVTTL, &byte, 0));
 }
+
+CASE(udp_options_of_every_number)
+{
+    int fd = udp(), other = server();
+    for (int name = 0; name <= 110; name++) {
+        char value[64];
+        socklen_t len = sizeof value;
+        int one = 1, got = getsockopt(fd, IPPROTO_UDP, name, value, &len);
+        printf("%d: %s %u", name, got ? strerrorname_np(errno) : "ok", got ? 0 : len);
+        /* UDP_ENCAP takes what this host has a module for. */
+        if (name != 100)
+            printf(" %s", setsockopt(fd, IPPROTO_UDP, name, &one, sizeof one) ? strerrorname_np(errno) : "ok");
+        len = sizeof value;
+        got = getsockopt(other, IPPROTO_UDP, name, value, &len);
+        printf(" %s", got ? strerrorname_np(errno) : "ok");
+        printf(" %s\n", setsockopt(other, IPPROTO_UDP, name, &one, sizeof one) ? strerrorname_np(errno) : "ok");
+    }
+}

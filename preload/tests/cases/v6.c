@@ -478,3 +478,32 @@ CASE(v6_datagrams_from_an_unbound_socket)
     SAY(peer("ureply6 5"));
     heard(fd);
 }
+
+/* Lengths and errors, not values, of a connected socket and of one for datagrams. */
+CASE(v6_options_of_every_number_are_told)
+{
+    int fds[] = { tcp6(), udp6("::") };
+    SAY(connect_to(fds[0], peer_ip6, peer("listen6 %d", port) < 0 ? 0 : port));
+    for (int kind = 0; kind < 2; kind++)
+        for (int name = 0; name <= 82; name++) {
+            char value[64];
+            socklen_t len = sizeof value;
+            int got = getsockopt(fds[kind], IPPROTO_IPV6, name, value, &len);
+            printf("%d 41/%d: %s %u\n", kind, name, got ? strerrorname_np(errno) : "ok", got ? 0 : len);
+        }
+}
+
+CASE(v6_options_of_every_number_are_taken)
+{
+    int fds[] = { tcp6(), udp6("::") };
+    SAY(connect_to(fds[0], peer_ip6, peer("listen6 %d", port) < 0 ? 0 : port));
+    for (int kind = 0; kind < 2; kind++)
+        for (int name = 0; name <= 82; name++) {
+            /* Fences (fences.c): IPV6_IPSEC_POLICY, IPV6_XFRM_POLICY, IPV6_MINHOPCOUNT, IPV6_UNICAST_IF. */
+            int value = 1;
+            if (kind == 0 && (name == 34 || name == 35 || name == 73 || name == 76))
+                continue;
+            int set = setsockopt(fds[kind], IPPROTO_IPV6, name, &value, sizeof value);
+            printf("%d 41/%d: %s\n", kind, name, set ? strerrorname_np(errno) : "ok");
+        }
+}

@@ -157,6 +157,7 @@ impl Stack {
                 Some(i) => i.snd_mss as i32,
                 None => entry.options.tcp.max_segment.map_or(536, |most| i32::from(most.get())),
             })),
+            OptName::SendBufferForce | OptName::RecvBufferForce => Err(SocketError::NoProtocolOption),
             OptName::AcceptConn => Ok(Value::Int(i32::from(matches!(entry.body, Body::Listener(_))))),
             OptName::Type => Ok(Value::Int(if udp { 2 } else { 1 })),
             OptName::Protocol => Ok(Value::Int(entry.protocol() as i32)),
@@ -199,6 +200,16 @@ fn current(tcb: &Tcb, name: OptName) -> Option<i32> {
     }
 }
 
+fn set_send_buffer(options: &mut Stored, value: i32, most: u32) {
+    options.udp_send_buffer = buffer(value, LEAST_SEND_BUFFER, most);
+    (options.tcp.send_buffer, options.tcp.send_locked) = (options.udp_send_buffer / 2, true);
+}
+
+fn set_recv_buffer(options: &mut Stored, value: i32, most: u32) {
+    options.udp_recv_buffer = buffer(value, LEAST_RECV_BUFFER, most);
+    (options.tcp.recv_buffer, options.tcp.recv_locked) = (options.udp_recv_buffer / 2, true);
+}
+
 /// SOL_SOCKET and IPPROTO_IP.
 fn set_common(options: &mut Stored, config: &SocketConfig, name: OptName, value: i32) -> Result<()> {
     let flag = value != 0;
@@ -209,14 +220,10 @@ fn set_common(options: &mut Stored, config: &SocketConfig, name: OptName, value:
         OptName::DontRoute => options.dont_route = flag,
         OptName::OobInline => options.tcp.urgent_inline = flag,
         OptName::KeepAlive => options.tcp.keepalive = flag,
-        OptName::SendBuffer => {
-            options.udp_send_buffer = buffer(value, LEAST_SEND_BUFFER, config.send_buffer_ask);
-            (options.tcp.send_buffer, options.tcp.send_locked) = (options.udp_send_buffer / 2, true);
-        }
-        OptName::RecvBuffer => {
-            options.udp_recv_buffer = buffer(value, LEAST_RECV_BUFFER, config.recv_buffer_ask);
-            (options.tcp.recv_buffer, options.tcp.recv_locked) = (options.udp_recv_buffer / 2, true);
-        }
+        OptName::SendBuffer => set_send_buffer(options, value, config.send_buffer_ask),
+        OptName::SendBufferForce => set_send_buffer(options, value, u32::MAX),
+        OptName::RecvBuffer => set_recv_buffer(options, value, config.recv_buffer_ask),
+        OptName::RecvBufferForce => set_recv_buffer(options, value, u32::MAX),
         OptName::RecvLowWater => options.recv_low_water = value.max(1) as u32,
         OptName::Priority => options.priority = value,
         OptName::Mark => options.mark = value,

@@ -259,6 +259,10 @@ options! {
     SendBuffer = 1, 7, Int;
     /// SO_RCVBUF. Set: doubled, as Linux does.
     RecvBuffer = 1, 8, Int;
+    /// SO_SNDBUFFORCE: as SO_SNDBUF, past the host's limit; write only.
+    SendBufferForce = 1, 32, Int;
+    /// SO_RCVBUFFORCE: as SO_RCVBUF, past the host's limit; write only.
+    RecvBufferForce = 1, 33, Int;
     /// SO_KEEPALIVE.
     KeepAlive = 1, 9, Int;
     /// SO_OOBINLINE.

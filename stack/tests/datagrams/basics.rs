@@ -83,6 +83,20 @@ fn port_unreachable_refuses_a_connected_socket() {
 }
 
 #[test]
+fn a_buffer_that_is_forced_passes_the_hosts_limit() {
+    let mut net = Net::ideal();
+    let b = udp(&mut net, 1, 53);
+    let now = net.now;
+    let huge = Value::Int(64 << 20);
+    net.b().set_option(now, b, OptName::RecvBuffer, huge).unwrap();
+    let Ok(Value::Int(asked)) = net.b().option(b, OptName::RecvBuffer) else { panic!("a size") };
+    assert!(asked < 128 << 20, "{asked}");
+    net.b().set_option(now, b, OptName::RecvBufferForce, huge).unwrap();
+    assert_eq!(net.b().option(b, OptName::RecvBuffer), Ok(Value::Int(128 << 20)));
+    assert_eq!(net.b().option(b, OptName::RecvBufferForce), Err(SocketError::NoProtocolOption));
+}
+
+#[test]
 fn the_receive_buffer_is_bounded() {
     let mut net = Net::ideal();
     let (a, b) = (udp(&mut net, 0, 1000), udp(&mut net, 1, 53));
