@@ -188,14 +188,15 @@ fn finish(
     begun_here: bool,
 ) -> Outcome {
     let patience = Patience::of(runtime, held, Call::Connect, 0);
+    let not_yet = fail(if begun_here { libc::EINPROGRESS } else { libc::EALREADY });
     if !patience.blocks() {
         runtime.lock().flush();
-        return Err(fail(if begun_here { libc::EINPROGRESS } else { libc::EALREADY }));
+        return Err(not_yet);
     }
     match patience.wait(held, id, Readiness::OUT | Readiness::IN, &mut []) {
         Ok(_) => {}
         // SO_SNDTIMEO ran out: the handshake goes on by itself.
-        Err(Leave::Errno(e)) if e.0 == libc::EAGAIN => return Err(fail(libc::EINPROGRESS)),
+        Err(Leave::Errno(e)) if e.0 == libc::EAGAIN => return Err(not_yet),
         Err(other) => return Err(other),
     }
     // Asked once more, the stack tells how it ended.

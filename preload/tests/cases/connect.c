@@ -424,3 +424,30 @@ CASE(watched_over_refusals)
     waited(set, 4, 2000);
     SAY(read(fd, b, 8));
 }
+
+CASE(connect_waits_no_longer_than_a_timeout)
+{
+    struct timeval soon = { 0, 100000 };
+    struct sockaddr_in nobody = address("10.77.0.99", port);
+    int fd = tcp(), before = now_ms();
+    /* Its frames are nobody's, and no error comes. */
+    SAY(system("ip neigh replace 10.77.0.99 lladdr 02:00:00:00:00:63 dev road0 nud permanent"));
+    SAY(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon));
+    SAY(connect(fd, (void *)&nobody, sizeof nobody));
+    SAY(now_ms() - before >= 100);
+    SAY(connect(fd, (void *)&nobody, sizeof nobody));
+    look(fd);
+    SAY(write(fd, "abc", 3));
+    close(fd);
+    SAY(system("ip neigh del 10.77.0.99 dev road0"));
+    /* One that is there answers in time, and what is sent has the same limit. */
+    fd = tcp();
+    soon.tv_sec = 20;
+    SAY(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon));
+    peer("listen %d", port);
+    struct sockaddr_in there = address(peer_ip, port);
+    SAY(connect(fd, (void *)&there, sizeof there));
+    SAY(peer("accept") >= 0);
+    SAY(write(fd, "abc", 3));
+    SAY(peer("recv 3"));
+}

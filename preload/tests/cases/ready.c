@@ -1,5 +1,6 @@
 /* poll and select. */
 #include "case.h"
+#include <sys/resource.h>
 
 CASE(poll_mix)
 {
@@ -156,4 +157,34 @@ CASE(pselect_and_ppoll)
     struct pollfd f = { fd, POLLIN, 0 };
     SAY(ppoll(&f, 1, &t, &none));
     printf("%x\n", f.revents);
+}
+
+CASE(select_looks_past_fd_setsize)
+{
+    enum { HIGH = 1500 };
+    /* Of the size that the kernel is told. */
+    unsigned long sets[3][(HIGH + 64) / 64 + 1] = { 0 };
+    struct rlimit most;
+    struct timeval soon = { 0, 20000 }, long_after = { 20, 0 };
+    int fd = server();
+    getrlimit(RLIMIT_NOFILE, &most);
+    if (most.rlim_cur <= HIGH) {
+        most.rlim_cur = HIGH + 1;
+        setrlimit(RLIMIT_NOFILE, &most);
+    }
+    SAY(dup2(fd, HIGH));
+    sets[0][HIGH / 64] = sets[1][HIGH / 64] = sets[2][HIGH / 64] = 1ul << HIGH % 64;
+    SAY(select(HIGH + 1, (void *)sets[0], (void *)sets[1], (void *)sets[2], &soon));
+    SAY(sets[0][HIGH / 64] != 0);
+    SAY(sets[1][HIGH / 64] != 0);
+    SAY(sets[2][HIGH / 64] != 0);
+    sets[0][HIGH / 64] = 1ul << HIGH % 64;
+    SAY(select(HIGH + 1, (void *)sets[0], NULL, NULL, &soon));
+    sets[0][HIGH / 64] = 1ul << HIGH % 64;
+    peer("send 3");
+    SAY(select(HIGH + 1, (void *)sets[0], NULL, NULL, &long_after));
+    SAY(sets[0][HIGH / 64] != 0);
+    /* Those below are not asked for. */
+    sets[0][HIGH / 64] = 1ul << HIGH % 64;
+    SAY(select(HIGH, (void *)sets[0], NULL, NULL, &soon));
 }
