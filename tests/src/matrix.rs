@@ -45,6 +45,15 @@ impl Stage {
         }
     }
 
+    /// As [`Stage::ask`], for so many seconds at the most.
+    #[must_use]
+    pub fn ask_for(&self, seconds: u32, program: &[&str]) -> String {
+        match self.place {
+            Where::Kernel => self.client.run_for(seconds, program).must(),
+            Where::Road => self.client.run_for(seconds, &ringroad(&["--strict"], program)).must(),
+        }
+    }
+
     /// On the road: the server's kernel has seen no connection.
     pub fn assert_served_past_the_kernel(&self) {
         if self.place == Where::Road {

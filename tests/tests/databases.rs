@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lab::SERVER;
 use ringroad_tests::matrix::{Stage, program, same_on_both};
+use ringroad_tests::on_kernel;
 
 /// Where Debian keeps the programs of the newest PostgreSQL whose server is installed: of others there may be clients.
 fn programs() -> PathBuf {
@@ -39,13 +40,30 @@ fn words(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).collect()
 }
 
+/// The words that start the server, on a cluster of its own.
+fn server(stage: &Stage) -> Vec<String> {
+    let folder = cluster(stage);
+    let listen = format!("listen_addresses={SERVER}");
+    let flags = ["-D", &folder, "-c", &listen, "-c", "unix_socket_directories=", "-c", "fsync=off"];
+    as_postgres("postgres", &flags)
+}
+
+#[test]
+fn psql_and_pgbench_ask() {
+    same_on_both("psql", |stage| {
+        let _server = on_kernel(&stage.server, &words(&server(stage)), 5432);
+        let (script, folder) = (program("postgresql_client.sh"), programs());
+        let said = stage.ask_for(120, &["bash", &script, SERVER, &folder.to_string_lossy()]);
+        assert!(said.starts_with("number of transactions actually processed: 1600/1600"), "{said}");
+        stage.assert_asked_past_the_kernel();
+        said
+    });
+}
+
 #[test]
 fn postgresql_serves_each_connection_by_a_process_of_its_own() {
     same_on_both("postgresql", |stage| {
-        let folder = cluster(stage);
-        let listen = format!("listen_addresses={SERVER}");
-        let flags = ["-D", &folder, "-c", &listen, "-c", "unix_socket_directories=", "-c", "fsync=off"];
-        let _server = stage.serve(&words(&as_postgres("postgres", &flags)), 5432);
+        let _server = stage.serve(&words(&server(stage)), 5432);
         let (script, folder) = (program("postgresql_client.sh"), programs());
         let ask = ["bash", &script, SERVER, &folder.to_string_lossy()];
         let said = stage.client.run_for(120, &ask).must();

@@ -86,6 +86,20 @@ fn scp_fetches() {
     });
 }
 
+#[test]
+fn scp_sends() {
+    same_on_both("scp-to", |stage| {
+        let _cage = Cage::new();
+        let sshd = sshd(stage);
+        let _sshd = on_kernel(&stage.server, &words(&sshd), 22);
+        let (from, to) = file(stage, "sent", 3_000_000);
+        let said = stage.ask(&words(&scp(stage, &from, &format!("root@{SERVER}:{to}"))));
+        assert_eq!(sha256(&stage.server, &to), sha256(&stage.client, &from), "{said}");
+        stage.assert_asked_past_the_kernel();
+        fs::metadata(to).expect("the file").len().to_string()
+    });
+}
+
 /// A file that everybody can read, and the path of another.
 fn file(stage: &Stage, name: &str, octets: u32) -> (String, String) {
     let file = stage.lab.file(name, (0..octets).map(|n| (n / 251 + n) as u8).collect::<Vec<_>>());

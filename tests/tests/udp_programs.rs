@@ -50,6 +50,42 @@ fn dnsmasq_answers_dig_past_the_kernel() {
     assert_eq!(seen(&server, &before), [0, 0]);
 }
 
+/// Many ask at once, and what it does not know it asks another, as a client.
+#[test]
+fn dnsmasq_answers_many_at_once_and_passes_questions_on() {
+    let lab = Lab::new("dnsmasq-many");
+    let (server, client) = lab.pair();
+    let path = |name: &str| format!("--pid-file={}", lab.folder().join(name).display());
+    let all = ["dnsmasq", "-k", "-C", "/dev/null", "--no-resolv", "--no-hosts", "--user=root"];
+    let its_pid_file = path("behind");
+    let behind = [&all[..], &[&its_pid_file, "--port=5300", "--address=/far.test/192.0.2.9"]].concat();
+    let _behind = on_kernel(&client, &behind, 5300);
+    let (pid_file, interface) = (path("pid"), format!("--interface={IFACE}"));
+    let passes_on = format!("--server=/far.test/{CLIENT}#5300");
+    let own = [&pid_file, &interface, "--except-interface=lo", "--address=/road.test/192.0.2.7", &passes_on];
+    // Each question goes on, also one that was asked before.
+    let _dnsmasq =
+        on_road(&server, &[&all[..], &own, &["--cache-size=0", "--dns-forward-max=1000"]].concat(), 53);
+    let ask = |domain: &str| {
+        let script = format!(
+            "seq 240 | sed 's/.*/n&.{domain}/' | xargs -P 12 -n 20 dig @{SERVER} +short +tries=3 +time=5 | sort | uniq -c"
+        );
+        client
+            .run_for(60, &["sh", "-c", &script])
+            .must()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ask("road.test"), ["240", "192.0.2.7"]);
+    let before = server.counters();
+    assert_eq!(ask("road.test"), ["240", "192.0.2.7"]);
+    assert_eq!(seen(&server, &before), [0, 0]);
+    assert_eq!(ask("far.test"), ["240", "192.0.2.9"]);
+    let [received, _] = seen(&server, &before);
+    assert_eq!(received, 0, "received by the kernel");
+}
+
 /// The client's side: dig binds, sends, waits in epoll and receives, on the road.
 #[test]
 fn dig_on_the_road_asks_a_dnsmasq_of_the_kernel() {
@@ -93,9 +129,9 @@ fn socat_receives_a_file_by_datagrams() {
 }
 
 /// What iperf3 says of 20 Mbit/s for two seconds: datagrams, and how many of them were lost.
-fn iperf3_told(client: &Namespace, reverse: &[&str]) -> [u64; 2] {
+fn iperf3_told(client: &Namespace, how: &[&str], reverse: &[&str]) -> [u64; 2] {
     let flags = ["iperf3", "-u", "-c", SERVER, "-b", "20M", "-t", "2", "-l", "1200", "-J"];
-    let text = client.run_for(30, &[&flags[..], reverse].concat()).must();
+    let text = client.run_for(30, &[how, &flags, reverse].concat()).must();
     let told: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
     ["packets", "lost_packets"]
         .map(|name| told["end"]["sum"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {text}")))
@@ -114,7 +150,7 @@ fn iperf3_sends_datagrams_both_ways() {
         let mut few_lost = || {
             asked += 1;
             ringroad_tests::iperf3_listens(&iperf, asked);
-            let [packets, lost] = iperf3_told(&client, reverse);
+            let [packets, lost] = iperf3_told(&client, &[], reverse);
             println!("{lost} of {packets} lost");
             packets > 3000 && lost * 20 < packets
         };
@@ -125,6 +161,32 @@ fn iperf3_sends_datagrams_both_ways() {
         // it an empty datagram.
         assert!(
             received <= runs && sent <= 2 * runs,
+            "{reverse:?}: {received} received, {sent} sent by the kernel"
+        );
+    }
+}
+
+/// As a client, towards a server of the kernel.
+#[test]
+fn iperf3_on_the_road_asks_by_datagrams_both_ways() {
+    let lab = Lab::new("iperf3-client");
+    let (server, client) = lab.pair();
+    let iperf = on_kernel(&server, &["iperf3", "-s", "--forceflush", "-B", SERVER], 5201);
+    let mut asked = 0;
+    for reverse in [&[][..], &["-R"]] {
+        let before = client.counters();
+        let mut few_lost = || {
+            asked += 1;
+            ringroad_tests::iperf3_listens(&iperf, asked);
+            let [packets, lost] = iperf3_told(&client, &ringroad(&[], &[]), reverse);
+            println!("{lost} of {packets} lost");
+            packets > 3000 && lost * 20 < packets
+        };
+        let runs = (1..=5).find(|_| few_lost()).expect("a run in which few are lost");
+        let [received, sent] = seen(&client, &before);
+        // As above: the first words may pass the kernel.
+        assert!(
+            received <= 2 * runs && sent <= 2 * runs,
             "{reverse:?}: {received} received, {sent} sent by the kernel"
         );
     }

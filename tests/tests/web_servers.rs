@@ -155,7 +155,7 @@ fn haproxy_passes_on() {
 }
 
 /// Apache with a module that says how it works on many connections; what its clients are told.
-fn apache(stage: &Stage, mpm: &str, ways: &str) -> String {
+fn apache(stage: &Stage, mpm: &str, ways: &str, folders: &[&str]) -> String {
     let site = Site::new(&stage.lab, 1, FILES);
     let file = site.path("big.bin");
     let www = file.trim_end_matches("/big.bin");
@@ -169,10 +169,13 @@ fn apache(stage: &Stage, mpm: &str, ways: &str) -> String {
     );
     let conf = stage.lab.file("apache.conf", conf);
     let _apache = stage.serve(&["apache2", "-DFOREGROUND", "-f", &conf.to_string_lossy()], 80);
-    let url = format!("http://{SERVER}/big.bin");
-    let mut told = all_give(stage, &[&url, &url], &file);
-    let load = format!("h2load --h1 -n 500 -c 10 -t 1 http://{SERVER}/small.bin | grep ^status");
-    told += &stage.client.must(&["sh", "-c", &load]);
+    let mut told = String::new();
+    for folder in folders {
+        let url = format!("http://{SERVER}{folder}big.bin");
+        told += &all_give(stage, &[&url, &url], &file);
+        let load = format!("h2load --h1 -n 500 -c 10 -t 1 http://{SERVER}{folder}small.bin | grep ^status");
+        told += &stage.client.must(&["sh", "-c", &load]);
+    }
     stage.assert_served_past_the_kernel();
     told
 }
@@ -184,7 +187,7 @@ fn apache_serves_by_events() {
         let ways = format!(
             "StartServers 2\nThreadsPerChild 16\nServerLimit 2\nMaxRequestWorkers 32\nEnableSendfile {sendfile}"
         );
-        same_on_both("apache", |stage| apache(stage, "event", &ways));
+        same_on_both("apache", |stage| apache(stage, "event", &ways, &["/"]));
     }
 }
 
@@ -192,7 +195,79 @@ fn apache_serves_by_events() {
 #[test]
 fn apache_serves_by_processes() {
     let ways = "StartServers 4\nMinSpareServers 2\nMaxSpareServers 4\nServerLimit 12\nMaxRequestWorkers 12";
-    same_on_both("apache-fork", |stage| apache(stage, "prefork", ways));
+    same_on_both("apache-fork", |stage| apache(stage, "prefork", ways, &["/"]));
+}
+
+/// mod_proxy keeps connections to the server behind it, or opens one for each request.
+#[test]
+fn apache_passes_on() {
+    let modules = "/usr/lib/apache2/modules";
+    let ways = format!(
+        "StartServers 2\nThreadsPerChild 16\nServerLimit 2\nMaxRequestWorkers 32\n\
+         LoadModule proxy_module {modules}/mod_proxy.so\nLoadModule proxy_http_module {modules}/mod_proxy_http.so\n\
+         ProxyPass /kept/ http://{CLIENT}:8081/\nProxyPass /once/ http://{CLIENT}:8081/ disablereuse=on"
+    );
+    same_on_both("apache-proxy", |stage| {
+        let (_site, _nginx) = upstream(stage);
+        let told = apache(stage, "event", &ways, &["/kept/", "/once/"]);
+        stage.assert_served_past_the_kernel();
+        told
+    });
+}
+
+/// A client that keeps its connections, and one that does not.
+#[test]
+fn ab_asks_many_times() {
+    same_on_both("ab", |stage| {
+        let site = Site::new(&stage.lab, 80, FILES);
+        let _nginx = on_kernel(&stage.server, &site.nginx(), 80);
+        let mut told = String::new();
+        for kept in ["-k", "-q"] {
+            let ask = ["ab", "-q", kept, "-n", "600", "-c", "12"];
+            let said = stage.ask(&[&ask[..], &[&format!("http://{SERVER}/small.bin")]].concat());
+            let matters = [
+                "Complete requests",
+                "Failed requests",
+                "HTML transferred",
+                "Non-2xx",
+                "Keep-Alive requests",
+            ];
+            let lines = said.lines().filter(|line| matters.iter().any(|what| line.starts_with(what)));
+            lines.for_each(|line| _ = writeln!(told, "{line}"));
+        }
+        stage.assert_asked_past_the_kernel();
+        told
+    });
+}
+
+#[test]
+fn curl_sends_files() {
+    same_on_both("upload", |stage| {
+        let _server = on_kernel(&stage.server, &["python3", &program("uploads.py"), SERVER], 80);
+        let sizes = [0, 1, 65_536, 3_000_000];
+        let paths = sizes.map(|n| {
+            let file = stage
+                .lab
+                .file(&format!("{n}.bin"), (0..n).map(|at| (at / 251 + at) as u8).collect::<Vec<_>>());
+            file.to_string_lossy().into_owned()
+        });
+        let expected: Vec<String> = paths.iter().map(|path| sha256(&stage.client, path)).collect();
+        // Each after the other on one connection, then all at once.
+        let url = format!("http://{SERVER}/");
+        let mut ask = vec!["curl", "-sS", "--fail"];
+        paths.iter().for_each(|path| ask.extend(["-T", path, &url]));
+        let said = stage.ask(&ask);
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+        ask.splice(1..1, ["-Z", "--no-progress-meter"]);
+        let said = stage.ask(&ask);
+        let (mut heard, mut expected) =
+            (said.lines().collect::<Vec<_>>(), expected.iter().map(String::as_str).collect::<Vec<_>>());
+        heard.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(heard, expected);
+        stage.assert_asked_past_the_kernel();
+        said.lines().count().to_string()
+    });
 }
 
 /// Bulk over TCP, both directions, as server and as client.
