@@ -285,6 +285,10 @@ pub(crate) fn getsockopt(
             Err(error) => return Err(error.into()),
         }
     };
+    write_answer(value, len, answer)
+}
+
+fn write_answer(value: Place, len: Place, answer: Value) -> Outcome {
     match answer {
         Value::Int(int) => write_value(value, len, &int.to_ne_bytes()),
         Value::Linger(seconds) => {
