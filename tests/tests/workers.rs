@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use lab::{Lab, Namespace, Running, SERVER, Site, eventually, stacks};
+use lab::{CLIENT, IFACE, Lab, Namespace, Running, SERVER, Site, eventually, stacks};
 use ringroad_tests::replacing::{all_frames_are_accounted_for, descriptors};
 use ringroad_tests::{assert_bypassed, fetched_sha256, on_road, ringroad, sha256, start_on};
 use serde_json::Value;
@@ -71,24 +71,53 @@ fn is_one_of(stack: &Value, pids: &[u32]) -> bool {
     stack["pid"].as_u64().is_some_and(|pid| pids.contains(&(pid as u32)))
 }
 
+/// A server and a client on a cable with so many queues at either end, over which flows are spread.
+fn pair_with_queues(lab: &Lab, queues: usize) -> (Namespace, Namespace) {
+    let (server, client) = (lab.host("server"), lab.host("client"));
+    let count = queues.to_string();
+    let many = ["numrxqueues", &count, "numtxqueues", &count];
+    let own = [&["ip", "link", "add", IFACE][..], &many, &["type", "veth", "peer", "name", IFACE]].concat();
+    server.must(&[&own[..], &many, &["netns", client.name()]].concat());
+    for (host, address) in [(&server, SERVER), (&client, CLIENT)] {
+        host.must(&["ethtool", "-L", IFACE, "rx", &count, "tx", &count]);
+        host.must(&["ip", "address", "add", &format!("{address}/24"), "dev", IFACE]);
+        host.must(&["ip", "link", "set", IFACE, "up"]);
+    }
+    (server, client)
+}
+
 #[test]
 fn every_worker_serves_and_the_kernel_sees_none_of_it() {
     let lab = Lab::new("workers");
-    let (server, client) = lab.pair();
-    let site = Site::with_workers(&lab, 80, FILES, WORKERS);
-    let nginx = on_road(&server, &[], &site.nginx(), 80);
-    all_serve(&server, &nginx);
+    let hosts = lab.pair();
+    all_of_them_serve(&lab, &hosts);
+}
+
+/// Whichever queue a frame comes by, it goes to the worker that has its connection.
+#[test]
+fn every_worker_serves_what_comes_by_any_queue() {
+    for queues in [2, 4] {
+        let lab = Lab::new("queues");
+        let hosts = pair_with_queues(&lab, queues);
+        all_of_them_serve(&lab, &hosts);
+    }
+}
+
+fn all_of_them_serve(lab: &Lab, (server, client): &(Namespace, Namespace)) {
+    let site = Site::with_workers(lab, 80, FILES, WORKERS);
+    let nginx = on_road(server, &[], &site.nginx(), 80);
+    all_serve(server, &nginx);
     let before = server.counters();
-    let mut by_pid = calls(&client);
+    let mut by_pid = calls(client);
     assert_eq!(by_pid.len(), WORKERS, "{:?}", by_pid.keys());
     for (pid, calls) in &mut by_pid {
         assert!(calls.iter_mut().all(|call| call.ask() == *pid), "a connection stays with its worker");
     }
-    let expected = sha256(&server, &site.path("big.bin"));
+    let expected = sha256(server, &site.path("big.bin"));
     for _ in 0..8 {
-        assert_eq!(fetched_sha256(&client, &format!("http://{SERVER}/big.bin")), expected);
+        assert_eq!(fetched_sha256(client, &format!("http://{SERVER}/big.bin")), expected);
     }
-    assert_bypassed(&server, &before);
+    assert_bypassed(server, &before);
 }
 
 /// A port for so many has more descriptors than are kept for it otherwise.
