@@ -100,6 +100,12 @@ fn every_worker_serves_what_comes_by_any_queue() {
         let lab = Lab::new("queues");
         let hosts = pair_with_queues(&lab, queues);
         all_of_them_serve(&lab, &hosts);
+        let told = hosts.0.must(&["ethtool", "-S", IFACE]);
+        let came = |queue: usize| {
+            let name = format!("rx_queue_{queue}_xdp_packets: ");
+            told.lines().filter_map(|line| line.trim().strip_prefix(&name)).any(|count| count != "0")
+        };
+        assert!((0..queues).all(came), "{told}");
     }
 }
 
