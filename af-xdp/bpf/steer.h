@@ -4,7 +4,7 @@
 #define RINGROAD_STEER_H
 
 /* Index into the XSKMAP: slot * STEER_QUEUES + rx queue. An xsk receives only from the queue it is bound to. */
-#define STEER_SLOTS 64
+#define STEER_SLOTS 252
 #define STEER_QUEUES 64
 
 #define STEER_FLOWS_MAX 262144
@@ -16,7 +16,7 @@
 /* Groups of stacks that share local endpoints. */
 #define STEER_GROUPS 4096
 /* A group's flows by hash. */
-#define STEER_BUCKETS 64
+#define STEER_BUCKETS 256
 #define STEER_NOBODY 0xff
 /* Flows in the directory: the default, a power of two. */
 #define STEER_DIRECTORY 65536
@@ -64,7 +64,7 @@ struct steer_port_key {
 
 /* The stacks that hear a local endpoint, a bit each, and whose the flows of each bucket are. */
 struct steer_group {
-	unsigned long long members;
+	unsigned long long members[4];
 	unsigned char bucket[STEER_BUCKETS];
 };
 

@@ -19,16 +19,18 @@ use crate::calling;
 use crate::ledger::{BATCH, Ledger, Slot};
 use crate::mapped::{Descriptor, Mapped, Words};
 use crate::ring::{Consumer, Producer};
+use crate::slots::{Slots, WORDS, place};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys;
 
 /// Frames that can wait in a ring.
 const RING: u32 = 1024;
-/// Octets of a stack's words, which have lines of the cache of their own: who has sent to it, whether it sleeps, and to
-/// whom it has ever sent.
 const LINE: usize = 64;
-const ASLEEP: usize = 8;
-const REACHED: usize = 16;
+/// Octets of a stack's words, which have lines of the cache of their own: who has sent to it and whether it sleeps, and to
+/// whom it has ever sent.
+const DESK: usize = 2 * LINE;
+const ASLEEP: usize = WORDS * size_of::<u64>();
+const REACHED: usize = LINE;
 /// How a ring is laid out: its indices on a line each, and then its places.
 const PLACES: usize = 2 * LINE;
 const PAGE: usize = 4096;
@@ -89,7 +91,7 @@ impl Gangways {
     }
 
     fn head(stacks: Slot) -> usize {
-        (usize::from(stacks) * LINE).next_multiple_of(PAGE)
+        (usize::from(stacks) * DESK).next_multiple_of(PAGE)
     }
 
     fn bytes(stacks: Slot) -> usize {
@@ -106,34 +108,36 @@ impl Gangways {
     }
 
     /// Who has sent to a stack, as bits.
-    fn pending(&self, of: Slot) -> &AtomicU64 {
-        self.words.long(usize::from(of) * LINE / size_of::<u64>())
+    #[inline]
+    fn pending(&self, of: Slot) -> [&AtomicU64; WORDS] {
+        self.words.longs(usize::from(of) * DESK / size_of::<u64>())
     }
 
     /// Whether a stack sleeps.
     fn asleep(&self, of: Slot) -> &AtomicU32 {
-        self.words.word((usize::from(of) * LINE + ASLEEP) / size_of::<u32>())
+        self.words.word((usize::from(of) * DESK + ASLEEP) / size_of::<u32>())
     }
 
     /// To whom a stack has ever sent, as bits: the other rings are not there yet.
-    fn reached(&self, by: Slot) -> &AtomicU64 {
-        self.words.long((usize::from(by) * LINE + REACHED) / size_of::<u64>())
+    fn reached(&self, by: Slot) -> [&AtomicU64; WORDS] {
+        self.words.longs((usize::from(by) * DESK + REACHED) / size_of::<u64>())
     }
 
     /// The ring from a stack that is about to send to another.
     fn reach(&self, from: Slot, to: Slot) -> io::Result<Producer<Mapped<Descriptor>>> {
         let ring = Producer::new(self.ring(from, to)?);
-        self.reached(from).fetch_or(1 << to, Ordering::Relaxed);
+        let (word, bit) = place(to);
+        self.reached(from)[word].fetch_or(bit, Ordering::Relaxed);
         Ok(ring)
     }
 
     /// Settles what dead stack `slot` was sending: frames that it had described and not published are its own again.
-    /// Those that it had published arrive: their receivers, as bits, are the caller's to wake.
-    pub(crate) fn take_back(&self, slot: Slot) -> io::Result<u64> {
-        let mut called = 0;
+    /// Those that it had published arrive: their receivers are the caller's to wake.
+    pub(crate) fn take_back(&self, slot: Slot) -> io::Result<Slots> {
+        let mut called = Slots::NONE;
         self.asleep(slot).store(0, Ordering::Relaxed);
-        let reached = bits(self.reached(slot).load(Ordering::Relaxed));
-        for to in reached.filter(|to| *to < self.stacks) {
+        let reached = Slots::from_words(self.reached(slot).map(|word| word.load(Ordering::Relaxed)));
+        for to in reached.into_iter().filter(|to| *to < self.stacks) {
             let ring = Producer::new(self.ring(slot, to)?);
             // Behind these lie what waits to be read.
             let room = RING.saturating_sub(ring.waiting());
@@ -145,7 +149,7 @@ impl Gangways {
             if ring.waiting() > 0 {
                 // It counts as asleep still: if the caller dies, too, the next one that sends wakes it.
                 calling::leave(self.pending(to), slot);
-                called |= 1 << to;
+                called.insert(to);
             }
         }
         Ok(called)
@@ -173,9 +177,9 @@ pub struct Crossing {
     to: Vec<Way<Producer<Mapped<Descriptor>>>>,
     from: Vec<Way<Consumer<Mapped<Descriptor>>>>,
     /// Rings written to and not published.
-    written: u64,
+    written: Slots,
     /// Those from whom frames were left in the ring.
-    left: u64,
+    left: Slots,
     sleeps: bool,
     counters: CrossingCounters,
 }
@@ -190,8 +194,8 @@ impl Crossing {
             frame_size,
             to: std::iter::repeat_with(Way::default).take(stacks).collect(),
             from: std::iter::repeat_with(Way::default).take(stacks).collect(),
-            written: 0,
-            left: 0,
+            written: Slots::NONE,
+            left: Slots::NONE,
             sleeps: false,
             counters: CrossingCounters::default(),
         }
@@ -222,21 +226,21 @@ impl Crossing {
         // In this order: whoever buries us finds a frame that is ours, or one that is described.
         ring.push(Gangways::describe(frame, window, tag, crossing));
         self.ways.ledger.embark(frame, crossing);
-        self.written |= 1 << to;
+        self.written.insert(to);
         self.counters.sent += 1;
         Ok(())
     }
 
-    /// Shows their receivers what was queued. Those who sleep, as bits: the caller wakes them.
+    /// Shows their receivers what was queued. Those who sleep: the caller wakes them.
     #[inline]
-    pub fn publish(&mut self) -> u64 {
-        let mut asleep = 0;
-        for to in bits(std::mem::take(&mut self.written)) {
+    pub fn publish(&mut self) -> Slots {
+        let mut asleep = Slots::NONE;
+        for to in std::mem::take(&mut self.written) {
             if let Some(ring) = &mut self.to[usize::from(to)].ring
                 && ring.publish()
                 && calling::announce(self.ways.pending(to), self.ways.asleep(to), self.me)
             {
-                asleep |= 1 << to;
+                asleep.insert(to);
             }
         }
         asleep
@@ -246,17 +250,17 @@ impl Crossing {
     #[inline]
     pub fn receive(&mut self, pool: &mut Pool, into: &mut Vec<Crossed>, max: usize) {
         self.left |= calling::take(self.ways.pending(self.me));
-        if self.left != 0 {
+        if !self.left.is_empty() {
             self.receive_from(pool, into, max);
         }
     }
 
     fn receive_from(&mut self, pool: &mut Pool, into: &mut Vec<Crossed>, max: usize) {
         let mut room = max;
-        for slot in bits(self.left) {
+        for slot in self.left {
             let open = || self.ways.ring(slot, self.me).map(Consumer::new);
             let Some(ring) = ring_of(&mut self.from, slot, open) else {
-                self.left &= !(1 << slot);
+                self.left.remove(slot);
                 continue;
             };
             while room > 0
@@ -278,14 +282,14 @@ impl Crossing {
             }
             ring.release();
             if !ring.has_entries() {
-                self.left &= !(1 << slot);
+                self.left.remove(slot);
             }
         }
     }
 
     /// Whether frames may wait, without touching them.
     pub fn is_pending(&self) -> bool {
-        self.left != 0 || self.ways.pending(self.me).load(Ordering::Relaxed) != 0
+        !self.left.is_empty() || calling::is_pending(self.ways.pending(self.me))
     }
 
     /// Somebody sleeps on the stack's bell from here on, or still, or nobody does. True when the caller has to ring it,
@@ -309,7 +313,7 @@ impl Crossing {
     /// Says that the stack sleeps: who sends wakes it. True when it must not sleep, since something has come.
     fn doze(&mut self) -> bool {
         self.sleeps = true;
-        calling::doze(self.ways.pending(self.me), self.ways.asleep(self.me)) || self.left != 0
+        calling::doze(self.ways.pending(self.me), self.ways.asleep(self.me)) || !self.left.is_empty()
     }
 
     /// Whether it has said so, and somebody has woken it since, or is about to.
@@ -377,15 +381,6 @@ impl<R> Way<R> {
 #[inline]
 fn ring_of<R>(ways: &mut [Way<R>], slot: Slot, open: impl FnOnce() -> io::Result<R>) -> Option<&mut R> {
     ways.get_mut(usize::from(slot))?.ring(open)
-}
-
-/// The slots whose bits are set.
-fn bits(mut word: u64) -> impl Iterator<Item = Slot> {
-    std::iter::from_fn(move || {
-        let slot = (word != 0).then_some(word.trailing_zeros() as Slot)?;
-        word &= word - 1;
-        Some(slot)
-    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ use crate::ledger::{FrameCensus, Holder};
 const FRAMES: u32 = 4096;
 const SIZE: u32 = 2048;
 
+fn only(slot: Slot) -> Slots {
+    Slots::from_iter([slot])
+}
+
 /// A port without interfaces: the memory, and stacks with pools of their own over it.
 struct Port {
     arena: File,
@@ -42,7 +46,7 @@ impl Port {
     }
 
     /// The process of a slot has died; `me` buries it. Those whom it has to wake.
-    fn bury(&self, end: End, me: Slot) -> u64 {
+    fn bury(&self, end: End, me: Slot) -> Slots {
         let slot = end.slot;
         drop(end.crossing);
         let called = self.ways.take_back(slot).unwrap();
@@ -92,7 +96,7 @@ fn what_nobody_keeps_goes_as_it_is_and_what_is_kept_as_a_copy() {
     a.crossing.send(&mut a.pool, 2, 7, loan).unwrap();
     assert!(!a.pool.is_lent(&kept), "the loan is over");
     assert_eq!(b.receive(9), Vec::<Vec<u8>>::new(), "not published");
-    assert_eq!(a.crossing.publish(), 0, "nobody sleeps");
+    assert_eq!(a.crossing.publish(), Slots::NONE, "nobody sleeps");
     assert!(b.crossing.is_pending());
     assert_eq!(b.receive(9), [b"one", b"two"]);
     assert!(!b.crossing.is_pending() && b.receive(9).is_empty());
@@ -144,9 +148,9 @@ fn who_sleeps_is_to_be_woken_once() {
     let (mut a, mut b) = (port.end(0, 8), port.end(1, 0));
     assert!(!b.crossing.doze());
     assert!(a.send(1, b"x"));
-    assert_eq!(a.crossing.publish(), 1 << 1);
+    assert_eq!(a.crossing.publish(), only(1));
     assert!(a.send(1, b"y"));
-    assert_eq!(a.crossing.publish(), 0, "it was woken");
+    assert_eq!(a.crossing.publish(), Slots::NONE, "it was woken");
     b.crossing.rise();
     assert!(b.crossing.doze(), "two wait");
     b.crossing.rise();
@@ -192,7 +196,7 @@ fn a_bell_that_rang_before_wakes_once() {
     b.sleep(&bell);
     assert!(!bell.rings());
     assert!(a.send(1, b"x"));
-    assert_eq!(a.crossing.publish(), 1 << 1);
+    assert_eq!(a.crossing.publish(), only(1));
     bell.ring();
     b.sleep(&bell);
     assert!(bell.rings(), "something has");
@@ -204,7 +208,7 @@ fn a_bell_that_rang_before_wakes_once() {
     assert!(!bell.rings());
     assert!(!b.crossing.attend(false, || panic!("nobody sleeps")));
     assert!(a.send(1, b"y"));
-    assert_eq!(a.crossing.publish(), 0);
+    assert_eq!(a.crossing.publish(), Slots::NONE);
 }
 
 /// One thread sleeps on the bell, another ends its turns meanwhile.
@@ -215,7 +219,7 @@ fn what_was_left_wakes_whatever_another_thread_does_before() {
     let bell = Bell::default();
     let send = |a: &mut End, count: u32| {
         (0..count).for_each(|n| assert!(a.send(1, &n.to_ne_bytes())));
-        if a.crossing.publish() != 0 {
+        if !a.crossing.publish().is_empty() {
             bell.ring();
         }
     };
@@ -249,8 +253,8 @@ fn frames_of_a_dead_sender_are_found() {
     a.crossing.publish();
     assert!(a.send(1, b"not published") && a.send(1, b"nor that") && a.send(2, b"nor this"));
     // A bit of a stack that there is none of.
-    port.ways.reached(0).fetch_or(1 << 63, Ordering::Relaxed);
-    assert_eq!(port.bury(a, 1), 1 << 1);
+    port.ways.reached(0)[3].fetch_or(1 << 63, Ordering::Relaxed);
+    assert_eq!(port.bury(a, 1), only(1));
     assert_eq!((port.census().depot, port.census().stacks), (FRAMES - 1, 1));
     assert_eq!(b.receive(9), [b"published"]);
     let mut next = port.end(0, 8);
@@ -268,13 +272,13 @@ fn who_sleeps_is_woken_for_a_dead_sender() {
     assert!(!b.crossing.doze());
     assert!(a.send(1, b"x"));
     a.crossing.to[1].ring.as_mut().unwrap().publish();
-    assert_eq!(port.bury(a, 2), 1 << 1);
+    assert_eq!(port.bury(a, 2), only(1));
     assert!(b.crossing.is_pending());
     // Had who buries been killed before it rang: the next one does.
     assert!(c.send(1, b"y"));
-    assert_eq!(c.crossing.publish(), 1 << 1);
+    assert_eq!(c.crossing.publish(), only(1));
     assert_eq!(b.receive(9), [b"x", b"y"]);
-    assert_eq!(port.bury(c, 1), 0, "nothing waits");
+    assert_eq!(port.bury(c, 1), Slots::NONE, "nothing waits");
 }
 
 /// Described for one that was buried meanwhile, and then for its successor: neither was published.
@@ -365,7 +369,7 @@ fn a_description_that_is_not_true_is_passed_over() {
     ring.publish();
     calling::announce(port.ways.pending(1), port.ways.asleep(1), 0);
     // A bit of a stack that there is none of.
-    calling::announce(port.ways.pending(1), port.ways.asleep(1), 63);
+    calling::announce(port.ways.pending(1), port.ways.asleep(1), 255);
     assert!(b.receive(9).is_empty());
     assert_eq!(b.crossing.counters().stale, 4);
     assert!(!b.crossing.is_pending());

@@ -8,7 +8,7 @@ use crate::sync::{AtomicU32, Ordering};
 pub type Slot = u8;
 
 /// In the place of a slot: the frame's last holder is gone.
-pub(crate) const NOBODY: Slot = 63;
+pub(crate) const NOBODY: Slot = Slot::MAX;
 
 /// Who holds a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) enum Holder {
 pub(crate) struct Entry(u32);
 
 const HOLDER_BITS: u32 = 3;
-const SLOT_BITS: u32 = 6;
+const SLOT_BITS: u32 = Slot::BITS;
 const TURN: u32 = 1 << (HOLDER_BITS + SLOT_BITS);
 
 impl Entry {
@@ -54,7 +54,7 @@ impl Entry {
     }
 
     fn new(holder: Holder, slot: Slot) -> Self {
-        Self(holder as u32 | u32::from(slot & NOBODY) << HOLDER_BITS)
+        Self(holder as u32 | u32::from(slot) << HOLDER_BITS)
     }
 
     /// Who holds it.
@@ -71,7 +71,7 @@ impl Entry {
 
     /// Whose it is, if it is a stack's.
     pub(crate) fn slot(self) -> Slot {
-        (self.0 >> HOLDER_BITS) as Slot & NOBODY
+        (self.0 >> HOLDER_BITS) as Slot
     }
 
     /// The same turn, held by another.

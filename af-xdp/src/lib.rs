@@ -90,6 +90,8 @@ mod queue;
 mod ring;
 #[cfg(not(loom))]
 mod settle;
+#[cfg_attr(loom, allow(dead_code))]
+mod slots;
 #[cfg(not(loom))]
 mod socket;
 #[cfg(not(loom))]
@@ -116,6 +118,7 @@ pub use self::{
     parts::{InterfaceParts, ParseError, PortParts},
     port::{Offload, Options, Port, RX_HEADROOM, Road},
     settle::TakeOver,
+    slots::Slots,
     socket::{BindMode, RingSizes, UmemMode, XskParts, XskSocket, XskStatistics},
     steer::{
         Alarm, CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, Guard, GuardTable, Limits, Place, PlaceKind,

@@ -175,6 +175,15 @@ impl Words {
         unsafe { AtomicU64::from_ptr(place.cast()) }
     }
 
+    /// So many words of 64 bits, from `at` on.
+    ///
+    /// # Panics
+    /// When one lies outside.
+    #[inline]
+    pub(crate) fn longs<const N: usize>(&self, at: usize) -> [&AtomicU64; N] {
+        std::array::from_fn(|n| self.long(at + n))
+    }
+
     /// Word `at` of 32 bits.
     ///
     /// # Panics

@@ -10,14 +10,15 @@ use crate::crossing::{Crossing, Gangways};
 use crate::driver::{Common, XskNic};
 use crate::error::{At, SetupError, Step};
 use crate::interface::Interface;
-use crate::ledger::{Ledger, NOBODY, Slot};
+use crate::ledger::{Ledger, Slot};
 use crate::outlet::Outlet;
 use crate::packet::PacketSocket;
 use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
 use crate::settle::{TakeOver, settle};
+use crate::slots::Slots;
 use crate::socket::{BindMode, Place, RingSizes, UmemMode, XskSocket};
-use crate::steer::{Limits, QUEUES, SteeredFlow, Steering, XdpMode};
+use crate::steer::{Limits, QUEUES, SLOTS, SteeredFlow, Steering, XdpMode};
 use crate::stock::shares;
 use crate::sys;
 use crate::tap::{self, Tap};
@@ -92,7 +93,7 @@ impl Offload {
 
 impl Options {
     /// The most stacks that can share a port.
-    pub const STACKS: Slot = NOBODY;
+    pub const STACKS: Slot = SLOTS as Slot;
 
     /// The stacks that there are sockets for on these interfaces.
     fn stacks_on(&self, interfaces: &[Interface]) -> Slot {
@@ -380,12 +381,11 @@ impl Port {
         })
     }
 
-    /// The stacks for which frames of stack `slot` wait, which nobody drives any more, as bits: they are to be woken, and at
-    /// once, since to settle the rest takes its time. It can be asked again.
+    /// Whom to wake at once: frames of stack `slot`, which nobody drives any more, wait for them. It can be asked again.
     ///
     /// # Errors
     /// [`Step::Inherit`] when the memory of the rings cannot be had.
-    pub fn take_back(&self, slot: Slot) -> Result<u64, SetupError> {
+    pub fn take_back(&self, slot: Slot) -> Result<Slots, SetupError> {
         self.ways.take_back(slot).at(Step::Inherit)
     }
 

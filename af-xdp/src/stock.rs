@@ -8,6 +8,9 @@ use crate::ledger::{BATCH, Slot};
 /// A stack takes no more than this part of the depot at a time.
 const DEPOT_PART: usize = 4;
 
+/// What a stack without much to do needs in any case, on a port that has many frames.
+const LEAST: usize = 16;
+
 /// How many frames are kept where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shares {
@@ -30,8 +33,8 @@ pub(crate) fn shares(frames: u32, queues: u32, stacks: Slot) -> Shares {
     let all = frames as usize;
     let fill = frames / 2 / queues.max(1);
     if stacks > 1 {
-        // All together, asleep, leave three quarters of what is not with the queues.
-        let least = all / 8 / usize::from(stacks);
+        // All together, asleep, leave three quarters of what is not with the queues, unless they are very many.
+        let least = (all / 8 / usize::from(stacks)).max(LEAST.min(all / 64));
         Shares { fill, reserve: least / 2, stock: all / 8, least, poor: all * 3 / 8 }
     } else {
         // Alone, a stack has them all.

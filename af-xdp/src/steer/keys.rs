@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::slots::WORDS;
 use crate::sys::CPUS_MAX;
 
 /// Slots: stacks that an interface can be shared among.
-pub const SLOTS: u32 = 64;
+pub const SLOTS: u32 = 252;
 /// Receive queues of an interface that can be steered from.
 pub const QUEUES: u32 = 64;
 
@@ -14,9 +15,9 @@ pub(super) const SLOT: usize = 4;
 /// Groups of stacks that share local endpoints.
 pub(super) const GROUPS: u32 = 4096;
 /// Words in `struct steer_group`.
-pub(super) const GROUP_WORDS: usize = 9;
+pub(super) const GROUP_WORDS: usize = WORDS + BUCKETS / 8;
 /// A group's flows by hash.
-pub(super) const BUCKETS: usize = 64;
+pub(super) const BUCKETS: usize = 256;
 /// In the place of a slot.
 pub(super) const NOBODY: u8 = 0xff;
 /// Words in `struct steer_flow`.

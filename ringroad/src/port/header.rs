@@ -1,4 +1,4 @@
-//! The first page of a port's file: what it is, and which processes drive it.
+//! The first pages of a port's file: what it is, and which processes drive it.
 
 use std::fs::File;
 use std::io;
@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use af_xdp::Slot;
+use af_xdp::{SLOTS, Slot};
 
 use super::secret::Key;
 
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word, and of what the steering program's maps hold.
-const VERSION: u64 = 9;
+const VERSION: u64 = 10;
 
 /// Bytes in front of the texts.
-pub(super) const HEADER: usize = 4096;
+pub(super) const HEADER: usize = 3 * 4096;
 
 /// The words of the header, by place.
 #[derive(Clone, Copy)]
@@ -39,9 +39,10 @@ enum Word {
 /// The word of the first slot's process; those of the others follow.
 const OWNERS: usize = 64;
 /// The words of the first slot's box for letters: the number of the end to read, and of the end to write.
-const POSTS: usize = 192;
+const POSTS: usize = OWNERS + SLOTS as usize;
 /// The word of the first slot's bell; those of the others follow.
-const BELLS: usize = 320;
+const BELLS: usize = POSTS + 2 * SLOTS as usize;
+const _: () = assert!((BELLS + SLOTS as usize) * size_of::<u64>() <= HEADER);
 
 /// How the file is laid out: header, description of the descriptors, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

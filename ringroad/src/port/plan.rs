@@ -4,6 +4,9 @@ use af_xdp::{Interface, Options, Port, PortParts, RingSizes, SetupError, Slot};
 
 /// Sockets of a port at the most, so that numbers are left for the application where its limit is 1024.
 const SOCKETS: u32 = 112;
+/// The same for who wants more than [`FEW`] processes, and has a higher limit.
+const MANY_SOCKETS: u32 = 4096;
+const FEW: u8 = 60;
 /// Slots in the rx ring of each, when there are several: one that does not read holds so many frames at the most.
 const RX_RING: u32 = 1024;
 /// Descriptors of an interface beside its queues': the steering program's link and maps, and a packet socket.
@@ -27,7 +30,8 @@ impl Plan {
     /// Of a port for so many processes.
     pub(super) fn new(interfaces: usize, queues: u32, processes: u8) -> Self {
         let most = Slot::from(processes) + 1;
-        let stacks = Slot::try_from(SOCKETS / queues.max(1)).unwrap_or(most).clamp(1, most);
+        let sockets = if processes > FEW { MANY_SOCKETS } else { SOCKETS };
+        let stacks = Slot::try_from(sockets / queues.max(1)).unwrap_or(most).clamp(1, most);
         Self { interfaces: interfaces as u64, queues, stacks }
     }
 
@@ -53,7 +57,8 @@ impl Plan {
     pub(super) fn options(&self) -> Options {
         let rx = if self.stacks > 1 { RX_RING } else { RingSizes::default().rx };
         let rings = RingSizes { rx, ..RingSizes::default() };
-        Options { stacks: self.stacks, sockets: SOCKETS, rings, ..Options::default() }
+        let sockets = if self.stacks > Slot::from(FEW) + 1 { MANY_SOCKETS } else { SOCKETS };
+        Options { stacks: self.stacks, sockets, rings, ..Options::default() }
     }
 
     /// Descriptors of the port, and those of a process that drives it: copies of the interfaces' and of its own sockets,
@@ -83,6 +88,7 @@ mod tests {
     #[test]
     fn stacks_for_the_processes_and_the_keeper_while_there_are_descriptors() {
         assert_eq!([stacks(1, 16), stacks(4, 16), stacks(1, 60)], [17, 17, 61]);
+        assert_eq!([stacks(1, 250), stacks(16, 250), stacks(32, 250)], [251, 251, 128]);
         assert_eq!([stacks(16, 16), stacks(64, 16), stacks(200, 16), stacks(0, 1)], [7, 1, 1, 2]);
     }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use af_xdp::{Slot, SteeredFlow};
+use af_xdp::{Slot, Slots, SteeredFlow};
 use nic::Own;
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -21,7 +21,6 @@ const TRIES: u32 = 5;
 
 /// One of the others.
 struct Watched {
-    slot: Slot,
     owner: Owner,
     pidfd: Own,
 }
@@ -33,7 +32,8 @@ pub(crate) struct Roster {
     me: Slot,
     stacks: Slot,
     epoll: Own,
-    watched: Vec<Watched>,
+    /// By slot.
+    watched: Vec<Option<Watched>>,
 }
 
 impl Roster {
@@ -50,7 +50,7 @@ impl Roster {
         )?;
         let (me, stacks) = (claimed.slot, claimed.stacks);
         rustix::io::write(rung, &1u64.to_ne_bytes())?;
-        Ok(Self { port, me, stacks, epoll: Own::new(epoll), watched: Vec::new() })
+        Ok(Self { port, me, stacks, epoll: Own::new(epoll), watched: (0..stacks).map(|_| None).collect() })
     }
 
     /// Readable when there is something to [`attend`](Roster::attend) to.
@@ -61,11 +61,13 @@ impl Roster {
     /// Looks at everybody; buries the dead. The connections that died with them lead here now: their peers are to
     /// be told.
     pub(crate) fn attend(&mut self) -> Vec<FlowKey> {
-        self.hear();
+        let ended = self.hear();
         let mut flows = Vec::new();
         let me = self.me;
         for slot in (0..self.stacks).filter(|slot| *slot != me) {
             match claim::owner(self.port.header.owner(slot)) {
+                // Of one whose end would be heard nothing more is asked: every process looks at all others whenever one comes.
+                Some(owner) if !ended.contains(slot) && self.watches(slot, owner) => {}
                 Some(owner) if owner.lives() && self.watch(slot, owner) => {}
                 Some(_) => {
                     self.forget(slot);
@@ -77,14 +79,20 @@ impl Roster {
         flows
     }
 
-    /// Takes the events away.
-    pub(super) fn hear(&self) {
+    /// Takes the events away: the slots whose process has ended.
+    pub(super) fn hear(&self) -> Slots {
         let mut events = Vec::with_capacity(usize::from(self.stacks) + 1);
         let _ = epoll::wait(
             &self.epoll,
             rustix::buffer::spare_capacity(&mut events),
             Some(&rustix::time::Timespec::default()),
         );
+        events.iter().filter_map(|event| Slot::try_from(event.data.u64().checked_sub(1)?).ok()).collect()
+    }
+
+    /// Whether the end of this process would be heard.
+    fn watches(&self, slot: Slot, owner: Owner) -> bool {
+        self.watched[usize::from(slot)].as_ref().is_some_and(|one| one.owner == owner)
     }
 
     /// The processes that the other slots name, dead or alive.
@@ -95,7 +103,7 @@ impl Roster {
 
     /// False when it cannot be watched: it has died since it was last seen alive.
     pub(super) fn watch(&mut self, slot: Slot, owner: Owner) -> bool {
-        if self.watched.iter().any(|one| (one.slot, one.owner) == (slot, owner)) {
+        if self.watches(slot, owner) {
             return true;
         }
         self.forget(slot);
@@ -105,20 +113,16 @@ impl Roster {
         let data = epoll::EventData::new_u64(u64::from(slot) + 1);
         let added = epoll::add(&self.epoll, &pidfd, data, epoll::EventFlags::IN).is_ok();
         if added {
-            self.watched.push(Watched { slot, owner, pidfd });
+            self.watched[usize::from(slot)] = Some(Watched { owner, pidfd });
         }
         added
     }
 
     pub(super) fn forget(&mut self, slot: Slot) {
-        self.watched.retain(|one| {
-            let other = one.slot != slot;
-            if !other {
-                // Its number may be another file's soon; the epoll must not keep it.
-                let _ = epoll::delete(&self.epoll, one.pidfd.as_fd());
-            }
-            other
-        });
+        if let Some(one) = self.watched[usize::from(slot)].take() {
+            // Its number may be another file's soon; the epoll must not keep it.
+            let _ = epoll::delete(&self.epoll, one.pidfd.as_fd());
+        }
     }
 
     fn bury(&self, slot: Slot) -> Vec<FlowKey> {
@@ -197,9 +201,9 @@ impl Port {
         Ok(())
     }
 
-    /// Wakes whoever drives these slots, as bits.
-    pub(super) fn call(&self, slots: u64) {
-        for slot in (0..64).filter(|slot| slots & 1 << slot != 0) {
+    /// Wakes whoever drives these slots.
+    pub(super) fn call(&self, slots: Slots) {
+        for slot in slots {
             if let Ok(bell) = borrow(self.header.bell(slot)) {
                 let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
             }

@@ -102,8 +102,8 @@ impl Handover {
     /// Another process that hears what is sent to `local`, each in its turn.
     fn mate(&mut self, steer: &dyn Steer, local: SocketAddr) -> Option<Slot> {
         let post = self.post.as_ref()?;
-        let others = steer.hearers(local) & !(1 << post.slot());
-        let mates: Vec<Slot> = (0..64).filter(|s| others & 1 << s != 0 && post.is_inhabited(*s)).collect();
+        let others = steer.hearers(local).without(post.slot());
+        let mates: Vec<Slot> = others.into_iter().filter(|slot| post.is_inhabited(*slot)).collect();
         self.turn = self.turn.wrapping_add(1);
         mates.get(usize::from(self.turn) % mates.len().max(1)).copied()
     }

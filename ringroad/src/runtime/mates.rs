@@ -33,7 +33,7 @@ impl Others {
 impl Mates for Others {
     fn hear(&self, protocol: Protocol, end: SocketAddr) -> bool {
         let of = |program: &Arc<Steering>| program.hearers(protocol as u8, end).unwrap_or_default();
-        self.programs.iter().any(|program| of(program) & !(1 << self.me) != 0)
+        self.programs.iter().any(|program| !of(program).without(self.me).is_empty())
     }
 
     #[inline]
@@ -83,11 +83,8 @@ impl Exchange {
                 pool.take_back(frame);
             }
         }
-        let mut asleep = self.crossing.publish();
-        while asleep != 0 {
-            let slot = asleep.trailing_zeros() as usize;
-            asleep &= asleep - 1;
-            if let Some(bell) = self.bells.get(slot) {
+        for slot in self.crossing.publish() {
+            if let Some(bell) = self.bells.get(usize::from(slot)) {
                 ring(*bell);
             }
         }

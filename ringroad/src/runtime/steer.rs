@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use af_xdp::{Slot, Steering};
+use af_xdp::{Slot, Slots, Steering};
 use stack::control::{ControlEvent, Request};
 use stack::types::{FlowKey, IfaceId, LocalKey, Protocol};
 
@@ -28,8 +28,8 @@ pub(crate) trait Steer: Send {
     /// Packets that went to the kernel since their tag is not that of the VLAN that has their address.
     fn miss_vlan(&self) -> u64;
 
-    /// The processes of the port that hear what is sent to an end over TCP, as bits by slot.
-    fn hearers(&self, local: SocketAddr) -> u64;
+    /// The processes of the port that hear what is sent to an end over TCP.
+    fn hearers(&self, local: SocketAddr) -> Slots;
 
     /// The ends that a listener hears.
     fn ends(&self, key: &LocalKey) -> Vec<SocketAddr>;
@@ -212,9 +212,9 @@ impl Steer for Programs {
         counted.map(|counters| counters.miss_vlan).sum()
     }
 
-    fn hearers(&self, local: SocketAddr) -> u64 {
+    fn hearers(&self, local: SocketAddr) -> Slots {
         let of = |program: &Steering| program.hearers(Protocol::Tcp as u8, local).unwrap_or_default();
-        self.programs.iter().fold(0, |all, program| all | of(&program.steering))
+        self.programs.iter().fold(Slots::NONE, |all, program| all | of(&program.steering))
     }
 
     fn ends(&self, key: &LocalKey) -> Vec<SocketAddr> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use af_xdp::Slot;
+use af_xdp::{Slot, Slots};
 use nic::{Arena, Burst, Caps, Doorbell, Nic, Pool, TxPkt};
 use stack::config::{Config, Secrets};
 use stack::control::{ControlEvent, Request, Route};
@@ -85,8 +85,8 @@ impl Steer for Nowhere {
         0
     }
 
-    fn hearers(&self, _: SocketAddr) -> u64 {
-        0
+    fn hearers(&self, _: SocketAddr) -> Slots {
+        Slots::NONE
     }
 
     fn ends(&self, _: &LocalKey) -> Vec<SocketAddr> {

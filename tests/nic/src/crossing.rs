@@ -99,7 +99,7 @@ impl Nic for CrossingNic {
     }
 
     fn kick(&mut self, pool: &mut Pool) -> Doorbell {
-        if self.crossing.get_mut().publish() != 0 {
+        if !self.crossing.get_mut().publish().is_empty() {
             ring(&self.theirs);
         }
         self.turn(pool);
