@@ -10,6 +10,8 @@ pgbench=$2/pgbench
 "$pgbench" -q -i -s 1 $to 2> /dev/null
 bench -c 8 -j 2 -t 200
 bench -C -S -c 4 -t 25
+# More at once than find a place of their own in the port.
+bench -S -c 80 -j 2 -t 10
 sql -c 'select count(*), sum(delta) = (select sum(abalance) from pgbench_accounts) from pgbench_history'
 sql -c 'select repeat(md5(n::text), 8) from generate_series(1, 40000) n' | sha256sum
 seq 1 200000 | sql -c 'create table copied (n int)' -c 'copy copied from stdin'
