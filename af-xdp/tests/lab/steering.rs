@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use nic::TxChecksum;
-use ringroad_af_xdp::{Options, QUEUES, SLOTS, Slots, SteeringCounters, Step};
+use ringroad_af_xdp::{Options, QUEUES, SLOTS, Slot, Slots, SteeringCounters, Step};
 
 use crate::net::{
     End, FAR, Lab, NEAR, Open, UDP, ethernet, fold, ipv4, run, udp, udp_frame, within_deadline,
@@ -173,7 +173,7 @@ fn slots_and_queues_have_bounds() {
     let socket = std::fs::File::open("/dev/null").unwrap();
     let fd = std::os::fd::AsFd::as_fd(&socket);
     let errno = |slot, queue| open.road.steering.set_xsk(slot, queue, fd).unwrap_err().raw_os_error();
-    assert_eq!(errno(SLOTS, 0), Some(libc::EINVAL));
+    assert_eq!(errno(SLOTS as Slot, 0), Some(libc::EINVAL));
     assert_eq!(errno(0, QUEUES), Some(libc::EINVAL));
     assert!(errno(0, 0).is_some(), "not a socket");
 }
