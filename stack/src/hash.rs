@@ -155,6 +155,16 @@ impl FlowWords {
         key.sip13(words)
     }
 
+    /// Some bits of them, which anybody can foresee: for what only guesses.
+    #[inline(always)]
+    pub fn shape(&self) -> u64 {
+        let (remote, tail) = match *self {
+            Self::V4([addresses, tail]) => (addresses, tail),
+            Self::V6([_, _, network, host, tail]) => (network ^ host, tail),
+        };
+        (remote ^ tail.rotate_left(20)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// SipHash-2-4 of the words.
     pub fn strong_hash(&self, key: &HashKey) -> u64 {
         match self {

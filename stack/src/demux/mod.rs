@@ -6,6 +6,7 @@
 mod growing;
 mod index;
 mod keyed;
+mod lately;
 mod table;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,6 +15,7 @@ use crate::hash::{FlowWords, HashKey, LocalWords};
 use crate::types::{FlowKey, LocalKey, Protocol, SocketId};
 pub use index::FlowIndex;
 pub use keyed::Keyed;
+pub use lately::Lately;
 use table::Table;
 
 /// What a table may hold: anything that fits 64 bits.

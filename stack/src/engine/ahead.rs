@@ -9,14 +9,13 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use nic::RxFrame;
 
 use super::Stack;
-use super::flows::has;
 use crate::hash::FlowWords;
 use crate::tcp::Tcb;
 use crate::types::{Protocol, SocketId};
 use crate::wire::{ethernet, ipv4};
 
-/// Connections from which on it pays; fewer stay in the caches. Tests always look.
-const MANY: usize = if cfg!(debug_assertions) { 1 } else { 2048 };
+/// Connections from which on it pays; fewer stay in the caches. Tests look ahead as soon as there are two.
+const MANY: usize = if cfg!(debug_assertions) { 2 } else { 2048 };
 /// Frames looked at together.
 pub(super) const DEPTH: usize = 32;
 /// Bytes of a slot that a segment touches: the first line, and what the `Tcb` says.
@@ -88,12 +87,15 @@ impl Stack {
     /// As [`Stack::place_of`], most likely of the frame whose turn it is.
     #[inline(always)]
     pub(super) fn place_ahead(&self, words: &FlowWords) -> Option<u32> {
-        if let Glimpse::Place(place) = self.glimpse
-            && self.table.at(place).is_some_and(|entry| has(entry, words))
-        {
-            return Some(place);
+        match self.glimpse {
+            Glimpse::None => {
+                let is_it = |place| self.lies_at(place, words);
+                self.lately.find(self.flows.len(), words, is_it, || self.place_of(words))
+            }
+            Glimpse::Place(place) if self.lies_at(place, words) => Some(place),
+            // Where it lay last is most likely in no cache: the index says where it lies.
+            Glimpse::Place(_) | Glimpse::Hash(_) => self.place_of(words),
         }
-        self.place_of(words)
     }
 }
 

@@ -9,8 +9,13 @@ impl Stack {
     /// Where the connection lies that has the five-tuple which is packed in `words`. Every segment asks, and few others.
     #[inline(always)]
     pub(super) fn place_of(&self, words: &FlowWords) -> Option<u32> {
-        let is_it = |place| self.table.at(place).is_some_and(|entry| has(entry, words));
-        self.flows.find(self.flows.hash(words), is_it)
+        self.flows.find(self.flows.hash(words), |place| self.lies_at(place, words))
+    }
+
+    /// Whether the connection that has the five-tuple lies at this place.
+    #[inline(always)]
+    pub(super) fn lies_at(&self, place: u32, words: &FlowWords) -> bool {
+        self.table.at(place).is_some_and(|entry| has(entry, words))
     }
 
     /// The connection with the five-tuple that is packed in `words`.
@@ -37,6 +42,6 @@ impl Stack {
 
 /// Whether these are the words of the connection that `entry` is.
 #[inline(always)]
-pub(super) fn has(entry: &Entry, words: &FlowWords) -> bool {
+fn has(entry: &Entry, words: &FlowWords) -> bool {
     entry.connection().is_some_and(|c| c.attached && words.are_of(&c.tcb.flow.key))
 }

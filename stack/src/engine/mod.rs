@@ -58,7 +58,7 @@ use nic::Pool;
 
 use crate::config::{Config, Secrets};
 use crate::control::{ControlEvent, Request};
-use crate::demux::{FlowIndex, FlowTable, LocalTable};
+use crate::demux::{FlowIndex, FlowTable, Lately, LocalTable};
 use crate::hash::HashKey;
 use crate::ip::fragments::Fragments;
 use crate::journal::Journal;
@@ -115,6 +115,8 @@ pub struct Stack {
     table: Slab<Entry>,
     /// Connections by five-tuple.
     flows: FlowIndex,
+    /// Where those lie that segments came for lately.
+    lately: Lately,
     /// UDP sockets with a peer, likewise.
     peers: FlowTable<SocketId>,
     /// Listeners and UDP sockets without a peer by local end.
@@ -165,6 +167,7 @@ impl Stack {
             option_sets: OptionSets::new(&config),
             table: Slab::new(config.max_sockets),
             flows: FlowIndex::new(key.derive(Use::Flows as u64)),
+            lately: Lately::default(),
             peers: FlowTable::new(key.derive(Use::Flows as u64)),
             locals: LocalTable::new(key.derive(Use::Locals as u64)),
             wheel: Wheel::new(),
