@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! engine [--quick] [--instructions]     the table
-//! engine one ENGINE WORK CONNECTIONS    one measurement; `count` for callgrind
+//! engine one ENGINE WORK CONNECTIONS    one measurement; `count` for callgrind; `ours6`: ours, over IPv6
 //! engine memory CONNECTIONS             bytes of an idle connection of ours; `memory6`: over IPv6
 //! ```
 
@@ -39,6 +39,7 @@ fn one(engine: &str, work: &str, connections: u32, count: bool) {
         works.filter(|(n, _)| work == "all" || number(work) as usize == *n).map(|(_, work)| *work).collect();
     match engine {
         "ours" => measure::<Ours>(&chosen, connections, count),
+        "ours6" => measure::<Ours6>(&chosen, connections, count),
         "smoltcp" => measure::<Smol>(&chosen, connections, count),
         "lwip" => measure::<Lwip>(&chosen, connections, count),
         _ => panic!("no engine is called {engine}"),
