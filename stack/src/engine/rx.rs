@@ -84,21 +84,25 @@ impl Stack {
         let Some((place, transport, road)) = found else {
             return self.receive_any(now, iface, frame, burst);
         };
+        let Some(place) = place else {
+            return self.receive_stranger(now, iface, frame, seg, burst);
+        };
         let mut pkt = frame.pkt;
         pkt.truncate(transport.end);
         pkt.trim_front(transport.start + usize::from(seg.header_len));
         self.segment_for(now, place, &seg, (pkt, transport.end - ethernet::HEADER, road), burst);
     }
 
-    /// Where the connection lies for which a plain packet of this family brings an intact segment, which is read into
-    /// `seg`; and where that lies in the frame. None when any of this is not so: then nothing is said of the frame yet.
+    /// Where the segment lies in the frame, if this is a plain packet of the family and its segment, which is read into `seg`,
+    /// is intact; and where its connection lies, if it is of one. None when any of this is not so: then nothing is said of the
+    /// frame yet.
     #[inline(always)]
     fn find_plain<A: Family>(
         &self,
         iface: IfaceId,
         frame: &RxFrame,
         seg: &mut Segment,
-    ) -> Option<(u32, Range<usize>, Road)> {
+    ) -> Option<(Option<u32>, Range<usize>, Road)> {
         let control = &self.core.out.control;
         let door = door(control, iface)?;
         let bytes = self.core.pool.bytes(&frame.pkt);
@@ -109,7 +113,7 @@ impl Stack {
         if seg.src_port == 0 || !input::is_right(segment, CHECKSUM_AT, packet.pseudo(), frame.meta.checksum) {
             return None;
         }
-        let place = self.place_ahead(&packet.words(seg.src_port, seg.dst_port, iface))?;
+        let place = self.place_ahead(&packet.words(seg.src_port, seg.dst_port, iface));
         Some((place, packet.transport(), self.core.out.road_in(iface, door.home)))
     }
 
@@ -120,8 +124,22 @@ impl Stack {
         iface: IfaceId,
         frame: &RxFrame,
         seg: &mut Segment,
-    ) -> Option<(u32, Range<usize>, Road)> {
+    ) -> Option<(Option<u32>, Range<usize>, Road)> {
         self.find_plain::<Ipv6Addr>(iface, frame, seg)
+    }
+
+    /// A plain frame whose segment, intact and read already, is of no connection.
+    #[inline(never)]
+    fn receive_stranger(&mut self, now: Instant, iface: IfaceId, frame: RxFrame, seg: Segment, burst: bool) {
+        let control = &self.core.out.control;
+        let read =
+            door(control, iface).map(|door| input::read(self.core.pool.bytes(&frame.pkt), door, control));
+        match read {
+            Some(Ok(arrived)) if seg.dst_port != 0 => {
+                self.segment_of_none(now, frame.pkt, &arrived, seg, burst);
+            }
+            _ => self.receive_any(now, iface, frame, burst),
+        }
     }
 
     /// A frame that may be anything.

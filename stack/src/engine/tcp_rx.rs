@@ -38,6 +38,13 @@ impl Incoming {
     }
 }
 
+/// Leaves of a packet's window what its segment carries.
+#[inline]
+fn cut_to_payload(pkt: &mut Pkt, arrived: &Arrived, seg: &Segment) {
+    pkt.truncate(arrived.packet.end);
+    pkt.trim_front(arrived.transport + usize::from(seg.header_len));
+}
+
 impl Stack {
     #[inline]
     pub(super) fn receive_tcp(
@@ -60,20 +67,31 @@ impl Stack {
         if seg.src_port == 0 || seg.dst_port == 0 {
             return self.drop_packet(pkt, Reason::BadHeader);
         }
-        let (bytes, road) = (arrived.packet.len(), self.core.out.road_in(arrived.iface, arrived.home));
-        pkt.truncate(arrived.packet.end);
-        pkt.trim_front(arrived.transport + usize::from(seg.header_len));
         match self.place_ahead(&arrived.words(Protocol::Tcp, seg.src_port, seg.dst_port)) {
-            Some(place) => self.segment_for(now, place, &seg, (pkt, bytes, road), burst),
-            None => {
-                let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
-                self.segment_elsewhere(
-                    now,
-                    Incoming { seg, key, pkt, bytes, iface: arrived.iface, road },
-                    burst,
-                );
+            Some(place) => {
+                let road = self.core.out.road_in(arrived.iface, arrived.home);
+                cut_to_payload(&mut pkt, arrived, &seg);
+                self.segment_for(now, place, &seg, (pkt, arrived.packet.len(), road), burst);
             }
+            None => self.segment_of_none(now, pkt, arrived, seg, burst),
         }
+    }
+
+    /// An intact segment that is of no connection, in its packet.
+    #[inline]
+    pub(super) fn segment_of_none(
+        &mut self,
+        now: Instant,
+        mut pkt: Pkt,
+        arrived: &Arrived,
+        seg: Segment,
+        burst: bool,
+    ) {
+        cut_to_payload(&mut pkt, arrived, &seg);
+        let key = arrived.flow(Protocol::Tcp, seg.src_port, seg.dst_port);
+        let (iface, bytes) = (arrived.iface, arrived.packet.len());
+        let road = self.core.out.road_in(iface, arrived.home);
+        self.segment_elsewhere(now, Incoming { seg, key, pkt, bytes, iface, road }, burst);
     }
 
     /// A segment that is of no connection, or not yet, or no longer.
