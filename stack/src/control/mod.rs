@@ -1,6 +1,7 @@
 //! What the kernel's control plane knows, as a stack needs it: interfaces, addresses, routes, neighbours.
 
 mod addresses;
+mod latest;
 mod rfc6724;
 pub mod table;
 

@@ -1,10 +1,12 @@
 //! The tables that control events fill and packets read.
 
+use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 
 use super::addresses::{Address, Addresses, same_network};
+use super::latest::Latest;
 use super::{ControlEvent, MacAddr, Route};
 use crate::time::Instant;
 use crate::types::{IfaceId, is_link_local};
@@ -94,6 +96,9 @@ pub struct NextHop {
     pub home: bool,
 }
 
+/// By destination and scope.
+type LatestWay = Latest<(IpAddr, u32), Option<NextHop>>;
+
 /// Interfaces, addresses, routes and neighbours, as told.
 #[derive(Debug)]
 pub struct Control {
@@ -105,6 +110,10 @@ pub struct Control {
     neighbours: HashMap<(IfaceId, IpAddr), Neighbour>,
     /// Neighbours that were asked for or forgotten, oldest first.
     passing: VecDeque<(IfaceId, IpAddr)>,
+    /// The way that was asked for last; in its time there may have been none.
+    latest_way: Cell<Option<LatestWay>>,
+    /// The link address that was asked for last, if it was known.
+    latest_neighbour: Option<Latest<(IfaceId, IpAddr), MacAddr>>,
     /// The longest packet to the host itself, in bytes.
     home_mtu: u16,
     /// There are VLANs, or ever were.
@@ -120,6 +129,8 @@ impl Default for Control {
             routes: Default::default(),
             neighbours: HashMap::new(),
             passing: VecDeque::new(),
+            latest_way: Cell::new(None),
+            latest_neighbour: None,
             home_mtu: MTU_HOME,
             tagged: false,
         }
@@ -321,11 +332,22 @@ impl Control {
     /// Says how long a packet to the host itself may be.
     pub fn set_home_mtu(&mut self, mtu: u16) {
         self.home_mtu = mtu;
+        self.latest_way.set(None);
     }
 
     /// The way to `destination`, whose scope id is `scope` when it is of one link. None when no route leads
     /// there over an interface that the stack drives and that is up.
     pub fn route(&self, destination: IpAddr, scope: u32) -> Option<NextHop> {
+        let key = (destination, scope);
+        if let Some(way) = self.latest_way.get().and_then(|latest| latest.of(self.generation, &key)) {
+            return way;
+        }
+        let way = self.find_route(destination, scope);
+        self.latest_way.set(Some(Latest::new(self.generation, key, way)));
+        way
+    }
+
+    fn find_route(&self, destination: IpAddr, scope: u32) -> Option<NextHop> {
         let on_link = matches!(destination, IpAddr::V6(a) if is_link_local(&a));
         if self.is_own(destination, IfaceId(scope)) {
             return self.route_home(destination, on_link.then_some(IfaceId(scope)));
@@ -375,8 +397,15 @@ impl Control {
     /// The link address of a next hop.
     pub fn resolve(&mut self, now: Instant, hop: &NextHop) -> Resolved {
         let key = (self.ifaces[usize::from(hop.port)].id, hop.address);
+        if let Some(mac) = self.latest_neighbour.and_then(|latest| latest.of(self.generation, &key)) {
+            return Resolved::Known(mac);
+        }
         match self.neighbours.get_mut(&key) {
-            Some(Neighbour::Known(mac)) => Resolved::Known(*mac),
+            Some(Neighbour::Known(mac)) => {
+                // Whatever makes it another changes the generation, since routes that were looked up hold it.
+                self.latest_neighbour = Some(Latest::new(self.generation, key, *mac));
+                Resolved::Known(*mac)
+            }
             Some(Neighbour::Stale(mac, at)) if *at != Instant::ZERO && now.since(*at) < ASK_AGAIN => {
                 Resolved::Known(*mac)
             }

@@ -218,3 +218,36 @@ fn link_local_addresses_are_of_their_link() {
     assert!(c.is_own(ip("2001:db8::1"), IfaceId(9)) && !c.is_own(ip("2001:db8::2"), ETH));
     assert!(c.is_on_a_road(ip("fe80::1")) && !c.is_on_a_road(ip("fe80::2")));
 }
+
+/// Whoever asks the same again is answered from memory: not for longer than it is so.
+#[test]
+fn what_was_asked_last_is_asked_anew_when_something_has_changed() {
+    let (now, far) = (Instant::from_millis(1), IpAddr::from([8, 8, 8, 8]));
+    let mut c = host();
+    let gateway = |c: &Control| c.route(far, 0).map(|hop| hop.address);
+    let first = IpAddr::from([10, 0, 0, 254]);
+    assert_eq!([gateway(&c), gateway(&c)], [Some(first); 2]);
+    let hop = c.route(far, 0).unwrap();
+    let tell = |c: &mut Control, last: u8| {
+        c.apply(ControlEvent::Neighbour { iface: ETH, address: first, mac: [2, 0, 0, 0, 0, last] })
+    };
+    tell(&mut c, 8);
+    for last in [8, 9] {
+        tell(&mut c, last);
+        let known = Resolved::Known([2, 0, 0, 0, 0, last]);
+        assert_eq!([c.resolve(now, &hop), c.resolve(now, &hop)], [known; 2]);
+    }
+    // Another next hop of the same link has another address.
+    let near = c.route([10, 0, 0, 9].into(), 0).unwrap();
+    assert_eq!(c.resolve(now, &near), Resolved::Ask);
+    c.apply(ControlEvent::NeighbourGone { iface: ETH, address: first, failed: true });
+    assert_eq!(c.resolve(now, &hop), Resolved::Dead);
+
+    let other = IpAddr::from([10, 0, 0, 253]);
+    c.apply(ControlEvent::Routes(vec![route([0, 0, 0, 0], 0, Some([10, 0, 0, 253]))]));
+    assert_eq!([gateway(&c), gateway(&c)], [Some(other); 2]);
+    c.apply(ControlEvent::Iface { iface: ETH, mac: MAC, mtu: 1500, up: false, tx_checksum: false });
+    assert_eq!([gateway(&c), gateway(&c)], [None; 2]);
+    c.apply(ControlEvent::Iface { iface: ETH, mac: MAC, mtu: 1400, up: true, tx_checksum: false });
+    assert_eq!(c.route(far, 0).map(|hop| (hop.address, hop.mtu)), Some((other, 1400)));
+}
