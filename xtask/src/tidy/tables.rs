@@ -29,7 +29,8 @@ pub(super) const FLOORS: &[&[&str]] = &[
 pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("af-xdp/src/mapped.rs", "rings and ledger, shared with the kernel and other processes"),
     ("af-xdp/src/ring_tests.rs", "a ring on the heap, for loom"),
-    ("af-xdp/src/sys.rs", "system calls of AF_XDP and bpf"),
+    ("af-xdp/src/sys.rs", "system calls of AF_XDP"),
+    ("af-xdp/src/sys/bpf.rs", "the system call bpf"),
     ("af-xdp/tests/lab/net.rs", "threads in network namespaces"),
     ("cli/src/capture/libpcap.rs", "libpcap's compiler, when it is installed"),
     ("ef-vi-sys/build.rs", "the library, asked for its version"),
