@@ -1,5 +1,8 @@
 //! Opening interfaces: one UMEM, a socket for every queue, the steering program on each interface.
 
+mod behind;
+mod options;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -17,11 +20,13 @@ use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
 use crate::settle::{TakeOver, settle};
 use crate::slots::Slots;
-use crate::socket::{BindMode, Place, RingSizes, UmemMode, XskSocket};
-use crate::steer::{Limits, QUEUES, SLOTS, SteeredFlow, Steering, XdpMode};
+use crate::socket::{Place, UmemMode, XskSocket};
+use crate::steer::{Limits, QUEUES, SteeredFlow, Steering, XdpMode};
 use crate::stock::shares;
 use crate::sys;
-use crate::tap::{self, Tap};
+use crate::tap::Tap;
+
+pub use options::{Offload, Options};
 
 /// What the kernel keeps free in front of a received frame (`XDP_PACKET_HEADROOM`).
 pub const RX_HEADROOM: u32 = 256;
@@ -32,90 +37,6 @@ const LINK_HEADER_MAX: u32 = 18;
 pub(crate) const ETH_HEADER: u32 = 14;
 /// Datagrams in longer frames are left to the kernel (`bpf/steer.bpf.c`).
 const DATAGRAM_MAX: u32 = 3584;
-
-/// Of what comes by a TAP: the kernel copies, and frames are as long as they are.
-const WHOLE: UmemMode = UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false };
-
-/// Wishes for [`Port::open`]. The default leaves every choice to probing.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Slots in each ring of each socket.
-    pub rings: RingSizes,
-    /// Only this XDP mode. [`XdpMode::Tc`] is never tried unless it is named: then there is no AF_XDP, and nothing else
-    /// that is said here of rings, modes and superframes matters.
-    pub xdp: Option<XdpMode>,
-    /// Only this bind mode.
-    pub bind: Option<BindMode>,
-    /// Take frames longer than a chunk in several descriptors where the kernel can (Linux 6.6).
-    pub multi_buffer: bool,
-    /// Stacks that may share the port: a socket for each on every queue. At least one, [`Options::STACKS`] at the
-    /// most.
-    pub stacks: Slot,
-    /// Sockets of all stacks together, at the most: there are fewer stacks where the queues, those that programs bring
-    /// among them, would take more. One stack there is in any case.
-    pub sockets: u32,
-    /// Where segments may go as superframes.
-    pub offload: Offload,
-}
-
-/// Whether runs of TCP segments go to the kernel as superframes, for the device or the peer to cut: past the rings,
-/// through a packet socket. In zero-copy mode they never do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Offload {
-    /// Nowhere.
-    #[default]
-    Off,
-    /// On interfaces with one transmit queue, where the two roads keep the order of a flow.
-    Auto,
-    /// Also on those with several, where frames of the two roads may overtake each other.
-    On,
-}
-
-impl Offload {
-    /// Whether that is wanted on an interface, as it is now.
-    pub fn is_wanted_on(self, interface: &Interface) -> bool {
-        match self {
-            Self::Off => false,
-            Self::Auto => interface.transmit_queues() == Some(1),
-            Self::On => true,
-        }
-    }
-
-    /// The socket for an interface that is bound in `mode`. Whoever lacks it, however that comes, does without.
-    fn socket(self, interface: &Interface, mode: UmemMode) -> Option<PacketSocket> {
-        // The loopback device's MTU leaves nothing to join.
-        let useful = mode.bind == BindMode::Copy && !interface.is_loopback();
-        (useful && self.is_wanted_on(interface))
-            .then(|| PacketSocket::open(interface.index, true).ok())
-            .flatten()
-    }
-}
-
-impl Options {
-    /// The most stacks that can share a port.
-    pub const STACKS: Slot = SLOTS as Slot;
-
-    /// The stacks that there are sockets for on these interfaces.
-    fn stacks_on(&self, interfaces: &[Interface]) -> Slot {
-        let queues: u32 = interfaces.iter().map(|interface| interface.queues).sum();
-        let most = Slot::try_from(self.sockets / queues.max(1)).unwrap_or(Self::STACKS);
-        self.stacks.min(most).clamp(1, Self::STACKS)
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            rings: RingSizes::default(),
-            xdp: None,
-            bind: None,
-            multi_buffer: true,
-            stacks: 1,
-            sockets: u32::MAX,
-            offload: Offload::Off,
-        }
-    }
-}
 
 /// One interface, ready to drive.
 #[derive(Debug)]
@@ -236,54 +157,6 @@ impl Port {
         let port = Self::of(opened, pool, ledger, (stacks, mode))?;
         port.enter_slots()?;
         Ok(port)
-    }
-
-    /// The same on the kernel's receive path.
-    fn open_behind(
-        pool: &mut Pool,
-        interfaces: Vec<Interface>,
-        options: &Options,
-        limits: &Limits,
-    ) -> Result<Self, SetupError> {
-        let ledger = Arc::new(Ledger::new(pool.frames(), 0).at(Step::Umem)?);
-        let stacks = options.stacks_on(&interfaces);
-        let mut opened = Vec::new();
-        for interface in interfaces {
-            let packet = PacketSocket::open(interface.index, false).at(Step::Packet);
-            let packet = Some(packet.map_err(|e| e.on(&interface.name))?);
-            let (steering, taps) = Steering::open_behind(&interface, stacks, limits)?;
-            let taps = (0..).zip(taps).collect();
-            let (xdp, sockets, steering) = (XdpMode::Tc, Vec::new(), Some(steering));
-            opened.push(Opened { interface, xdp, packet, sockets, taps, steering });
-        }
-        Self::of(opened, pool, ledger, (stacks, WHOLE))
-    }
-
-    /// Opens a TAP device for one stack, which stands behind it as a neighbour of this host: what the kernel sends there
-    /// is for the stack, and what that sends the kernel receives. One that is not there is made, which takes privilege, and
-    /// goes when nobody holds the port any more; one that is there has to be the caller's (`ip tuntap add … user …`).
-    /// `ready` gives it what it needs then: whether it was made here is said.
-    ///
-    /// # Errors
-    /// As [`Port::open`].
-    pub fn open_tap(
-        pool: &mut Pool,
-        name: &str,
-        ready: impl FnOnce(bool) -> io::Result<()>,
-    ) -> Result<Self, SetupError> {
-        let attempt = || {
-            let (tap, is_new) = tap::join(name).at(Step::Join)?;
-            ready(is_new).at(Step::Join)?;
-            let options = Options { xdp: Some(XdpMode::Nowhere), ..Options::default() };
-            let [interface] = <[_; 1]>::try_from(find(pool, &[name], &options)?)
-                .map_err(|_| SetupError::found(Step::Interface, libc::EINVAL, "one is what it takes"))?;
-            let ledger = Arc::new(Ledger::new(pool.frames(), 0).at(Step::Umem)?);
-            let (xdp, taps) = (XdpMode::Nowhere, vec![(0, tap)]);
-            let opened =
-                vec![Opened { interface, xdp, packet: None, sockets: Vec::new(), taps, steering: None }];
-            Self::of(opened, pool, ledger, (1, WHOLE))
-        };
-        attempt().map_err(|e| e.on(name))
     }
 
     /// The port of what was opened: all frames that are free are its.
