@@ -43,9 +43,14 @@
 //! than a chunk the steering program leaves to the kernel, whose socket hears it. So an interface's MTU may be longer than a
 //! chunk where frames come in parts: what `caps` says of it fits one, and peers send no longer segments than they are told.
 //!
+//! An interface that goes away and comes back under its name can be opened again where there are no AF_XDP sockets
+//! ([`InterfaceParts::open_again`]), by one process for all.
+//!
 //! While the interface is down, `kick` leaves frames in the ring, says `Quiet` and counts (`kicks_down`); the
 //! first kick after it is up again sends them.
 
+#[cfg(not(loom))]
+mod again;
 #[cfg(not(loom))]
 mod batch;
 #[cfg_attr(loom, allow(dead_code))]

@@ -199,7 +199,9 @@ impl Port {
             let (sockets, steering, packet, taps) = sockets
                 .and_then(|sockets| Ok((sockets, steering?, packet?, taps.at(Step::Inherit)?)))
                 .map_err(|e| e.on(&part.interface.name))?;
-            let (interface, xdp) = (part.interface.clone(), part.xdp);
+            let (mut interface, xdp) = (part.interface.clone(), part.xdp);
+            // It may have gone and come back since.
+            interface.index = part.open_on().unwrap_or(interface.index);
             opened.push(Opened { interface, xdp, packet, sockets, taps, steering });
         }
         let frames = (parts.frames, parts.frame_size);

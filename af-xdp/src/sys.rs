@@ -11,7 +11,7 @@ use std::ptr;
 use libc::{c_int, c_void, socklen_t};
 use nic::Arena;
 
-pub(crate) use bpf::{BpfMap, CPUS_MAX, link_tcx, link_xdp};
+pub(crate) use bpf::{BpfMap, CPUS_MAX, link_tcx, link_xdp, program_of_link};
 
 /// `XDP_MAX_TX_SKB_BUDGET` (Linux 6.17): how many frames one `sendto` may move in copy mode.
 pub(crate) const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
@@ -62,6 +62,29 @@ pub(crate) fn bind_packet(fd: RawFd, interface: u32) -> io::Result<()> {
     let len = size_of::<libc::sockaddr_ll>() as socklen_t;
     // SAFETY: `address` is a live `sockaddr_ll` of `len` bytes.
     check(unsafe { libc::bind(fd, ptr::from_ref(&address).cast(), len) })?;
+    Ok(())
+}
+
+/// The interface that a packet socket is bound to; none when that is gone.
+pub(crate) fn packet_interface(fd: &OwnedFd) -> io::Result<Option<u32>> {
+    // SAFETY: integers only, for which zeroes are values.
+    let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+    let mut len = size_of::<libc::sockaddr_ll>() as socklen_t;
+    // SAFETY: `address` is a live object of `len` bytes, and the kernel writes no more.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), ptr::from_mut(&mut address).cast(), &raw mut len) })?;
+    if c_int::from(address.sll_family) != libc::AF_PACKET {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // It is -1 when the interface is gone.
+    Ok(u32::try_from(address.sll_ifindex).ok().filter(|index| *index != 0))
+}
+
+/// Takes the error that waits at a socket, so that no call tells of it any more.
+pub(crate) fn take_error(fd: &OwnedFd) -> io::Result<()> {
+    let (mut error, mut len): (c_int, _) = (0, size_of::<c_int>() as socklen_t);
+    let value = ptr::from_mut(&mut error).cast();
+    // SAFETY: `value` leads to `len` live bytes, and the kernel writes no more.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value, &raw mut len) })?;
     Ok(())
 }
 
@@ -231,6 +254,17 @@ pub(crate) fn dup_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// Puts a copy of `fd` in the place of a descriptor that this process inherited under the number `number`, and that stays
+/// open as long as it lives; whoever inherits that, inherits the copy.
+pub(crate) fn replace(fd: &OwnedFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: no pointers; a number that is not open gives EBADF.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    let flags = if flags & libc::FD_CLOEXEC != 0 { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: no pointers; what was there is the port's, whose descriptors this is to renew.
+    check(unsafe { libc::dup3(fd.as_raw_fd(), number, flags) })?;
+    Ok(())
+}
+
 /// An anonymous file of `len` zero bytes, close-on-exec.
 pub(crate) fn memfd(name: &CStr, len: u64) -> io::Result<OwnedFd> {
     // SAFETY: `name` is NUL-terminated.
@@ -284,6 +318,22 @@ impl IfRequest {
         (bytes[0], bytes[1]) = (low, high);
         request.data = IfData { bytes };
         Ok(request)
+    }
+
+    /// A request that device `name` be called `other`.
+    pub(crate) fn to_rename(name: &str, other: &str) -> io::Result<Self> {
+        let other = Self::new(other)?.name;
+        let mut request = Self::new(name)?;
+        let mut bytes = [0; 24];
+        bytes[..other.len()].copy_from_slice(&other);
+        request.data = IfData { bytes };
+        Ok(request)
+    }
+
+    /// The name as the kernel left it.
+    pub(crate) fn name(&self) -> String {
+        let name = self.name.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
     }
 
     /// The union as the kernel left it.

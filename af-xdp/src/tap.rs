@@ -88,6 +88,22 @@ pub(crate) fn make(
     Ok((sys::interface_index(name)?, queues))
 }
 
+/// Calls the device of a queue `name`, if it is not called so.
+///
+/// # Errors
+/// The operating system's; EEXIST when another device is.
+pub(crate) fn rename(queue: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let mut device = IfRequest::new("")?;
+    device.get(queue, TUNGETIFF)?;
+    let now = device.name();
+    if now == name {
+        return Ok(());
+    }
+    let socket = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    // That it is up is no obstacle (Linux 6.2).
+    IfRequest::to_rename(&now, name)?.get(socket.as_fd(), libc::SIOCSIFNAME as libc::Ioctl)
+}
+
 /// The only queue of device `name`, to be read and written: what is written the kernel receives. A device that is not there
 /// yet is made; it is gone then when nobody holds the queue any more. Whether it was made here is said.
 ///

@@ -21,6 +21,24 @@ unsafe fn bpf<T: Copy>(command: c_int, attr: &mut T) -> io::Result<c_int> {
     check(result as c_int)
 }
 
+/// The first four words of what the kernel tells of an object of bpf.
+fn information(fd: &OwnedFd) -> io::Result<[u32; 4]> {
+    /// `union bpf_attr` of BPF_OBJ_GET_INFO_BY_FD.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct GetInfo {
+        fd: u32,
+        len: u32,
+        info: u64,
+    }
+    let mut head = [0; 4];
+    let info = ptr::from_mut(&mut head) as u64;
+    let mut attr = GetInfo { fd: fd.as_raw_fd() as u32, len: size_of_val(&head) as u32, info };
+    // SAFETY: `info` leads to `len` bytes of `head`.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(head)
+}
+
 const BPF_MAP_LOOKUP_ELEM: c_int = 1;
 const BPF_MAP_UPDATE_ELEM: c_int = 2;
 const BPF_MAP_DELETE_ELEM: c_int = 3;
@@ -53,22 +71,9 @@ pub(crate) struct BpfMap {
 impl BpfMap {
     /// The map behind a descriptor; `EINVAL` when there is none.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        /// The head of `struct bpf_map_info`: type, id, key size, value size.
-        type Head = [u32; 4];
-        /// `union bpf_attr` of BPF_OBJ_GET_INFO_BY_FD.
-        #[repr(C)]
-        #[derive(Clone, Copy)]
-        struct GetInfo {
-            fd: u32,
-            len: u32,
-            info: u64,
-        }
-        let mut head: Head = [0; 4];
-        let info = ptr::from_mut(&mut head) as u64;
-        let mut attr = GetInfo { fd: fd.as_raw_fd() as u32, len: size_of::<Head>() as u32, info };
-        // SAFETY: `info` leads to `len` bytes of `head`.
-        unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
-        Ok(Self { fd: Own::new(fd), key: head[2] as usize, value: head[3] as usize })
+        // `struct bpf_map_info`: type, id, key size, value size.
+        let [_, _, key, value] = information(&fd)?;
+        Ok(Self { fd: Own::new(fd), key: key as usize, value: value as usize })
     }
 
     /// The descriptor alone.
@@ -194,6 +199,13 @@ pub(crate) fn link_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> i
 /// The same for a program at tc ingress (Linux 6.6), behind those that are there.
 pub(crate) fn link_tcx(program: BorrowedFd<'_>, interface: u32) -> io::Result<OwnedFd> {
     link(program, interface, BPF_TCX_INGRESS, 0)
+}
+
+/// The number of the program that a link keeps, also when what it was attached to is gone.
+pub(crate) fn program_of_link(link: &OwnedFd) -> io::Result<u32> {
+    // `struct bpf_link_info`: type, id, the program's id.
+    let [_, _, program, _] = information(link)?;
+    Ok(program)
 }
 
 fn link(program: BorrowedFd<'_>, interface: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {

@@ -263,6 +263,9 @@ impl Core {
         if !self.vlans.follow(&mut event, BURST) {
             return;
         }
+        if let ControlEvent::IfaceBack { before, now } = event {
+            self.links.iter_mut().filter(|link| link.iface == before).for_each(|link| link.iface = now);
+        }
         if let Err(error) = self.steer.control(&event) {
             tracing::warn!(?event, %error, "steering");
         }

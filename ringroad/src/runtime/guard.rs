@@ -69,8 +69,12 @@ impl Guards {
         Self { programs, ..Self::default() }
     }
 
-    /// The host's addresses changed.
+    /// The host's addresses changed, or an interface is back as another one.
     pub(super) fn control(&mut self, event: &ControlEvent) {
+        if let ControlEvent::IfaceBack { before, now } = event {
+            self.programs.iter_mut().filter(|program| program.iface == *before).for_each(|p| p.iface = *now);
+            return;
+        }
         let (address, own) = match event {
             ControlEvent::Address { address, .. } => (*address, true),
             ControlEvent::AddressGone { address, .. } => (*address, false),

@@ -185,6 +185,10 @@ impl Steer for Programs {
                 self.vlans.push((*iface, *parent, *id));
                 Ok(())
             }
+            ControlEvent::IfaceBack { before, now } => {
+                self.programs.iter_mut().filter(|program| program.iface == *before).for_each(|p| p.iface = *now);
+                Ok(())
+            }
             ControlEvent::Address { iface, address, .. } if self.sees(*iface) => {
                 self.place(*iface, *address).and(self.address(*address, true))
             }

@@ -57,6 +57,13 @@ pub enum ControlEvent {
     },
     /// An interface went away.
     IfaceGone(IfaceId),
+    /// An interface that went away is there again, as another one: what follows is told of that.
+    IfaceBack {
+        /// What it was.
+        before: IfaceId,
+        /// What it is.
+        now: IfaceId,
+    },
     /// The host has an address.
     Address {
         /// The interface it belongs to (also one that this stack does not drive).

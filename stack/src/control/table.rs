@@ -262,6 +262,7 @@ impl Control {
             // It leads nowhere else for that.
             ControlEvent::IfaceName { .. } => false,
             ControlEvent::IfaceGone(iface) => self.iface_gone(iface),
+            ControlEvent::IfaceBack { before, now } => self.iface_back(before, now),
             ControlEvent::Address { iface, address, prefix, deprecated } => {
                 self.addresses.set(Address { iface, address, prefix, deprecated })
             }
@@ -305,6 +306,20 @@ impl Control {
         let Some(port) = self.port(id) else { return false };
         self.neighbours.retain(|(iface, _), _| *iface != id);
         core::mem::take(&mut self.ifaces[port].up)
+    }
+
+    /// It keeps its place, of which there are few; should another one that is gone have had the new number, that gets the
+    /// old one.
+    fn iface_back(&mut self, before: IfaceId, now: IfaceId) -> bool {
+        let swapped = |id: IfaceId| match id {
+            id if id == before => now,
+            id if id == now => before,
+            id => id,
+        };
+        for iface in &mut self.ifaces {
+            (iface.id, iface.wire) = (swapped(iface.id), swapped(iface.wire));
+        }
+        before != now
     }
 
     fn neighbour_gone(&mut self, key: (IfaceId, IpAddr), failed: bool) -> bool {

@@ -162,6 +162,38 @@ fn a_link_that_is_down_leads_nowhere() {
     assert!(!c.apply(ControlEvent::IfaceGone(ETH)));
 }
 
+#[test]
+fn a_link_that_is_back_keeps_its_place() {
+    let mut c = host();
+    let (places, now) = (c.ifaces().len(), IfaceId(99));
+    c.apply(ControlEvent::IfaceGone(ETH));
+    assert!(c.apply(ControlEvent::IfaceBack { before: ETH, now }));
+    assert_eq!((c.port(ETH), c.ifaces()[0].wire), (None, now));
+    let up = |c: &mut Control, iface| {
+        c.apply(ControlEvent::Iface { iface, mac: MAC, mtu: 1400, up: true, tx_checksum: false });
+        let route = Route {
+            network: [10, 0, 0, 0].into(),
+            prefix: 8,
+            gateway: None,
+            iface,
+            source: None,
+            mtu: None,
+        };
+        c.apply(ControlEvent::Routes(vec![route]));
+    };
+    up(&mut c, now);
+    assert_eq!((c.port(now), c.ifaces().len()), (Some(0), places));
+    assert!(c.route([10, 0, 0, 9].into(), 0).is_some());
+    // Another has the former number, and is gone when the first comes back with that.
+    up(&mut c, ETH);
+    assert_eq!(c.port(ETH), Some(places));
+    c.apply(ControlEvent::IfaceGone(ETH));
+    c.apply(ControlEvent::IfaceGone(now));
+    c.apply(ControlEvent::IfaceBack { before: now, now: ETH });
+    assert_eq!((c.port(ETH), c.port(now), c.ifaces().len()), (Some(0), Some(places), places + 1));
+    assert!(!c.apply(ControlEvent::IfaceBack { before: ETH, now: ETH }));
+}
+
 fn host_v6() -> Control {
     let mut c = host();
     let other = IfaceId(8);
