@@ -24,7 +24,7 @@ impl InterfaceParts {
         index.ok().flatten()
     }
 
-    /// Opens it on the interface that has its name now, if it is not; the index of that is answered. It stays open there as
+    /// Opens it on the interface that has its name now, unless it is open; the index of that is answered. It stays open there as
     /// long as this process lives, or whoever has got its descriptors from it since. Takes the privilege that
     /// [`Port::open`](crate::Port::open) takes, and CAP_SYS_ADMIN.
     ///
@@ -32,16 +32,17 @@ impl InterfaceParts {
     /// The step that failed; [`Step::Interface`] while there is no such interface, [`Step::Attach`] when another process
     /// was faster.
     pub fn open_again(&self) -> Result<u32, SetupError> {
-        let Interface { index, name, .. } = Interface::find(&self.interface.name)?;
-        if self.open_on() == Some(index) {
+        if let Some(index) = self.open_on() {
             return Ok(index);
         }
+        let Interface { index, name, .. } = Interface::find(&self.interface.name)?;
         self.open_at(index).map(|()| index).map_err(|e| e.on(&name))
     }
 
     fn open_at(&self, index: u32) -> Result<(), SetupError> {
         let lacks = || SetupError::found(Step::Inherit, libc::EINVAL, "it was opened with AF_XDP sockets");
-        let (Some(steering), Some(packet), [queue, ..]) = (&self.steering, self.packet, &self.taps[..]) else {
+        let (Some(steering), Some(packet), [queue, ..]) = (&self.steering, self.packet, &self.taps[..])
+        else {
             return Err(lacks());
         };
         let inherited = |fd| sys::dup_inherited(fd).at(Step::Inherit);

@@ -84,7 +84,9 @@ pub(crate) fn take_error(fd: &OwnedFd) -> io::Result<()> {
     let (mut error, mut len): (c_int, _) = (0, size_of::<c_int>() as socklen_t);
     let value = ptr::from_mut(&mut error).cast();
     // SAFETY: `value` leads to `len` live bytes, and the kernel writes no more.
-    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value, &raw mut len) })?;
+    check(unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value, &raw mut len)
+    })?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use super::door::{Answer, Doors, Wish, answer, may_join, settled};
 use super::{begin, signals};
 use crate::config::Config;
 use crate::error::StartError;
+use crate::netlink::Links;
 use crate::port::{Claimed, Guests, Port, Post, Roster, borrow};
 use crate::runtime::Runtime;
 
@@ -60,6 +61,8 @@ struct Keeper<'a> {
     /// The stack, once there was something to do.
     runtime: Option<&'static Runtime>,
     doors: Doors,
+    /// Interfaces that come back, where they can be opened again.
+    links: Option<Links>,
     /// Those who use it share it.
     shares: bool,
     /// Lines that others hold; one that hangs up is held by nobody.
@@ -90,12 +93,18 @@ impl<'a> Keeper<'a> {
         let claimed = another()?.claim_keepers()?;
         let roster = Roster::new(another()?, &claimed).map_err(failed)?;
         let post = Post::new(another()?, &claimed).map_err(failed)?;
+        let port = another()?;
+        let links = match port.can_be_opened_again().is_empty() {
+            true => None,
+            false => Some(Links::open().map_err(failed)?),
+        };
         Ok(Self {
             config,
-            port: another()?,
+            port,
             place: Some(Place { claimed, roster, post }),
             runtime: None,
             doors: Doors::open(&config.interfaces),
+            links,
             shares: config.share,
             lines: vec![line],
             signals,
@@ -113,6 +122,10 @@ impl<'a> Keeper<'a> {
         let doors = fds.len();
         fds.extend(self.lines.iter().map(|fd| PollFd::new(fd, PollFlags::empty())));
         let lines = fds.len();
+        if let Some(links) = &self.links {
+            fds.push(PollFd::from_borrowed_fd(borrow(links.fd())?, PollFlags::IN));
+        }
+        let links = fds.len();
         if let Some(place) = &self.place {
             for fd in [place.roster.fd(), place.post.fd()] {
                 fds.push(PollFd::from_borrowed_fd(borrow(fd)?, PollFlags::IN));
@@ -125,10 +138,14 @@ impl<'a> Keeper<'a> {
         let is = |fd: &PollFd<'_>| !fd.revents().is_empty();
         let asked = is(&fds[0]);
         let knocked = fds[1..doors].iter().any(is);
-        let letter = fds.get(lines + 1).is_some_and(is);
+        let link = fds[lines..links].iter().any(is);
+        let letter = fds.get(links + 1).is_some_and(is);
         if asked {
             self.asked = true;
             let _ = rustix::io::read(&self.signals, &mut [0; SIGNAL]);
+        }
+        if link && self.links.as_ref().is_some_and(Links::changed) {
+            self.port.open_again();
         }
         if letter {
             self.begin_stack()?;

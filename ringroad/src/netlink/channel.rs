@@ -35,13 +35,23 @@ pub(super) enum Heard {
 }
 
 impl Notices {
+    /// Of all that a stack needs to know.
     pub(super) fn open() -> io::Result<Self> {
+        Self::of(&GROUPS)
+    }
+
+    /// Of interfaces alone.
+    pub(super) fn of_links() -> io::Result<Self> {
+        Self::of(&GROUPS[..1])
+    }
+
+    fn of(groups: &[u32]) -> io::Result<Self> {
         let mut socket = socket_aside(Socket::new(NETLINK_ROUTE)?);
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
         // Less room means more overruns, which are dealt with.
         let _ = socket.set_rx_buf_sz(NOTICE_BUFFER);
-        GROUPS.iter().try_for_each(|&group| socket.add_membership(group))?;
+        groups.iter().try_for_each(|&group| socket.add_membership(group))?;
         Ok(Self { socket: Own::new(socket) })
     }
 

@@ -114,6 +114,11 @@ impl Mirror {
         self.links.get(&iface.0).map(|l| l.name.as_str())
     }
 
+    /// The interface of a name.
+    pub(super) fn index_of(&self, name: &str) -> Option<u32> {
+        self.links.values().find(|link| link.name == name).map(|link| link.index)
+    }
+
     /// Every interface with its addresses.
     pub(super) fn interfaces(&self) -> impl Iterator<Item = (&LinkFact, Vec<IpAddr>)> + '_ {
         self.links.values().map(|link| {

@@ -5,6 +5,8 @@ mod apart;
 mod channel;
 mod device;
 mod facts;
+mod links;
+mod lost;
 mod mirror;
 mod near;
 mod prober;
@@ -25,6 +27,7 @@ use crate::config::{Apart, Candidate};
 use crate::log;
 use channel::{Dumps, Heard, Notices, Table};
 use facts::LinkFact;
+use lost::Lost;
 use mirror::Mirror;
 use prober::Prober;
 
@@ -62,6 +65,8 @@ pub(crate) struct Netlink {
     mirror: Mirror,
     prober: Prober,
     driven: Vec<Driven>,
+    /// Those of them that are gone.
+    lost: Lost,
     /// Places that the stack has left for more interfaces.
     places: usize,
     /// The stack's own addresses, where it has not the host's.
@@ -72,6 +77,7 @@ impl Netlink {
     /// Begins to follow; `events` gets the state of everything.
     pub(crate) fn open(
         driven: Vec<Driven>,
+        reopening: Reopening,
         apart: &Apart,
         events: &mut Vec<ControlEvent>,
     ) -> io::Result<Self> {
@@ -84,9 +90,11 @@ impl Netlink {
             prober: Prober::default(),
             places: MAX_IFACES - driven.len().min(MAX_IFACES),
             driven,
+            lost: Lost::new(reopening),
             apart: apart.clone(),
         };
         all.read_all(events)?;
+        all.take_back(events)?;
         apart::told(apart, events, 0);
         Ok(all)
     }
@@ -99,19 +107,36 @@ impl Netlink {
     /// Takes in what changed; events for the stack are appended.
     pub(crate) fn follow(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
         let before = events.len();
-        let followed = self.follow_kernel(events);
+        let followed = self.follow_kernel(events).and_then(|()| self.take_back(events));
         apart::told(&self.apart, events, before);
         followed
     }
 
+    /// Whether an interface is there again and nobody has opened it yet: [`Netlink::follow`] is to be called soon.
+    pub(crate) fn awaits(&self) -> bool {
+        self.lost.awaits(&self.mirror)
+    }
+
+    /// What is there again and open is driven again; all is told anew then.
+    fn take_back(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
+        while self.lost.take_back(&mut self.driven, &self.mirror, events) {
+            self.read_all(events)?;
+        }
+        Ok(())
+    }
+
     fn follow_kernel(&mut self, events: &mut Vec<ControlEvent>) -> io::Result<()> {
-        let Self { notices, mirror, driven, places, .. } = self;
+        let Self { notices, mirror, driven, lost, places, .. } = self;
         let (mut routes, mut overrun) = (false, false);
         notices.drain(|heard| match heard {
             Heard::Message(message) => {
-                tell_of_loss(&message, driven);
+                tell_of_loss(&message, driven, lost);
                 vlans::learn(&message, driven, mirror, places);
                 routes |= mirror.apply(&message, driven, events).routes;
+                if matches!(*message, RouteNetlinkMessage::DelLink(_)) {
+                    lost.gather(driven, mirror);
+                    lost.hope(mirror);
+                }
             }
             Heard::Overrun => overrun = true,
         });
@@ -157,28 +182,33 @@ impl Netlink {
         events.retain(|e| !matches!(e, ControlEvent::NeighbourGone { failed: true, .. }));
         fresh.routing(&self.dumps.all(Table::Routes)?, events);
         self.mirror.replaced_by(fresh, &self.driven, events);
+        self.lost.gather(&mut self.driven, &self.mirror);
         Ok(())
     }
 }
 
-/// Says that a driven interface is gone, or the device that hears for it (the backend `packet`). What takes its name later is
-/// another one: the steering program and the sockets went with it.
-fn tell_of_loss(message: &RouteNetlinkMessage, driven: &[Driven]) {
+/// Says that a driven interface is gone, or the device that hears for it (the backend `packet`). Where it has AF_XDP sockets,
+/// what takes its name later is another one: the steering program and the sockets went with it.
+fn tell_of_loss(message: &RouteNetlinkMessage, driven: &[Driven], lost: &Lost) {
     let RouteNetlinkMessage::DelLink(link) = message else { return };
     if !facts::is_gone(link) {
         return;
     }
     let LinkFact { index, name, .. } = facts::link(link);
     if driven.iter().any(|d| d.iface.0 == index && d.vlan.is_none()) {
-        log::tell(format_args!(
-            "{name} is gone: what comes by that name later is the kernel's until a new start"
-        ));
+        let later = match lost.may_return(IfaceId(index)) {
+            true => "its connections wait for it to come back",
+            false => "what comes by that name later is the kernel's until a new start",
+        };
+        log::tell(format_args!("{name} is gone: {later}"));
     }
     if driven.iter().any(|d| !d.sees_tags && name == device_name(d.iface.0)) {
         log::tell(format_args!("somebody has deleted {name}: nothing is heard any more until a new start"));
     }
 }
 
+pub(crate) use links::Links;
+pub(crate) use lost::Reopening;
 pub(crate) use near::{look_at as look_at_near_side, make as make_near_side};
 pub(crate) use vlans::hidden as hidden_vlans;
 

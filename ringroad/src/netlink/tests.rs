@@ -1,6 +1,8 @@
 //! Messages in, events out.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::AddressFamily;
@@ -19,6 +21,7 @@ use stack::types::IfaceId;
 
 use super::Driven;
 use super::facts;
+use super::lost::{Lost, Reopening};
 use super::mirror::{Effects, Mirror};
 use super::vlans;
 use crate::config::Apart;
@@ -103,6 +106,40 @@ fn a_link_is_told_when_it_changes_and_its_mtu_bounded_by_the_driver() {
     left.header.interface_family = AddressFamily::Bridge;
     assert_eq!(told(&mut mirror, &Message::DelLink(left)), (vec![], false), "it has left a bridge");
     assert_eq!(told(&mut mirror, &Message::DelLink(gone)), (vec![ControlEvent::IfaceGone(ETH)], true));
+}
+
+/// What has the number of one that is gone is another interface, until somebody has opened it.
+#[test]
+fn a_link_that_is_back_is_driven_again_when_it_is_open() {
+    for now in [ETH, IfaceId(9)] {
+        let open = Arc::new(AtomicU32::new(0));
+        let asked = Arc::clone(&open);
+        let open_on = move |name: &str| {
+            Some(asked.load(Ordering::Relaxed)).filter(|index| name == "eth7" && *index != 0)
+        };
+        let names = vec![(ETH, "eth7".into())];
+        let mut lost = Lost::new(Reopening { names, open_on: Some(Box::new(open_on)) });
+        let (mut mirror, mut driven, mut events) = (Mirror::default(), DRIVEN.to_vec(), Vec::new());
+        told(&mut mirror, &link(true, 1500));
+        lost.gather(&mut driven, &mirror);
+        assert_eq!((driven.len(), lost.may_return(ETH)), (1, true), "it is there");
+        let mut gone = LinkMessage::default();
+        gone.header.index = ETH.0;
+        told(&mut mirror, &Message::DelLink(gone));
+        lost.gather(&mut driven, &mirror);
+        assert_eq!((driven.len(), lost.awaits(&mirror)), (0, false), "it is not");
+        let Message::NewLink(mut back) = link(true, 1500) else { unreachable!() };
+        back.header.index = now.0;
+        mirror.apply(&Message::NewLink(back), &driven, &mut events);
+        assert_eq!(events, [], "nothing that is driven");
+        assert!(!lost.take_back(&mut driven, &mirror, &mut events), "nobody has opened it");
+        assert!(lost.awaits(&mirror));
+        open.store(now.0, Ordering::Relaxed);
+        assert!(lost.take_back(&mut driven, &mirror, &mut events));
+        assert_eq!(events, [ControlEvent::IfaceBack { before: ETH, now }]);
+        assert_eq!((driven.len(), driven[0].iface), (1, now));
+        assert!(lost.may_return(now) && !lost.awaits(&mirror));
+    }
 }
 
 /// A message about an interface that is a VLAN of another.
@@ -267,7 +304,8 @@ fn after_an_overrun_what_is_gone_is_told() {
 #[test]
 fn the_tables_of_this_host_can_be_read() {
     let mut events = Vec::new();
-    let netlink = super::Netlink::open(Vec::new(), &Apart::default(), &mut events).unwrap();
+    let netlink =
+        super::Netlink::open(Vec::new(), Reopening::default(), &Apart::default(), &mut events).unwrap();
     assert_eq!(netlink.mirror.name_of(IfaceId(1)), Some("lo"));
     assert!(super::candidates().unwrap().iter().all(|c| c.name != "lo" && !c.addresses.is_empty()));
 }

@@ -84,11 +84,11 @@ impl Port {
             Backend::EfVi => adapters,
         };
         let processes = if adapters { ADAPTERS_PROCESSES } else { processes };
-        let is_still = |known: &Interface| {
+        let is_still = |known: &Interface, open: Option<u32>| {
             Interface::find(&known.name).is_ok_and(|mut now| {
                 // Our program is there: it has the queues that it brought.
                 now.recount();
-                now.index == known.index && (behind || now.queues == known.queues)
+                now.index == open.unwrap_or(known.index) && (behind || now.queues == known.queues)
             })
         };
         let queues = parts.interfaces.iter().map(|p| p.interface.queues).sum();
@@ -96,7 +96,7 @@ impl Port {
             && wanted == here
             && self.layout.frames == frames
             && Plan::of(&parts) == Plan::new(here.len(), queues, processes)
-            && parts.interfaces.iter().all(|p| is_still(&p.interface))
+            && parts.interfaces.iter().all(|p| is_still(&p.interface, p.open_on()))
     }
 
     /// Who is at the port besides the keeper.

@@ -5,6 +5,7 @@
 //! survive `fork`, and `exec` when handed over. Several processes drive it, each a slot: a socket of its own on
 //! every queue, on frames that all share.
 
+mod again;
 mod backend;
 mod claim;
 mod fds;

@@ -20,7 +20,7 @@ use super::Runtime;
 use super::start::policy_of;
 use crate::alerts::Seen;
 use crate::config::Apart;
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, Reopening};
 use crate::policy_file::{Guarded, PolicyFile};
 use crate::port::Port;
 
@@ -67,6 +67,11 @@ impl Standing {
 impl Guards {
     pub(super) fn new(programs: Vec<Program>) -> Self {
         Self { programs, ..Self::default() }
+    }
+
+    /// The interfaces that have a program, and their names.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = (IfaceId, &str)> {
+        self.programs.iter().map(|program| (program.iface, program.name.as_str()))
     }
 
     /// The host's addresses changed, or an interface is back as another one.
@@ -185,7 +190,7 @@ pub(super) fn guard_from_the_start(port: &Port, file: Option<&PolicyFile>, text:
     let mut guards = Guards::new(port.steered()?.into_iter().map(program).collect());
     if file.is_some_and(|file| file.guard.is_some()) {
         let mut events = Vec::new();
-        Netlink::open(Vec::new(), &Apart::default(), &mut events)?;
+        Netlink::open(Vec::new(), Reopening::default(), &Apart::default(), &mut events)?;
         events.iter().for_each(|event| guards.control(event));
     }
     port.alone_with_policy(|current| {

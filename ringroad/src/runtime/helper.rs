@@ -40,6 +40,8 @@ const TELLING: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(400);
 /// How long a keeper leaves the dead to the living, who listen where the dead did.
 const OTHERS: Duration = Duration::from_millis(50);
+/// How often to look whether an interface that is back was opened again.
+const AWAIT: Duration = Duration::from_millis(25);
 /// How often what the gate refused is looked at.
 const HEAR: Duration = Duration::from_millis(100);
 /// The same of what the steering programs kept out, which ring no bell.
@@ -77,6 +79,7 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
         told: Instant::NEVER,
         again: Instant::NEVER,
         buries: Instant::NEVER,
+        awaited: Instant::NEVER,
         heard: Instant::ZERO,
         alerts: Instant::NEVER,
         flows: now(),
@@ -113,6 +116,8 @@ struct Helper {
     again: Instant,
     /// When a keeper buries whom the living have not.
     buries: Instant,
+    /// When to look whether an interface that is back was opened again.
+    awaited: Instant,
     /// When what the gate refused was looked at last.
     heard: Instant,
     /// When there is something to say of it at the latest.
@@ -138,6 +143,7 @@ impl Helper {
     fn run(mut self) {
         let mut events = Vec::new();
         let mut fds = Vec::new();
+        self.await_interfaces();
         loop {
             let Some(next) = self.step() else { return };
             let guest = self.pulse.guest();
@@ -156,11 +162,7 @@ impl Helper {
                     Some(until.min(refresh).since(now()))
                 }
             };
-            let timeout = match self.told.min(self.again).min(self.buries) {
-                Instant::NEVER => timeout,
-                due => Some(timeout.unwrap_or(Duration::MAX).min(due.since(now()))),
-            };
-            let timeout = match self.alerts_due().min(self.flows_due()).min(self.pulse.wards_due()) {
+            let timeout = match self.due() {
                 Instant::NEVER => timeout,
                 due => Some(timeout.unwrap_or(Duration::MAX).min(due.since(now()))),
             };
@@ -170,7 +172,7 @@ impl Helper {
                 self.bell.quiet();
                 self.pulse.take_work().into_iter().for_each(|work| work());
             }
-            if fds[1].revents != 0 {
+            if fds[1].revents != 0 || now() >= self.awaited {
                 self.follow(&mut events);
             }
             if let Some(server) = &mut self.duties.server
@@ -212,6 +214,13 @@ impl Helper {
         let now = turn.now();
         turn.core().read_letters(now);
         turn.flush();
+    }
+
+    /// When something other than the stack is to be attended to.
+    fn due(&self) -> Instant {
+        let of_others = self.told.min(self.again).min(self.buries);
+        let to_tell = self.alerts_due().min(self.flows_due());
+        of_others.min(to_tell).min(self.awaited).min(self.pulse.wards_due())
     }
 
     /// When to look at what the gate refused.
@@ -354,6 +363,7 @@ impl Helper {
         if let Err(error) = self.duties.netlink.follow(events) {
             tracing::warn!(%error, "following the kernel's tables");
         }
+        self.await_interfaces();
         if events.is_empty() {
             return;
         }
@@ -364,6 +374,11 @@ impl Helper {
             turn.core().control(now, event);
         }
         turn.flush();
+    }
+
+    /// Interfaces that are back may have to be opened by another process yet.
+    fn await_interfaces(&mut self) {
+        self.awaited = if self.duties.netlink.awaits() { now() + AWAIT } else { Instant::NEVER };
     }
 
     /// Has the kernel resolve the neighbours that the stack asked for, and confirm those in use.

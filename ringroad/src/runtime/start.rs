@@ -34,7 +34,7 @@ use crate::error::StartError;
 use crate::keeper;
 use crate::log;
 use crate::metrics;
-use crate::netlink::{self, Driven, Netlink};
+use crate::netlink::{self, Driven, Netlink, Reopening};
 use crate::policy_file::{Bundle, PolicyFile};
 use crate::port::{Claimed, Driving, Port, Post, Roster, adapter_options};
 
@@ -248,6 +248,19 @@ impl Runtime {
             .ok()
     }
 
+    /// Which interfaces can be opened again when they are back, and how to see that they were.
+    fn reopening(&self, config: &Config) -> Reopening {
+        let Some(Ok(port)) = Port::inherited(config) else { return Reopening::default() };
+        let again = port.can_be_opened_again();
+        let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = guards.interfaces().filter(|(_, name)| again.iter().any(|known| known == name));
+        let names: Vec<_> = named.map(|(iface, name)| (iface, name.to_owned())).collect();
+        if names.is_empty() {
+            return Reopening::default();
+        }
+        Reopening { names, open_on: Some(Box::new(move |name| port.opened_on(name))) }
+    }
+
     /// Tells the stack of the host, and starts the helper.
     fn launch(self, config: &Config) -> Result<&'static Runtime, StartError> {
         let mut events = Vec::new();
@@ -256,7 +269,7 @@ impl Runtime {
         core.handover = Handover::with(self.post(config));
         core.keeps = core.handover.keeps();
         let driven = core.links.iter().map(driven).collect();
-        let netlink = Netlink::open(driven, &config.apart, &mut events)
+        let netlink = Netlink::open(driven, self.reopening(config), &config.apart, &mut events)
             .map_err(|e| StartError::new("reading the kernel's tables", e))?;
         self.follow_host(&events);
         tell(core, events);

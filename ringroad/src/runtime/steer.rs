@@ -186,7 +186,10 @@ impl Steer for Programs {
                 Ok(())
             }
             ControlEvent::IfaceBack { before, now } => {
-                self.programs.iter_mut().filter(|program| program.iface == *before).for_each(|p| p.iface = *now);
+                self.programs
+                    .iter_mut()
+                    .filter(|program| program.iface == *before)
+                    .for_each(|p| p.iface = *now);
                 Ok(())
             }
             ControlEvent::Address { iface, address, .. } if self.sees(*iface) => {

@@ -171,14 +171,8 @@ fn a_link_that_is_back_keeps_its_place() {
     assert_eq!((c.port(ETH), c.ifaces()[0].wire), (None, now));
     let up = |c: &mut Control, iface| {
         c.apply(ControlEvent::Iface { iface, mac: MAC, mtu: 1400, up: true, tx_checksum: false });
-        let route = Route {
-            network: [10, 0, 0, 0].into(),
-            prefix: 8,
-            gateway: None,
-            iface,
-            source: None,
-            mtu: None,
-        };
+        let route =
+            Route { network: [10, 0, 0, 0].into(), prefix: 8, gateway: None, iface, source: None, mtu: None };
         c.apply(ControlEvent::Routes(vec![route]));
     };
     up(&mut c, now);
