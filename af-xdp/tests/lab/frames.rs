@@ -222,6 +222,47 @@ fn every_queue_has_its_socket() {
     open.assert_whole();
 }
 
+/// Whatever is read of each queue at a time.
+#[test]
+fn frames_of_a_flow_never_overtake_each_other_on_several_queues() {
+    const FLOWS: u16 = 64;
+    const ROUNDS: u32 = 64;
+    const AT_ONCE: u32 = 4;
+    let lab = Lab::new(4);
+    let mut open = lab.open(4096, &Options::default());
+    open.road.steering.add_port(UDP, SocketAddr::from((NEAR, 5000)), 0).unwrap();
+    // The sender's kernel chooses the queue by the flow's hash.
+    let far: Vec<UdpSocket> =
+        lab.far(|| (0..FLOWS).map(|flow| UdpSocket::bind((FAR, 7000 + flow)).unwrap()).collect());
+    let mut seen = [0; FLOWS as usize];
+    for round in 0..ROUNDS {
+        for number in 0..AT_ONCE {
+            for socket in &far {
+                socket.send_to(&(round * AT_ONCE + number).to_be_bytes(), (NEAR, 5000)).unwrap();
+            }
+        }
+        let sent = u64::from((round + 1) * AT_ONCE) * u64::from(FLOWS);
+        // Of every second round some are read while others come.
+        if round % 2 == 0 {
+            within_deadline("all are there", || open.road.steering.counters().unwrap().port == sent);
+            assert!(open.road.nic.wait_fds().iter().all(|fd| readable(*fd)), "every queue has some");
+        }
+        within_deadline("all are read", || {
+            open.road.nic.rx(&mut open.pool, &mut open.burst, 1 + round as usize);
+            for frame in open.burst.drain(..) {
+                let bytes = open.pool.bytes(&frame.pkt);
+                let flow = usize::from(u16::from_be_bytes([bytes[34], bytes[35]]) - 7000);
+                let number = u32::from_be_bytes([bytes[42], bytes[43], bytes[44], bytes[45]]);
+                assert_eq!(number, seen[flow], "the next one of flow {flow}");
+                seen[flow] += 1;
+                open.pool.free(frame.pkt);
+            }
+            open.road.nic.counters().rx_frames == sent
+        });
+    }
+    open.assert_whole();
+}
+
 #[test]
 fn two_interfaces_share_one_pool() {
     let lab = Lab::new(2);
