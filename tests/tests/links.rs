@@ -45,6 +45,33 @@ fn a_transfer_outlives_a_link_that_is_down() {
     }
 }
 
+/// In the middle of a file: what is under way is cut anew.
+#[test]
+fn a_transfer_outlives_an_mtu_that_changes() {
+    for backend in BACKENDS {
+        let lab = Lab::new(&format!("links-mtu-{backend}"));
+        let (server, client) = lab.pair();
+        let site = Site::new(&lab, 80, FILES);
+        let nginx = on_road(&server, &["--strict", "--backend", backend], &site.nginx(), 80);
+        let before = server.counters();
+        let sum = sha256(&server, &site.path("huge.bin"));
+        let url = format!("http://{SERVER}/huge.bin");
+        let fetch =
+            format!("set -o pipefail; curl -sS --fail --max-time 100 --limit-rate 8M {url} | sha256sum");
+        for mtu in ["1300", "1500"] {
+            let sent = segments_out(&server, &nginx);
+            let mut transfer = client.spawn(&["bash", "-c", &fetch]);
+            eventually("the transfer is under way", 60, || segments_out(&server, &nginx) > sent + 100);
+            for host in [&server, &client] {
+                host.must(&["ip", "link", "set", IFACE, "mtu", mtu]);
+            }
+            assert_eq!(transfer.ended(110), 0, "{backend}: {}", transfer.said());
+            assert!(transfer.said().contains(&sum), "{backend}: {}", transfer.said());
+        }
+        assert_bypassed(&server, &before);
+    }
+}
+
 /// The cable is another one from here on, between interfaces of the same names. They get their addresses when `is_ready`.
 fn lay_anew(lab: &Lab, server: &Namespace, client: &Namespace, is_ready: impl FnOnce()) {
     lab.cable((server, IFACE), (client, IFACE));
@@ -93,6 +120,10 @@ fn an_interface_that_comes_back_is_the_stacks_again() {
         replaced(&server, workers, || nginx.children(), &all);
         eventually("the old workers are gone", 20, || nginx.children().len() == workers);
         fetch_at_once(&client, &small, 20, &of_small);
+        // A later program gets the port from the keeper, as it is now.
+        let later = Site::new(&lab, 81, FILES);
+        let _later = on_road(&server, &["--strict", "--backend", "packet"], &later.nginx(), 81);
+        fetch_at_once(&client, &format!("http://{SERVER}:81/small.bin"), 20, &of_small);
         assert_bypassed(&server, &before);
     }
 }
@@ -133,6 +164,35 @@ fn an_upload_waits_for_an_interface_that_comes_back() {
         upload.shutdown(Shutdown::Write).expect("that is all");
         written(bytes.len());
         assert!(std::fs::read(&sink).is_ok_and(|file| file == bytes), "it came as it was sent");
+        assert_bypassed(&server, &before);
+    }
+}
+
+/// The other goes on as before.
+#[test]
+fn one_of_two_interfaces_goes_away_for_good() {
+    for backend in BACKENDS {
+        let lab = Lab::new(&format!("links-other-{backend}"));
+        let (server, client) = lab.pair();
+        lab.cable((&server, "other"), (&client, "other"));
+        for (host, address) in [(&server, "10.78.0.1/24"), (&client, "10.78.0.2/24")] {
+            host.must(&["ip", "address", "add", address, "dev", "other"]);
+        }
+        let site = Site::new(&lab, 80, FILES);
+        let both = format!("{IFACE},other");
+        let road = [product(), "run", "--strict", "--backend", backend, "--iface", &both, "--"];
+        let nginx = start_on(&server, &[&road[..], &site.nginx()].concat(), 80);
+        let before = server.counters();
+        let sum = sha256(&server, &site.path("small.bin"));
+        fetch_at_once(&client, "http://10.78.0.1/small.bin", 20, &sum);
+        server.must(&["ip", "link", "delete", IFACE]);
+        eventually("it is said", 20, || nginx.said().contains(&format!("{IFACE} is gone")));
+        fetch_at_once(&client, "http://10.78.0.1/small.bin", 20, &sum);
+        assert_eq!(
+            fetched_sha256(&client, "http://10.78.0.1/huge.bin"),
+            sha256(&server, &site.path("huge.bin"))
+        );
+        assert_eq!(nginx.said().matches("is gone").count(), 1, "{backend}: {}", nginx.said());
         assert_bypassed(&server, &before);
     }
 }
