@@ -29,8 +29,7 @@ impl InterfaceParts {
     /// [`Port::open`](crate::Port::open) takes, and CAP_SYS_ADMIN.
     ///
     /// # Errors
-    /// The step that failed; [`Step::Interface`] while there is no such interface, [`Step::Attach`] when another process
-    /// was faster.
+    /// The step that failed; [`Step::Interface`] while there is no such interface.
     pub fn open_again(&self) -> Result<u32, SetupError> {
         if let Some(index) = self.open_on() {
             return Ok(index);
@@ -50,8 +49,12 @@ impl InterfaceParts {
         let program = program_of(&inherited(steering.link)?)?;
         // Its name tells others that the interface is taken.
         tap::rename(queue.as_fd(), &tap::name(index)).at(Step::Device)?;
-        let link = sys::link_tcx(program.as_fd(), index).at(Step::Attach)?;
-        sys::replace(&link, steering.link).at(Step::Attach)?;
+        match sys::link_tcx(program.as_fd(), index) {
+            Ok(link) => sys::replace(&link, steering.link).at(Step::Attach)?,
+            // Another process was faster, or the interface is the same one, back from another network namespace.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(error) => return Err(SetupError::new(Step::Attach, error)),
+        }
         sys::bind_packet(packet.as_raw_fd(), index).at(Step::Packet)?;
         // That the former interface went is not the next one's error.
         sys::take_error(&packet).at(Step::Packet)

@@ -128,6 +128,27 @@ fn an_interface_that_comes_back_is_the_stacks_again() {
     }
 }
 
+/// It comes back with its number, and with the program that was attached to it.
+#[test]
+fn an_interface_that_was_in_another_namespace_is_the_stacks_again() {
+    let lab = Lab::new("links-lent");
+    let (server, client) = lab.pair();
+    let elsewhere = lab.host("elsewhere");
+    let site = Site::new(&lab, 80, FILES);
+    let nginx = on_road(&server, &["--strict", "--backend", "packet"], &site.nginx(), 80);
+    let before = server.counters();
+    let (url, sum) = (format!("http://{SERVER}/small.bin"), sha256(&server, &site.path("small.bin")));
+    fetch_at_once(&client, &url, 20, &sum);
+    server.must(&["ip", "link", "set", IFACE, "netns", elsewhere.name()]);
+    eventually("it is said", 20, || nginx.said().contains("is gone: its connections wait"));
+    elsewhere.must(&["ip", "link", "set", IFACE, "netns", server.name()]);
+    eventually("it is back", 20, || nginx.said().contains(&format!("{IFACE} is back")));
+    server.must(&["ip", "link", "set", IFACE, "up"]);
+    server.must(&["ip", "address", "add", &format!("{SERVER}/24"), "dev", IFACE]);
+    fetch_at_once(&client, &url, 20, &sum);
+    assert_bypassed(&server, &before);
+}
+
 /// Also where there is no keeper, and the process opens it itself.
 #[test]
 fn an_upload_waits_for_an_interface_that_comes_back() {
