@@ -7,6 +7,7 @@
 mod attach;
 mod credit;
 mod directory;
+mod fds;
 mod groups;
 mod guard;
 mod keys;
@@ -15,7 +16,7 @@ mod vlans;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -26,7 +27,7 @@ use crate::ledger::Slot;
 use crate::mapped::Words;
 use crate::sys::{self, BpfMap};
 use crate::tap;
-use attach::{attach, attach_any, classifier, filter, is_vacant, load, map, occupied, program, shaped};
+use attach::{attach, attach_any, classifier, filter, is_vacant, load, map, occupied, program};
 use aya::Ebpf;
 use credit::Credits;
 use directory::Directory;
@@ -35,6 +36,7 @@ use guard::Guards;
 use keys::{CONFIG_WORDS, COUNTS, CREDIT_WORDS, DIRECTORY, FLOW_WORDS, FlowKey, GROUP_WORDS, PortKey, SLOT};
 use nic::Own;
 
+pub use fds::SteeringFds;
 pub use guard::{Alarm, Guard, GuardTable, Place, PlaceKind, PreparedGuard};
 pub use keys::{
     CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, QUEUES, SLOTS, SteeredFlow, SteeringCounters,
@@ -81,52 +83,6 @@ impl XdpMode {
             Self::Generic => XDP_FLAGS_SKB_MODE,
             Self::Tc | Self::Nowhere => 0,
         }
-    }
-}
-
-/// The descriptors of a [`Steering`], for another process image that inherits them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SteeringFds {
-    /// The link that keeps the program attached.
-    pub link: RawFd,
-    /// The map of sockets.
-    pub xsks: RawFd,
-    /// The map of exact flows.
-    pub flows: RawFd,
-    /// The map of local endpoints.
-    pub ports: RawFd,
-    /// The counters.
-    pub counters: RawFd,
-    /// The directory of flows.
-    pub directory: RawFd,
-    /// The groups of stacks that share endpoints.
-    pub groups: RawFd,
-    /// What the program is told besides.
-    pub config: RawFd,
-    /// How many connection requests each stack is ready for.
-    pub credits: RawFd,
-    /// The addresses that live on VLANs.
-    pub tagged: RawFd,
-    /// The guard: its places, its classes, its tables, and what was kept out.
-    pub guard: [RawFd; 4],
-}
-
-impl SteeringFds {
-    /// All of them.
-    pub fn all(&self) -> [RawFd; 14] {
-        let mut copy = *self;
-        copy.each().map(|fd| *fd)
-    }
-
-    /// All of them, in the same order, to be renumbered.
-    pub fn each(&mut self) -> [&mut RawFd; 14] {
-        let Self { link, xsks, flows, ports, counters, directory, groups, config, credits, tagged, guard } =
-            self;
-        let [places, classes, tables, alarms] = guard;
-        [
-            link, xsks, flows, ports, counters, directory, groups, config, credits, tagged, places, classes,
-            tables, alarms,
-        ]
     }
 }
 
@@ -233,32 +189,6 @@ impl Steering {
         Ok(steering)
     }
 
-    /// Goes on with the maps and the link that this process inherited under these numbers; the numbers stay
-    /// open beside the copies taken here.
-    ///
-    /// # Errors
-    /// [`Step::Inherit`] when one of them is not open or not such a map.
-    pub fn from_fds(fds: &SteeringFds) -> Result<Self, SetupError> {
-        let fd_of = |name: &str| match name {
-            "xsks" => fds.xsks,
-            "flows" => fds.flows,
-            "ports" => fds.ports,
-            "counts" => fds.counters,
-            "directory" => fds.directory,
-            "groups" => fds.groups,
-            "credits" => fds.credits,
-            "tagged" => fds.tagged,
-            "places" => fds.guard[0],
-            "classes" => fds.guard[1],
-            "tables" => fds.guard[2],
-            "alarms" => fds.guard[3],
-            _ => fds.config,
-        };
-        Self::over(sys::dup_inherited(fds.link).at(Step::Inherit)?, |name, shape| {
-            shaped(sys::dup_inherited(fd_of(name)).at(Step::Inherit)?, shape, Step::Inherit)
-        })
-    }
-
     /// The program behind `link`, with the maps that `map` finds by name and shape.
     fn over(
         link: OwnedFd,
@@ -278,48 +208,6 @@ impl Steering {
             credits: Credits::map(mapped("credits", CREDITS_SHAPE)?).at(Step::Load)?,
             tagged: map("tagged", vlans::SHAPE)?,
             guards: Guards::over(&map)?,
-        })
-    }
-
-    /// The descriptors, still owned by `self`.
-    pub fn fds(&self) -> SteeringFds {
-        SteeringFds {
-            link: self.link.as_raw_fd(),
-            xsks: self.xsks.fd().as_raw_fd(),
-            flows: self.flows.fd().as_raw_fd(),
-            ports: self.ports.fd().as_raw_fd(),
-            counters: self.counters.fd().as_raw_fd(),
-            directory: self.directory.fd().as_raw_fd(),
-            groups: self.groups.fd().as_raw_fd(),
-            config: self.config.fd().as_raw_fd(),
-            credits: self.credits.fd().as_raw_fd(),
-            tagged: self.tagged.fd().as_raw_fd(),
-            guard: self.guards.fds().map(AsRawFd::as_raw_fd),
-        }
-    }
-
-    /// Copies of the descriptors under numbers from `min` on that an `exec` leaves open. They stay open until
-    /// the process ends or someone closes them.
-    ///
-    /// # Errors
-    /// The operating system's, `EMFILE` above all.
-    pub fn inheritable(&self, min: RawFd) -> io::Result<SteeringFds> {
-        let copy = |fd: &OwnedFd| sys::dup(fd.as_fd(), min, false).map(std::os::fd::IntoRawFd::into_raw_fd);
-        Ok(SteeringFds {
-            link: copy(&self.link)?,
-            xsks: copy(self.xsks.fd())?,
-            flows: copy(self.flows.fd())?,
-            ports: copy(self.ports.fd())?,
-            counters: copy(self.counters.fd())?,
-            directory: copy(self.directory.fd())?,
-            groups: copy(self.groups.fd())?,
-            config: copy(self.config.fd())?,
-            credits: copy(self.credits.fd())?,
-            tagged: copy(self.tagged.fd())?,
-            guard: {
-                let [places, classes, tables, alarms] = self.guards.fds();
-                [copy(places)?, copy(classes)?, copy(tables)?, copy(alarms)?]
-            },
         })
     }
 
