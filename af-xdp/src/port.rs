@@ -1,10 +1,11 @@
 //! Opening interfaces: one UMEM, a socket for every queue, the steering program on each interface.
 
 mod behind;
+mod opened;
 mod options;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
 use std::sync::Arc;
 
 use nic::Pool;
@@ -14,7 +15,6 @@ use crate::driver::{Common, XskNic};
 use crate::error::{At, SetupError, Step};
 use crate::interface::Interface;
 use crate::ledger::{Ledger, Slot};
-use crate::outlet::Outlet;
 use crate::packet::PacketSocket;
 use crate::parts::{InterfaceParts, PortParts};
 use crate::probe;
@@ -24,8 +24,8 @@ use crate::socket::{Place, UmemMode, XskSocket};
 use crate::steer::{Limits, QUEUES, SteeredFlow, Steering, XdpMode};
 use crate::stock::shares;
 use crate::sys;
-use crate::tap::Tap;
 
+use opened::Opened;
 pub use options::{Offload, Options};
 
 /// What the kernel keeps free in front of a received frame (`XDP_PACKET_HEADROOM`).
@@ -45,53 +45,6 @@ pub struct Road {
     pub nic: XskNic,
     /// What is steered to it; none where all is ([`XdpMode::Nowhere`]).
     pub steering: Option<Steering>,
-}
-
-/// One interface, opened: the sockets of all stacks, or of one.
-#[derive(Debug)]
-struct Opened {
-    interface: Interface,
-    xdp: XdpMode,
-    packet: Option<PacketSocket>,
-    sockets: Vec<(Slot, XskSocket)>,
-    /// In their place, a queue for each stack.
-    taps: Vec<(Slot, OwnedFd)>,
-    steering: Option<Steering>,
-}
-
-impl Opened {
-    /// What stack `slot` drives; `number`: that of the interface's first queue in the ledger.
-    fn nic(
-        self,
-        number: usize,
-        mode: UmemMode,
-        common: &Common,
-    ) -> Result<(XskNic, Option<Steering>), SetupError> {
-        let Self { interface, xdp, packet, sockets, taps, steering } = self;
-        let lacks = |name: &str| {
-            let advice = format!("there is no slot {}", common.slot);
-            SetupError::found(Step::Inherit, libc::EINVAL, advice).on(name)
-        };
-        if matches!(xdp, XdpMode::Tc | XdpMode::Nowhere) {
-            let tap = taps.into_iter().find(|(s, _)| *s == common.slot);
-            let (_, tap) = tap.ok_or_else(|| lacks(&interface.name))?;
-            let outlet = match (xdp, packet) {
-                (XdpMode::Nowhere, _) => Outlet::tap(&tap).at(Step::Inherit)?,
-                (_, Some(packet)) => Outlet::Packet(packet),
-                (_, None) => return Err(lacks(&interface.name)),
-            };
-            let tap = Tap::new(tap, common.frame_size);
-            return Ok((XskNic::behind((interface, xdp), mode, (tap, outlet), common), steering));
-        }
-        let sockets: Vec<_> =
-            sockets.into_iter().filter(|(s, _)| *s == common.slot).map(|(_, socket)| socket).collect();
-        if sockets.is_empty() {
-            return Err(lacks(&interface.name));
-        }
-        let mut nic = XskNic::new((interface, number), xdp, mode, sockets, common);
-        nic.offload(packet);
-        Ok((nic, steering))
-    }
 }
 
 /// All interfaces of a port on one UMEM. See the [crate's documentation](crate) for how it travels.
