@@ -189,6 +189,32 @@ fn an_upload_waits_for_an_interface_that_comes_back() {
     }
 }
 
+/// To open it again takes more privilege than the rest (CAP_SYS_ADMIN). Without, it is the kernel's, and so are its listeners.
+#[test]
+fn an_interface_that_comes_back_and_that_nobody_may_open_is_the_kernels() {
+    let lab = Lab::new("links-closed");
+    let (server, client) = lab.pair();
+    let site = Site::new(&lab, 80, FILES);
+    let less = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"];
+    let road =
+        [&less[..], &[product(), "run", "--strict", "--backend", "packet", "--iface", IFACE, "--"]].concat();
+    let mut nginx = start_on(&server, &[&road[..], &site.nginx()].concat(), 80);
+    let (url, sum) = (format!("http://{SERVER}/small.bin"), sha256(&server, &site.path("small.bin")));
+    let before = server.counters();
+    fetch_at_once(&client, &url, 20, &sum);
+    assert_bypassed(&server, &before);
+    server.must(&["ip", "link", "delete", IFACE]);
+    lay_anew(&lab, &server, &client, || {
+        eventually("it is said", 60, || {
+            nginx.said().contains(&format!("{IFACE} is back, but nobody could open it"))
+        });
+    });
+    let before = server.counters();
+    fetch_at_once(&client, &url, 20, &sum);
+    assert!(nginx.is_running(), "{}", nginx.said());
+    assert_eq!(server.counters().since(&before, "TcpPassiveOpens"), 20, "the kernel has served them");
+}
+
 /// The other goes on as before.
 #[test]
 fn one_of_two_interfaces_goes_away_for_good() {
