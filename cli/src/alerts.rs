@@ -40,7 +40,8 @@ fn text(alerts: &[Alert]) -> String {
             dash(&a.local),
             dash(&a.remote),
             dash(&a.rule),
-            format!("{} {}", a.pid, a.command),
+            // The steering program is no process.
+            if a.pid == 0 { dash("") } else { format!("{} {}", a.pid, a.command) },
         ]);
     }
     columns(0, &rows)

@@ -11,25 +11,49 @@ const LATELY: usize = 256;
 
 /// The latest alerts.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(super) struct Board {
     lately: VecDeque<Alert>,
-    /// The number of the next.
-    next: u64,
+    /// The number of the last.
+    number: u64,
     sinks: Option<Sinks>,
 }
 
 impl Board {
     /// A board whose alerts go to `sinks`, too.
-    pub(crate) fn new(sinks: Option<Sinks>) -> Self {
+    pub(super) fn new(sinks: Option<Sinks>) -> Self {
         Self { sinks, ..Self::default() }
     }
 
-    pub(crate) fn put(&mut self, mut alert: Alert) {
-        self.next += 1;
-        alert.number = self.next;
+    /// Begins anew, after so many alerts.
+    pub(super) fn begin(&mut self, number: u64) {
+        self.lately.clear();
+        self.number = number;
+    }
+
+    /// How many alerts there were.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Something new.
+    pub(super) fn put(&mut self, mut alert: Alert) {
+        self.number += 1;
+        alert.number = self.number;
         if let Some(sinks) = &mut self.sinks {
             sinks.send(&alert);
         }
+        self.keep(alert);
+    }
+
+    /// Something that was told before this board began, the latest.
+    pub(super) fn recall(&mut self, alert: Alert) {
+        self.keep(alert);
+        for (alert, number) in self.lately.iter_mut().rev().zip((1..=self.number).rev()) {
+            alert.number = number;
+        }
+    }
+
+    fn keep(&mut self, alert: Alert) {
         if self.lately.len() == LATELY {
             self.lately.pop_front();
         }
@@ -37,7 +61,7 @@ impl Board {
     }
 
     /// Nothing more comes: what waits is written, within a bounded time.
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.close_within(LAST_WORDS);
     }
 
@@ -48,7 +72,7 @@ impl Board {
     }
 
     /// What was told lately, oldest first.
-    pub(crate) fn alerts(&self) -> impl Iterator<Item = &Alert> {
+    pub(super) fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.lately.iter()
     }
 }

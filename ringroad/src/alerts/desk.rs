@@ -25,8 +25,9 @@ const AGAIN: Duration = Duration::from_secs(10);
 const OVER: Duration = Duration::from_secs(60);
 
 /// A refusal with the names of its rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
+    pub(crate) process: Process,
     pub(crate) carrier: Carrier,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
@@ -39,10 +40,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// A refusal by a rule of `policy`.
-    pub(crate) fn new(policy: &Policy, refusal: &Refusal) -> Self {
+    /// A refusal by a rule of `policy` in the gate of `process`.
+    pub(crate) fn new(process: &Process, policy: &Policy, refusal: &Refusal) -> Self {
         let (table, rule) = policy.names(refusal);
         Self {
+            process: process.clone(),
             carrier: match refusal.key.protocol {
                 Protocol::Tcp => Carrier::Tcp(refusal.flags),
                 Protocol::Udp => Carrier::Udp,
@@ -73,6 +75,7 @@ impl Seen {
             local.set_port(0);
         }
         Self {
+            process: Process::default(),
             carrier,
             local,
             remote,
@@ -84,14 +87,23 @@ impl Seen {
             rule: owned(rule),
         }
     }
+
+    /// Without the port that differs from one try to the next: two that are told as one are the same then.
+    pub(crate) fn without_chance(mut self) -> Self {
+        match self.direction {
+            Direction::In => self.remote.set_port(0),
+            Direction::Out => self.local.set_port(0),
+        }
+        self
+    }
 }
 
 fn owned(name: Option<&Arc<str>>) -> String {
     name.map(|name| name.to_string()).unwrap_or_default()
 }
 
-/// Whose stack it is.
-#[derive(Clone, Debug)]
+/// Whose stack it is; the default: nobody's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) command: String,
@@ -106,6 +118,8 @@ impl Process {
 /// What is counted as one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Matter {
+    /// Who asks, outbound; inbound all who are asked are one.
+    asks: Option<u32>,
     outbound: bool,
     permitted: bool,
     limited: bool,
@@ -137,6 +151,7 @@ pub(crate) struct Desk {
     crowd_told: Option<Instant>,
     /// The wall clock at the start of the stack's.
     epoch: f64,
+    /// Who tells.
     process: Process,
     next: Instant,
 }
@@ -168,17 +183,19 @@ impl Desk {
         }
     }
 
-    /// One more refusal.
-    pub(crate) fn take(&mut self, now: Instant, seen: &Seen) {
+    /// A refusal, as often as it was.
+    pub(crate) fn take(&mut self, now: Instant, seen: &Seen, count: u64) {
         self.next = self.next.min(now + PATIENCE);
         let outbound = seen.direction == Direction::Out;
         let (local, remote) = (seen.local, seen.remote);
         if !outbound && !seen.limited && !seen.permitted {
             let probe = Probe::of(seen.carrier);
-            let (source, _) = self.sources.entry(&(remote.ip(), probe), || Source::new(now));
-            source.tries(now, local.ip(), local.port());
+            let make = || Source::new(now, seen.process.clone());
+            let (source, _) = self.sources.entry(&(remote.ip(), probe), make);
+            source.tries(now, (local.ip(), local.port()), count);
         }
         let matter = Matter {
+            asks: outbound.then_some(seen.process.pid),
             outbound,
             permitted: seen.permitted,
             limited: seen.limited,
@@ -188,16 +205,9 @@ impl Desk {
             port: if outbound { remote.port() } else { local.port() },
             rule: seen.rule.clone(),
         };
-        let process = &self.process;
-        let make = || Counted {
-            alert: raise(process, &matter, seen),
-            first: now,
-            last: now,
-            told_at: None,
-            told: 0,
-        };
+        let make = || Counted { alert: raise(&matter, seen), first: now, last: now, told_at: None, told: 0 };
         let (counted, gone) = self.matters.entry(&matter, make);
-        counted.alert.count += 1;
+        counted.alert.count += count;
         counted.last = now;
         self.crowd += gone.iter().map(|(_, counted)| counted.alert.count - counted.told).sum::<u64>();
     }
@@ -274,7 +284,7 @@ impl Desk {
                 count,
                 first: time_of_day(self.epoch, first),
                 last: time_of_day(self.epoch, now),
-                ..self.process.alert()
+                ..source.process.alert()
             });
         }
         told
@@ -295,7 +305,7 @@ fn time_of_day(epoch: f64, at: Instant) -> f64 {
 }
 
 /// The alert of a matter that has just come up.
-fn raise(process: &Process, matter: &Matter, seen: &Seen) -> Alert {
+fn raise(matter: &Matter, seen: &Seen) -> Alert {
     let ends = |address: IpAddr, port: u16| match port {
         // Nothing but ICMP and its like has none.
         0 => address.to_string(),
@@ -319,6 +329,6 @@ fn raise(process: &Process, matter: &Matter, seen: &Seen) -> Alert {
         table: seen.table.clone(),
         rule: seen.rule.clone(),
         dropped: seen.dropped,
-        ..process.alert()
+        ..seen.process.alert()
     }
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use stack::time::Instant;
 
+use super::desk::Process;
+
 /// Different ports of a host, or different hosts, from which on it is a scan.
 const MANY: usize = 8;
 /// A source that tries nothing for so long begins anew: slow scans have minutes between their tries.
 const IDLE: Duration = Duration::from_secs(600);
 
 /// How something came, as far as scans differ by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Carrier {
     /// TCP, with the flags of a segment that would begin a connection.
     Tcp(Option<u8>),
@@ -96,6 +98,8 @@ impl Probe {
 /// What is known of a source and a way of trying.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// Whom it tried first.
+    pub(super) process: Process,
     /// The first different ends it tried.
     ports: Vec<u16>,
     hosts: Vec<IpAddr>,
@@ -109,18 +113,18 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, process: Process) -> Self {
         let (ports, hosts) = (Vec::new(), Vec::new());
-        Self { ports, hosts, first: now, last: now, tries: 0, told: false, hushed: false }
+        Self { process, ports, hosts, first: now, last: now, tries: 0, told: false, hushed: false }
     }
 
-    /// One more try.
-    pub(super) fn tries(&mut self, now: Instant, host: IpAddr, port: u16) {
-        if now.since(self.last) >= IDLE {
-            *self = Self::new(now);
+    /// It tries an end, so often.
+    pub(super) fn tries(&mut self, now: Instant, (host, port): (IpAddr, u16), count: u64) {
+        if self.is_idle(now) {
+            *self = Self::new(now, std::mem::take(&mut self.process));
         }
         self.last = now;
-        self.tries += 1;
+        self.tries += count;
         note(&mut self.ports, port);
         note(&mut self.hosts, host);
     }

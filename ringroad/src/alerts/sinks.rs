@@ -22,7 +22,7 @@ const SYSLOG: &str = "/dev/log";
 const PRIORITY: u8 = 10 * 8 + 4;
 
 /// Where alerts go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sink {
     /// A file, a line of JSON each.
     File(PathBuf),

@@ -1,11 +1,16 @@
 //! The desk in virtual time.
 
+mod office;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use stack::time::Instant;
 use stack::types::Direction;
 
+use super::board::Board;
+use super::desk::Desk;
+use super::scan::Carrier;
 use super::*;
 use crate::control::model::Alert;
 
@@ -14,6 +19,7 @@ const SYN: Option<u8> = Some(2);
 fn seen(remote: &str, local: &str, flags: Option<u8>) -> Seen {
     let (table, rule) = ("10.77.0.1".to_owned(), "no ssh".to_owned());
     Seen {
+        process: Process { pid: 7, command: "web".into() },
         carrier: if flags.is_some() { Carrier::Tcp(flags) } else { Carrier::Udp },
         local: local.parse().unwrap(),
         remote: SocketAddr::new(remote.parse().unwrap(), 4000),
@@ -43,7 +49,7 @@ fn told(desk: &mut Desk, from: u64, seconds: u64) -> Vec<Alert> {
 fn a_flood_is_one_alert_with_a_number() {
     let mut desk = desk();
     for n in 0..500 {
-        desk.take(ms(n), &seen("10.0.0.9", "10.77.0.1:22", SYN));
+        desk.take(ms(n), &seen("10.0.0.9", "10.77.0.1:22", SYN), 1);
     }
     let alerts = told(&mut desk, 500, 5);
     assert_eq!(alerts.len(), 1, "{alerts:?}");
@@ -54,7 +60,7 @@ fn a_flood_is_one_alert_with_a_number() {
     assert_eq!((alert.first, alert.last), (1000.0, 1000.499));
     // It goes on: told again after a while, with the sum.
     for n in 0..500 {
-        desk.take(ms(6_000 + n), &seen("10.0.0.9", "10.77.0.1:22", SYN));
+        desk.take(ms(6_000 + n), &seen("10.0.0.9", "10.77.0.1:22", SYN), 1);
     }
     let alerts = told(&mut desk, 6_500, 10);
     assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [1000]);
@@ -75,7 +81,7 @@ fn each_scan_is_one_alert_of_its_kind() {
     for (flags, kind) in kinds {
         let mut desk = desk();
         for port in 1..=100 {
-            desk.take(ms(port), &seen("10.0.0.9", &format!("10.77.0.1:{port}"), flags));
+            desk.take(ms(port), &seen("10.0.0.9", &format!("10.77.0.1:{port}"), flags), 1);
         }
         let alerts = told(&mut desk, 100, 30);
         let told: Vec<_> = alerts.iter().map(|a| (a.kind.as_str(), a.remote.as_str(), a.count)).collect();
@@ -87,7 +93,7 @@ fn each_scan_is_one_alert_of_its_kind() {
 fn one_port_of_many_hosts_is_a_sweep() {
     let mut desk = desk();
     for host in 1..=50 {
-        desk.take(ms(host), &seen("10.0.0.9", &format!("10.77.0.{host}:22"), SYN));
+        desk.take(ms(host), &seen("10.0.0.9", &format!("10.77.0.{host}:22"), SYN), 1);
     }
     let alerts = told(&mut desk, 100, 30);
     assert_eq!(alerts.iter().map(|a| a.kind.as_str()).collect::<Vec<_>>(), ["syn sweep"]);
@@ -100,7 +106,7 @@ fn a_sweep_in_several_ways_is_one_alert() {
     let sweep = |desk: &mut Desk, at: u64, carrier: Carrier, port: u16| {
         for host in 1..=20 {
             let one = seen("10.0.0.9", &format!("10.77.0.{host}:{port}"), SYN);
-            desk.take(ms(at + host), &Seen { carrier, ..one });
+            desk.take(ms(at + host), &Seen { carrier, ..one }, 1);
         }
         told(desk, at + 20, 1).into_iter().map(|alert| alert.kind).collect::<Vec<_>>()
     };
@@ -114,7 +120,7 @@ fn a_sweep_in_several_ways_is_one_alert() {
     for host in 1..=20 {
         for (carrier, port) in ways {
             let one = seen("10.0.0.9", &format!("10.77.0.{host}:{port}"), SYN);
-            desk.take(ms(host), &Seen { carrier, ..one });
+            desk.take(ms(host), &Seen { carrier, ..one }, 1);
         }
     }
     assert_eq!(
@@ -122,7 +128,7 @@ fn a_sweep_in_several_ways_is_one_alert() {
         ["ping sweep"]
     );
     // What it does with what it found is another matter.
-    (1..=100).for_each(|n| desk.take(ms(6000 + n), &seen("10.0.0.9", &format!("10.77.0.1:{n}"), SYN)));
+    (1..=100).for_each(|n| desk.take(ms(6000 + n), &seen("10.0.0.9", &format!("10.77.0.1:{n}"), SYN), 1));
     let alerts = told(&mut desk, 6100, 30);
     assert_eq!(alerts.iter().map(|alert| alert.kind.as_str()).collect::<Vec<_>>(), ["syn scan"]);
 }
@@ -133,13 +139,13 @@ fn a_scan_is_told_within_a_second() {
     for pace in [1, 10, 100, 400, 15_000, 300_000] {
         for phase in (0..1000).step_by(50) {
             let mut desk = desk();
-            desk.take(ms(1), &seen("10.0.0.8", "10.77.0.1:22", SYN));
+            desk.take(ms(1), &seen("10.0.0.8", "10.77.0.1:22", SYN), 1);
             let mut tries = (0..12).map(|n| (1000 + phase + n * pace, 100 + n)).peekable();
             let eighth = 1000 + phase + 7 * pace;
             // The helper looks ten times a second at the most.
             let alert = (0..).map(|n| n * 100).find_map(|now| {
                 while let Some((_, port)) = tries.next_if(|(at, _)| *at <= now) {
-                    desk.take(ms(now), &seen("10.0.0.9", &format!("10.77.0.1:{port}"), SYN));
+                    desk.take(ms(now), &seen("10.0.0.9", &format!("10.77.0.1:{port}"), SYN), 1);
                 }
                 assert!(now <= eighth + 1000, "pace {pace}, phase {phase}: not told");
                 desk.tell(ms(now)).into_iter().find(|alert| alert.kind == "syn scan")
@@ -155,7 +161,7 @@ fn a_slow_scan_is_seen_within_its_window() {
     let mut kinds = Vec::new();
     for port in 1..=10 {
         let at = port * 60_000;
-        desk.take(ms(at), &seen("10.0.0.9", &format!("10.77.0.1:{port}"), SYN));
+        desk.take(ms(at), &seen("10.0.0.9", &format!("10.77.0.1:{port}"), SYN), 1);
         kinds.extend(told(&mut desk, at, 59).into_iter().map(|alert| alert.kind));
     }
     // Seven denials, a minute apart, then it is a scan.
@@ -168,7 +174,7 @@ fn a_slow_scan_is_seen_within_its_window() {
 fn somebody_who_is_merely_denied_is_no_scan() {
     let mut desk = desk();
     for n in 0..1000 {
-        desk.take(ms(n), &seen("10.0.0.9", &format!("10.77.0.1:{}", 20 + n % 5), SYN));
+        desk.take(ms(n), &seen("10.0.0.9", &format!("10.77.0.1:{}", 20 + n % 5), SYN), 1);
     }
     let alerts = told(&mut desk, 1000, 5);
     assert!(alerts.len() == 5 && alerts.iter().all(|alert| alert.kind == "denied"), "{alerts:?}");
@@ -178,8 +184,8 @@ fn somebody_who_is_merely_denied_is_no_scan() {
 fn outbound_attempts_name_their_destination() {
     let mut desk = desk();
     let out = Seen { direction: Direction::Out, ..seen("198.51.100.7", "10.77.0.1:50000", SYN) };
-    desk.take(ms(0), &out);
-    desk.take(ms(1), &Seen { limited: true, ..seen("10.0.0.9", "10.77.0.1:80", SYN) });
+    desk.take(ms(0), &out, 1);
+    desk.take(ms(1), &Seen { limited: true, ..seen("10.0.0.9", "10.77.0.1:80", SYN) }, 1);
     let mut alerts = told(&mut desk, 0, 2);
     alerts.sort_by(|a, b| a.kind.cmp(&b.kind));
     let told: Vec<_> = alerts
@@ -197,12 +203,12 @@ fn outbound_attempts_name_their_destination() {
 fn pings_of_many_hosts_are_a_sweep_and_of_one_are_denied() {
     let ping = |local: &str| Seen { carrier: Carrier::Icmp, ..seen("10.0.0.9", local, None) };
     let mut desk = desk();
-    (0..50).for_each(|n| desk.take(ms(n), &ping("10.77.0.1:0")));
+    (0..50).for_each(|n| desk.take(ms(n), &ping("10.77.0.1:0"), 1));
     let alerts = told(&mut desk, 100, 5);
     let told_of = |a: &Alert| (a.kind.clone(), a.protocol.clone(), a.local.clone(), a.count);
     let denied = ("denied".to_owned(), "icmp".to_owned(), "10.77.0.1".to_owned(), 50);
     assert_eq!(alerts.iter().map(told_of).collect::<Vec<_>>(), [denied]);
-    (2..=20).for_each(|n| desk.take(ms(6000 + n), &ping(&format!("10.77.0.{n}:0"))));
+    (2..=20).for_each(|n| desk.take(ms(6000 + n), &ping(&format!("10.77.0.{n}:0")), 1));
     let kinds: Vec<_> = told(&mut desk, 6000, 5).into_iter().map(|alert| alert.kind).collect();
     assert_eq!(kinds, ["ping sweep"]);
 }
@@ -213,7 +219,7 @@ fn what_is_permitted_and_logged_is_told_as_that() {
     let mut desk = desk();
     for port in 1..=20 {
         let seen = seen("10.0.0.9", &format!("10.77.0.1:{port}"), SYN);
-        desk.take(ms(port), &Seen { permitted: true, dropped: false, ..seen });
+        desk.take(ms(port), &Seen { permitted: true, dropped: false, ..seen }, 1);
     }
     let alerts = told(&mut desk, 100, 5);
     assert_eq!(alerts.len(), 20);
@@ -226,7 +232,7 @@ fn very_many_sources_take_bounded_memory_and_are_counted() {
     let mut count = 0;
     for n in 0..20_000_u32 {
         let source = std::net::Ipv4Addr::from_bits(0x0b00_0000 + n).to_string();
-        desk.take(ms(u64::from(n / 100)), &seen(&source, "10.77.0.1:22", SYN));
+        desk.take(ms(u64::from(n / 100)), &seen(&source, "10.77.0.1:22", SYN), 1);
     }
     desk.lost(ms(2000), 5);
     let alerts = told(&mut desk, 2000, 30);

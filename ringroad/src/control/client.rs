@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::contact::{Address, Contact};
 use super::model::{Alert, DumpReport, Report, StackReport};
 use super::strangers::ask_each;
+use crate::peer::{acts_as, user_of};
 use crate::wire::{Timed, hear_all};
 
 /// How long a stack may take to answer.
@@ -61,14 +62,21 @@ pub fn dump(pid: u32) -> io::Result<DumpReport> {
     Ok(told)
 }
 
-/// What the stacks of our network namespace, or that of `pid`, told lately of what they refused; oldest first.
+/// What the stacks of our network namespace told lately of what they refused, or what was told of that of `pid`; oldest
+/// first. One process tells for all of its port.
 pub fn alerts(pid: Option<u32>) -> Vec<Alert> {
     let ask = |contact: Contact| {
-        let pid = contact.pid;
+        let (teller, user) = (contact.pid, contact.user());
         let told: Vec<Alert> = ask(contact, "alerts", ANSWER)?;
-        Ok(told.into_iter().map(|alert| Alert { pid, ..alert }).collect::<Vec<_>>())
+        // For others of its user: whom else it names, nobody knows.
+        let is_theirs = |pid| pid == 0 || pid == teller || acts_as(pid, user) || user_of(pid).is_none();
+        let named =
+            |alert: Alert| Alert { pid: if is_theirs(alert.pid) { alert.pid } else { teller }, ..alert };
+        Ok(told.into_iter().map(named).collect::<Vec<_>>())
     };
-    let mut all: Vec<Alert> = ask_all(Contact::here(pid), ask).into_iter().flatten().collect();
+    let contacts = Contact::everywhere(None).filter(|contact| pid.is_some() || contact.is_here());
+    let mut all: Vec<Alert> = ask_all(contacts, ask).into_iter().flatten().collect();
+    all.retain(|alert| pid.is_none_or(|pid| pid == alert.pid));
     all.sort_by(|a, b| a.last.total_cmp(&b.last));
     all
 }

@@ -191,12 +191,12 @@ pub struct Applied {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alert {
-    /// Counts the alerts of this process.
+    /// Counts the alerts of all processes that share the interfaces.
     pub number: u64,
     /// `denied`; `limited`: its source had begun too many; `permitted`: by a rule that is logged; `syn scan` and its like: one source that tries many ports;
     /// `syn sweep` and its like: many hosts; `many`: what was too much to tell apart.
     pub kind: String,
-    /// The process whose stack it was.
+    /// The process whose stack it was, of several the first; 0: none, the steering program refused it.
     pub pid: u32,
     /// What it runs.
     pub command: String,

@@ -5,16 +5,15 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memmap2::{MmapOptions, MmapRaw};
-
 use af_xdp::{SLOTS, Slot};
 
 use super::secret::Key;
+use super::words::Words;
 
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word, and of what the steering program's maps hold.
-const VERSION: u64 = 10;
+const VERSION: u64 = 11;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 3 * 4096;
@@ -61,16 +60,13 @@ pub(super) struct Layout {
 /// The header, mapped.
 #[derive(Debug)]
 pub(super) struct Header {
-    map: MmapRaw,
+    words: Words,
 }
 
 impl Header {
     /// Maps the header of a file that is long enough for it.
     pub(super) fn map(file: &File) -> io::Result<Self> {
-        if file.metadata()?.len() < HEADER as u64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too short"));
-        }
-        Ok(Self { map: MmapOptions::new().len(HEADER).map_raw(file)? })
+        Ok(Self { words: Words::map(file, 0, HEADER / size_of::<u64>())? })
     }
 
     /// Makes the header that of a port.
@@ -171,13 +167,7 @@ impl Header {
     }
 
     fn at(&self, word: usize) -> &AtomicU64 {
-        let at = word * size_of::<u64>();
-        assert!(at + size_of::<u64>() <= HEADER);
-        // SAFETY: `at` lies inside the mapping, which is `HEADER` bytes long.
-        let place = unsafe { self.map.as_mut_ptr().add(at) };
-        // SAFETY: the mapping is page-aligned and `at` a multiple of eight, so the place is aligned; it lives
-        // as long as `self`, and every process touches it with atomic operations only.
-        unsafe { AtomicU64::from_ptr(place.cast()) }
+        &self.words.all()[word]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The port: what takes privilege to open and outlives a process image.
 //!
-//! A memfd holds a header, the description of the other descriptors and the frames; the AF_XDP sockets, the steering
+//! A memfd holds a header, the description of the other descriptors, what the gates know together and the frames; the AF_XDP sockets, the steering
 //! program's link and its maps, and a memfd with the policies, are plain descriptors beside it. All of them
 //! survive `fork`, and `exec` when handed over. Several processes drive it, each a slot: a socket of its own on
 //! every queue, on frames that all share.
@@ -8,6 +8,7 @@
 mod again;
 mod backend;
 mod claim;
+mod commons;
 mod fds;
 mod header;
 mod keeping;
@@ -19,6 +20,7 @@ mod post;
 mod roster;
 mod secret;
 mod travel;
+mod words;
 
 use std::fs::File;
 use std::io;
@@ -53,6 +55,8 @@ const FRAME_SIZE: u32 = 4096;
 /// Room for the description of the descriptors.
 const PARTS_ROOM: u64 = 60 * 1024;
 const PAGE: u64 = 4096;
+/// Where what the gates of its processes know together begins.
+const COMMONS: u64 = (HEADER as u64 + PARTS_ROOM).next_multiple_of(PAGE);
 /// The port that this process opened itself, as the number of its file.
 static OWN: AtomicI32 = AtomicI32::new(-1);
 
@@ -102,7 +106,7 @@ impl Port {
                 return Err(StartError::new(step(), reason).remedy(command));
             }
         }
-        let base = (HEADER as u64 + PARTS_ROOM).next_multiple_of(PAGE);
+        let base = (COMMONS + commons::BYTES).next_multiple_of(PAGE);
         let mut layout = Layout {
             parts_len: 0,
             arena_base: base,
@@ -136,6 +140,7 @@ impl Port {
         let parts = description(parts)?;
         layout.parts_len = parts.len() as u64;
         file.write_all_at(parts.as_bytes(), HEADER as u64)?;
+        commons::begin(&file, COMMONS)?;
         let header = Header::map(&file)?;
         header.write(&layout);
         let roster = eventfd(0, EventfdFlags::NONBLOCK)?;

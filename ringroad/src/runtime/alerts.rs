@@ -1,74 +1,107 @@
-//! What the gate refused comes to the desk, and what the desk has to say to those who are told.
+//! What the gate refused comes to the office, and from there to those who are told.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use af_xdp::Slot;
 use stack::policy::Refusal;
 use stack::time::Instant;
 
-use super::{Runtime, now};
-use crate::alerts::{Board, Desk, Process, Seen, Sink, Sinks};
+use super::{Runtime, handover, now};
+use crate::alerts::{Mates, Me, Office, Process, Seen, Shared, Sink, Sinks};
 use crate::control::model::Alert;
+use crate::port::Post;
 
-/// The desk and the board.
+/// The office, and the way to those of the other processes.
 pub(super) struct Alerts {
-    desk: Desk,
-    board: Board,
+    office: Office,
+    mates: Neighbours,
     /// Kept, so that it need not grow again.
     refusals: Vec<Refusal>,
 }
 
+/// The other processes of the port, where there may be some.
+struct Neighbours(Option<Post>);
+
+impl Mates for Neighbours {
+    fn is_home(&self, slot: Slot, owner: u64) -> bool {
+        self.0.as_ref().is_some_and(|post| post.is_home(slot, owner))
+    }
+
+    fn call(&self, slot: Slot) -> bool {
+        self.0.as_ref().is_some_and(|post| post.send(slot, &[handover::SEEN, 0]).is_ok())
+    }
+}
+
 impl Alerts {
-    /// For this process; what is told goes to `sinks`, too.
-    pub(super) fn new(sinks: &[Sink]) -> Self {
+    /// For this process; what it tells goes to `sinks`, too.
+    pub(super) fn new(sinks: &[Sink], shared: Shared, me: Me, post: Option<Post>) -> Self {
         let day = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let epoch = day - now().as_nanos() as f64 / 1e9;
         let command = std::fs::read_to_string("/proc/self/comm").unwrap_or_default().trim_end().to_owned();
-        let desk = Desk::new(epoch, Process { pid: std::process::id(), command });
-        Self { desk, board: Board::new(Sinks::open(sinks)), refusals: Vec::new() }
+        let process = Process { pid: std::process::id(), command };
+        let opened = Sinks::open(sinks);
+        let number = if opened.is_some() { number_of(sinks) } else { 0 };
+        let office = Office::new(shared, me, (opened, number), epoch, process);
+        Self { office, mates: Neighbours(post), refusals: Vec::new() }
     }
+}
+
+/// What the same places have in common in every process.
+fn number_of(sinks: &[Sink]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    sinks.hash(&mut hasher);
+    hasher.finish().max(1)
 }
 
 impl Runtime {
     /// Takes what the gate refused, and tells what there is to tell. When there will be more at the latest.
     pub(super) fn hear(&self, now: Instant) -> Instant {
-        self.gather(now, Desk::tell).desk.due()
-    }
-
-    /// The process ends: what was refused is told now, or never.
-    pub(super) fn last_words(&self) {
-        self.gather(now(), Desk::tell_all).board.close();
-    }
-
-    fn gather(
-        &self,
-        now: Instant,
-        tell: impl Fn(&mut Desk, Instant) -> Vec<Alert>,
-    ) -> std::sync::MutexGuard<'_, Alerts> {
         let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Alerts { desk, board, refusals } = &mut *alerts;
+        let Some(alerts) = &mut *alerts else { return Instant::NEVER };
+        let news = self.gather(now, alerts);
+        alerts.office.hear(now, news, &alerts.mates)
+    }
+
+    /// The process ends: what was refused is told now, or by others.
+    pub(super) fn last_words(&self) {
+        let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut alerts) = alerts else { return };
+        let now = now();
+        self.gather(now, &mut alerts);
+        alerts.office.close(now, &alerts.mates);
+    }
+
+    /// Takes what this process saw to the log of all. Whether there was something.
+    fn gather(&self, now: Instant, alerts: &mut Alerts) -> bool {
+        let Alerts { office, refusals, .. } = alerts;
         let mut turn = self.lock_quietly();
         turn.core().pulse.take_refused();
-        let lost = turn.stack().take_refusals(refusals);
+        let mut lost = turn.stack().take_refusals(refusals);
         let policy = Arc::clone(turn.stack().policy_in_force());
         drop(turn);
+        let mut seen: HashMap<Seen, u64> = HashMap::new();
+        let mut count = |one: Seen| *seen.entry(one.without_chance()).or_default() += 1;
         let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        let lost = lost + guards.take(|seen| desk.take(now, &seen));
+        lost += guards.take(&mut count);
         drop(guards);
-        desk.lost(now, lost);
         self.tell_refusals(now, &policy, refusals);
         for refusal in refusals.drain(..) {
-            desk.take(now, &Seen::new(&policy, &refusal));
+            count(Seen::new(office.process(), &policy, &refusal));
         }
-        for alert in tell(desk, now) {
-            board.put(alert);
-        }
-        alerts
+        let news = lost > 0 || !seen.is_empty();
+        office.lost(now, lost);
+        seen.into_iter().for_each(|(one, count)| office.saw(now, one, count));
+        news
     }
 
-    /// What was told lately.
+    /// What was told lately, if this process is the one that tells.
     pub(crate) fn alerts(&self) -> Vec<Alert> {
+        let now = now();
+        self.hear(now);
         let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-        alerts.board.alerts().cloned().collect()
+        alerts.as_ref().map(|alerts| alerts.office.told(now, &alerts.mates)).unwrap_or_default()
     }
 }

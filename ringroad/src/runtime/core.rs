@@ -221,6 +221,15 @@ impl Core {
         self.opened = opened;
     }
 
+    /// The gate refused something, or that of another process of the port did: the helper looks.
+    pub(super) fn refuses(&self) {
+        if self.pulse.refuses()
+            && let Some(bell) = &self.helper
+        {
+            bell.ring();
+        }
+    }
+
     /// Carries out what the stack asks: requests, then frames, then wake-ups.
     #[inline]
     pub(crate) fn drain(&mut self) {
@@ -228,11 +237,8 @@ impl Core {
             self.request(request);
         }
         self.steer.depart(&mut self.stack.departed());
-        if self.stack.has_refusals()
-            && self.pulse.refuses()
-            && let Some(bell) = &self.helper
-        {
-            bell.ring();
+        if self.stack.has_refusals() {
+            self.refuses();
         }
         let news = self.stack.news();
         if news != News::None

@@ -32,6 +32,8 @@ const ESTATE: u8 = 2;
 /// A connection for whoever has the kernel's socket that comes with it, and a line on which somebody asks for such.
 const WARD: u8 = 3;
 const LINE: u8 = 4;
+/// There is something in the log of what the gates saw, for whoever tells of it.
+pub(super) const SEEN: u8 = 5;
 const HEAD: usize = 2;
 
 /// Letters to and fro.
@@ -267,6 +269,7 @@ impl Core {
             [ESTATE, _, body @ ..] => self.open_estate(now, body),
             [WARD, _, body @ ..] if self.keeps => self.open_ward(now, body, letter.beside),
             [LINE, _, body @ ..] if self.keeps => self.open_line(now, body, letter.beside),
+            [SEEN, ..] => self.refuses(),
             _ => {}
         }
     }

@@ -253,6 +253,8 @@ impl Helper {
 
     /// Another process came or died.
     fn attend(&mut self) {
+        // The telling may be ours now.
+        self.alerts = Instant::ZERO;
         if self.leaves_it_to_others() {
             return;
         }

@@ -82,7 +82,8 @@ pub struct Runtime {
     /// The port, as long as the process drives it.
     claimed: Mutex<Option<Claimed>>,
     control_socket: Mutex<Option<PathBuf>>,
-    alerts: Mutex<Alerts>,
+    /// None where there is no port.
+    alerts: Mutex<Option<Alerts>>,
     flows: Mutex<Flows>,
     guards: Mutex<Guards>,
     shadow: Mutex<Shadow>,
@@ -103,7 +104,7 @@ impl Runtime {
             interfaces: Vec::new(),
             claimed: Mutex::default(),
             control_socket: Mutex::default(),
-            alerts: Mutex::new(Alerts::new(&[])),
+            alerts: Mutex::default(),
             flows: Mutex::new(Flows::new()),
             guards: Mutex::default(),
             shadow: Mutex::default(),

@@ -207,7 +207,6 @@ impl Runtime {
             linger: if claimed.keeps() { Duration::ZERO } else { config.linger },
             interfaces,
             claimed: Mutex::new(Some(claimed)),
-            alerts: Mutex::new(Alerts::new(&config.alerts)),
             guards: Mutex::new(Guards::new(programs)),
             shadow: Mutex::new(Shadow::new(config.shadow.as_ref())),
             ..Runtime::over(core, config.spin())
@@ -261,6 +260,17 @@ impl Runtime {
         Reopening { names, open_on: Some(Box::new(move |name| port.opened_on(name))) }
     }
 
+    /// Takes part in telling of what the gates of the port see.
+    fn open_office(&self, config: &Config) -> Result<(), StartError> {
+        let post = self.post(config);
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(claimed) = claimed.as_ref() else { return Ok(()) };
+        let commons = claimed.commons().map_err(|e| StartError::new("taking over the port", e))?;
+        let alerts = Alerts::new(&config.alerts, commons.alerts(), claimed.me(), post);
+        *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = Some(alerts);
+        Ok(())
+    }
+
     /// Tells the stack of the host, and starts the helper.
     fn launch(self, config: &Config) -> Result<&'static Runtime, StartError> {
         let mut events = Vec::new();
@@ -287,6 +297,7 @@ impl Runtime {
             self.keep_flows(place);
         }
         let roster = self.roster(config);
+        self.open_office(config)?;
         let runtime: &'static Runtime = Box::leak(Box::new(self));
         helper::spawn(runtime, bell, Duties { netlink, server, roster })
             .map_err(|e| StartError::new("starting the helper thread", e))?;

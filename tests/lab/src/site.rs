@@ -43,7 +43,12 @@ impl Site {
         Self::served_by(lab, port, files, "", workers)
     }
 
-    fn served_by(lab: &Lab, port: u16, files: &[(&str, usize)], http: &str, workers: usize) -> Self {
+    /// Both.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    #[must_use]
+    pub fn served_by(lab: &Lab, port: u16, files: &[(&str, usize)], http: &str, workers: usize) -> Self {
         let folder = lab.folder().join(format!("site-{port}"));
         let root = folder.join("www");
         fs::create_dir_all(&root).expect("a folder for the site");

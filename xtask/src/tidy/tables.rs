@@ -64,7 +64,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("ringroad/src/keeper/signals.rs", "signalfd"),
     ("ringroad/src/netlink/device.rs", "SO_BINDTODEVICE"),
     ("ringroad/src/port/fds.rs", "descriptors known by number"),
-    ("ringroad/src/port/header.rs", "words shared between processes"),
+    ("ringroad/src/port/words.rs", "words shared between processes"),
     ("ringroad/src/runtime/atexit.rs", "atexit, pthread_atfork"),
     ("ringroad/src/runtime/block.rs", "ppoll"),
     ("ringroad/src/runtime/mod.rs", "the one runtime of the process, left behind by fork"),
