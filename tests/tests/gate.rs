@@ -1,8 +1,9 @@
 //! The gate: what a policy permits passes, what it denies gets silence and is counted.
 
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
 
-use lab::{CLIENT, IFACE, Lab, Namespace, SERVER, Site, SplitMix, eventually, stack_of};
+use lab::{CLIENT, IFACE, Lab, Namespace, SERVER, Site, SplitMix, eventually, stack_of, stacks};
 use ringroad_tests::{assert_bypassed, must_have_stack, on_kernel, on_road, ringroad};
 use serde_json::Value;
 
@@ -201,4 +202,29 @@ fn a_thousand_counters_are_exact_at_once() {
     let of_denied =
         |counts: &[Count]| counts.iter().skip(3).step_by(4).map(|(packets, _)| packets).sum::<u64>();
     assert_eq!(table(&told)["denied"]["packets"].as_u64(), Some(of_denied(&sent)), "{}", order.len());
+}
+
+/// A source has one limit, however many workers it comes to.
+#[test]
+fn a_limit_holds_for_all_workers_of_a_port() {
+    const LIMIT: u32 = 10;
+    let lab = Lab::new("limit");
+    let (server, client) = hosts(&lab);
+    let rule = format!("remote_port = \"any\"\nlimit = {LIMIT}\n");
+    let file = lab.file("policy.toml", policy("enforce").replace("remote_port = \"any\"\n", &rule));
+    let site = Site::with_workers(&lab, 80, FILES, 4);
+    let _nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 80);
+    eventually("every worker", 60, || stacks(&server).len() == 4);
+    let to = format!("{SERVER}:80").parse().expect("an end");
+    let begun = Instant::now();
+    let connects = |_: &u32| TcpStream::connect_timeout(&to, Duration::from_millis(20)).is_ok();
+    let served = client.enter(|| (0..150).filter(connects).count() as u64);
+    // A second's worth at once, and what the time since brought.
+    let most = u64::from(LIMIT) * (begun.elapsed().as_secs() + 2);
+    let sum = || {
+        let of = |stack: &Value| table(stack)["rules"][0]["limited"].as_u64();
+        stacks(&server).iter().filter_map(of).sum::<u64>()
+    };
+    eventually("what is beyond is counted", 60, || sum() > 0);
+    assert!((1..=most).contains(&served), "{served} of {most}, {} beyond", sum());
 }

@@ -7,12 +7,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Claimed;
+use stack::policy::LIMIT_WORDS;
+
 use super::words::Words;
 use crate::alerts::{LOG_WORDS, Me, SEATS_WORDS, Shared};
 
 /// Words of the key.
 const KEY: usize = 2;
-const WORDS: usize = KEY + SEATS_WORDS + LOG_WORDS;
+const WORDS: usize = KEY + SEATS_WORDS + LOG_WORDS + LIMIT_WORDS;
 /// Bytes of all.
 pub(super) const BYTES: u64 = (WORDS * size_of::<u64>()) as u64;
 
@@ -33,6 +35,13 @@ impl Commons {
     pub(crate) fn alerts(&self) -> Shared {
         let (seats, rest) = self.words[KEY..].split_at(SEATS_WORDS);
         Shared { log: &rest[..LOG_WORDS], seats }
+    }
+
+    /// What the sources of flows have begun lately, for rules with limits, and the key by which they are remembered.
+    pub(crate) fn limits(&self) -> ([u8; 16], &'static [AtomicU64]) {
+        let [low, high] = [0, 1].map(|word: usize| self.words[word].load(Ordering::Acquire));
+        let key = u128::from(low) | u128::from(high) << 64;
+        (key.to_ne_bytes(), &self.words[WORDS - LIMIT_WORDS..])
     }
 }
 

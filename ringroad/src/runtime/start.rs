@@ -260,12 +260,14 @@ impl Runtime {
         Reopening { names, open_on: Some(Box::new(move |name| port.opened_on(name))) }
     }
 
-    /// Takes part in telling of what the gates of the port see.
-    fn open_office(&self, config: &Config) -> Result<(), StartError> {
+    /// Takes part in what the gates of the port do together: they tell of what they see, and keep limits.
+    fn join_gates(&self, config: &Config) -> Result<(), StartError> {
         let post = self.post(config);
         let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(claimed) = claimed.as_ref() else { return Ok(()) };
         let commons = claimed.commons().map_err(|e| StartError::new("taking over the port", e))?;
+        let (key, words) = commons.limits();
+        self.lock_quietly().stack().share_limits(key, words);
         let alerts = Alerts::new(&config.alerts, commons.alerts(), claimed.me(), post);
         *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = Some(alerts);
         Ok(())
@@ -291,13 +293,13 @@ impl Runtime {
             .ok();
         let path = server.as_ref().map(|s| s.path().to_path_buf());
         *self.control_socket.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        self.join_gates(config)?;
         // Whoever puts another policy in force from here on finds this process.
         self.take_policy()?;
         if let Some(place) = &config.flows {
             self.keep_flows(place);
         }
         let roster = self.roster(config);
-        self.open_office(config)?;
         let runtime: &'static Runtime = Box::leak(Box::new(self));
         helper::spawn(runtime, bell, Duties { netlink, server, roster })
             .map_err(|e| StartError::new("starting the helper thread", e))?;

@@ -53,6 +53,7 @@ mod udp_send;
 use ::core::net::IpAddr;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use nic::Pool;
 
@@ -247,6 +248,12 @@ impl Stack {
     /// The names of the interfaces that this stack drives, as the policy is asked with them.
     pub fn roads(&self) -> &Arc<Roads> {
         self.core.out.gate.roads()
+    }
+
+    /// Keeps the sources of flows that rules limit in words that other stacks share, who have the same key:
+    /// [`LIMIT_WORDS`](crate::policy::LIMIT_WORDS), all zero at first.
+    pub fn share_limits(&mut self, key: [u8; 16], words: &'static [AtomicU64]) {
+        self.core.out.gate.share_limits(HashKey::new(key), words);
     }
 
     /// Whether the gate has refused something that nobody was told of.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::compile::{Decision, NO_TABLE, Policy};
 use super::limit::Limits;
@@ -313,6 +314,12 @@ impl Gate {
         let (table, rule) = self.policy.names_of(self.hot.judged);
         let refused = self.policy.is_refusal(self.hot.judged);
         Judged { table, rule, refused, limited: self.limited_last }
+    }
+
+    /// Keeps the sources of flows in words that other gates share, which remember them by the same key:
+    /// [`LIMIT_WORDS`](super::LIMIT_WORDS), all zero at first.
+    pub fn share_limits(&mut self, key: HashKey, words: &'static [AtomicU64]) {
+        self.limits.share(key, words);
     }
 
     /// Whether there is something to [take away](Gate::take_refusals).

@@ -4,8 +4,16 @@
 //! would be due if they came evenly (the generic cell rate algorithm): a second's worth may come at once, no more.
 //! The memory is a table of a fixed size; where it is full, the source that was quiet for longest is forgotten, which
 //! gives it no more than its second's worth anew.
+//!
+//! Several stacks may keep one table together, in words that they share: none waits for another, and a source that begins
+//! flows at all of them has one limit. Where the table is full and a source is new to two of them at the same moment, it may have
+//! a second's worth of each.
 
 use core::net::IpAddr;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire},
+};
 use core::time::Duration;
 
 use crate::hash::HashKey;
@@ -15,33 +23,42 @@ use crate::time::Instant;
 const SOURCES: usize = 1 << 14;
 /// Places in which a source may be.
 const WAYS: usize = 4;
+/// Words of a place: the source's tag, and when its next flow would be due, in nanoseconds.
+const PLACE: usize = 2;
+/// Words of the table, all zero at first.
+pub const LIMIT_WORDS: usize = SOURCES * PLACE;
 const SECOND: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    tag: u64,
-    /// When the next flow would be due.
-    due: Instant,
+#[derive(Debug)]
+enum Table {
+    /// No rule has a limit.
+    None,
+    Own(Box<[AtomicU64]>),
+    Shared(&'static [AtomicU64]),
 }
 
 /// The sources with limits that were seen lately.
 #[derive(Debug)]
 pub(super) struct Limits {
     key: HashKey,
-    /// Empty while no rule has a limit.
-    entries: Vec<Entry>,
+    table: Table,
 }
 
 impl Limits {
     pub(super) fn new(key: HashKey) -> Self {
-        Self { key, entries: Vec::new() }
+        Self { key, table: Table::None }
     }
 
-    /// Makes the table, if it is needed.
+    /// Makes the table, if it is needed and there is none.
     pub(super) fn prepare(&mut self, needed: bool) {
-        if needed && self.entries.is_empty() {
-            self.entries = vec![Entry { tag: 0, due: Instant::ZERO }; SOURCES];
+        if needed && matches!(self.table, Table::None) {
+            self.table = Table::Own((0..LIMIT_WORDS).map(|_| AtomicU64::new(0)).collect());
         }
+    }
+
+    /// Keeps the table in words that others share, who have the same key.
+    pub(super) fn share(&mut self, key: HashKey, words: &'static [AtomicU64]) {
+        *self = Self { key, table: Table::Shared(words) };
     }
 
     /// Whether one more flow from `source` may begin under the limit `which` of `rate` a second; it is counted then.
@@ -51,23 +68,48 @@ impl Limits {
             IpAddr::V6(v6) => (1, (v6.to_bits() >> 64) as u64),
         };
         let tag = self.key.sip13(&[low, high << 32 | u64::from(which)]);
-        let at = tag as usize % (SOURCES / WAYS) * WAYS;
-        let Some(ways) = self.entries.get_mut(at..at + WAYS) else { return true };
-        let place = match ways.iter().position(|entry| entry.tag == tag) {
-            Some(place) => place,
-            None => {
-                let oldest = (0..WAYS).min_by_key(|&way| ways[way].due).unwrap_or(0);
-                ways[oldest] = Entry { tag, due: Instant::ZERO };
-                oldest
-            }
+        let words = match &self.table {
+            Table::None => return true,
+            Table::Own(words) => words,
+            Table::Shared(words) => *words,
         };
-        let due = ways[place].due.max(now) + SECOND / rate.max(1);
-        if due > now + SECOND {
-            return false;
-        }
-        ways[place].due = due;
-        true
+        let at = tag as usize % (SOURCES / WAYS) * WAYS * PLACE;
+        let Some(ways) = words.get(at..at + WAYS * PLACE) else { return true };
+        let now = now.as_nanos();
+        let (second, step) = (SECOND.as_nanos() as u64, SECOND.as_nanos() as u64 / u64::from(rate.max(1)));
+        let next = |due: u64| Some(due.max(now) + step).filter(|next| *next <= now + second);
+        due_of(ways, tag, now).fetch_update(AcqRel, Acquire, next).is_ok()
     }
+}
+
+/// When the next flow of a source would be due, which gets the place of another if it has none.
+fn due_of(ways: &[AtomicU64], tag: u64, now: u64) -> &AtomicU64 {
+    let tag_at = |way: usize| &ways[way * PLACE];
+    let due_at = |way: usize| &ways[way * PLACE + 1];
+    let found = || (0..WAYS).find(|&way| tag_at(way).load(Acquire) == tag);
+    // Somebody else may take a place, or put it there, meanwhile.
+    for _ in 0..WAYS {
+        if let Some(way) = found() {
+            return due_at(way);
+        }
+        let oldest = (0..WAYS).min_by_key(|&way| due_at(way).load(Acquire)).unwrap_or(0);
+        let former = tag_at(oldest).load(Acquire);
+        if tag_at(oldest).compare_exchange(former, tag, AcqRel, Acquire).is_err() {
+            continue;
+        }
+        // What the former had begun is not this one's.
+        let left = due_at(oldest).load(Acquire);
+        if left > now {
+            let _ = due_at(oldest).compare_exchange(left, now, AcqRel, Acquire);
+        }
+        // The first place counts, if there are two now.
+        let first = found().unwrap_or(oldest);
+        if first != oldest {
+            let _ = tag_at(oldest).compare_exchange(tag, 0, AcqRel, Acquire);
+        }
+        return due_at(first);
+    }
+    due_at(0)
 }
 
 #[cfg(test)]
@@ -111,13 +153,44 @@ mod tests {
         for source in 0..100_000_u32 {
             assert!(l.take(Instant::from_millis(9), 1, IpAddr::from(source.to_be_bytes()), 1));
         }
-        assert_eq!(l.entries.len(), SOURCES);
+        assert!(matches!(l.table, Table::Own(words) if words.len() == LIMIT_WORDS));
     }
 
     #[test]
     fn without_limits_there_is_no_table() {
         let mut l = Limits::new(HashKey::new([5; 16]));
         l.prepare(false);
-        assert!(l.take(Instant::ZERO, 1, "10.0.0.1".parse().unwrap(), 1) && l.entries.is_empty());
+        assert!(l.take(Instant::ZERO, 1, "10.0.0.1".parse().unwrap(), 1) && matches!(l.table, Table::None));
+    }
+
+    /// Of stacks that share a table, whichever a source turns to.
+    fn sharing(count: usize) -> Vec<Limits> {
+        let words: &'static [AtomicU64] = Box::leak((0..LIMIT_WORDS).map(|_| AtomicU64::new(0)).collect());
+        let one = || {
+            let mut limits = Limits::new(HashKey::new([5; 16]));
+            limits.share(HashKey::new([7; 16]), words);
+            limits.prepare(true);
+            limits
+        };
+        std::iter::repeat_with(one).take(count).collect()
+    }
+
+    #[test]
+    fn stacks_that_share_have_one_limit() {
+        let mut all = sharing(4);
+        let mut passed = |ms| all.iter_mut().map(|one| passed(one, ms, "10.0.0.1", 25)).sum::<usize>();
+        assert_eq!([passed(5_000), passed(5_099), passed(5_500), passed(60_000)], [10, 0, 5, 10]);
+    }
+
+    #[test]
+    fn beside_each_other_too() {
+        for round in 0..20 {
+            let sum: usize = std::thread::scope(|scope| {
+                let each = |mut one: Limits| scope.spawn(move || passed(&mut one, 5_000, "10.0.0.1", 100));
+                let all: Vec<_> = sharing(4).into_iter().map(each).collect();
+                all.into_iter().map(|one| one.join().unwrap()).sum()
+            });
+            assert_eq!(sum, 10, "round {round}");
+        }
     }
 }

@@ -32,6 +32,7 @@ pub use compile::{
     Judgement, MAX_CELLS, MAX_INTERFACES, MAX_PREFIXES, MAX_RULES, MAX_TABLES, Policy, PolicyError, Told,
 };
 pub use gate::{Count, CounterSnapshot, Gate, GateSnapshot, Judged, Packet, RuleSnapshot, TableSnapshot};
+pub use limit::LIMIT_WORDS;
 pub use marked::Marked;
 pub use refusals::Refusal;
 pub use roads::{Roads, Via, closeness, closest};
