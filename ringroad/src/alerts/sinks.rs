@@ -57,14 +57,19 @@ pub(crate) struct Sinks {
 impl Sinks {
     /// Starts the thread that writes to `sinks`; `None` when there are none, or it cannot be started.
     pub(crate) fn open(sinks: &[Sink]) -> Option<Self> {
+        Self::open_with(sinks, Path::new(SYSLOG))
+    }
+
+    /// As [`Sinks::open`], with the system's log at another place.
+    pub(super) fn open_with(sinks: &[Sink], syslog: &Path) -> Option<Self> {
         if sinks.is_empty() {
             return None;
         }
         let (to, from) = sync_channel(WAITING);
         let (end, done) = sync_channel(0);
-        let sinks = sinks.to_vec();
+        let (sinks, syslog) = (sinks.to_vec(), syslog.to_owned());
         let write = move || {
-            write_all(&sinks, &from);
+            write_all(&sinks, &syslog, &from);
             drop(end);
         };
         let started = without_signals(|| thread::Builder::new().name("ringroad-alerts".into()).spawn(write));
@@ -96,7 +101,7 @@ impl Sinks {
     }
 }
 
-fn write_all(sinks: &[Sink], from: &Receiver<Vec<u8>>) {
+fn write_all(sinks: &[Sink], syslog: &Path, from: &Receiver<Vec<u8>>) {
     let socket = UnixDatagram::unbound();
     if let Ok(socket) = &socket {
         let _ = socket.set_nonblocking(true);
@@ -110,7 +115,7 @@ fn write_all(sinks: &[Sink], from: &Receiver<Vec<u8>>) {
                 (Sink::Syslog, Ok(socket)) => {
                     let mut record = format!("<{PRIORITY}>ringroad[{}]: ", std::process::id()).into_bytes();
                     record.extend_from_slice(&line);
-                    socket.send_to(&record, SYSLOG).map(drop)
+                    socket.send_to(&record, syslog).map(drop)
                 }
                 (_, Err(error)) => Err(std::io::Error::from(error.kind())),
             };

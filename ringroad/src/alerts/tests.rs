@@ -1,6 +1,7 @@
 //! The desk in virtual time.
 
 mod office;
+mod sinks;
 
 use std::net::SocketAddr;
 use std::time::Duration;
