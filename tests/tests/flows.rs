@@ -89,6 +89,35 @@ fn what_is_kept_says_who_fetched_how_much() {
     assert_eq!(text.lines().count(), web.len() + 1);
 }
 
+/// What the steering program drops comes to no stack, and has a record all the same.
+#[test]
+fn what_the_steering_program_refuses_is_a_flow() {
+    let lab = Lab::new("kept-out");
+    let (server, client) = lab.pair();
+    let offloaded = policy().replace("name = \"front\"", "name = \"front\"\noffload = \"xdp\"");
+    let file = lab.file("policy.toml", offloaded);
+    let site = Site::new(&lab, 8000, FILES);
+    let _nginx = on_road(&server, &["--policy", &file.to_string_lossy()], &site.nginx(), 8000);
+    let listener = server.spawn(&[product(), "flows", "--json", "--filter", "verdict denied"]);
+    let url = format!("http://{SERVER}:8001/");
+    // Whoever listens is told of what begins from then on.
+    let flows = eventually_some("a flow that is refused", 10, || {
+        assert_ne!(client.run(&["curl", "-sS", "--max-time", "1", &url]).code, 0);
+        Some(lines(&listener.said())).filter(|flows| !flows.is_empty())
+    });
+    for flow in &flows {
+        assert_eq!((&flow["table"], &flow["direction"]), (&"front".into(), &"in".into()), "{flow}");
+        assert_eq!(
+            (&flow["local"], &flow["packets_in"]),
+            (&format!("{SERVER}:8001").into(), &1.into()),
+            "{flow}"
+        );
+    }
+    let stack = &lab::stacks(&server)[0];
+    assert!(stack["counters"]["xdp_denied"].as_u64() >= Some(1), "{stack}");
+    assert_eq!(stack["counters"]["drop_denied_in"].as_u64().unwrap_or_default(), 0, "{stack}");
+}
+
 #[test]
 fn flows_are_told_while_they_go_on() {
     let lab = Lab::new("live");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use af_xdp::Alarm;
 use stack::policy::{Policy, Refusal};
 use stack::time::Instant;
-use stack::types::{Direction, Protocol};
+use stack::types::{Direction, FlowKey, Protocol};
 
 use super::scan::{Carrier, Probe, Source};
 use super::young::Young;
@@ -86,6 +86,16 @@ impl Seen {
             table: owned(table),
             rule: owned(rule),
         }
+    }
+
+    /// The flow that it would have been, if it is one of TCP or UDP.
+    pub(crate) fn flow(&self) -> Option<FlowKey> {
+        let protocol = match self.carrier {
+            Carrier::Tcp(_) => Protocol::Tcp,
+            Carrier::Udp => Protocol::Udp,
+            Carrier::Icmp | Carrier::Other => return None,
+        };
+        Some(FlowKey { protocol, local: self.local, remote: self.remote })
     }
 
     /// Without the port that differs from one try to the next: two that are told as one are the same then.

@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::control::model::{StackReport, TableReport};
+use crate::control::model::{Count, StackReport, TableReport};
 
 /// The longest name of a counter.
 const LONGEST: usize = 64;
@@ -35,6 +35,10 @@ pub(super) fn exposition(stacks: &[StackReport]) -> String {
 
 /// The one metric that is no counter.
 const GENERATION: &str = "policy_generation";
+
+/// Of the steering programs there is one for all processes of a port.
+const KEPT_OUT: &str =
+    "Packets that the steering program kept from a table, the same number from each process of a port";
 
 /// A metric's name, what it is, and where it is told.
 type Row<T> = (&'static str, &'static str, fn(&T) -> u64);
@@ -109,14 +113,26 @@ impl Stacks {
                 stack.policy.tables.iter().flat_map(of_table).collect()
             }));
         }
-        let denied: [Row<TableReport>; 2] = [
+        let denied: [Row<TableReport>; 4] = [
             ("denied_packets", "Packets that no rule of a table lets pass", |table| table.denied.packets),
             ("denied_bytes", "Their bytes", |table| table.denied.bytes),
+            ("kept_out_packets", KEPT_OUT, |table| table.kept_out.packets),
+            ("kept_out_bytes", "Their bytes", |table| table.kept_out.bytes),
         ];
         for (name, help, value) in denied {
             families.push(self.family(name, help, |stack| {
                 let labels = |t: &TableReport| with(of(stack), [("table", &t.local), ("mode", &t.mode)]);
                 stack.policy.tables.iter().map(|table| (labels(table), value(table))).collect()
+            }));
+        }
+        let shared: [Row<Count>; 2] = [
+            ("counter_packets", "Packets that the rules of a named counter decided", |count| count.packets),
+            ("counter_bytes", "Their bytes", |count| count.bytes),
+        ];
+        for (name, help, value) in shared {
+            families.push(self.family(name, help, |stack| {
+                let labels = |counter: &str| with(of(stack), [("counter", counter)]);
+                stack.policy.counters.iter().map(|(name, count)| (labels(name), value(count))).collect()
             }));
         }
         families
@@ -162,7 +178,7 @@ fn write<M: EncodeMetric>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::model::{Count, PolicyReport};
+    use crate::control::model::PolicyReport;
 
     #[test]
     fn what_is_counted_is_there_with_its_labels() {
@@ -171,14 +187,15 @@ mod tests {
             mode: "enforce".into(),
             rules: vec![Rule { name: "the \"web\"".into(), packets: 12, bytes: 3456, limited: 0 }],
             denied: Count { packets: 2, bytes: 120 },
-            kept_out: Count::default(),
+            kept_out: Count { packets: 5, bytes: 300 },
         };
+        let counters = [("strangers".to_owned(), Count { packets: 7, bytes: 420 })].into();
         let stack = StackReport {
             pid: 42,
             command: "nginx: worker process".into(),
             counters: [("rx_frames".to_owned(), 14)].into(),
             bypass: [("no_route".to_owned(), 3)].into(),
-            policy: PolicyReport { generation: 1, tables: vec![table], ..PolicyReport::default() },
+            policy: PolicyReport { generation: 1, tables: vec![table], counters },
             ..StackReport::default()
         };
         let other = StackReport { pid: 43, command: "/usr/bin/curl -s".into(), ..stack.clone() };
@@ -190,6 +207,8 @@ mod tests {
             "ringroad_bypass_total{pid=\"42\",program=\"nginx\",reason=\"no_route\"} 3",
             "ringroad_rule_packets_total{pid=\"42\",program=\"nginx\",table=\"10.77.0.1\",rule=\"the \\\"web\\\"\"} 12",
             "ringroad_denied_bytes_total{pid=\"42\",program=\"nginx\",table=\"10.77.0.1\",mode=\"enforce\"} 120",
+            "ringroad_kept_out_packets_total{pid=\"42\",program=\"nginx\",table=\"10.77.0.1\",mode=\"enforce\"} 5",
+            "ringroad_counter_bytes_total{pid=\"42\",program=\"nginx\",counter=\"strangers\"} 420",
             "ringroad_policy_generation{pid=\"42\",program=\"nginx\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
@@ -226,7 +245,7 @@ mod tests {
             policy: PolicyReport {
                 generation: u64::MAX,
                 tables: vec![table.clone(), table],
-                ..Default::default()
+                counters: [(forged.to_owned(), Count { packets: 1, bytes: 0 })].into(),
             },
             ..StackReport::default()
         };
@@ -236,7 +255,7 @@ mod tests {
         };
         let alone = exposition(&[honest]);
         assert!(of("42").iter().all(|line| alone.lines().any(|l| l == *line)), "{text}");
-        assert_eq!((of("42").len(), of("43").len()), (3, 8), "{text}");
+        assert_eq!((of("42").len(), of("43").len()), (3, 12), "{text}");
         let comments = text.lines().filter(|line| line.starts_with('#')).count();
         assert_eq!(of("42").len() + of("43").len() + comments, text.lines().count(), "{text}");
         assert_eq!(text.matches("# TYPE ringroad_bypass ").count(), 1);

@@ -82,15 +82,14 @@ impl Runtime {
         let mut lost = turn.stack().take_refusals(refusals);
         let policy = Arc::clone(turn.stack().policy_in_force());
         drop(turn);
-        let mut seen: HashMap<Seen, u64> = HashMap::new();
-        let mut count = |one: Seen| *seen.entry(one.without_chance()).or_default() += 1;
+        let mut refused: Vec<Seen> =
+            refusals.drain(..).map(|refusal| Seen::new(office.process(), &policy, &refusal)).collect();
         let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        lost += guards.take(&mut count);
+        lost += guards.take(|seen| refused.push(seen));
         drop(guards);
-        self.tell_refusals(now, &policy, refusals);
-        for refusal in refusals.drain(..) {
-            count(Seen::new(office.process(), &policy, &refusal));
-        }
+        self.tell_refusals(now, &refused);
+        let mut seen: HashMap<Seen, u64> = HashMap::new();
+        refused.into_iter().for_each(|one| *seen.entry(one.without_chance()).or_default() += 1);
         let news = lost > 0 || !seen.is_empty();
         office.lost(now, lost);
         seen.into_iter().for_each(|(one, count)| office.saw(now, one, count));

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stack::engine::Journals;
 use stack::journal::{FlowRecord, Traffic};
-use stack::policy::{Marked, Policy, Refusal, Roads};
+use stack::policy::{Marked, Policy, Roads};
 use stack::time::Instant;
 use stack::types::{Direction, Road};
 
 use super::{Runtime, now};
+use crate::alerts::Seen;
 use crate::flows::ipfix::{Encoder, Preamble, Source, Told};
 use crate::flows::{FLOWS, Hub, MARKED, Place, Store, Verdict};
 
@@ -242,21 +243,20 @@ impl Runtime {
         flows.finish();
     }
 
-    /// Flows that the gate refused at once are flows, too.
-    pub(super) fn tell_refusals(&self, now: Instant, policy: &Policy, refusals: &[Refusal]) {
+    /// Flows that the gate, or the steering program, refused at once are flows, too.
+    pub(super) fn tell_refusals(&self, now: Instant, refused: &[Seen]) {
         let mut flows = self.flows();
         if !flows.kept {
             return;
         }
-        for refusal in refusals.iter().filter(|refusal| refusal.dropped) {
-            let one = |is: Direction| u32::from(refusal.direction == is);
+        for seen in refused.iter().filter(|seen| seen.dropped) {
+            let (Some(key), direction) = (seen.flow(), seen.direction) else { continue };
+            let one = |is: Direction| u32::from(direction == is);
             let (packets_in, packets_out) = (one(Direction::In), one(Direction::Out));
             let carried = Traffic { packets_in, packets_out, ..Traffic::default() };
-            let (key, direction) = (refusal.key, refusal.direction);
             let (road, state, srtt_us) = (Road::UNKNOWN, 0, 0);
             let record = FlowRecord { key, direction, road, carried, state, srtt_us, over: true, at: now };
-            let (table, rule) = policy.names(refusal);
-            flows.put(&record, Verdict::Denied, name(table), name(rule));
+            flows.put(&record, Verdict::Denied, &seen.table, &seen.rule);
         }
         flows.finish();
     }
