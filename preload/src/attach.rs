@@ -7,7 +7,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::{MutexGuard, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libc::c_int;
 use ringroad::errand::with_room;
@@ -32,6 +32,8 @@ static TRIED: AtomicU64 = AtomicU64::new(0);
 /// The thread that starts the runtime, or zero.
 static STARTER: AtomicI32 = AtomicI32::new(0);
 static REPORTED: AtomicBool = AtomicBool::new(false);
+/// Why there is no stack, until that is said.
+static WHY: Mutex<Option<StartError>> = Mutex::new(None);
 
 /// Keeps the configuration, which is read when the library is loaded.
 pub(crate) fn configure(config: Config) {
@@ -88,8 +90,13 @@ pub(crate) fn is_starting_here() -> bool {
     STARTER.load(Ordering::Relaxed) == kernel::thread()
 }
 
-/// The runtime of this process, started if need be.
+/// The runtime of this process, started if need be. Why there is none is said, once.
 pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
+    runtime_or_silence().inspect_err(|_| tell_why())
+}
+
+/// The same for who may have another way.
+pub(crate) fn runtime_or_silence() -> Result<&'static Runtime, Reason> {
     if let Some(runtime) = Runtime::current() {
         return Ok(runtime);
     }
@@ -121,15 +128,18 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Reason> {
         }
         Err(error) => {
             TRIED.store(kernel::now(), Ordering::Relaxed);
-            report(&error);
+            *WHY.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             Err(Reason::NoStack)
         }
     }
 }
 
 /// One line, once a process: which step failed and what to do. The application goes on in the kernel.
-fn report(error: &StartError) {
-    if !REPORTED.swap(true, Ordering::Relaxed) {
+pub(crate) fn tell_why() {
+    let why = WHY.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(error) = why
+        && !REPORTED.swap(true, Ordering::Relaxed)
+    {
         log::tell(format_args!("{error}; this process stays in the kernel"));
     }
 }

@@ -207,7 +207,7 @@ fn claim_now(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
         }
     }
     let asked = who_to_ask(&state::lock().heirs, held.word).ok_or(Reason::Inherited)?;
-    let runtime = match attach::runtime() {
+    let runtime = match attach::runtime_or_silence() {
         Ok(runtime) => runtime,
         Err(reason) => {
             pumps::without_stack(held, &asked, reason);

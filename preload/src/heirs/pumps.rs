@@ -36,7 +36,7 @@ fn ask(line: &Link, name: u64, ends: &Ends) -> Option<Names> {
 
 /// In the child: it can have no stack, since as many processes as may have one do. Its parent pumps the connection.
 pub(super) fn without_stack(held: &Held, asked: &Asked, reason: Reason) {
-    let Asked::Parent(line, name) = asked else { return };
+    let Asked::Parent(line, name) = asked else { return attach::tell_why() };
     if reason != Reason::NoStack || attach::is_starting_here() {
         return;
     }
@@ -46,6 +46,7 @@ pub(super) fn without_stack(held: &Held, asked: &Asked, reason: Reason) {
         pumped::put(held, ends, names).ok()
     };
     if put().is_none() {
+        attach::tell_why();
         log::tell(format_args!(
             "a connection that this process has inherited is lost: its parent does not let it go"
         ));

@@ -51,6 +51,23 @@ CASE(a_child_made_by_the_number_of_clone)
     take_turns(by_number);
 }
 
+static pid_t first_of_its_namespace(int fd)
+{
+    pid_t pid = syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWIPC | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) {
+        printf("%d\n", getpid());
+        serve(fd, hers);
+        _exit(4);
+    }
+    return pid;
+}
+
+/* So vsftpd makes the process of each of its clients. */
+CASE(a_child_made_in_namespaces_of_its_own)
+{
+    take_turns(first_of_its_namespace);
+}
+
 static int run(void *fd)
 {
     serve(*(int *)fd, hers);

@@ -1,6 +1,7 @@
 //! Who drives a slot of a port: one process at a time, named by pid and start time, so that a dead one is known.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A process: its pid, and the low half of its start time in clock ticks since boot, which tells it from
@@ -38,6 +39,12 @@ impl Owner {
             None => true,
         }
     }
+}
+
+/// This process's PID namespace, by its inode: its number is one there. Zero without /proc.
+pub(super) fn home() -> u64 {
+    // Whose /proc it is does not matter: `self` is always us.
+    fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
 }
 
 /// Makes this process the owner.

@@ -33,6 +33,7 @@ enum Word {
     Roster,
     Line,
     Adapters,
+    Home,
 }
 
 /// The word of the first slot's process; those of the others follow.
@@ -122,6 +123,17 @@ impl Header {
     /// Notes that number.
     pub(super) fn set_line(&self, fd: RawFd) {
         self.word(Word::Line).store(fd as u64, Ordering::Release);
+    }
+
+    /// The PID namespace whose processes drive the port, by its inode: what a slot says of its process means nothing in
+    /// another one. Zero: it was not known.
+    pub(super) fn home(&self) -> u64 {
+        self.word(Word::Home).load(Ordering::Acquire)
+    }
+
+    /// Notes that namespace.
+    pub(super) fn set_home(&self, inode: u64) {
+        self.word(Word::Home).store(inode, Ordering::Release);
     }
 
     /// The number of the file with the policies.

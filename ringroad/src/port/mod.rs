@@ -143,6 +143,7 @@ impl Port {
         commons::begin(&file, COMMONS)?;
         let header = Header::map(&file)?;
         header.write(&layout);
+        header.set_home(claim::home());
         let roster = eventfd(0, EventfdFlags::NONBLOCK)?;
         header.set_roster(high(&roster)?);
         header.set_policy(high(&policy::create(policy)?)?);
@@ -263,8 +264,14 @@ impl Port {
     /// Makes this process the one that drives a slot of the port, the first that is free.
     ///
     /// # Errors
-    /// The pid of a live process that has one, when all are taken.
+    /// The pid of a live process that has one, when all are taken; this process is of another PID namespace, where nobody
+    /// would see it die.
     pub(crate) fn claim(self) -> Result<Claimed, StartError> {
+        let homes = [self.header.home(), claim::home()];
+        if homes[0] != homes[1] && !homes.contains(&0) {
+            let reason = "it is driven from another PID namespace, and neither sees whether the other lives";
+            return Err(StartError::new("joining the port", reason));
+        }
         let parts = self.parts().map_err(|e| StartError::new("taking over the port", e))?;
         let stacks = parts.stacks();
         let mut other = None;
