@@ -35,6 +35,7 @@ const PACKAGES: &Packages = &[
     ("redis-tools", "redis-benchmark"),
     ("dnsmasq-base", "dnsmasq"),
     ("bind9-dnsutils", "dig"),
+    ("rsync", "rsync"),
     ("socat", "socat"),
     ("iperf3", "iperf3"),
     ("sockperf", "sockperf"),
