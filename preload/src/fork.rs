@@ -80,12 +80,12 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    let Some(Held { turn, mut state, link, .. }) = take_back() else { return };
+    let Some(Held { mut turn, mut state, link, .. }) = take_back() else { return };
     guard::activate();
+    fdtable::forget_runtimes();
+    heirs::in_child(&mut state.heirs, turn.as_mut(), link);
     // The parent's runtime is not ours: not even its lock is given back, which would send its frames.
     core::mem::forget(turn);
-    fdtable::forget_runtimes();
-    heirs::in_child(&mut state.heirs, link);
     drop(state);
     Runtime::after_fork_in_child();
     lifecycle::after_fork_in_child();

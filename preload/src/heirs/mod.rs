@@ -41,6 +41,7 @@ pub(crate) use children::Child;
 pub(crate) use names::ask_names;
 use passing::Passed;
 pub(crate) use passing::{arrived, entrust, forget_lent, is_passed, name, names_of, suspend_all};
+use pumps::Names;
 pub(crate) use pumps::{
     ask_to_pump, begin_own as pump_own, end_all as end_pumps, leave_parent, settle_ended as settle_pumps,
 };
@@ -69,6 +70,8 @@ pub(crate) struct Heirs {
     borrowed: HashSet<Word>,
     /// What the parent calls those that the program before this one had from it.
     names: HashMap<Word, u64>,
+    /// Both ends' addresses of what was inherited, from whomever.
+    addresses: HashMap<Word, Names>,
     /// Connections that were closed here and that children hold.
     parked: HashMap<Word, SocketId>,
     /// Connections that are open here and that a child has at present.
@@ -156,9 +159,15 @@ fn hear(heirs: &mut Heirs, turn: &mut Turn<'_>, line: &Link) -> bool {
     heirs.links.as_ref().is_some_and(|links| links.add(line).is_ok())
 }
 
-/// After the fork, in the child: what its parent keeps for others is not its own.
-pub(crate) fn in_child(heirs: &mut Heirs, prepared: Option<Prepared>) {
-    let before = core::mem::take(heirs);
+/// After the fork, in the child: what its parent keeps for others is not its own. `turn`: its copy of the parent's stack, to
+/// look at.
+pub(crate) fn in_child(heirs: &mut Heirs, turn: Option<&mut Turn<'_>>, prepared: Option<Prepared>) {
+    let mut before = core::mem::take(heirs);
+    heirs.addresses = core::mem::take(&mut before.addresses);
+    if let (Some(turn), Some(prepared)) = (turn, &prepared) {
+        let names = |word: &Word| Some((*word, names::of(turn, word.file()?.socket()?)?));
+        heirs.addresses.extend(prepared.words.iter().filter_map(names));
+    }
     let links = before.links.iter().map(Links::raw);
     let lines = before.children.keys().copied();
     lines
@@ -332,6 +341,7 @@ pub(crate) fn release_name(heirs: &Heirs, name: u64) {
 
 /// A copy that was never used is closed; or one that a child has, of which the parent knows nothing.
 pub(crate) fn release(heirs: &mut Heirs, word: Word) {
+    heirs.addresses.remove(&word);
     let passed = passing::forget(heirs, word);
     if !heirs.lent.remove(&word) && passed.is_none() {
         release_name(heirs, name_of(heirs, word));

@@ -1,5 +1,6 @@
-//! Both ends' addresses of a connection that a child has inherited: its parent tells them, and keeps it. A program asks for
-//! them to write a log or an environment (sshd's sessions do), and goes on without the connection.
+//! Both ends' addresses of a connection that a child has inherited: it has them from its copy of the parent's memory, and so do its
+//! own children (ncat's ask for them); another program that it becomes has the parent tell them, who keeps the connection. They
+//! are asked for to write a log or an environment (sshd's sessions do), by who goes on without the connection.
 
 use ringroad::link::Link;
 use ringroad::question::{NAMES, question};
@@ -16,6 +17,9 @@ use crate::state;
 pub(crate) fn ask_names(held: &Held) -> Option<Names> {
     if !held.file.is(Flag::Inherited) {
         return None;
+    }
+    if let Some(known) = state::lock().heirs.addresses.get(&held.word) {
+        return Some(*known);
     }
     let _one = state::lock_claims();
     let Asked::Parent(line, name) = who_to_ask(&state::lock().heirs, held.word)? else { return None };

@@ -509,6 +509,33 @@ CASE(a_process_with_capabilities_changes_its_user)
     SAY(peer("recv 3"));
 }
 
+/* So ncat runs a program: its child talks to the client, and the child's child tells the program who that is. */
+CASE(the_child_of_a_child_knows_who_its_grandparents_client_is)
+{
+    int fd = server(), status;
+    fflush(stdout);
+    if (fork() == 0) {
+        if (fork() == 0) {
+            struct sockaddr_in a;
+            socklen_t len = sizeof a;
+            SAY(getpeername(fd, (void *)&a, &len));
+            printf("%s\n", inet_ntoa(a.sin_addr));
+            len = sizeof a;
+            SAY(getsockname(fd, (void *)&a, &len));
+            printf("%s %d\n", inet_ntoa(a.sin_addr), ntohs(a.sin_port) - port);
+            fflush(stdout);
+            _exit(0);
+        }
+        wait(&status);
+        _exit(write(fd, "abc", 3));
+    }
+    close(fd);
+    wait(&status);
+    SAY(WEXITSTATUS(status));
+    SAY(peer("recv 3"));
+    SAY(peer("eof"));
+}
+
 CASE(a_connection_comes_back_from_a_child_that_used_it)
 {
     int fd = server(), status;
