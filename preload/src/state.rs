@@ -32,18 +32,21 @@ pub(crate) fn lock() -> MutexGuard<'static, State> {
     STATE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Held by the thread that asks for connections.
+pub(crate) type Claims = MutexGuard<'static, ()>;
+
+static CLAIMS: Mutex<()> = Mutex::new(());
+
+/// Taken, before all others, while a connection is asked for.
+pub(crate) fn lock_claims() -> Claims {
+    CLAIMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The same, where nobody asks for a connection at present.
-pub(crate) fn try_lock_claims() -> Option<MutexGuard<'static, ()>> {
+pub(crate) fn try_lock_claims() -> Option<Claims> {
     match CLAIMS.try_lock() {
         Ok(claims) => Some(claims),
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => None,
     }
-}
-
-static CLAIMS: Mutex<()> = Mutex::new(());
-
-/// Taken, before all others, while a connection is asked for.
-pub(crate) fn lock_claims() -> MutexGuard<'static, ()> {
-    CLAIMS.lock().unwrap_or_else(PoisonError::into_inner)
 }

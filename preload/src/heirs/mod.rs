@@ -343,6 +343,7 @@ pub(crate) fn release_name(heirs: &Heirs, name: u64) {
 pub(crate) fn release(heirs: &mut Heirs, word: Word) {
     heirs.addresses.remove(&word);
     let passed = passing::forget(heirs, word);
+    heirs.debtors.remove(&word);
     if !heirs.lent.remove(&word) && passed.is_none() {
         release_name(heirs, name_of(heirs, word));
     }

@@ -21,6 +21,12 @@ pub(crate) fn ask_names(held: &Held) -> Option<Names> {
     if let Some(known) = state::lock().heirs.addresses.get(&held.word) {
         return Some(*known);
     }
+    let told = ask(held);
+    sharing::settle();
+    told
+}
+
+fn ask(held: &Held) -> Option<Names> {
     let _one = state::lock_claims();
     let Asked::Parent(line, name) = who_to_ask(&state::lock().heirs, held.word)? else { return None };
     line.send(&question(NAMES, name), None).ok()?;

@@ -18,7 +18,7 @@ use super::{AGAIN, Heirs, PATIENCE, claim, hear, watching};
 use crate::dispatch::backing;
 use crate::fdtable::{self, Flag, Held, Word};
 use crate::reason::Reason;
-use crate::state::{self, State};
+use crate::state::{self, Claims, State};
 use crate::{epoll, kernel, label};
 
 /// A connection that was sent, or came.
@@ -46,7 +46,14 @@ pub(crate) fn entrust(held: &Held) -> Result<(), Reason> {
         // A parent's: from here on it knows nothing of it.
         claim(held)?;
     }
-    let _one = state::lock_claims();
+    entrust_alone(held, &state::lock_claims())
+}
+
+/// The same for who asks for connections alone at present, of one that is here, if it is anywhere in this process.
+///
+/// # Errors
+/// As above.
+pub(super) fn entrust_alone(held: &Held, _alone: &Claims) -> Result<(), Reason> {
     let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else {
         // The keeper has it already.
         return Ok(());

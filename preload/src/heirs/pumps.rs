@@ -170,6 +170,7 @@ pub(super) fn in_child(before: &Heirs) {
 /// A process that is in a sandbox asks its parent for nothing any more.
 pub(crate) fn leave_parent(heirs: &mut Heirs) {
     if let Some(parent) = heirs.parent.take() {
+        heirs.unhear(&parent);
         fdtable::protect(parent.raw(), false);
     }
 }

@@ -13,9 +13,9 @@ use stack::plain::Plain;
 
 use super::{AGAIN, Heirs, PATIENCE, attend, hear, name_of, passing};
 use crate::dispatch::backing::put_over;
-use crate::epoll;
+use crate::{epoll, label};
 use crate::fdtable::{Flag, Held, Word};
-use crate::state::{self, State};
+use crate::state::{self, Claims, State};
 
 /// What a child says of a connection that is the keeper's now.
 pub(super) struct Shared {
@@ -48,7 +48,9 @@ pub(super) fn recall(word: Word) {
 pub(super) fn understand(heirs: &Heirs, word: Option<Word>, note: &mut Note) -> Option<Shared> {
     let word = word.filter(|word| heirs.lent.contains(word))?;
     let name = Plain::take(&mut &note.enclosed.as_ref()?[..])?;
-    Some(Shared { word, name, socket: note.take_descriptor()? })
+    let socket = note.take_descriptor()?;
+    // It is put in place of the application's: a child could send anything.
+    (label::read(socket.as_raw_fd()) == Some(name)).then_some(Shared { word, name, socket })
 }
 
 /// In the parent: it is the keeper's from here on.
@@ -91,8 +93,7 @@ pub(super) fn attend_parent() {
             }
         }
     }
-    drop(asking);
-    settle();
+    settle_alone(&asking);
 }
 
 /// In the child: among the answers of its parent is a question.
@@ -104,12 +105,19 @@ pub(super) fn note_down(note: &Note) {
 
 /// In the child: what the parent has asked for becomes the keeper's. Nothing is locked.
 pub(super) fn settle() {
+    if !state::lock().heirs.recalled.is_empty() {
+        settle_alone(&state::lock_claims());
+    }
+}
+
+/// The same for who asks alone: the helper waits for nobody who asks, or what others ask of it would wait as well.
+fn settle_alone(asking: &Claims) {
     loop {
         let Some(name) = state::lock().heirs.recalled.pop() else { return };
         let all = state::lock().registry.in_range(0, c_int::MAX);
         let mut named = all.iter().filter(|held| name_of(&state::lock().heirs, held.word) == name);
         if let Some(held) = named.find(|held| is_shared(held)) {
-            share(held, name);
+            share(held, name, asking);
         }
     }
 }
@@ -122,17 +130,19 @@ fn is_shared(held: &Held) -> bool {
 }
 
 /// The keeper gets a connection, and the parent hears by which name. Where that fails the parent goes without, in time.
-fn share(held: &Held, name: u64) {
+fn share(held: &Held, name: u64, asking: &Claims) {
     if state::lock().heirs.lent.contains(&held.word) {
         recall(held.word);
     }
     let known = passing::name(&state::lock().heirs, held.word);
-    if known.is_none() && passing::entrust(held).is_err() {
+    if known.is_none() && passing::entrust_alone(held, asking).is_err() {
         return;
     }
     let mut state = state::lock();
-    state.heirs.borrowed.remove(&held.word);
     let (parent, keepers) = (state.heirs.parent.clone(), passing::name(&state.heirs, held.word));
+    if keepers.is_some() {
+        state.heirs.borrowed.remove(&held.word);
+    }
     drop(state);
     if let (Some(parent), Some(keepers)) = (parent, keepers) {
         let mut text = Vec::new();
