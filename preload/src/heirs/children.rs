@@ -8,6 +8,7 @@ use ringroad::link::{self, Link};
 use ringroad::question::{BACK, CLAIM, LENT, NAMES, PASSED, PUMP, TAKEN, question, understood};
 use ringroad::runtime::Turn;
 use stack::engine::Taker;
+use stack::time::Instant;
 
 use super::{Heard, Heirs, end, is_wanted, names, passing, pumps, sharing};
 use crate::fdtable::{self, Flag, Word};
@@ -21,6 +22,20 @@ pub(crate) struct Child {
     pub(super) given: Option<Vec<u8>>,
     /// What it calls connections, where it was born to the program before this one; else by their words.
     pub(super) names: Option<HashMap<u64, Word>>,
+}
+
+/// A child has a connection that is open here as well.
+pub(super) struct Debt {
+    /// The line to it.
+    pub(super) line: c_int,
+    /// When it was asked for it last.
+    pub(super) asked: Option<Instant>,
+}
+
+impl Debt {
+    pub(super) fn of(line: c_int) -> Self {
+        Self { line, asked: None }
+    }
 }
 
 impl Child {
@@ -47,7 +62,7 @@ pub(super) fn attend(heirs: &mut Heirs, turn: &mut Turn<'_>, fd: c_int, heard: &
     }
     let Some(Child { link, words, given, .. }) = heirs.children.remove(&fd) else { return };
     heirs.unhear(&link);
-    heirs.debtors.retain(|_, debtor| *debtor != fd);
+    heirs.debtors.retain(|_, debt| debt.line != fd);
     fdtable::protect(fd, false);
     if let Some(letter) = given {
         end(turn, &letter);
@@ -143,7 +158,7 @@ fn give(heirs: &mut Heirs, turn: &mut Turn<'_>, (child, word): (c_int, Word)) ->
         file.set(Flag::Lent, true);
         file.set(Flag::Inherited, true);
         heirs.lent.insert(word);
-        heirs.debtors.insert(word, child);
+        heirs.debtors.insert(word, Debt::of(child));
     }
     Some((letter, open.is_some()))
 }

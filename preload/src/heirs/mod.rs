@@ -76,8 +76,8 @@ pub(crate) struct Heirs {
     parked: HashMap<Word, SocketId>,
     /// Connections that are open here and that a child has at present.
     lent: HashSet<Word>,
-    /// The lines to the children that have those as bytes.
-    debtors: HashMap<Word, c_int>,
+    /// Which child has those as bytes.
+    debtors: HashMap<Word, children::Debt>,
     /// What the parent has asked for again, by its names.
     recalled: Vec<u64>,
     /// All is packed for the next program: children are answered there.

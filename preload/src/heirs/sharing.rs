@@ -10,12 +10,13 @@ use ringroad::link::Note;
 use ringroad::question::{PASSED, RECALL, question, understood};
 use ringroad::runtime::Turn;
 use stack::plain::Plain;
+use stack::time::Instant;
 
 use super::{AGAIN, Heirs, PATIENCE, attend, hear, name_of, passing};
 use crate::dispatch::backing::put_over;
-use crate::{epoll, label};
 use crate::fdtable::{Flag, Held, Word};
 use crate::state::{self, Claims, State};
+use crate::{epoll, label};
 
 /// What a child says of a connection that is the keeper's now.
 pub(super) struct Shared {
@@ -30,18 +31,28 @@ pub(super) struct Shared {
 /// given it back.
 pub(super) fn recall(word: Word) {
     let Some(runtime) = Runtime::current() else { return };
-    let asks = |heirs: &Heirs| {
-        let child = heirs.children.get(heirs.debtors.get(&word)?)?;
-        child.link.send(&question(RECALL, child.name(word)?), None).ok()
-    };
-    if asks(&state::lock().heirs).is_none() {
+    let now = runtime.now();
+    // Who has not answered in time (it is stopped, or a program without the library) is not waited for at each call.
+    if ask_back(&mut state::lock().heirs, word, now) != Some(true) {
         return;
     }
-    let until = runtime.now() + PATIENCE;
+    let until = now + PATIENCE;
     while runtime.now() < until && state::lock().heirs.debtors.contains_key(&word) {
         attend();
         std::thread::sleep(AGAIN);
     }
+}
+
+/// Asks the child that has it, unless that was done just now. Whether for the first time; none where it cannot be asked.
+fn ask_back(heirs: &mut Heirs, word: Word, now: Instant) -> Option<bool> {
+    let debt = heirs.debtors.get_mut(&word)?;
+    let first = debt.asked.is_none();
+    if debt.asked.is_none_or(|asked| now >= asked + PATIENCE) {
+        let child = heirs.children.get(&debt.line)?;
+        child.link.send(&question(RECALL, child.name(word)?), None).ok()?;
+        debt.asked = Some(now);
+    }
+    Some(first)
 }
 
 /// In the parent: what its child says of that.
@@ -149,5 +160,64 @@ fn share(held: &Held, name: u64, asking: &Claims) {
         keepers.put(&mut text);
         // A parent that is gone asks for nothing.
         let _ = parent.send_beside(&question(PASSED, name), &text, held.fd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use ringroad::link::Link;
+
+    use super::*;
+    use crate::heirs::Child;
+    use crate::heirs::children::Debt;
+
+    /// A process whose child has a connection, and the child's end of the line.
+    fn lent(word: Word) -> (Heirs, Link) {
+        let [link, childs] = Link::pair().unwrap();
+        let mut heirs = Heirs::default();
+        heirs.lent.insert(word);
+        heirs.debtors.insert(word, Debt::of(link.raw()));
+        heirs.children.insert(link.raw(), Child { link, words: Vec::new(), given: None, names: None });
+        (heirs, childs)
+    }
+
+    #[test]
+    fn a_child_that_does_not_answer_is_waited_for_once_and_asked_again_from_time_to_time() {
+        let word = Word::without_file(1);
+        let (mut heirs, childs) = lent(word);
+        let begun = Instant::from_nanos(1);
+        let mut asked = |after| {
+            let waits = ask_back(&mut heirs, word, begun + after);
+            let heard = childs.receive(Duration::ZERO).unwrap().is_some();
+            (waits, heard)
+        };
+        assert_eq!(asked(Duration::ZERO), (Some(true), true));
+        assert_eq!(asked(PATIENCE / 2), (Some(false), false));
+        assert_eq!(asked(PATIENCE), (Some(false), true));
+        assert_eq!(ask_back(&mut heirs, Word::without_file(2), begun), None);
+    }
+
+    #[test]
+    fn what_has_not_the_name_is_not_put_in_place_of_a_connection() {
+        let word = Word::without_file(1);
+        let (heirs, _childs) = lent(word);
+        let [line, parents] = Link::pair().unwrap();
+        let name = 0x0123_4567_89ab_cdef_u64;
+        let mut text = Vec::new();
+        name.put(&mut text);
+        let said = |socket: &UdpSocket| {
+            line.send_beside(&question(PASSED, word.cookie()), &text, socket.as_raw_fd()).unwrap();
+            let mut note = parents.receive(Duration::ZERO).unwrap().unwrap();
+            understand(&heirs, Some(word), &mut note).map(|shared| shared.name)
+        };
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(said(&socket), None);
+        label::put(socket.as_raw_fd(), name + 1).unwrap();
+        assert_eq!(said(&socket), None);
+        label::put(socket.as_raw_fd(), name).unwrap();
+        assert_eq!(said(&socket), Some(name));
     }
 }
