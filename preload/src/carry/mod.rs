@@ -22,7 +22,7 @@ pub(crate) use pack::{Carried, pack, unpack};
 pub(crate) use settle::{announced, is_under_way, take};
 
 /// Changes with the meaning of any byte.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// What something is: a connection that is the parent's still.
 const PARENTS: u8 = 1;

@@ -96,7 +96,7 @@ pub(crate) fn pack() -> Option<Carried> {
     (VERSION, parent).put(&mut packing.text);
     passengers.iter().for_each(|passenger| packing.add(&state.heirs, passenger));
     heirs::parked(&state.heirs).into_iter().for_each(|(word, id)| packing.add_parked(word, id));
-    heirs::pack(&mut state.heirs).for_each(|child| packing.add_child(child));
+    heirs::pack(&mut state.heirs).for_each(|(child, has)| packing.add_child(child, &has));
     drop(state);
     packing.finish()
 }
@@ -155,9 +155,9 @@ impl Packing {
         self.ours.parked.push((word, letter));
     }
 
-    fn add_child(&mut self, child: &Child) {
+    fn add_child(&mut self, child: &Child, has: &[Word]) {
         let with_given = child.given().is_some_and(|letter| self.has_room(letter));
-        child.put(CHILD, with_given, &mut self.text);
+        child.put(CHILD, has, with_given, &mut self.text);
         self.asks = true;
     }
 

@@ -193,6 +193,7 @@ impl Settling {
             // What they have asked for meanwhile.
             heirs::attend();
         }
+        heirs::listen_again();
         if self.lost > 0 {
             Reason::Exec.count_many(self.lost);
             log::tell(format_args!(
@@ -225,8 +226,9 @@ mod tests {
         let mut text = Vec::new();
         (VERSION, 0_u32).put(&mut text);
         (CHILD, line.raw() as u32).put(&mut text);
-        // No words, no names, nothing given.
-        (0_u32, false).put(&mut text);
+        // Nothing to ask for, nothing that it has, no names, nothing given.
+        (0_u32, 0_u32).put(&mut text);
+        false.put(&mut text);
         None::<Vec<u8>>.put(&mut text);
         let mut settling = Settling::default();
         settling.read(&text);

@@ -45,6 +45,7 @@ use pumps::Names;
 pub(crate) use pumps::{
     ask_to_pump, begin_own as pump_own, end_all as end_pumps, leave_parent, settle_ended as settle_pumps,
 };
+pub(crate) use sharing::listen_again;
 pub(crate) use watching::woken;
 
 pub(crate) use packing::{

@@ -10,8 +10,9 @@ use ringroad::runtime::Turn;
 use stack::plain::Plain;
 use stack::types::SocketId;
 
+use super::children::Debt;
 use super::{Child, Heirs, adopt, name_of};
-use crate::fdtable::{self, Word};
+use crate::fdtable::{self, Flag, Word};
 use crate::kernel;
 
 /// The words of connections in this program, by those in the one before it.
@@ -55,16 +56,21 @@ pub(crate) fn park(heirs: &mut Heirs, word: Word, id: SocketId) {
     heirs.parked.insert(word, id);
 }
 
-/// The children that have something to ask for or to give back. They are not answered here any more, and if the new
+/// The children that have something to ask for or to give back, and what they have. They are not answered here any more, and if the new
 /// program does not find the library nobody answers them: it has their lines open and does not read them.
-pub(crate) fn pack(heirs: &mut Heirs) -> impl Iterator<Item = &Child> {
+pub(crate) fn pack(heirs: &mut Heirs) -> impl Iterator<Item = (&Child, Vec<Word>)> {
     heirs.packed = true;
     if let Some(parent) = &heirs.parent {
         parent.outlive_exec(true);
     }
     let gives_back = !heirs.lent.is_empty();
     let needed = move |child: &&Child| !child.words.is_empty() || child.given.is_some() || gives_back;
-    heirs.children.values().filter(needed)
+    let Heirs { children, debtors, .. } = heirs;
+    let has = |child: &Child| {
+        let its = debtors.iter().filter(|(_, debt)| debt.line == child.link.raw());
+        its.map(|(word, _)| *word).collect()
+    };
+    children.values().filter(needed).map(move |child| (child, has(child)))
 }
 
 /// There is no next program.
@@ -86,8 +92,9 @@ pub(crate) fn resume_one(heirs: &mut Heirs, word: Word, tie: Tie) {
     if tie.borrowed {
         heirs.borrowed.insert(word);
     }
-    if tie.lent {
+    if let Some(file) = word.file().filter(|_| tie.lent) {
         heirs.lent.insert(word);
+        file.set(Flag::Lent, true);
     }
 }
 
@@ -96,6 +103,7 @@ pub(crate) struct Packed {
     /// None when it is not open.
     link: Option<Link>,
     words: Vec<u64>,
+    has: Vec<u64>,
     names: Option<Vec<(u64, u64)>>,
     given: Option<Vec<u8>>,
 }
@@ -110,6 +118,7 @@ pub(crate) fn take_child(from: &mut &[u8]) -> Option<Packed> {
     Some(Packed {
         link,
         words: take_all(from)?,
+        has: take_all(from)?,
         names: if bool::take(from)? { Some(take_all(from)?) } else { None },
         given: Plain::take(from)?,
     })
@@ -117,13 +126,16 @@ pub(crate) fn take_child(from: &mut &[u8]) -> Option<Packed> {
 
 /// The children of that program are this one's, which has `moved` what they may ask for.
 pub(crate) fn resume_children(heirs: &mut Heirs, turn: &mut Turn<'_>, children: Vec<Packed>, moved: &Moved) {
-    for Packed { link, words, names, given } in children {
+    for Packed { link, words, has, names, given } in children {
         let Some(link) = link else { continue };
+        let line = link.raw();
         let words = words.iter().filter_map(|word| moved.get(word)).copied().collect();
         let known = |(name, word)| Some((name, *moved.get(&word)?));
         let names =
             names.map_or_else(|| moved.clone(), |names| names.into_iter().filter_map(known).collect());
         adopt(heirs, turn, Child { link, words, given, names: Some(names) });
+        let lent = has.iter().filter_map(|word| moved.get(word)).filter(|word| heirs.lent.contains(word));
+        heirs.debtors.extend(lent.map(|word| (*word, Debt::of(line))));
     }
 }
 
@@ -133,11 +145,12 @@ impl Child {
         self.given.as_deref()
     }
 
-    /// Writes it, after the byte `kind`, with what it was given or without.
-    pub(crate) fn put(&self, kind: u8, with_given: bool, to: &mut Vec<u8>) {
+    /// Writes it, after the byte `kind`, and what it has, with what it was given last or without.
+    pub(crate) fn put(&self, kind: u8, has: &[Word], with_given: bool, to: &mut Vec<u8>) {
         self.link.outlive_exec(true);
         (kind, self.link.raw() as u32).put(to);
         put_all(self.words.iter().map(|word| word.cookie()), to);
+        put_all(has.iter().map(|word| word.cookie()), to);
         self.names.is_some().put(to);
         if let Some(names) = &self.names {
             put_all(names.iter().map(|(name, word)| (*name, word.cookie())), to);

@@ -87,6 +87,16 @@ pub(super) fn listen(heirs: &mut Heirs, turn: &mut Turn<'_>) {
     }
 }
 
+/// After an exec: what came along and is the parent's as well it may ask for.
+pub(crate) fn listen_again() {
+    let Some(runtime) = Runtime::current() else { return };
+    let mut turn = runtime.lock();
+    let heirs = &mut state::lock().heirs;
+    if !heirs.borrowed.is_empty() {
+        listen(heirs, &mut turn);
+    }
+}
+
 /// In the child: the parent has said something, unless that is the answer to a question, whose asker reads it.
 pub(super) fn attend_parent() {
     let Some(asking) = state::try_lock_claims() else {

@@ -219,3 +219,91 @@ CASE(two_processes_wait_for_one_connection_in_turns)
     SAY(good);
     SAY(WEXITSTATUS(status));
 }
+
+/* The same beside a process that prints: what it serves its peer sees. */
+static void serve_silently(int fd, const char *who)
+{
+    char b[8];
+    if (recv(fd, b, 4, MSG_WAITALL) != 4 || write(fd, who, strlen(who)) != (ssize_t)strlen(who))
+        _exit(8);
+}
+
+static void becomes_cat(int from, int to)
+{
+    char *cat[] = { "cat", NULL };
+    dup2(from, 0);
+    dup2(to, 1);
+    execv("/usr/bin/cat", cat);
+    _exit(9);
+}
+
+/* The program knows nothing of the connection, and has it open. */
+CASE(a_child_that_has_become_another_program_shares_with_its_parent)
+{
+    int fd = server(), to[2], from[2];
+    char c = 'c';
+    pipe2(to, O_CLOEXEC);
+    pipe2(from, O_CLOEXEC);
+    fflush(stdout);
+    SAY(peer("send 4"));
+    pid_t pid = fork();
+    if (pid == 0) {
+        serve_silently(fd, hers);
+        becomes_cat(to[0], from[1]);
+    }
+    SAY(peer("recv 5"));
+    /* It is that program. */
+    SAY(write(to[1], &c, 1));
+    SAY(read(from[0], &c, 1));
+    SAY(peer("send 4"));
+    serve(fd, his);
+    SAY(peer("recv 6"));
+    close(to[1]);
+    SAY(is_over(pid));
+    SAY(peer("send 4"));
+    serve(fd, his);
+    SAY(peer("recv 6"));
+}
+
+/* Its child has the connection, which is the next program's standard input and output. */
+static void becomes_head(int fd, int waits)
+{
+    char c, *head[] = { "head", "-c", "5", NULL };
+    int told[2];
+    pipe2(told, O_CLOEXEC);
+    if (fork() == 0) {
+        serve_silently(fd, hers);
+        write(told[1], "", 1);
+        read(waits, &c, 1);
+        _exit(0);
+    }
+    read(told[0], &c, 1);
+    dup2(fd, 0);
+    dup2(fd, 1);
+    close(fd);
+    execv("/usr/bin/head", head);
+    _exit(9);
+}
+
+CASE(a_parent_that_has_become_another_program_shares_with_its_child)
+{
+    int fd = server(), go[2];
+    pipe2(go, O_CLOEXEC);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(go[1]);
+        serve_silently(fd, his);
+        becomes_head(fd, go[0]);
+    }
+    close(fd);
+    SAY(peer("send 4"));
+    SAY(peer("recv 6"));
+    SAY(peer("send 4"));
+    SAY(peer("recv 5"));
+    SAY(peer("send 5"));
+    SAY(peer("recv 5"));
+    SAY(is_over(pid));
+    close(go[1]);
+    SAY(peer("eof"));
+}
