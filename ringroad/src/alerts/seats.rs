@@ -17,14 +17,18 @@ const OWNER: usize = 0;
 const CAME: usize = 1;
 const SINKS: usize = 2;
 const RUNG: usize = 3;
-/// Words of a voice, by place: who told last, until when all is told, and how many alerts there were.
-const VOICE: usize = 3;
+/// Words of a voice, by place: for which places it is; who told last, until when all is told, and how many alerts there were.
+const VOICE: usize = 4;
+const PLACES: usize = 0;
+const TOLD: [usize; 3] = [1, 2, 3];
 /// Words of all.
 pub(crate) const WORDS: usize = ARRIVALS + 1;
 const VOICES: usize = SLOTS * SEAT;
 const ARRIVALS: usize = VOICES + SLOTS * VOICE;
 /// Who keeps the port is younger than everybody.
 const KEEPER: u64 = 1 << 63;
+/// In the place of where alerts go: nowhere.
+const NOWHERE: u64 = u64::MAX;
 /// Who does not look for so long is passed over.
 pub(super) const DEAF: Duration = Duration::from_secs(2);
 
@@ -59,6 +63,15 @@ pub(super) struct Voice {
     pub(super) number: u64,
 }
 
+/// One that has a seat: the eldest is the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sitter {
+    came: u64,
+    slot: u8,
+    owner: u64,
+    sinks: u64,
+}
+
 /// Our seat among them.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -66,12 +79,14 @@ pub(super) struct Seat {
     me: u8,
     owner: u64,
     sinks: u64,
+    /// The words of the voice for our places.
+    voice: &'static [AtomicU64],
 }
 
 impl Seat {
     /// Takes the seat of slot `me` for the process that `owner` names; `sinks`: where its alerts go, 0 for nowhere.
     pub(super) fn take(words: &'static [AtomicU64], (me, owner): (u8, u64), keeps: bool, sinks: u64) -> Self {
-        let seat = Self { words, me, owner, sinks };
+        let seat = Self { words, me, owner, sinks, voice: voice_for(words, sinks) };
         let came = words[ARRIVALS].fetch_add(1, Ordering::AcqRel);
         seat.word(me, OWNER).store(0, Ordering::Release);
         seat.word(me, CAME).store(came | if keeps { KEEPER } else { 0 }, Ordering::Release);
@@ -85,10 +100,6 @@ impl Seat {
         &self.words[usize::from(slot) * SEAT + word]
     }
 
-    fn voice_word(&self, word: usize) -> &'static AtomicU64 {
-        &self.words[VOICES + self.sinks as usize % SLOTS * VOICE + word]
-    }
-
     /// The process that we sit here for.
     pub(super) fn owner(&self) -> u64 {
         self.owner
@@ -99,51 +110,57 @@ impl Seat {
         slot == self.me || rung == 0 || now.since(Instant::from_nanos(rung)) < DEAF
     }
 
-    /// Those who are there, the eldest first, with where their alerts go.
-    fn present(&self, now: Instant, mates: &dyn Mates) -> Vec<(u8, u64)> {
+    /// Those who have a seat, the eldest first. Whether one is there still takes a look at its process, which is dear:
+    /// only those are looked at whom it depends on.
+    fn seated(&self) -> Vec<Sitter> {
         let of = |slot: u8| {
-            let owner = self.word(slot, OWNER).load(Ordering::Acquire);
-            let is_there = match slot == self.me {
-                true => owner == self.owner,
-                false => owner != 0 && mates.is_home(slot, owner) && self.hears(slot, now),
-            };
             let said = |word| self.word(slot, word).load(Ordering::Acquire);
-            is_there.then(|| (said(CAME), slot, said(SINKS)))
+            let (owner, came, sinks) = (said(OWNER), said(CAME), said(SINKS));
+            (owner != 0).then_some(Sitter { came, slot, owner, sinks })
         };
         let mut all: Vec<_> = (0..SLOTS as u8).filter_map(of).collect();
         all.sort_unstable();
-        all.into_iter().map(|(_, slot, sinks)| (slot, sinks)).collect()
+        all
+    }
+
+    fn is_there(&self, one: &Sitter, now: Instant, mates: &dyn Mates) -> bool {
+        match one.slot == self.me {
+            true => one.owner == self.owner,
+            false => self.hears(one.slot, now) && mates.is_home(one.slot, one.owner),
+        }
     }
 
     /// What we are to do.
     pub(super) fn role(&self, now: Instant, mates: &dyn Mates) -> Role {
-        self.role_among(&self.present(now, mates))
-    }
-
-    fn role_among(&self, present: &[(u8, u64)]) -> Role {
-        let is_me = |&(slot, _): &(u8, u64)| slot == self.me;
-        if present.first().is_none_or(is_me) {
-            return Role::Speaks;
+        let seated = self.seated();
+        let mut there = seated.iter().filter(|one| self.is_there(one, now, mates));
+        let Some(first) = there.next().filter(|one| one.slot != self.me) else { return Role::Speaks };
+        let is_same = |one: &&Sitter| one.sinks == self.sinks;
+        if self.sinks == 0 || is_same(&first) {
+            return Role::Silent;
         }
-        let same = present.iter().find(|(_, sinks)| *sinks == self.sinks);
-        if self.sinks != 0 && same.is_some_and(is_me) { Role::Writes } else { Role::Silent }
+        let same = seated.iter().filter(is_same).find(|one| self.is_there(one, now, mates));
+        if same.is_some_and(|one| one.slot == self.me) { Role::Writes } else { Role::Silent }
     }
 
     /// Has those look who tell. Whether somebody has yet to.
     pub(super) fn ring(&self, now: Instant, mates: &dyn Mates) -> bool {
-        let present = self.present(now, mates);
-        let mut rung = false;
-        for (at, &(slot, sinks)) in present.iter().enumerate() {
-            let is_first = !present[..at].iter().any(|(_, before)| *before == sinks);
-            if slot == self.me || !(at == 0 || sinks != 0 && is_first) {
+        let (mut told, mut rung) = (Vec::new(), false);
+        for one in self.seated() {
+            let matters = told.is_empty() || one.sinks != 0 && !told.contains(&one.sinks);
+            if !matters || !self.is_there(&one, now, mates) {
+                continue;
+            }
+            told.push(one.sinks);
+            if one.slot == self.me {
                 continue;
             }
             rung = true;
             let since = now.as_nanos().max(1);
-            let word = self.word(slot, RUNG);
+            let word = self.word(one.slot, RUNG);
             if word.compare_exchange(0, since, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 // Whose box is full looks anyway, or is passed over.
-                mates.call(slot);
+                mates.call(one.slot);
             }
         }
         rung
@@ -165,25 +182,39 @@ impl Seat {
 
     /// What was told last to our places.
     pub(super) fn voice(&self) -> Voice {
-        let [by, until, number] = [0, 1, 2].map(|word| self.voice_word(word).load(Ordering::Acquire));
+        let [by, until, number] = TOLD.map(|word| self.voice[word].load(Ordering::Acquire));
         Voice { by, until: Instant::from_nanos(until), number }
     }
 
     /// All is told until now, by us, in so many alerts.
     pub(super) fn tells(&self, now: Instant, number: u64) {
-        self.voice_word(2).store(number, Ordering::Release);
-        self.voice_word(1).store(now.as_nanos(), Ordering::Release);
-        self.voice_word(0).store(self.owner, Ordering::Release);
+        let [by, until, told] = TOLD.map(|word| &self.voice[word]);
+        told.store(number, Ordering::Release);
+        until.store(now.as_nanos(), Ordering::Release);
+        by.store(self.owner, Ordering::Release);
     }
 
     /// Whether nobody is there but us and the keeper.
     pub(super) fn is_last(&self, now: Instant, mates: &dyn Mates) -> bool {
-        let others = self.present(now, mates).into_iter().filter(|(slot, _)| *slot != self.me);
-        others.map(|(slot, _)| self.word(slot, CAME).load(Ordering::Acquire)).all(|came| came & KEEPER != 0)
+        let is_other = |one: &Sitter| one.slot != self.me && one.came & KEEPER == 0;
+        !self.seated().iter().any(|one| is_other(one) && self.is_there(one, now, mates))
     }
 
     /// We are going.
     pub(super) fn leave(&self) {
         self.word(self.me, OWNER).store(0, Ordering::Release);
     }
+}
+
+/// The voice for these places, of which no others have it: the first one free from where their number leads.
+fn voice_for(words: &'static [AtomicU64], sinks: u64) -> &'static [AtomicU64] {
+    let places = if sinks == 0 { NOWHERE } else { sinks };
+    let from = places as usize % SLOTS;
+    let of = |n: usize| &words[VOICES + (from + n) % SLOTS * VOICE..][..VOICE];
+    let is_ours = |voice: &&[AtomicU64]| {
+        let taken = voice[PLACES].compare_exchange(0, places, Ordering::AcqRel, Ordering::Acquire);
+        taken.is_ok() || taken == Err(places)
+    };
+    // There may have been more than have room in the life of a port.
+    (0..SLOTS).map(of).find(is_ours).unwrap_or_else(|| of(0))
 }

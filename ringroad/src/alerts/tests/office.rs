@@ -1,6 +1,6 @@
 //! Processes of a port that tell together, in virtual time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,15 +13,17 @@ fn words(count: usize) -> &'static [AtomicU64] {
     Box::leak((0..count).map(|_| AtomicU64::new(0)).collect())
 }
 
-/// Who lives, and who was called.
+/// Who lives, how often that was asked, and who was called.
 #[derive(Default)]
 struct Street {
     dead: BTreeSet<u64>,
+    asked: Cell<u32>,
     called: RefCell<BTreeSet<u8>>,
 }
 
 impl Mates for Street {
     fn is_home(&self, _: u8, owner: u64) -> bool {
+        self.asked.set(self.asked.get() + 1);
         !self.dead.contains(&owner)
     }
 
@@ -224,6 +226,31 @@ fn every_place_is_written_to_once() {
     assert_eq!(port.written(2, 2), ["syn scan", "denied"]);
     assert_eq!(port.written(1, 1), ["denied"], "who goes on for the dead one");
     assert_eq!([port.written(0, 1).len(), port.written(3, 0).len()], [1, 0]);
+}
+
+/// Whose numbers lead to the same place among the voices.
+#[test]
+fn places_whose_numbers_meet_have_all_of_them() {
+    let mut port = Port::new(1);
+    [5, 5 + u64::from(af_xdp::SLOTS)].into_iter().for_each(|place| port.comes(place));
+    for n in 0..3_u16 {
+        let at = u64::from(n) * 3000;
+        port.sees_of(&format!("10.0.0.{n}"), ms(at), 0, 22);
+        port.passes(at + 100, at + 3000);
+    }
+    assert_eq!([port.written(0, 3), port.written(1, 3)], [["denied"; 3]; 2]);
+}
+
+/// To see whether a process lives takes system calls.
+#[test]
+fn however_many_there_are_few_are_looked_at() {
+    let mut port = Port::new(250);
+    port.street.asked.take();
+    port.sees(ms(0), 249, 22);
+    assert_eq!(port.street.called.borrow().clone(), BTreeSet::from([0]));
+    assert!(port.street.asked.get() < 5, "{}", port.street.asked.get());
+    port.offices[249].close(ms(1), &port.street);
+    assert!(port.street.asked.get() < 12, "{}", port.street.asked.get());
 }
 
 /// What a program told that has ended is not told by the next one.
