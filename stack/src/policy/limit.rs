@@ -6,8 +6,8 @@
 //! gives it no more than its second's worth anew.
 //!
 //! Several stacks may keep one table together, in words that they share: none waits for another, and a source that begins
-//! flows at all of them has one limit. Where the table is full and a source is new to two of them at the same moment, it may have
-//! a second's worth of each.
+//! flows at all of them has one limit. Where a source is new to two of them at the same moment, it may have a second's worth of
+//! each.
 
 use core::net::IpAddr;
 use core::sync::atomic::{
@@ -77,7 +77,10 @@ impl Limits {
         let Some(ways) = words.get(at..at + WAYS * PLACE) else { return true };
         let now = now.as_nanos();
         let (second, step) = (SECOND.as_nanos() as u64, SECOND.as_nanos() as u64 / u64::from(rate.max(1)));
-        let next = |due: u64| Some(due.max(now) + step).filter(|next| *next <= now + second);
+        // So late it is with nobody who keeps the rules and has our clock.
+        let is_wrong = |due: u64| due > now.saturating_add(2 * second);
+        let begins = |due: u64| if is_wrong(due) { now } else { due.max(now) };
+        let next = |due: u64| Some(begins(due) + step).filter(|next| *next <= now + second);
         due_of(ways, tag, now).fetch_update(AcqRel, Acquire, next).is_ok()
     }
 }
@@ -93,12 +96,13 @@ fn due_of(ways: &[AtomicU64], tag: u64, now: u64) -> &AtomicU64 {
             return due_at(way);
         }
         let oldest = (0..WAYS).min_by_key(|&way| due_at(way).load(Acquire)).unwrap_or(0);
+        // In this order: what this source begins elsewhere as soon as it has the place is not taken for the former's.
+        let left = due_at(oldest).load(Acquire);
         let former = tag_at(oldest).load(Acquire);
-        if tag_at(oldest).compare_exchange(former, tag, AcqRel, Acquire).is_err() {
+        if former == tag || tag_at(oldest).compare_exchange(former, tag, AcqRel, Acquire).is_err() {
             continue;
         }
         // What the former had begun is not this one's.
-        let left = due_at(oldest).load(Acquire);
         if left > now {
             let _ = due_at(oldest).compare_exchange(left, now, AcqRel, Acquire);
         }
@@ -114,6 +118,8 @@ fn due_of(ways: &[AtomicU64], tag: u64, now: u64) -> &AtomicU64 {
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::Ordering::Release;
+
     use super::*;
 
     fn limits() -> Limits {
@@ -185,12 +191,28 @@ mod tests {
     #[test]
     fn beside_each_other_too() {
         for round in 0..20 {
+            let mut all = sharing(4);
+            // One that is new to all of them at the same moment may have more.
+            assert_eq!(passed(&mut all[0], 5_000, "10.0.0.1", 1), 1);
             let sum: usize = std::thread::scope(|scope| {
                 let each = |mut one: Limits| scope.spawn(move || passed(&mut one, 5_000, "10.0.0.1", 100));
-                let all: Vec<_> = sharing(4).into_iter().map(each).collect();
+                let all: Vec<_> = all.into_iter().map(each).collect();
                 all.into_iter().map(|one| one.join().unwrap()).sum()
             });
-            assert_eq!(sum, 10, "round {round}");
+            assert_eq!(sum, 9, "round {round}");
+        }
+    }
+
+    /// Another process may have written there what it likes, or have another clock.
+    #[test]
+    fn a_moment_that_cannot_be_is_none() {
+        for word in [u64::MAX, 1 << 63, 8_000_000_000] {
+            let mut l = limits();
+            assert_eq!(passed(&mut l, 5_000, "10.0.0.1", 1), 1);
+            let Table::Own(words) = &l.table else { panic!("no table") };
+            words.iter().skip(1).step_by(PLACE).for_each(|due| due.store(word, Release));
+            assert_eq!(passed(&mut l, 5_000, "10.0.0.1", 100), 10, "{word}");
+            assert_eq!(passed(&mut l, 5_000, "10.0.0.2", 100), 10, "{word}");
         }
     }
 }
