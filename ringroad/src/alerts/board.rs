@@ -37,7 +37,7 @@ impl Board {
 
     /// Something new.
     pub(super) fn put(&mut self, mut alert: Alert) {
-        self.number += 1;
+        self.number = self.number.wrapping_add(1);
         alert.number = self.number;
         if let Some(sinks) = &mut self.sinks {
             sinks.send(&alert);

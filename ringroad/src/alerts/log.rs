@@ -30,6 +30,8 @@ const FIXED: usize = 11;
 /// The most of a command, and of the name of a table; a rule's has the rest.
 const COMMAND: usize = 16;
 const TABLE: usize = 64;
+/// More than a record stands for.
+const MANY: u64 = u32::MAX as u64;
 /// A record that was begun this long ago is not going to be there.
 const LOST: Duration = Duration::from_secs(1);
 
@@ -73,7 +75,8 @@ impl Log {
         Self { words }
     }
 
-    fn records(&self) -> u64 {
+    /// How many there are at the most.
+    pub(super) fn records(&self) -> u64 {
         ((self.words.len() - HEAD) / RECORD) as u64
     }
 
@@ -94,7 +97,7 @@ impl Log {
         for (word, value) in record[2..].iter().zip(body) {
             word.store(value, Ordering::Relaxed);
         }
-        record[0].store(index + 1, Ordering::Release);
+        record[0].store(index.wrapping_add(1), Ordering::Release);
     }
 
     /// What is there by now is over: nobody reads it again.
@@ -113,7 +116,8 @@ impl Log {
 impl Reader {
     /// The next record; none for now.
     pub(super) fn next(&mut self, log: &Log, now: Instant) -> Option<Entry> {
-        loop {
+        // Not for longer, whatever others write meanwhile.
+        for _ in 0..=log.records() {
             let begun = log.words[BEGUN].load(Ordering::Acquire);
             if self.next >= begun {
                 return None;
@@ -141,6 +145,12 @@ impl Reader {
                 return Some(entry);
             }
         }
+        None
+    }
+
+    /// When one that is not there yet is passed over at the latest.
+    pub(super) fn due(&self) -> Instant {
+        self.missing.map_or(Instant::NEVER, |since| since + LOST)
     }
 
     /// What was never read of what all records stand for, since this was asked last; none before that is known.
@@ -149,7 +159,7 @@ impl Reader {
         if log.words[BEGUN].load(Ordering::Acquire) != self.next {
             return 0;
         }
-        let known = self.sum.map(|before| sum.wrapping_sub(before).saturating_sub(self.read));
+        let known = self.sum.map(|before| sum.wrapping_sub(before).saturating_sub(self.read).min(MANY));
         (self.sum, self.read) = (Some(sum), 0);
         known.unwrap_or(0)
     }
@@ -211,7 +221,7 @@ fn encode(Entry { at, count, seen }: &Entry) -> Body {
 }
 
 fn decode(body: &Body) -> Entry {
-    let (at, count, bits) = (Instant::from_nanos(body[0]), body[1], body[2]);
+    let (at, count, bits) = (Instant::from_nanos(body[0]), body[1].min(MANY), body[2]);
     if bits & SEEN == 0 {
         return Entry { at, count, seen: None };
     }

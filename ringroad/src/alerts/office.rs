@@ -35,6 +35,8 @@ struct Telling {
     desk: Desk,
     /// Until then another told.
     until: Instant,
+    /// When what was read last was seen.
+    latest: Instant,
 }
 
 /// This process's part.
@@ -100,7 +102,8 @@ impl Office {
             // Somebody else told until now.
             self.board.begin(voice.number);
             let desk = Desk::new(self.epoch, self.process.clone());
-            self.telling = Some(Telling { reader: self.log.reader(), desk, until: voice.until });
+            let (reader, until) = (self.log.reader(), voice.until.min(now));
+            self.telling = Some(Telling { reader, desk, until, latest: Instant::ZERO });
         }
         let Some(telling) = &mut self.telling else { return again };
         let due = telling.read(&self.log, &mut self.board, now);
@@ -135,17 +138,24 @@ impl Telling {
     /// Takes what is new in the log to the desk, and what that says to the board, each at its time: what another has told
     /// of is remembered, and no news. When there is more to say at the latest.
     fn read(&mut self, log: &Log, board: &mut Board, now: Instant) -> Instant {
-        while let Some(entry) = self.reader.next(log, now) {
-            self.tell_until(entry.at, board);
+        let mut left = log.records();
+        while left > 0
+            && let Some(entry) = self.reader.next(log, now)
+        {
+            left -= 1;
+            // Whatever a clock or a word of another says: it is over, and nothing was seen before what was read already.
+            self.latest = entry.at.min(now).max(self.latest);
+            self.tell_until(self.latest, board);
             match &entry.seen {
-                Some(seen) => self.desk.take(entry.at, seen, entry.count),
-                None => self.desk.lost(entry.at, entry.count),
+                Some(seen) => self.desk.take(self.latest, seen, entry.count),
+                None => self.desk.lost(self.latest, entry.count),
             }
         }
         self.desk.lost(now, self.reader.missed(log));
         self.tell_until(self.until, board);
         self.desk.tell(now).into_iter().for_each(|alert| board.put(alert));
-        self.desk.due()
+        // Of very much the rest is read with the next look.
+        if left == 0 { now } else { self.desk.due().min(self.reader.due()) }
     }
 
     fn tell_until(&mut self, moment: Instant, board: &mut Board) {

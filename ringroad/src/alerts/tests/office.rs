@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use stack::time::Instant;
@@ -251,6 +251,45 @@ fn however_many_there_are_few_are_looked_at() {
     assert!(port.street.asked.get() < 5, "{}", port.street.asked.get());
     port.offices[249].close(ms(1), &port.street);
     assert!(port.street.asked.get() < 12, "{}", port.street.asked.get());
+}
+
+/// Of whoever was killed while it wrote, nothing comes any more: nothing else calls those who wait for it.
+#[test]
+fn what_lies_behind_a_record_that_never_comes_is_told_soon() {
+    let mut port = Port::new(2);
+    port.shared.log[0].fetch_add(1, Ordering::Relaxed);
+    port.sees(ms(0), 1, 22);
+    port.passes(0, 3000);
+    assert_eq!(port.told(3000), [(0, "denied".into(), 1, 1)]);
+}
+
+/// All words are memory that every process of the port writes to.
+#[test]
+fn what_another_writes_there_keeps_nobody() {
+    // What was long ago is no part of what is now.
+    for (at, told) in [(Instant::NEVER, 2), (Instant::from_nanos(1 << 60), 2), (Instant::ZERO, 3)] {
+        let mut port = Port::new(2);
+        let mut early = seen("10.0.0.7", "10.77.0.1:22", SYN);
+        early.process = port.offices[1].process().clone();
+        port.offices[1].saw(at, early.clone(), u64::MAX);
+        port.offices[1].saw(Instant::NEVER, early, u64::MAX);
+        let now = 1 << 40;
+        port.sees(ms(now), 1, 22);
+        port.passes(now, now + 3000);
+        assert_eq!(port.told(now + 3000).len(), told, "{at:?}");
+    }
+    for word in [u64::MAX, u64::MAX - 1, 1 << 63, 1] {
+        let mut port = Port::new(2);
+        port.sees(ms(0), 1, 22);
+        port.shared.seats.iter().chain(port.shared.log).for_each(|one| one.store(word, Ordering::Relaxed));
+        port.street.dead.insert(word);
+        port.sees(ms(1), 1, 23);
+        port.passes(1, 5000);
+        port.comes(0);
+        port.sees(ms(5000), 2, 24);
+        port.passes(5000, 9000);
+        (0..3).for_each(|slot| port.offices[slot].close(ms(9000), &port.street));
+    }
 }
 
 /// What a program told that has ended is not told by the next one.
