@@ -99,7 +99,10 @@ impl Runtime {
     /// What was told lately, if this process is the one that tells.
     pub(crate) fn alerts(&self) -> Vec<Alert> {
         let now = now();
-        self.hear(now);
+        if self.hear(now) != Instant::NEVER {
+            // When there will be more was said to us: the helper has to be told, too.
+            self.lock_quietly().core().refuses();
+        }
         let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
         alerts.as_ref().map(|alerts| alerts.office.told(now, &alerts.mates)).unwrap_or_default()
     }
