@@ -53,7 +53,9 @@ impl Timers {
 
     fn reserve(&mut self, handles: usize) {
         while self.len() < handles {
-            self.0.push(Box::new([UNARMED; CHUNK]));
+            // Not by way of the stack, of which an application's thread may have less.
+            let Ok(chunk) = vec![UNARMED; CHUNK].into_boxed_slice().try_into() else { unreachable!() };
+            self.0.push(chunk);
         }
     }
 
