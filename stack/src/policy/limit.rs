@@ -92,17 +92,17 @@ fn due_of(ways: &[AtomicU64], tag: u64, now: u64) -> &AtomicU64 {
     let found = || (0..WAYS).find(|&way| tag_at(way).load(Acquire) == tag);
     // Somebody else may take a place, or put it there, meanwhile.
     for _ in 0..WAYS {
-        if let Some(way) = found() {
+        // Who has looked at the first place before it was put there may see it in a second one, for a moment.
+        if let Some(way) = found().and_then(|_| found()) {
             return due_at(way);
         }
         let oldest = (0..WAYS).min_by_key(|&way| due_at(way).load(Acquire)).unwrap_or(0);
-        // In this order: what this source begins elsewhere as soon as it has the place is not taken for the former's.
-        let left = due_at(oldest).load(Acquire);
-        let former = tag_at(oldest).load(Acquire);
+        let (former, left) = (tag_at(oldest).load(Acquire), due_at(oldest).load(Acquire));
+        // Who has put it there meanwhile has counted since.
         if former == tag || tag_at(oldest).compare_exchange(former, tag, AcqRel, Acquire).is_err() {
             continue;
         }
-        // What the former had begun is not this one's.
+        // What the former had begun is not this one's; what others have begun since is.
         if left > now {
             let _ = due_at(oldest).compare_exchange(left, now, AcqRel, Acquire);
         }
@@ -188,6 +188,7 @@ mod tests {
         assert_eq!([passed(5_000), passed(5_099), passed(5_500), passed(60_000)], [10, 0, 5, 10]);
     }
 
+    /// All are new to a source at the same moment.
     #[test]
     fn beside_each_other_too() {
         for round in 0..20 {
