@@ -152,12 +152,13 @@ impl Telling {
             }
         }
         self.desk.lost(now, self.reader.missed(log));
-        self.tell_until(self.until, board);
-        self.desk.tell(now).into_iter().for_each(|alert| board.put(alert));
         // Of very much the rest is read with the next look.
-        if left == 0 { now } else { self.desk.due().min(self.reader.due()) }
+        let (until, again) = if left == 0 { (self.latest, now) } else { (now, self.reader.due()) };
+        self.tell_until(until, board);
+        again.min(self.desk.due())
     }
 
+    /// What is said is said at its time, however late it is looked for: who reads the log again says the same.
     fn tell_until(&mut self, moment: Instant, board: &mut Board) {
         while self.desk.due() <= moment {
             let due = self.desk.due();

@@ -253,6 +253,21 @@ fn however_many_there_are_few_are_looked_at() {
     assert!(port.street.asked.get() < 12, "{}", port.street.asked.get());
 }
 
+#[test]
+fn what_is_told_late_is_not_told_again_by_the_next() {
+    let mut port = Port::new(2);
+    [(0, 22), (100, 23)].into_iter().for_each(|(at, end)| port.sees(ms(at), 1, end));
+    [100, 950].into_iter().for_each(|at| port.hears(ms(at), 0, false));
+    let before = port.told(950);
+    port.dies(0);
+    port.hears(ms(1000), 1, false);
+    let numbers =
+        |told: Vec<(usize, String, u64, u64)>| told.into_iter().map(|alert| alert.3).collect::<Vec<_>>();
+    assert_eq!(numbers(port.told(1000)), numbers(before), "what was told is remembered");
+    port.passes(1000, 5000);
+    assert_eq!(numbers(port.told(5000)), [1, 2]);
+}
+
 /// Of whoever was killed while it wrote, nothing comes any more: nothing else calls those who wait for it.
 #[test]
 fn what_lies_behind_a_record_that_never_comes_is_told_soon() {
