@@ -217,8 +217,12 @@ fn a_limit_holds_for_all_workers_of_a_port() {
     eventually("every worker", 60, || stacks(&server).len() == 4);
     let to = format!("{SERVER}:80").parse().expect("an end");
     let begun = Instant::now();
-    let connects = |_: &u32| TcpStream::connect_timeout(&to, Duration::from_millis(20)).is_ok();
-    let served = client.enter(|| (0..150).filter(connects).count() as u64);
+    let connects = |ms| TcpStream::connect_timeout(&to, Duration::from_millis(ms)).is_ok();
+    // The first may take its time, the others hurry: a limit is seen by who asks too often.
+    let served = client.enter(|| {
+        assert!(connects(60_000), "one is permitted");
+        1 + (0..150).filter(|_| connects(20)).count() as u64
+    });
     // A second's worth at once, and what the time since brought.
     let most = u64::from(LIMIT) * (begun.elapsed().as_secs() + 2);
     let sum = || {
@@ -226,5 +230,5 @@ fn a_limit_holds_for_all_workers_of_a_port() {
         stacks(&server).iter().filter_map(of).sum::<u64>()
     };
     eventually("what is beyond is counted", 60, || sum() > 0);
-    assert!((1..=most).contains(&served), "{served} of {most}, {} beyond", sum());
+    assert!(served <= most, "{served} of {most}, {} beyond", sum());
 }
