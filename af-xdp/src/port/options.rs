@@ -6,7 +6,7 @@ use crate::packet::PacketSocket;
 use crate::socket::{BindMode, RingSizes, UmemMode};
 use crate::steer::{SLOTS, XdpMode};
 
-/// Wishes for [`Port::open`]. The default leaves every choice to probing.
+/// Wishes for [`Port::open`](super::Port::open). The default leaves every choice to probing.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Slots in each ring of each socket.
