@@ -19,7 +19,9 @@ use crate::wait::eventually_some;
 /// With the compiler's words, when it cannot be built.
 pub fn product() -> &'static str {
     static BUILT: OnceLock<String> = OnceLock::new();
-    BUILT.get_or_init(|| built(&["-p", "ringroad-cli", "-p", "ringroad-preload"], "ringroad"))
+    // The whole workspace, as the README has it: some packages alone have dependencies with fewer features, and all is
+    // compiled once more for these.
+    BUILT.get_or_init(|| build("release", &["--workspace"], "ringroad"))
 }
 
 /// The path of a copy of the `ringroad` command that every user of this machine can start, its library beside it, in a
@@ -59,17 +61,14 @@ pub fn product_on_stand_in(lab: &Lab) -> String {
     copy.to_string_lossy().into_owned()
 }
 
-/// The path of one of the examples, built likewise.
+/// The path of one of the examples, not optimised, as the tests of the rooms have built it already.
 ///
 /// # Panics
 /// With the compiler's words, when it cannot be built.
 #[must_use]
 pub fn example(name: &str) -> String {
-    built(&["-p", "ringroad-examples", "--example", name], &format!("examples/{name}"))
-}
-
-fn built(what: &[&str], path: &str) -> String {
-    build("release", what, path)
+    let packages = ["--workspace", "--exclude=ringroad-tests", "--example", name];
+    build("debug", &packages, &format!("examples/{name}"))
 }
 
 /// Builds in `release` mode, or `debug`.
