@@ -9,7 +9,7 @@ use crate::errno::{Outcome, check, fail};
 use crate::fdtable::{Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::Place;
-use crate::{attach, kernel, label};
+use crate::{attach, kernel};
 
 const IP_IPSEC_POLICY: c_int = 16;
 const IP_XFRM_POLICY: c_int = 17;
@@ -82,7 +82,7 @@ pub(crate) fn set(held: &Held, set: impl FnOnce() -> isize) -> Outcome {
     Ok(0)
 }
 
-/// A socket that was opened elsewhere may have some. What it has there as its name (`label`) is none.
+/// A socket that was opened elsewhere may have some.
 pub(crate) fn note_inherited(held: &Held) {
     let number = |(level, name): (c_int, c_int)| {
         let mut bytes = [0; 4];
@@ -90,7 +90,7 @@ pub(crate) fn note_inherited(held: &Held) {
     };
     let has_filter = || {
         let length = kernel::option(held.fd, SOL_SOCKET, SO_GET_FILTER, &mut []);
-        length.is_some_and(|n| n > 0) && label::read(held.fd).is_none()
+        length.is_some_and(|n| n > 0)
     };
     if NUMBERS.into_iter().any(number) || has_filter() {
         keep(held);
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::dispatch::lifecycle;
     use crate::errno::{Errno, Leave};
-    use crate::fdtable;
+    use crate::{fdtable, label};
 
     fn stream() -> (TcpListener, Held) {
         assert!(fdtable::start());

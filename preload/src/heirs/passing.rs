@@ -61,15 +61,19 @@ pub(super) fn entrust_alone(held: &Held, _alone: &Claims) -> Result<(), Reason> 
     let mut turn = runtime.lock();
     // How a connection goes on depends on what has come for it.
     turn.poll();
-    if state::lock().heirs.passed.contains_key(&held.word) {
+    let known = state::lock().heirs.passed.get(&held.word).map(|passed| passed.name);
+    if let Some(name) = known {
         let whole = suspend(&mut state::lock(), &mut turn, held.word, Why::Sent);
-        return if whole { Ok(()) } else { Err(Reason::Passed) };
+        // The application may have told the socket something else meanwhile.
+        let named = label::put(held.fd, name).is_ok();
+        return if whole && named { Ok(()) } else { Err(Reason::Passed) };
     }
     if !turn.stack().may_travel(id) {
         return Err(Reason::Passed);
     }
     let name = kernel::random();
-    backing::own(held).and_then(|()| label::put(held.fd, name)).map_err(|_| Reason::Passed)?;
+    backing::own(held).map_err(|_| Reason::Passed)?;
+    label::put(held.fd, name).map_err(|_| Reason::Passed)?;
     drop(turn);
     let until = runtime.now() + PATIENCE;
     let given = patiently(runtime, until, |turn| give(turn, held, name));

@@ -175,7 +175,7 @@ fn share(held: &Held, name: u64, asking: &Claims) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::net::TcpListener;
     use std::time::Duration;
 
     use ringroad::link::Link;
@@ -218,12 +218,12 @@ mod tests {
         let name = 0x0123_4567_89ab_cdef_u64;
         let mut text = Vec::new();
         name.put(&mut text);
-        let said = |socket: &UdpSocket| {
+        let said = |socket: &TcpListener| {
             line.send_beside(&question(PASSED, word.cookie()), &text, socket.as_raw_fd()).unwrap();
             let mut note = parents.receive(Duration::ZERO).unwrap().unwrap();
             understand(&heirs, Some(word), &mut note).map(|shared| shared.name)
         };
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(said(&socket), None);
         label::put(socket.as_raw_fd(), name + 1).unwrap();
         assert_eq!(said(&socket), None);
