@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use libc::{c_int, c_ulong};
+use libc::{c_char, c_int, c_uint, c_ulong, c_void};
 use stack::socket::{How, OptName, Value};
 
-use super::{attached, held, is_stream, owner};
+use super::{attached, backing, held, is_stream, owner};
 use crate::errno::Outcome;
 use crate::fdtable::{Flag, Held};
 use crate::reason::Reason;
@@ -52,6 +52,31 @@ pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> Outcome {
         }
         _ => Err(Reason::Plain.into()),
     }
+}
+
+/// `fstat`.
+pub(crate) fn fstat(fd: c_int, _: *mut c_void) -> Outcome {
+    has_inode(fd)
+}
+
+/// `fstatat`, of a descriptor itself.
+pub(crate) fn fstatat(fd: c_int, _: *const c_char, _: *mut c_void, _: c_int) -> Outcome {
+    has_inode(fd)
+}
+
+/// `statx`, likewise.
+pub(crate) fn statx(fd: c_int, _: *const c_char, _: c_int, _: c_uint, _: *mut c_void) -> Outcome {
+    has_inode(fd)
+}
+
+/// Who asks which file it is gets an answer of this connection's own, and the same wherever the connection is sent (Dovecot's
+/// login tells it to who has the connection next). The kernel gives it.
+fn has_inode(fd: c_int) -> Outcome {
+    let held = held(fd)?;
+    if !held.file.is(Flag::Inherited) {
+        backing::own(&held)?;
+    }
+    Err(Reason::Plain.into())
 }
 
 /// `ioctl`.

@@ -89,6 +89,14 @@ macro_rules! for_each_call {
             fd fcntl(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
             fd fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int = SYS_fcntl => control::fcntl;
             fd sockatmark(fd: c_int) -> c_int = NONE => control::sockatmark;
+            fd fstat(fd: c_int, about: *mut c_void) -> c_int = SYS_fstat => control::fstat;
+            fd fstat64(fd: c_int, about: *mut c_void) -> c_int = NONE => control::fstat;
+            fd fstatat(fd: c_int, path: *const c_char, about: *mut c_void, flags: c_int) -> c_int
+                = SYS_newfstatat => control::fstatat;
+            fd fstatat64(fd: c_int, path: *const c_char, about: *mut c_void, flags: c_int) -> c_int
+                = NONE => control::fstatat;
+            fd statx(fd: c_int, path: *const c_char, flags: c_int, mask: c_uint, about: *mut c_void) -> c_int
+                = SYS_statx => control::statx;
             fd ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int = SYS_ioctl => control::ioctl;
 
             any poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int = NONE => poll::poll;

@@ -262,6 +262,34 @@ CASE(passed_to_oneself)
     SAY(peer("eof"));
 }
 
+/* Dovecot's login tells who is to have the connection its inode, and that looks whether it got this one. */
+CASE(a_connection_is_the_same_file_wherever_it_is_sent)
+{
+    int line[2], a = server(), b, l = listener();
+    struct stat at_a, at_b, empty;
+    struct statx extended;
+    char word;
+    SAY(peer("connect %d", port));
+    b = accept(l, NULL, NULL);
+    SAY(fstat(a, &at_a));
+    SAY(fstat(b, &at_b));
+    SAY(at_a.st_ino != at_b.st_ino);
+    SAY(S_ISSOCK(at_a.st_mode));
+    SAY(fstatat(a, "", &empty, AT_EMPTY_PATH));
+    SAY(empty.st_ino == at_a.st_ino);
+    SAY(statx(a, "", AT_EMPTY_PATH, STATX_INO, &extended));
+    SAY(extended.stx_ino == at_a.st_ino);
+    SAY(fstatat(a, "x", &empty, 0));
+    socketpair(AF_UNIX, SOCK_STREAM, 0, line);
+    SAY(send_fd(line[0], a, USE));
+    close(a);
+    a = receive_fd(line[1], &word);
+    SAY(fstat(a, &empty));
+    SAY(empty.st_ino == at_a.st_ino);
+    SAY(write(b, "abc", 3));
+    SAY(peer("recv 3"));
+}
+
 CASE(passed_and_watched)
 {
     int line = worker(), fd = server(), set = epoll_create1(0);
