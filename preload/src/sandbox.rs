@@ -1,5 +1,6 @@
 //! A process that forbids itself what a stack needs: system calls (seccomp(2)), or descriptors (RLIMIT_NOFILE), as
-//! sshd's child does before it speaks to a client that is not let in yet. From then on its sockets are the kernel's, and
+//! sshd's child does before it speaks to a client that is not let in yet; or threads (RLIMIT_NPROC), as Dovecot's login
+//! does, which has its stack before that. From then on its sockets are the kernel's, and
 //! what it has accelerated is pumped (`ringroad::pump`): its descriptor is one end of a Unix socket, on which nothing but
 //! the kernel's own calls are made, while its parent, or a thread of its own that was there before, has the connection.
 
@@ -86,14 +87,27 @@ pub(crate) fn setrlimit(resource: c_uint, limit: *const rlimit) -> Outcome {
 /// `prlimit`.
 pub(crate) fn prlimit(process: pid_t, resource: c_uint, new: *const rlimit, _: *mut rlimit) -> Outcome {
     let place = Place::from(new);
-    if resource == libc::RLIMIT_NOFILE && !place.is_null() && is_this(process) {
+    if !place.is_null() && is_this(process) {
         // What only the soft limit forbids the process can allow itself again.
         let hard: u64 = place.after(core::mem::offset_of!(rlimit, rlim_max)).read()?;
-        if hard < ENOUGH {
-            enter(Forbidden::Descriptors);
+        match resource {
+            libc::RLIMIT_NOFILE if hard < ENOUGH => enter(Forbidden::Descriptors),
+            libc::RLIMIT_NPROC => begin_while_allowed(),
+            _ => {}
         }
     }
     Err(Reason::Plain.into())
+}
+
+/// A process that is about to limit its threads has its stack first, when it has a socket that waits for one.
+fn begin_while_allowed() {
+    if Runtime::current().is_none() && fdtable::any() {
+        let all = state::lock().registry.in_range(0, c_int::MAX);
+        if all.iter().any(attach::is_due) {
+            // When there is none, that is told with the first use.
+            let _ = attach::runtime_or_silence();
+        }
+    }
 }
 
 fn is_this(process: pid_t) -> bool {

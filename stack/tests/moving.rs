@@ -390,6 +390,92 @@ fn what_nobody_takes_is_reset_in_the_end_and_a_new_listener_has_it_before() {
     }
 }
 
+impl Twins {
+    /// How many milliseconds pass until the stack at the cable offers what waits.
+    fn offered_after(&mut self) -> u32 {
+        let passes = |_: &u32| {
+            let offers = self.net.b().has_offers();
+            self.net.run_ms(u64::from(!offers));
+            !offers
+        };
+        (0..5000).take_while(passes).count() as u32
+    }
+}
+
+/// Nobody accepts for a while: it is offered to the other, and by that one again, more slowly.
+#[test]
+fn what_nobody_accepts_is_offered_to_the_others() {
+    let mut twins = Twins::new(Link::default(), 1);
+    let new = {
+        twins.swap();
+        let id = twins.net.listen(1, 80, 16);
+        twins.swap();
+        id
+    };
+    let old = twins.net.listen(1, 80, 16);
+    let client = twins.net.connecting(0, 80);
+    while twins.net.b().waiting(old) == 0 || !twins.net.a().readiness(client).contains(Readiness::OUT) {
+        twins.net.run_ms(1);
+    }
+    assert!(twins.offered_after() <= 2);
+    let now = twins.net.now;
+    assert!(twins.net.b().offer(now, |_| None).is_empty(), "nobody to give it to");
+    assert!(!twins.net.b().has_offers() && twins.net.b().waiting(old) == 1);
+    assert_eq!(twins.offered_after(), 2);
+    let now = twins.net.now;
+    assert!(twins.net.b().offer(now, |_| None).is_empty());
+    assert_eq!(twins.offered_after(), 4, "once more, and more slowly");
+    let now = twins.net.now;
+    let letter = twins.net.b().offer(now, |_| Some(7)).remove(&7).unwrap();
+    assert!(twins.net.b().waiting(old) == 0 && twins.net.b().next_deadline() > now);
+    twins.net.pump();
+    twins.swap();
+    twins.net.b().take_over(now, &mut &letter[..]).unwrap();
+    assert_eq!(twins.offered_after(), 4, "what came from another goes on more slowly, too");
+    // It is taken here all the same, and serves.
+    let now = twins.net.now;
+    let id = twins.net.b().accept(now, new).unwrap().id;
+    assert!(twins.net.b().offer(now, |_| Some(7)).is_empty());
+    twins.net.send(0, client, b"hello").unwrap();
+    twins.net.run_ms(50);
+    assert_eq!(twins.net.recv(1, id, 100).unwrap(), b"hello");
+    assert!(twins.net.a().readiness(client).contains(Readiness::OUT));
+    // Who has accepted may be about to do so again.
+    twins.net.connecting(0, 80);
+    while twins.net.b().waiting(new) == 0 {
+        twins.net.run_ms(1);
+    }
+    assert!((20..25).contains(&twins.offered_after()));
+}
+
+/// Who accepts what is over hears so, as from Linux: it stays where it is. So does what waits where each listener has a queue of
+/// its own.
+#[test]
+fn what_is_over_and_what_is_another_sockets_is_not_offered() {
+    let mut twins = Twins::new(Link::default(), 1);
+    let listener = twins.net.listen(1, 80, 16);
+    let client = twins.net.connecting(0, 80);
+    twins.net.run_ms(15);
+    let now = twins.net.now;
+    twins.net.a().set_option(now, client, OptName::Linger, Value::Linger(Some(0))).unwrap();
+    twins.net.a().close(now, client).unwrap();
+    twins.net.run_ms(50);
+    let now = twins.net.now;
+    assert!(twins.net.b().has_offers());
+    assert!(twins.net.b().offer(now, |_| Some(7)).is_empty());
+    assert!(twins.net.b().accept(now, listener).is_ok());
+
+    let (id, now) = (twins.net.b().tcp_socket(1).unwrap(), twins.net.now);
+    twins.net.b().set_option(now, id, OptName::ReusePort, Value::Int(1)).unwrap();
+    let end = (twins.net.hosts[1].address, 81);
+    twins.net.b().bind(id, end.into()).unwrap();
+    twins.net.b().listen(id, 8).unwrap();
+    twins.net.connecting(0, 81);
+    twins.net.run_ms(3000);
+    assert_eq!(twins.net.b().waiting(id), 1);
+    assert!(!twins.net.b().has_offers());
+}
+
 #[test]
 fn a_letter_that_makes_no_sense_is_refused() {
     let mut twins = Twins::new(Link::default(), 1);

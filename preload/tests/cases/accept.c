@@ -213,3 +213,29 @@ CASE(accept_under_a_number_that_was_closed_past_libc)
     }
 }
 #endif
+
+/* So Dovecot's login does it: its master sees that a client has come, and begins a process for it, which takes another user
+ * and forbids itself threads before it accepts. */
+CASE(a_child_that_may_have_no_threads_accepts)
+{
+    struct rlimit none = { 1, 1 };
+    int l = listener(), status;
+    SAY(peer("connect %d", port));
+    SAY(ready(l, POLLIN));
+    fflush(stdout);
+    if (fork() == 0) {
+        char b[8];
+        SAY(setresuid(65534, 65534, 65534));
+        SAY(setrlimit(RLIMIT_NPROC, &none));
+        int c = accept(l, NULL, NULL);
+        SAY(c >= 0);
+        SAY(peer("send 5"));
+        SAY(read(c, b, 8));
+        SAY(write(c, "abc", 3));
+        _exit(0);
+    }
+    SAY(wait(&status) > 0);
+    SAY(WEXITSTATUS(status));
+    SAY(peer("recv 3"));
+    SAY(peer("eof"));
+}

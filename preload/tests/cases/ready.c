@@ -1,6 +1,5 @@
 /* poll and select. */
 #include "case.h"
-#include <sys/resource.h>
 
 CASE(poll_mix)
 {

@@ -164,6 +164,9 @@ impl Core {
         self.grant();
         if self.stack.next_deadline() <= now {
             self.stack.expire(now);
+            if self.stack.has_offers() {
+                self.offer(now);
+            }
         }
         self.flush(now);
         if self.backlog {

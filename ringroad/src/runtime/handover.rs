@@ -143,16 +143,7 @@ impl Core {
         self.stack.release_held();
         self.handover.send_again(&*self.steer);
         if self.stack.has_leavers() {
-            let (handover, steer) = (&mut self.handover, &*self.steer);
-            let mut flows: BTreeMap<Slot, Vec<FlowKey>> = BTreeMap::new();
-            // A flow that another stack has meanwhile is not ours to give: its peer asked twice, and was heard twice.
-            let letters = self.stack.hand_over(now, |key| {
-                let to = if steer.holds(key) { handover.mate(steer, key.local) } else { None };
-                to.inspect(|to| flows.entry(*to).or_default().push(*key))
-            });
-            for (to, body) in letters {
-                self.handover.send(to, headed(UNACCEPTED, 0, &body), flows.remove(&to).unwrap_or_default());
-            }
+            self.pass_round(|stack, address| stack.hand_over(now, address));
             if now.since(self.handover.looked) >= LOOK {
                 self.handover.looked = now;
                 self.give_up(now);
@@ -162,6 +153,31 @@ impl Core {
             self.open(now, rest);
         }
         self.pulse.moves(self.stack.has_leavers() || self.handover.is_stuck());
+    }
+
+    /// Connections have waited here for long: another may take them.
+    #[cold]
+    pub(super) fn offer(&mut self, now: Instant) {
+        self.pass_round(|stack, address| stack.offer(now, address));
+        // Letters may be read late, and the helper looks after them.
+        self.pulse.moves(self.stack.has_leavers() || self.handover.is_stuck());
+    }
+
+    /// Sends what the stack lets go to others that hear it, each in its turn.
+    fn pass_round(
+        &mut self,
+        let_go: impl FnOnce(&mut Stack, &mut dyn FnMut(&FlowKey) -> Option<Slot>) -> BTreeMap<Slot, Vec<u8>>,
+    ) {
+        let (handover, steer) = (&mut self.handover, &*self.steer);
+        let mut flows: BTreeMap<Slot, Vec<FlowKey>> = BTreeMap::new();
+        // A flow that another stack has meanwhile is not ours to give: its peer asked twice, and was heard twice.
+        let letters = let_go(&mut self.stack, &mut |key| {
+            let to = if steer.holds(key) { handover.mate(steer, key.local) } else { None };
+            to.inspect(|to| flows.entry(*to).or_default().push(*key))
+        });
+        for (to, body) in letters {
+            self.handover.send(to, headed(UNACCEPTED, 0, &body), flows.remove(&to).unwrap_or_default());
+        }
     }
 
     /// Ends the listeners that nobody else hears, unless the kernel knows one there: then some process holds it and

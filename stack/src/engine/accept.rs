@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::Stack;
 use super::entry::{Body, Entry, Listener, Stage};
 use super::fast_open::Pending;
+use super::offering::Offer;
 use crate::error::SocketError;
 use crate::hash::FlowWords;
 use crate::socket::{Accepted, Result};
@@ -56,6 +57,7 @@ impl Stack {
                     cookies_until,
                     fast_open,
                     queue,
+                    offer: Offer::default(),
                 };
                 self.owned_mut(id)?.body = Body::Listener(listener);
                 self.crowds.join(key, id);
@@ -96,6 +98,7 @@ impl Stack {
             Body::Fresh(_) | Body::Deferred(_) | Body::Connection(_) => return Err(SocketError::Invalid),
         };
         let id = listener.queue.pop_front().ok_or(SocketError::WouldBlock)?;
+        listener.offer.accepted(now, !listener.queue.is_empty());
         let entry = self.table.get_mut(id).ok_or(SocketError::ConnectionAborted)?;
         let chosen = entry.options.tcp;
         let connection = entry.connection_mut().ok_or(SocketError::ConnectionAborted)?;

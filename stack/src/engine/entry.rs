@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::datagram::Datagram;
 use super::error_queue::{Completions, Refusal};
 use super::fast_open::Pending;
+use super::offering::Offer;
 use crate::error::SocketError;
 use crate::journal::Noted;
 use crate::socket::stored::Stored;
@@ -78,6 +79,8 @@ pub(super) struct Listener {
     pub(super) fast_open: Pending,
     /// Connections that wait for `accept`, oldest first.
     pub(super) queue: VecDeque<SocketId>,
+    /// When they are offered to others.
+    pub(super) offer: Offer,
 }
 
 impl Listener {

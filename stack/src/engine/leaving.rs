@@ -144,7 +144,7 @@ impl Stack {
         letters
     }
 
-    fn hand_over_queue(
+    pub(super) fn hand_over_queue(
         &mut self,
         now: Instant,
         id: SocketId,
@@ -152,11 +152,12 @@ impl Stack {
         letters: &mut BTreeMap<u8, Vec<u8>>,
     ) {
         let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut) else { return };
+        let leaves = listener.leaves.is_some();
         let mut stays = core::mem::take(&mut listener.queue);
         for child in core::mem::take(&mut stays) {
             let Some(connection) = self.table.get(child).and_then(Entry::connection) else { continue };
             let (key, over) = (connection.tcb.flow.key, connection.tcb.state == State::Closed);
-            if over || !connection.attached {
+            if leaves && (over || !connection.attached) {
                 // Who accepts it learns nothing but that it is over.
                 self.remove(child);
                 continue;

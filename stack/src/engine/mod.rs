@@ -27,6 +27,7 @@ mod judging;
 mod leaving;
 mod mates;
 mod moving;
+mod offering;
 mod option_sets;
 mod options;
 mod parking;
@@ -82,6 +83,7 @@ pub use egress::TxQueue;
 use entry::Entry;
 pub use mates::{Holder, Mates, ToMate};
 pub use moving::Taker;
+use offering::Offers;
 use option_sets::OptionSets;
 use requests::Requests;
 use saved_syns::SavedSyns;
@@ -132,6 +134,8 @@ pub struct Stack {
     bereaved: Bereaved,
     /// Listeners that leave.
     leavers: Vec<SocketId>,
+    /// Listeners in which something waits.
+    offers: Offers,
     steering: Steering,
     datagrams: DatagramTable,
     udp_flows: FlowCache,
@@ -178,6 +182,7 @@ impl Stack {
             departed: Departed::default(),
             bereaved: Bereaved::default(),
             leavers: Vec::new(),
+            offers: Offers::default(),
             steering: Steering::default(),
             datagrams: DatagramTable::new(pool.frames()),
             udp_flows: FlowCache::new(key.derive(Use::UdpFlows as u64), config.max_udp_flows),
@@ -302,7 +307,7 @@ impl Stack {
         let sockets = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
         let sockets = sockets.min(self.requests.next_deadline()).min(self.core.path_mtus().next_deadline());
         let sockets = sockets.min(self.time_waits.next_deadline()).min(self.departed.next_deadline());
-        let sockets = sockets.min(self.leavers_deadline());
+        let sockets = sockets.min(self.leavers_deadline()).min(self.offers.next_deadline());
         sockets.min(self.fragments.next_deadline()).min(self.core.out.next_deadline())
     }
 
@@ -322,6 +327,7 @@ impl Stack {
         }
         self.expire_departed(now);
         self.expire_leavers(now);
+        self.expire_offers(now);
         self.give_up_pieces(now);
         self.core.out.expire(&mut self.core.pool, now);
         self.deliver_home(now);

@@ -199,10 +199,7 @@ impl Stack {
             self.orphans += 1;
         }
         if let Stage::Queued(parent) = stage {
-            if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
-                listener.queue.push_back(id);
-            }
-            self.wake(parent);
+            self.enqueue(now, parent, id, true);
         }
         if let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) {
             parcel::go_on(&mut connection.tcb, &mut self.core.env(now, false));

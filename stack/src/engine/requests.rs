@@ -173,7 +173,7 @@ impl Stack {
             FastOpenAnswer::Open { give } => {
                 let tcb = listen::open_early(tcb, pkt, give, &mut env);
                 let steered = self.steer_accepted(key);
-                return self.establish(parent, options, tcb, (steered, false));
+                return self.establish(now, parent, options, tcb, (steered, false));
             }
             FastOpenAnswer::Give => listen::answer_giving(&mut tcb, &mut env),
             FastOpenAnswer::Plain => listen::answer(&mut tcb, &mut env),
@@ -228,7 +228,7 @@ impl Stack {
                 // find another stack, which would reset it.
                 self.drop_request(at);
                 let steered = self.core.config.steer_each;
-                self.establish(parent, options, tcb, (steered, burst));
+                self.establish(now, parent, options, tcb, (steered, burst));
             }
         }
     }
@@ -289,13 +289,14 @@ impl Stack {
         input::segment(&mut tcb, &incoming.seg, incoming.pkt, &mut env);
         if tcb.state.is_synchronized() {
             let steered = self.steer_accepted(incoming.key);
-            self.establish(parent, options, tcb, (steered, false));
+            self.establish(now, parent, options, tcb, (steered, false));
         }
     }
 
     /// The handshake is done, or needs not be: a connection waits for `accept`.
     fn establish(
         &mut self,
+        now: Instant,
         parent: SocketId,
         options: Arc<Stored>,
         tcb: Tcb,
@@ -309,10 +310,7 @@ impl Stack {
         match self.table.insert(entry) {
             Ok(id) => {
                 self.attach(&key, id);
-                if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
-                    listener.queue.push_back(id);
-                }
-                self.wake(parent);
+                self.enqueue(now, parent, id, false);
                 self.settle(id);
                 if burst {
                     self.mark_dirty(id);

@@ -149,6 +149,7 @@ impl Stack {
             }
         }
         self.leavers.clear();
+        self.offers.clear();
         self.fragments.clear(&mut self.core.pool);
         self.departed.clear(&mut self.core.pool);
         while let Some(over) = self.time_waits.expire(Instant::NEVER) {
