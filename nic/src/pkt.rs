@@ -54,6 +54,18 @@ impl Pkt {
         self.len == 0
     }
 
+    /// As [`Pkt::truncate`] to `end` bytes and [`Pkt::trim_front`] of `start`, in one go.
+    ///
+    /// # Panics
+    /// When the window is shorter than `start` then.
+    #[inline(always)]
+    pub fn window(self, start: usize, end: usize) -> Self {
+        let end = end.min(self.len());
+        assert!(start <= end, "trim of {start} bytes from a window of {end}");
+        let (offset, frame) = (self.offset + start as u16, self.into_frame());
+        Self { frame, offset, len: (end - start) as u16 }
+    }
+
     /// Drops `n` bytes from the front of the window.
     ///
     /// # Panics

@@ -126,12 +126,12 @@ impl Pool {
     #[inline]
     pub fn free(&mut self, pkt: Pkt) {
         let frame = pkt.into_frame();
-        match self.state[frame as usize] {
-            State::Lent => self.turn(frame, State::Lent, State::Given),
-            _ => {
-                self.turn(frame, State::Owned, State::Free);
-                self.free.push(frame);
-            }
+        let state = &mut self.state[frame as usize];
+        if *state == State::Owned {
+            *state = State::Free;
+            self.free.push(frame);
+        } else {
+            self.turn(frame, State::Lent, State::Given);
         }
     }
 

@@ -40,6 +40,13 @@ impl Instant {
         Self(self.0.saturating_add(us as u64 * 1000))
     }
 
+    /// `us` microseconds earlier, or the origin.
+    #[inline]
+    #[must_use]
+    pub const fn minus_micros(self, us: u32) -> Self {
+        Self(self.0.saturating_sub(us as u64 * 1000))
+    }
+
     /// Whole microseconds from `earlier` to `self`, as many as fit; zero when `earlier` is later.
     #[inline]
     pub const fn micros_since(self, earlier: Instant) -> u32 {

@@ -27,27 +27,36 @@ impl Default for Lately {
 }
 
 impl Lately {
-    /// The place of this one of `flows` flows: where it was lately, if `is_it` that lies there, else what `find` says.
+    /// The spot of this one of `flows` flows.
     #[inline(always)]
-    pub fn find(
-        &self,
-        flows: usize,
-        flow: &FlowWords,
-        is_it: impl Fn(u32) -> bool,
-        find: impl FnOnce() -> Option<u32>,
-    ) -> Option<u32> {
+    pub fn spot(&self, flows: usize, flow: &FlowWords) -> Spot<'_> {
         let shape = flow.shape();
-        let spot = if flows <= FEW { &self.0[spot_of(shape)] } else { &self.0[0] };
-        let mark = (shape >> 16) as u32;
-        let (marked, place) = spot.get();
-        if marked == mark && is_it(place) {
-            return Some(place);
-        }
-        let found = find();
+        let kept = if flows <= FEW { &self.0[spot_of(shape)] } else { &self.0[0] };
+        Spot { kept, mark: (shape >> 16) as u32 }
+    }
+}
+
+/// Where the place of a flow is kept, and some bits of the flow's shape.
+#[derive(Debug)]
+pub struct Spot<'a> {
+    kept: &'a Cell<(u32, u32)>,
+    mark: u32,
+}
+
+impl Spot<'_> {
+    /// Where a flow of that shape was found last.
+    #[inline(always)]
+    pub fn place(&self) -> Option<u32> {
+        let (mark, place) = self.kept.get();
+        (mark == self.mark).then_some(place)
+    }
+
+    /// The flow was found elsewhere, if at all.
+    #[inline(always)]
+    pub fn keep(&self, found: Option<u32>) {
         if let Some(place) = found {
-            spot.set((mark, place));
+            self.kept.set((self.mark, place));
         }
-        found
     }
 }
 
@@ -63,6 +72,25 @@ mod tests {
 
     use super::*;
     use crate::types::Protocol;
+
+    impl Lately {
+        /// As the engine looks for a flow: `is_it` that lies at a place, and what a search says.
+        fn find(
+            &self,
+            flows: usize,
+            flow: &FlowWords,
+            is_it: impl Fn(u32) -> bool,
+            search: impl FnOnce() -> Option<u32>,
+        ) -> Option<u32> {
+            let spot = self.spot(flows, flow);
+            if let Some(place) = spot.place().filter(|place| is_it(*place)) {
+                return Some(place);
+            }
+            let found = search();
+            spot.keep(found);
+            found
+        }
+    }
 
     fn flow(n: u32) -> FlowWords {
         let local = (Ipv4Addr::new(10, 0, 0, 1), 80);

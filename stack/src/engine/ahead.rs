@@ -72,6 +72,12 @@ impl Stack {
         }
     }
 
+    /// Whether anything was asked for.
+    #[inline]
+    pub(super) fn looks_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     /// The turn of frame `at` of those looked at has come.
     #[inline]
     pub(super) fn turn(&mut self, at: usize) {
@@ -89,13 +95,26 @@ impl Stack {
     pub(super) fn place_ahead(&self, words: &FlowWords) -> Option<u32> {
         match self.glimpse {
             Glimpse::None => {
-                let is_it = |place| self.lies_at(place, words);
-                self.lately.find(self.flows.len(), words, is_it, || self.place_of(words))
+                let spot = self.lately.spot(self.flows.len(), words);
+                if let Some(place) = spot.place()
+                    && self.lies_at(place, words)
+                {
+                    return Some(place);
+                }
+                let found = self.search(words);
+                spot.keep(found);
+                found
             }
             Glimpse::Place(place) if self.lies_at(place, words) => Some(place),
             // Where it lay last is most likely in no cache: the index says where it lies.
-            Glimpse::Place(_) | Glimpse::Hash(_) => self.place_of(words),
+            Glimpse::Place(_) | Glimpse::Hash(_) => self.search(words),
         }
+    }
+
+    /// As [`Stack::place_of`], out of line: most segments do without.
+    #[inline(never)]
+    fn search(&self, words: &FlowWords) -> Option<u32> {
+        self.place_of(words)
     }
 }
 

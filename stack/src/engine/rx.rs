@@ -64,11 +64,15 @@ impl Stack {
                 frames.by_ref().take(DEPTH).for_each(|frame| self.receive_seen(now, iface, frame, true));
                 continue;
             }
-            for (at, frame) in frames.by_ref().take(DEPTH).enumerate() {
-                self.turn(at);
-                self.receive(now, iface, frame, true);
+            if self.looks_ahead() {
+                for (at, frame) in frames.by_ref().take(DEPTH).enumerate() {
+                    self.turn(at);
+                    self.receive(now, iface, frame, true);
+                }
+                self.end_turns();
+                continue;
             }
-            self.end_turns();
+            frames.by_ref().take(DEPTH).for_each(|frame| self.receive(now, iface, frame, true));
         }
         self.push_dirty(now);
     }
@@ -87,9 +91,7 @@ impl Stack {
         let Some(place) = place else {
             return self.receive_stranger(now, iface, frame, seg, burst);
         };
-        let mut pkt = frame.pkt;
-        pkt.truncate(transport.end);
-        pkt.trim_front(transport.start + usize::from(seg.header_len));
+        let pkt = frame.pkt.window(transport.start + usize::from(seg.header_len), transport.end);
         self.segment_for(now, place, &seg, (pkt, transport.end - ethernet::HEADER, road), burst);
     }
 

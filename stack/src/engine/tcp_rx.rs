@@ -128,8 +128,8 @@ impl Stack {
         if !self.core.out.judge_in(&mut connection.tcb.flow, bytes, road) {
             return self.drop_packet(pkt, Reason::Denied);
         }
-        if self.core.is_exhausted()
-            && !pkt.is_empty()
+        if !pkt.is_empty()
+            && self.core.is_exhausted()
             && (connection.tcb.recv_queue() > 0 || self.core.is_drained())
         {
             // What is queued may not grow: the peer sends it again when the application has read.

@@ -111,7 +111,7 @@ fn schedule_probe<E: Egress>(tcb: &mut Tcb, rto: Instant, env: &Env<'_, E>) -> b
         && !tcb.tlp.is_out();
     if may {
         let segments = tcb.sent.segments + u32::from(tcb.snd.fin_sent);
-        let pto = tlp::pto(tcb.rto.srtt_micros(), segments, env.config.rto_min);
+        let pto = tlp::pto(tcb.rto.srtt_micros(), segments, tcb.rto.least_micros());
         tcb.await_ack(Await::Probe, env.now.plus_micros(pto).min(rto).max(env.now));
     }
     may

@@ -37,7 +37,7 @@ impl Inbox {
     /// Queues the payload of a segment. A queue that holds little in many frames, and every queue while frames are
     /// scarce, copies it behind the last one's, if it fits there: the frame is free at once, and however small
     /// the segments are, they cannot pin the pool. (Linux: tcp_try_coalesce, and tcp_collapse under pressure.)
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, segs: &mut SegTable, pool: &mut Pool, pkt: Pkt, seq: Seq) {
         self.octets += pkt.len() as u32;
         let scarce = pool.available() < pool.frames() as usize / SCARCE;
@@ -45,15 +45,21 @@ impl Inbox {
             if scarce && pkt.len() <= crumbs::SIZE && self.push_crumb(segs, pool.bytes(&pkt)) {
                 return pool.free(pkt);
             }
-        } else if scarce || self.is_wasteful() {
-            let tail = segs.slot_mut(self.list.tail).pkt_mut();
-            if pool.tailroom(tail) >= pkt.len() && !pool.is_lent(tail) {
-                copy(pool, &pkt, 0, tail);
-                pool.free(pkt);
-                return;
-            }
+        } else if (scarce || self.is_wasteful()) && self.joins_last(segs, pool, &pkt) {
+            return pool.free(pkt);
         }
         self.list.push(segs, pkt, seq);
+    }
+
+    /// Copies a payload behind the last one's. False when it does not fit there.
+    #[inline(never)]
+    fn joins_last(&self, segs: &mut SegTable, pool: &mut Pool, pkt: &Pkt) -> bool {
+        let tail = segs.slot_mut(self.list.tail).pkt_mut();
+        let fits = pool.tailroom(tail) >= pkt.len() && !pool.is_lent(tail);
+        if fits {
+            copy(pool, pkt, 0, tail);
+        }
+        fits
     }
 
     /// Keeps a little outside of frames. False when there is no place for it.

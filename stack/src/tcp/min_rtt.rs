@@ -48,9 +48,15 @@ impl MinRtt {
     /// The shortest; zero before the first sample.
     #[inline]
     pub(super) fn get(&self) -> Duration {
+        Duration::from_micros(u64::from(self.micros()))
+    }
+
+    /// As [`MinRtt::get`], in microseconds.
+    #[inline]
+    pub(super) fn micros(&self) -> u32 {
         match self.newer.min(self.older) {
-            u32::MAX => Duration::ZERO,
-            micros => Duration::from_micros(u64::from(micros)),
+            u32::MAX => 0,
+            micros => micros,
         }
     }
 }

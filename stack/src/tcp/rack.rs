@@ -86,7 +86,13 @@ impl Rack {
     /// sent once only.
     #[inline]
     pub(super) fn update(&mut self, newest: Xmit, original: bool, now: Instant) {
-        self.rtt = now.micros_since(newest.xmit_ts);
+        self.arrived(newest, original, now.micros_since(newest.xmit_ts));
+    }
+
+    /// As [`Rack::update`], with its round trip at hand, in microseconds.
+    #[inline]
+    pub(super) fn arrived(&mut self, newest: Xmit, original: bool, rtt: u32) {
+        self.rtt = rtt;
         if newest.after(self.newest()) {
             (self.xmit_ts, self.end_seq, self.original) = (newest.xmit_ts, newest.end_seq, original);
         }

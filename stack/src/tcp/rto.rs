@@ -81,6 +81,12 @@ impl Rto {
         (u64::from(self.base) << self.backoff).min(u64::from(self.max)) as u32
     }
 
+    /// What four deviations count for at least, in microseconds.
+    #[inline]
+    pub(super) fn least_micros(&self) -> u32 {
+        self.min
+    }
+
     /// When the time-out falls due that begins at `from`.
     #[inline]
     pub fn due(&self, from: Instant) -> Instant {

@@ -126,7 +126,17 @@ impl Sent {
     }
 
     /// The segment that holds `seq`, found from the nearest known place. The queue is not empty.
+    #[inline]
     fn seek(&self, segs: &SegTable, seq: Seq) -> FrameIndex {
+        // As nearly always: the newest block has only grown, to the right.
+        if self.near[0] != NONE && segs.slot(self.near[0]).seq == seq {
+            return self.near[0];
+        }
+        self.seek_from_nearest(segs, seq)
+    }
+
+    #[inline(never)]
+    fn seek_from_nearest(&self, segs: &SegTable, seq: Seq) -> FrameIndex {
         let distance = |at: FrameIndex| {
             let start = segs.slot(at).seq;
             seq.since(start).max(start.since(seq))

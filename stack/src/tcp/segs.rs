@@ -66,10 +66,18 @@ impl Slot {
         self.pkt.as_mut().expect("a linked slot holds a packet")
     }
 
+    /// Takes the packet out; the list is for the caller to mend.
+    #[inline]
+    pub(super) fn take(&mut self) -> Pkt {
+        self.pkt.take().expect("a linked slot holds a packet")
+    }
+
     /// Whether the scoreboard knows anything of it.
     #[inline]
     pub(super) fn is_marked(&self) -> bool {
-        self.mark != Mark::default()
+        let Mark { sacked, lost, resent, ambiguous } = self.mark;
+        // Without a branch for each.
+        sacked | lost | resent | ambiguous
     }
 
     /// Octets queued here.
@@ -207,7 +215,8 @@ impl List {
     /// Takes the packet at `at` out.
     #[inline]
     pub(super) fn remove(&mut self, segs: &mut SegTable, at: FrameIndex) -> Pkt {
-        let (prev, next) = (segs.slot(at).prev, segs.slot(at).next);
+        let slot = segs.slot_mut(at);
+        let (prev, next, pkt) = (slot.prev, slot.next, slot.take());
         match prev {
             NONE => self.head = next,
             _ => segs.slot_mut(prev).next = next,
@@ -217,7 +226,18 @@ impl List {
             _ => segs.slot_mut(next).prev = prev,
         }
         self.count -= 1;
-        segs.slot_mut(at).pkt.take().expect("a linked slot holds a packet")
+        pkt
+    }
+
+    /// The first `n` were taken out of their slots: the list begins with what came behind them.
+    #[inline]
+    pub(super) fn begin_at(&mut self, segs: &mut SegTable, first: FrameIndex, n: u32) {
+        self.head = first;
+        self.count -= n;
+        match first {
+            NONE => self.tail = NONE,
+            _ => segs.slot_mut(first).prev = NONE,
+        }
     }
 }
 
@@ -256,13 +276,13 @@ impl Chain {
         self.insert(segs, self.last, at);
     }
 
-    /// Takes the first one out.
+    /// Those before `first` were taken out: the chain begins with it.
     #[inline]
-    pub(super) fn pop(&mut self, segs: &mut SegTable) {
-        self.first = segs.slot(self.first).newer;
-        match self.first {
+    pub(super) fn begin_at(&mut self, segs: &mut SegTable, first: FrameIndex) {
+        self.first = first;
+        match first {
             NONE => self.last = NONE,
-            first => segs.slot_mut(first).older = NONE,
+            _ => segs.slot_mut(first).older = NONE,
         }
     }
 

@@ -355,14 +355,17 @@ impl Sent {
     /// transmission too.
     #[inline]
     pub(super) fn pop(&mut self, segs: &mut SegTable, pool: &mut Pool, n: u32, octets: u32) {
-        let mut left = n;
-        while left > 0 {
-            let at = self.list.head;
-            self.forget(at);
-            self.flight.pop(segs);
-            pool.free(self.list.remove(segs, at));
-            left -= 1;
+        let (mut next, mut newer) = (self.list.head, self.flight.first);
+        for _ in 0..n {
+            let slot = segs.slot_mut(next);
+            let pkt = slot.take();
+            (next, newer) = (slot.next, slot.newer);
+            pool.free(pkt);
         }
+        // What points to one of them points to the beginning again; nothing is SACKed that could be near.
+        self.near = [NONE; SACK_BLOCKS];
+        self.list.begin_at(segs, next, n);
+        self.flight.begin_at(segs, newer);
         self.segments -= n;
         self.octets -= octets;
     }

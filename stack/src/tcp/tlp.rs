@@ -34,11 +34,11 @@ pub(super) enum Outcome {
 }
 
 /// TLP_calc_PTO in microseconds, without its bound by the RTO: `segments` are in flight. One alone may meet a delayed ACK, which
-/// takes up to `max_ack_delay`.
+/// takes up to `max_ack_delay` microseconds.
 #[inline]
-pub(super) fn pto(srtt: Option<u32>, segments: u32, max_ack_delay: Duration) -> u32 {
-    let Some(srtt) = srtt else { return micros(INITIAL) };
-    srtt.saturating_mul(2).saturating_add(micros(if segments <= 1 { max_ack_delay } else { GRAIN }))
+pub(super) fn pto(srtt: Option<u32>, segments: u32, max_ack_delay: u32) -> u32 {
+    let Some(srtt) = srtt else { return const { micros(INITIAL) } };
+    srtt.saturating_mul(2).saturating_add(if segments <= 1 { max_ack_delay } else { const { micros(GRAIN) } })
 }
 
 impl Tlp {
@@ -109,9 +109,9 @@ mod tests {
     /// RFC 8985 §7.2.
     #[test]
     fn the_time_out_is_two_round_trips_and_waits_for_a_delayed_ack() {
-        assert_eq!(pto(None, 5, ms(200)), 1_000_000);
-        assert_eq!(pto(Some(30_000), 2, ms(200)), 62_000);
-        assert_eq!(pto(Some(30_000), 1, ms(200)), 260_000);
+        assert_eq!(pto(None, 5, 200_000), 1_000_000);
+        assert_eq!(pto(Some(30_000), 2, 200_000), 62_000);
+        assert_eq!(pto(Some(30_000), 1, 200_000), 260_000);
     }
 
     /// RFC 8985 §7.4.2.

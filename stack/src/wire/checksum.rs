@@ -39,15 +39,20 @@ pub fn is_header_intact(header: &[u8; 20]) -> bool {
 /// Whether `bytes`, their checksum included, and what is in `more` are intact: one fold for all.
 #[inline]
 pub fn is_intact(bytes: &[u8], more: Raw) -> bool {
-    fold(join(raw(bytes), more.0)) == 0xffff
+    fold(join(raw_of(bytes), more.0)) == 0xffff
+}
+
+/// As [`raw`], without a call where there is only a header of 20 bytes, as in a bare ACK.
+#[inline(always)]
+fn raw_of(bytes: &[u8]) -> u64 {
+    <&[u8; 20]>::try_from(bytes).map_or_else(|_| raw(bytes), raw_header)
 }
 
 /// The number for the checksum field of a packet of two pieces, of which the first is of even length, and what is in
 /// `more`.
 #[inline]
 pub fn of_pieces(first: &[u8], second: &[u8], more: Raw) -> u16 {
-    let header = <&[u8; 20]>::try_from(first).map_or_else(|_| raw(first), raw_header);
-    finish(u16::from_be(fold(join(join(header, raw(second)), more.0))))
+    finish(u16::from_be(fold(join(join(raw_of(first), raw(second)), more.0))))
 }
 
 /// A sum that is not folded, of words in the machine's order.

@@ -33,17 +33,19 @@ pub(super) fn run<E: Egress>(tcb: &Tcb, end: Seq, env: &Env<'_, E>) -> Option<Ru
         && !tcb.tlp.is_out()
         && !tcb.role.searches
         && tcb.meter.is_none()
-        && tcb.sent.sacked.segments == 0
-        && !tcb.sent.is_overtaken(env.segs, &tcb.rack);
+        && tcb.sent.sacked.segments == 0;
     if !calm {
         return None;
     }
     let first = tcb.sent.head().filter(|at| *at == tcb.sent.flight.first)?;
-    let slot = env.segs.slot(first);
-    let mut run = Run { segments: 0, octets: 0, first: (slot.sent_at, slot.end()), last: Instant::ZERO };
-    let mut at = first;
+    let mut slot = env.segs.slot(first);
+    let sent = slot.xmit();
+    // As [`Sent::is_overtaken`](crate::tcp::sent::Sent) says: it was sent before something that has arrived.
+    if tcb.rack.is_after(sent) {
+        return None;
+    }
+    let mut run = Run { segments: 0, octets: 0, first: (sent.xmit_ts, sent.end_seq), last: Instant::ZERO };
     loop {
-        let slot = env.segs.slot(at);
         if slot.is_marked() || end.before(slot.end()) {
             return None;
         }
@@ -53,10 +55,11 @@ pub(super) fn run<E: Egress>(tcb: &Tcb, end: Seq, env: &Env<'_, E>) -> Option<Ru
         if slot.end() == end {
             return Some(run);
         }
-        at = slot.newer;
+        let at = slot.newer;
         if at != slot.next || at == tcb.sent.unsent {
             return None;
         }
+        slot = env.segs.slot(at);
     }
 }
 
@@ -68,14 +71,18 @@ pub(super) fn acknowledge<E: Egress>(tcb: &mut Tcb, seg: &Segment, run: Run, env
     let was_writable = tcb.is_writable();
     tcb.sent.pop(env.segs, env.pool, run.segments, run.octets);
     ack::advance(tcb, seg.ack);
-    tcb.rto.on_micros(env.now.micros_since(run.first.0));
+    let rtt = env.now.micros_since(run.last);
+    // Mostly they left together, or there is but one.
+    let longest = if run.first.0 == run.last { rtt } else { env.now.micros_since(run.first.0) };
+    tcb.rto.on_micros(longest);
     make_writable(tcb, was_writable, env);
-    tcb.rack.min_rtt.on_micros(env.now.micros_since(run.last), env.now);
+    tcb.rack.min_rtt.on_micros(rtt, env.now);
     if tcb.role.sack {
-        tcb.rack.update(Xmit { xmit_ts: run.last, end_seq: seg.ack }, true, env.now);
-        let late = tcb.rack.detect_reordering(Some(run.first.1), seg.ack);
-        env.stats.tcp_sack_reorder += u64::from(late);
-        tcb.tally.reorderings = tcb.tally.reorderings.saturating_add(late.into());
+        tcb.rack.arrived(Xmit { xmit_ts: run.last, end_seq: seg.ack }, true, rtt);
+        if tcb.rack.detect_reordering(Some(run.first.1), seg.ack) {
+            env.stats.tcp_sack_reorder += 1;
+            tcb.tally.reorderings = tcb.tally.reorderings.saturating_add(1);
+        }
         tcb.rack.on_ack(tcb.snd.una, tcb.snd.nxt, false);
     }
     tcb.recovery.on_advance(tcb.snd.una, advance, u32::from(tcb.snd.mss));

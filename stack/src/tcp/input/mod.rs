@@ -163,7 +163,7 @@ pub(super) fn syn_data<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_,
     if payload.is_empty() {
         return env.pool.free(payload);
     }
-    text::in_order(tcb, payload, env);
+    text::connects(tcb, payload, env);
 }
 
 /// TIME-WAIT of a connection whose socket is still open.

@@ -231,6 +231,6 @@ pub(super) fn answered<E: Egress>(tcb: &Tcb, echo: Option<u32>, env: &Env<'_, E>
     if tcb.counts.retransmits == 0 {
         return env.now;
     }
-    let by_rtt = env.now - tcb.rack.min_rtt.get();
+    let by_rtt = env.now.minus_micros(tcb.rack.min_rtt.micros());
     echo.map_or(by_rtt, |ecr| by_rtt.min(tcb.ts.sent_by(ecr, env.now)))
 }

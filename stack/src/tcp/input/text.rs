@@ -66,7 +66,7 @@ pub(super) fn seventh<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env
     take_ecn(tcb, seg, env);
     measure(tcb, seg, env);
     if seg.seq == tcb.rcv.nxt {
-        in_order(tcb, payload, env);
+        connects(tcb, payload, env);
     } else {
         out_of_order(tcb, seg, payload, env);
     }
@@ -100,19 +100,19 @@ pub(super) fn measure<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &Env<'_, E>)
     buffers.on_data(Arrival { now: env.now, nxt, wnd, echo });
 }
 
+/// As [`in_order`], for those who are not in a hurry.
+pub(super) fn connects<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_, E>) {
+    in_order(tcb, payload, env);
+}
+
 /// The next octets, and whatever they connect to.
-#[inline]
+#[inline(always)]
 pub(super) fn in_order<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_, E>) {
     let len = payload.len() as u32;
     tcb.rcv.mss = tcb.rcv.mss.max(len as u16);
     queue(tcb, payload, env);
     if !tcb.reassembly.is_empty() {
-        while let Some(pkt) = tcb.reassembly.take(env.segs, env.pool, tcb.rcv.nxt) {
-            queue(tcb, pkt, env);
-        }
-        tcb.reassembly.moved(tcb.rcv.nxt);
-        // RFC 5681 §4.2: what fills a hole is acknowledged at once.
-        tcb.owed.demand();
+        fill_hole(tcb, env);
     }
     tcb.wakes |= Readiness::IN;
     if tcb.owed.on_data(len, tcb.rcv.mss) == When::Later {
@@ -120,7 +120,18 @@ pub(super) fn in_order<E: Egress>(tcb: &mut Tcb, payload: Pkt, env: &mut Env<'_,
     }
 }
 
-#[inline]
+/// What waited behind the octets that came now follows them, if it does.
+#[inline(never)]
+fn fill_hole<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    while let Some(pkt) = tcb.reassembly.take(env.segs, env.pool, tcb.rcv.nxt) {
+        queue(tcb, pkt, env);
+    }
+    tcb.reassembly.moved(tcb.rcv.nxt);
+    // RFC 5681 §4.2: what fills a hole is acknowledged at once.
+    tcb.owed.demand();
+}
+
+#[inline(always)]
 fn queue<E: Egress>(tcb: &mut Tcb, pkt: Pkt, env: &mut Env<'_, E>) {
     let seq = tcb.rcv.nxt;
     tcb.rcv.nxt += pkt.len() as u32;
