@@ -99,6 +99,16 @@ impl FlowWords {
     /// link-local address is (16 bits of it fit; the kernel's indices are small).
     #[inline]
     pub fn new(key: &FlowKey) -> Self {
+        match (&key.local, &key.remote) {
+            (SocketAddr::V4(local), SocketAddr::V4(remote)) => {
+                Self::v4(key.protocol, (*local.ip(), local.port()), (*remote.ip(), remote.port()))
+            }
+            _ => Self::of_any(key),
+        }
+    }
+
+    #[inline(never)]
+    fn of_any(key: &FlowKey) -> Self {
         let (local, remote) = (key.local.port(), key.remote.port());
         match (key.local.ip().to_canonical(), key.remote.ip().to_canonical()) {
             (IpAddr::V4(a), IpAddr::V4(b)) => Self::v4(key.protocol, (a, local), (b, remote)),
@@ -109,8 +119,7 @@ impl FlowWords {
     /// Packs the parts of a [`FlowKey`] of IPv4.
     #[inline(always)]
     pub fn v4(protocol: Protocol, local: (Ipv4Addr, u16), remote: (Ipv4Addr, u16)) -> Self {
-        let addresses = u64::from(local.0.to_bits()) << 32 | u64::from(remote.0.to_bits());
-        Self::V4([addresses, tail(protocol, local.1, remote.1)])
+        Self::V4(v4_words(protocol, local, remote))
     }
 
     /// Packs the parts of a [`FlowKey`] of IPv6, whose remote end has that scope.
@@ -124,12 +133,12 @@ impl FlowWords {
     /// Whether they are those of `key`, in which no address is IPv4-mapped.
     #[inline(always)]
     pub fn are_of(&self, key: &FlowKey) -> bool {
-        match (self, key.local, key.remote) {
-            (Self::V4(_), SocketAddr::V4(local), SocketAddr::V4(remote)) => {
-                *self == Self::v4(key.protocol, (*local.ip(), local.port()), (*remote.ip(), remote.port()))
+        match (self, &key.local, &key.remote) {
+            (Self::V4(words), SocketAddr::V4(local), SocketAddr::V4(remote)) => {
+                *words == v4_words(key.protocol, (*local.ip(), local.port()), (*remote.ip(), remote.port()))
             }
             (Self::V6(_), SocketAddr::V6(local), SocketAddr::V6(remote)) => {
-                self.are_of_v6(key.protocol, &local, &remote)
+                self.are_of_v6(key.protocol, local, remote)
             }
             _ => false,
         }
@@ -180,6 +189,12 @@ impl FlowWords {
             Self::V6([a, b, c, d, tail]) => key.sip24(&[a, b, c, d, word, tail]),
         }
     }
+}
+
+#[inline(always)]
+fn v4_words(protocol: Protocol, local: (Ipv4Addr, u16), remote: (Ipv4Addr, u16)) -> [u64; 2] {
+    let addresses = u64::from(local.0.to_bits()) << 32 | u64::from(remote.0.to_bits());
+    [addresses, tail(protocol, local.1, remote.1)]
 }
 
 #[inline]

@@ -20,6 +20,13 @@ enum Slot<T> {
     Occupied { generation: u32, value: T },
 }
 
+impl<T> Slot<T> {
+    /// Whether what `id` names lies here.
+    fn is_of(&self, id: SocketId) -> bool {
+        matches!(self, Slot::Occupied { generation, .. } if *generation == id.generation)
+    }
+}
+
 /// Values keyed by [`SocketId`]. Every operation is O(1); freed slots are taken again, the last freed first.
 #[derive(Debug)]
 pub struct Slab<T> {
@@ -156,6 +163,20 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// As [`Slab::remove`], where nobody wants the value: it is dropped where it lies. False when there was none.
+    pub fn discard(&mut self, id: SocketId) -> bool {
+        let free = self.free;
+        match self.slot_mut(id.index) {
+            Some(slot) if slot.is_of(id) => {
+                *slot = Slot::Vacant { generation: id.generation.wrapping_add(1), next: free };
+            }
+            _ => return false,
+        }
+        self.free = id.index;
+        self.len -= 1;
+        true
+    }
+
     /// Every value with its name, by slot. Linear in the slots: for dumps and shutdown, not for packets.
     pub fn iter(&self) -> impl Iterator<Item = (SocketId, &T)> {
         self.chunks.iter().flat_map(|chunk| chunk.iter()).zip(0u32..).filter_map(|(slot, index)| match slot {
@@ -207,6 +228,19 @@ mod tests {
         assert_eq!(slab.id_at(0), Some(b));
         assert_eq!(slab.id_at(1), None);
         assert_eq!(slab.id_at(9999), None);
+    }
+
+    #[test]
+    fn what_is_discarded_is_dropped_once_and_its_slot_is_taken_again() {
+        let value = std::rc::Rc::new(());
+        let mut slab = Slab::new(10);
+        let id = slab.insert(value.clone()).unwrap();
+        assert!(slab.discard(id));
+        assert_eq!((std::rc::Rc::strong_count(&value), slab.len()), (1, 0));
+        assert!(!slab.discard(id), "its name means nothing any more");
+        let other = slab.insert(value.clone()).unwrap();
+        assert_eq!(other, SocketId { index: 0, generation: 1 });
+        assert!(!slab.discard(id) && slab.contains(other));
     }
 
     #[test]

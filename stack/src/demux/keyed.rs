@@ -4,7 +4,7 @@
 //! by one with every record too many (linear hashing: Litwin, 1980), so no insertion pays for all the others,
 //! and a record keeps its number for as long as it lives.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::hash::{FlowWords, HashKey};
 use crate::types::{FlowKey, Protocol, is_link_local};
@@ -32,6 +32,19 @@ impl Tuple {
             remote: octets(&key.remote),
             ports: [key.local.port(), key.remote.port()],
         }
+    }
+
+    /// Packed for hashing; where the scope of a link-local end stands is part of its address here.
+    #[inline]
+    fn words(&self) -> FlowWords {
+        let (local, remote) = (u128::from_be_bytes(self.local), u128::from_be_bytes(self.remote));
+        let ([from, to], tcp) = (self.ports, Protocol::Tcp);
+        // IPv4-mapped (RFC 4291 §2.5.5.2).
+        if local >> 32 == 0xffff && remote >> 32 == 0xffff {
+            let (local, remote) = (Ipv4Addr::from_bits(local as u32), Ipv4Addr::from_bits(remote as u32));
+            return FlowWords::v4(tcp, (local, from), (remote, to));
+        }
+        FlowWords::v6(tcp, (Ipv6Addr::from_bits(local), from), (Ipv6Addr::from_bits(remote), to), 0)
     }
 
     fn key(&self) -> FlowKey {
@@ -130,7 +143,7 @@ impl<T: Copy + Default> Keyed<T> {
         self.len += 1;
         self.split();
         let tuple = Tuple::new(flow);
-        let bucket = self.bucket(self.hash(flow));
+        let bucket = self.bucket(self.hash(&tuple));
         let next = core::mem::replace(&mut self.buckets[bucket], at);
         *self.node_mut(at)? = Node { tuple, next, value };
         Some(at)
@@ -143,7 +156,7 @@ impl<T: Copy + Default> Keyed<T> {
             return None;
         }
         let tuple = Tuple::new(flow);
-        let mut at = self.buckets[self.bucket(self.hash(flow))];
+        let mut at = self.buckets[self.bucket(self.hash(&tuple))];
         while let Some(node) = self.node(at) {
             if node.tuple == tuple {
                 return Some(at);
@@ -173,7 +186,7 @@ impl<T: Copy + Default> Keyed<T> {
     /// Takes a record out; its number is free.
     pub fn remove(&mut self, at: u32) -> Option<T> {
         let node = *self.node(at).filter(|n| n.tuple != Tuple::NOBODY)?;
-        let bucket = self.bucket(self.hash(&node.tuple.key()));
+        let bucket = self.bucket(self.hash(&node.tuple));
         if self.buckets[bucket] == at {
             self.buckets[bucket] = node.next;
         } else {
@@ -200,8 +213,8 @@ impl<T: Copy + Default> Keyed<T> {
     }
 
     #[inline]
-    fn hash(&self, flow: &FlowKey) -> usize {
-        FlowWords::new(flow).hash(&self.key) as usize
+    fn hash(&self, tuple: &Tuple) -> usize {
+        tuple.words().hash(&self.key) as usize
     }
 
     /// The bucket of a hash: of the next power of two, if that bucket was split off already.
@@ -221,7 +234,7 @@ impl<T: Copy + Default> Keyed<T> {
         let Some(from) = new.checked_sub(1 << new.checked_ilog2().unwrap_or(0)) else { return };
         let (mut at, mut kept, mut moved) = (self.buckets[from], NONE, NONE);
         while let Some(&Node { tuple, next, .. }) = self.node(at) {
-            let goes = self.bucket(self.hash(&tuple.key())) == new;
+            let goes = self.bucket(self.hash(&tuple)) == new;
             let chain = if goes { &mut moved } else { &mut kept };
             let behind = core::mem::replace(chain, at);
             if let Some(node) = self.node_mut(at) {

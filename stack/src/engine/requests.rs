@@ -149,29 +149,36 @@ impl Stack {
         let exhausted = self.core.cannot_answer();
         let room = !self.requests.pending.is_full();
         let mode = self.core.config.tcp.syn_cookies;
-        let Some((options, listener)) = self.listener(parent) else { return self.core.pool.free(pkt) };
+        let Some(entry) = self.table.get_mut(parent) else { return self.core.pool.free(pkt) };
+        let Entry { body: Body::Listener(listener), options, .. } = entry else {
+            return self.core.pool.free(pkt);
+        };
         let crowded = listener.requests >= listener.backlog || !room;
         let cookie = iss.is_none() && (mode == 2 || (mode == 1 && crowded));
         if exhausted || listener.is_full() || (crowded && !cookie) {
             return self.drop_packet(pkt, Reason::Backlog);
         }
-        let flow = flow_of(key, memo, &options);
+        let flow = flow_of(key, memo, options);
+        let (tcp, save_syn) = (options.tcp, options.save_syn);
         if cookie {
             listener.cookies_until = now + COOKIES_COME_BACK;
             self.core.pool.free(pkt);
-            return listen::answer_with_cookie(&seg, flow, options.tcp, &mut self.core.env(now, false));
+            return listen::answer_with_cookie(&seg, flow, tcp, &mut self.core.env(now, false));
         }
-        if options.save_syn != 0 {
+        if save_syn != 0 {
             let headers = bytes - pkt.len();
-            self.saved_syns.keep(&key, options.save_syn, (&mut self.core.pool, &mut pkt), headers);
+            self.saved_syns.keep(&key, save_syn, (&mut self.core.pool, &mut pkt), headers);
         }
         let fast_open = self.judge_fast_open(now, parent, &seg, &flow);
         let mut env = self.core.env(now, false);
         env.stats.tcp_segs_in += 1;
-        let mut tcb = listen::prepare(&seg, flow, options.tcp, iss, &mut env);
+        let mut tcb = listen::prepare(&seg, flow, tcp, iss, &mut env);
         match fast_open {
             FastOpenAnswer::Open { give } => {
-                let tcb = listen::open_early(tcb, pkt, give, &mut env);
+                let mut tcb = listen::open_early(tcb, pkt, give, &mut env);
+                let Some((options, _)) = self.listener(parent) else {
+                    return tcb.release(&mut self.core.pool, &mut self.core.segs);
+                };
                 let steered = self.steer_accepted(key);
                 return self.establish(now, parent, options, tcb, (steered, false));
             }
@@ -182,7 +189,7 @@ impl Stack {
         let pending = Pending { request: Request::of(&seg, &tcb), listener: parent, memo };
         if self.requests.insert(&key, pending) {
             self.steer_accepted(key);
-            if let Some((_, listener)) = self.listener(parent) {
+            if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
                 listener.requests += 1;
             }
         } else {

@@ -36,11 +36,16 @@ fn next(connection: &Connection) -> Next {
 }
 
 /// Whether it is a connection that goes on, as nearly all do: nothing but its wake-ups and timers is to be settled.
-#[inline]
+#[inline(always)]
 pub(super) fn goes_on(entry: &Entry) -> bool {
-    entry.connection().is_some_and(|c| {
-        c.begin != Begin::Early && (c.tcb.state == State::Established || matches!(next(c), Next::Live))
-    })
+    entry
+        .connection()
+        .is_some_and(|c| c.begin != Begin::Early && (c.tcb.state == State::Established || is_live(c)))
+}
+
+#[inline(never)]
+fn is_live(connection: &Connection) -> bool {
+    matches!(next(connection), Next::Live)
 }
 
 /// Settles a connection that goes on, as nearly all do, with the entry at hand. False when it does not go on: then
@@ -228,13 +233,15 @@ impl Stack {
     pub(super) fn remove(&mut self, id: SocketId) {
         let state = self.table.get(id).and_then(Entry::connection).map_or(State::Closed, |c| c.tcb.state);
         self.detach(id, state);
-        let Some(mut entry) = self.table.remove(id) else { return };
-        self.wheel.cancel(id.index);
-        let Body::Connection(connection) = &mut entry.body else { return };
-        if connection.stage == Stage::Orphan {
-            self.orphans -= 1;
+        let Some(entry) = self.table.get_mut(id) else { return };
+        if let Body::Connection(connection) = &mut entry.body {
+            if connection.stage == Stage::Orphan {
+                self.orphans -= 1;
+            }
+            connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
         }
-        connection.tcb.release(&mut self.core.pool, &mut self.core.segs);
+        self.wheel.cancel(id.index);
+        self.table.discard(id);
     }
 
     /// TIME-WAIT: a small record takes the connection's place on its tuple. As in Linux, what the application

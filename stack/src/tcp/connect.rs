@@ -57,10 +57,7 @@ pub fn fresh<E: Egress>(
     old: Option<Predecessor>,
     env: &mut Env<'_, E>,
 ) -> Tcb {
-    let mut tcb = Tcb::new(flow, options, State::SynSent, env);
-    if let Some(old) = old {
-        tcb.begin_at(old.iss);
-    }
+    let mut tcb = Tcb::new(flow, options, State::SynSent, old.map(|old| old.iss), env);
     tcb.set_options(options, env.segs, env.now);
     tcb
 }

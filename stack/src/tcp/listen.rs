@@ -61,10 +61,7 @@ pub fn prepare<E: Egress>(
     iss: Option<Seq>,
     env: &mut Env<'_, E>,
 ) -> Tcb {
-    let mut tcb = Tcb::new(flow, options, State::SynReceived, env);
-    if let Some(iss) = iss {
-        tcb.begin_at(iss);
-    }
+    let mut tcb = Tcb::new(flow, options, State::SynReceived, iss, env);
     tcb.role.passive = true;
     // The SYN, however it was kept.
     tcb.tally.segs_in = 1;

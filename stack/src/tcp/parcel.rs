@@ -332,7 +332,7 @@ impl Parcel {
     /// The connection, in another stack; `flow` is its five-tuple with the options of its packets. None when there
     /// are not enough frames: it can be tried again.
     pub fn unpack<E: Egress>(&self, flow: Flow, options: TcpOptions, env: &mut Env<'_, E>) -> Option<Tcb> {
-        let mut tcb = Tcb::new(flow, options, self.state, env);
+        let mut tcb = Tcb::new(flow, options, self.state, Some(self.snd.iss), env);
         tcb.role = self.role;
         tcb.snd = self.snd.clone();
         tcb.snd.sent_at = tcb.snd.sent_at.min(env.now);

@@ -131,15 +131,19 @@ impl Tcb {
     /// Octets from its beginning that a segment looks at which brings what is expected.
     pub const HOT: usize = core::mem::offset_of!(Tcb, rto);
 
-    /// A connection that is about to send its first segment.
+    /// A connection that is about to send its first segment. `iss`: the number to begin with, when it is not the
+    /// clock's to say.
     pub(super) fn new<E: Egress>(
         flow: Flow,
         options: TcpOptions,
         state: State,
+        iss: Option<Seq>,
         env: &mut Env<'_, E>,
     ) -> Self {
-        let iss = Seq(env.shared.isn.sequence(&flow.key, env.now));
-        let offset = env.shared.isn.timestamp_offset(&flow.key);
+        let iss = iss.unwrap_or_else(|| Seq(env.shared.isn.sequence(&flow.key, env.now)));
+        // Who did not ask has to hear first whether the peer does ([`Tcb::negotiate`]).
+        let asks = state == State::SynSent;
+        let offset = if asks { env.shared.isn.timestamp_offset(&flow.key) } else { 0 };
         let snd = Snd::new(iss);
         let mut tcb = Self {
             state,
@@ -176,13 +180,6 @@ impl Tcb {
         tcb
     }
 
-    /// Begins with `iss` instead of the clock's number. Nothing was sent yet.
-    pub(super) fn begin_at(&mut self, iss: Seq) {
-        self.snd = Snd::new(iss);
-        self.sent = Sent::new(self.snd.nxt);
-        self.rack = Rack::new(self.snd.nxt);
-    }
-
     /// Takes over what the peer's SYN offers (RFC 9293 §3.10.7.2, RFC 7323 §2, §3, RFC 2018 §2). With
     /// `answering`, the SYN answers ours; both sides must have offered for an option to hold, and we offer all.
     pub(super) fn negotiate<E: Egress>(&mut self, irs: Seq, offer: &Options, env: &mut Env<'_, E>) {
@@ -196,11 +193,13 @@ impl Tcb {
         self.rcv.shift = if self.role.scaled { shift } else { 0 };
         if let Some(ts) = offer.timestamps {
             self.ts.on = true;
+            self.ts.offset = env.shared.isn.timestamp_offset(&self.flow.key);
             self.ts.take(ts.val, env.now);
         }
-        self.refresh_mss(env);
+        let link = env.egress.mtu(&mut self.flow);
+        self.refresh_mss_by(link, env);
         // Until the peer sends: it will not send longer segments than we asked for.
-        self.rcv.mss = self.announced_mss(env).min(super::snd::MSS_DEFAULT);
+        self.rcv.mss = self.mss_to_announce(link).min(super::snd::MSS_DEFAULT);
         self.cc.restart(u32::from(self.snd.mss));
     }
 
@@ -251,13 +250,25 @@ impl Tcb {
 
     /// The MSS that a SYN of ours announces (RFC 6691).
     pub(super) fn announced_mss<E: Egress>(&mut self, env: &mut Env<'_, E>) -> u16 {
-        let mss = env.egress.mtu(&mut self.flow).saturating_sub(self.headers());
+        let link = env.egress.mtu(&mut self.flow);
+        self.mss_to_announce(link)
+    }
+
+    /// As [`Tcb::announced_mss`], where the first link takes packets of `link` bytes.
+    fn mss_to_announce(&self, link: u16) -> u16 {
+        let mss = link.saturating_sub(self.headers());
         mss.min(self.options.max_segment.map_or(u16::MAX, NonZeroU16::get))
     }
 
     /// Computes the MSS anew from what the path and the options say now.
     pub(super) fn refresh_mss<E: Egress>(&mut self, env: &mut Env<'_, E>) {
-        let mut mtu = env.egress.mtu(&mut self.flow);
+        let link = env.egress.mtu(&mut self.flow);
+        self.refresh_mss_by(link, env);
+    }
+
+    /// As [`Tcb::refresh_mss`], where the first link takes packets of `link` bytes.
+    fn refresh_mss_by<E: Egress>(&mut self, link: u16, env: &mut Env<'_, E>) {
+        let mut mtu = link;
         if self.options.path_mtu {
             mtu = env.shared.paths.limit(self.flow.remote(), mtu, env.now);
             let searches = env.config.mtu_probing > 0 && env.shared.paths.is_searched(self.flow.remote());
