@@ -51,9 +51,15 @@ impl Addresses {
     #[inline(always)]
     pub(super) fn is_first(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(a) => self.v4.first() == Some(&a),
+            IpAddr::V4(a) => self.is_first_v4(a),
             IpAddr::V6(a) => self.v6.first() == Some(&(a, 0)),
         }
+    }
+
+    /// As [`Addresses::is_first`], of IPv4.
+    #[inline(always)]
+    pub(super) fn is_first_v4(&self, address: Ipv4Addr) -> bool {
+        self.v4.first() == Some(&address)
     }
 
     /// Whether the address is told at once to be neither the host's nor a broadcast of its networks.

@@ -189,6 +189,12 @@ impl Control {
         !self.tagged && self.addresses.is_first(address) || self.hears_another(address, iface)
     }
 
+    /// As [`Control::hears`], of an address of IPv4.
+    #[inline(always)]
+    pub fn hears_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
+        !self.tagged && self.addresses.is_first_v4(address) || self.hears_another(address.into(), iface)
+    }
+
     #[inline(never)]
     fn hears_another(&self, address: IpAddr, iface: IfaceId) -> bool {
         self.is_own(address, iface) && (!self.tagged || self.is_of_its_vlan(address, iface))

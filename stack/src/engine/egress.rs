@@ -433,6 +433,9 @@ impl Egress for Output {
                 fits(flow, bytes)?;
                 self.lend(pool, pkt, flow, &parts)
             }
+            Outgoing { header, checksum_at, ecn, payload: Payload::None } if self.knows_way(flow) => {
+                self.send_bare(pool, flow, &Parts { header, checksum_at, ecn, payload: 0 })
+            }
             out => self.send_any(pool, flow, out, now),
         }
     }
@@ -448,6 +451,26 @@ impl Egress for Output {
 }
 
 impl Output {
+    /// Sends headers with nothing behind them, as an ACK is, by a way that is known.
+    #[inline(never)]
+    fn send_bare(&mut self, pool: &mut Pool, flow: &mut Flow, parts: &Parts<'_>) -> Result<(), Unsent> {
+        let header = link_and_ip(flow.key.remote.ip()) + parts.header.len();
+        let bytes = header - ethernet::HEADER;
+        self.pass(flow, bytes)?;
+        fits(flow, bytes)?;
+        let Some(mut pkt) = pool.alloc() else {
+            self.counts.no_frames += 1;
+            return Err(Unsent::NoFrames);
+        };
+        let left = match self.close_frame(pool, &mut pkt, flow, parts) {
+            Ok(left) => left,
+            Err(unsent) => return self.lose(pool, pkt, unsent),
+        };
+        let frame = pool.give(pkt, header, left);
+        self.enqueue(pool, (usize::from(flow.route.port), flow.route.home), frame);
+        Ok(())
+    }
+
     /// As [`Egress::send`], by a way that may have to be sought.
     #[inline(never)]
     fn send_any(

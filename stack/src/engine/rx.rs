@@ -21,6 +21,11 @@ impl Host for Control {
     }
 
     #[inline(always)]
+    fn is_own_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
+        self.hears_v4(address, iface)
+    }
+
+    #[inline(always)]
     fn is_elsewhere(&self, address: IpAddr) -> bool {
         Control::is_elsewhere(self, address)
     }

@@ -73,6 +73,21 @@ fn tell(
     (queue, wheel): (&mut VecDeque<SocketId>, &mut Wheel),
     journal: &mut Journal,
 ) {
+    let Body::Connection(connection) = &entry.body else { return };
+    // As nearly always: all this was told before, and waits.
+    let noted = !connection.attached || journal.has(entry.noted);
+    if !noted || connection.tcb.has_wakes() || connection.tcb.next_deadline() < entry.armed {
+        tell_news(entry, id, (queue, wheel), journal);
+    }
+}
+
+#[inline(never)]
+fn tell_news(
+    entry: &mut Entry,
+    id: SocketId,
+    (queue, wheel): (&mut VecDeque<SocketId>, &mut Wheel),
+    journal: &mut Journal,
+) {
     let Body::Connection(connection) = &mut entry.body else { return };
     if connection.attached {
         journal.note(id.index, &mut entry.noted, || connection.tcb.traffic());

@@ -135,7 +135,8 @@ impl Stack {
             // What is queued may not grow: the peer sends it again when the application has read.
             return self.drop_packet(pkt, Reason::NoFrames);
         }
-        input::segment(&mut connection.tcb, seg, pkt, &mut self.core.env(now, burst));
+        let (tcb, env) = (&mut connection.tcb, &mut self.core.env(now, burst));
+        input::segment(tcb, seg, pkt, env);
         if burst && !entry.dirty {
             entry.dirty = true;
             self.dirty.push(id);

@@ -128,6 +128,12 @@ impl Journal {
         self.kept
     }
 
+    /// Whether [`Journal::note`] would find nothing to do for what is `noted` so.
+    #[inline]
+    pub fn has(&self, noted: Noted) -> bool {
+        noted == Noted::Waits
+    }
+
     /// The flow in `slot` carries something; with what it has `carried` begins one that an earlier journal has told of.
     /// Before its first survey that is with the packet in hand where this is counted already (connections settle
     /// after it), and without where it is not yet (datagrams are found before it).

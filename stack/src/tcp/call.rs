@@ -190,7 +190,7 @@ fn queue<E: Egress>(
         match filled {
             Ok(n) => {
                 taken += n;
-                if n < room {
+                if n < room || taken == want {
                     return Ok(taken);
                 }
             }

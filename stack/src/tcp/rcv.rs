@@ -103,11 +103,8 @@ impl Rcv {
 
 /// The shift with which `buffer` fits the window field (RFC 7323 §2.3).
 pub(super) fn shift_for(buffer: u32) -> u8 {
-    let mut shift = 0;
-    while shift < 14 && buffer >> shift > u32::from(u16::MAX) {
-        shift += 1;
-    }
-    shift
+    let bits = u32::BITS - buffer.leading_zeros();
+    bits.saturating_sub(u16::BITS).min(14) as u8
 }
 
 #[cfg(test)]

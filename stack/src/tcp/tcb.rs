@@ -421,6 +421,12 @@ impl Tcb {
         self.wakes |= self.readiness();
     }
 
+    /// Whether anything became ready since [`Tcb::take_wakes`].
+    #[inline]
+    pub fn has_wakes(&self) -> bool {
+        !self.wakes.is_empty()
+    }
+
     /// What became ready since this was asked last. A bit may be told again while it is still set: each
     /// arrival of data is an edge of its own.
     #[inline]

@@ -52,7 +52,8 @@ fn raw_of(bytes: &[u8]) -> u64 {
 /// `more`.
 #[inline]
 pub fn of_pieces(first: &[u8], second: &[u8], more: Raw) -> u16 {
-    finish(u16::from_be(fold(join(join(raw_of(first), raw(second)), more.0))))
+    let second = if second.is_empty() { 0 } else { raw(second) };
+    finish(u16::from_be(fold(join(join(raw_of(first), second), more.0))))
 }
 
 /// A sum that is not folded, of words in the machine's order.

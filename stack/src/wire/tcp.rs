@@ -299,9 +299,24 @@ fn be32(bytes: &[u8], at: usize) -> u32 {
 
 #[inline]
 fn parse_options(bytes: &[u8], options: &mut Options) -> Result<(), Malformed> {
-    // RFC 7323 appendix A: what nearly every segment of an established connection has.
-    if bytes.len() == TIMESTAMPS_LEN && bytes[..4] == [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10] {
-        options.timestamps = Some(TimestampsOption { val: be32(bytes, 4), ecr: be32(bytes, 8) });
+    // RFC 7323 appendix A: what nearly every segment of an established connection has, and mostly alone.
+    let mut rest = bytes;
+    if let Some((head, behind)) = bytes.split_first_chunk::<TIMESTAMPS_LEN>()
+        && head[..4] == [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10]
+    {
+        options.timestamps = Some(TimestampsOption { val: be32(head, 4), ecr: be32(head, 8) });
+        rest = behind;
+    }
+    if rest.is_empty() { Ok(()) } else { parse_more_options(rest, options) }
+}
+
+/// The options of a segment that has more than timestamps: mostly a SACK block.
+#[inline(never)]
+fn parse_more_options(bytes: &[u8], options: &mut Options) -> Result<(), Malformed> {
+    if let Ok(one) = <&[u8; 12]>::try_from(bytes)
+        && one[..4] == [KIND_NOP, KIND_NOP, KIND_SACK, 10]
+    {
+        options.sack.push(SackBlock { left: Seq(be32(one, 4)), right: Seq(be32(one, 8)) });
         return Ok(());
     }
     parse_all_options(bytes, options)
@@ -503,6 +518,33 @@ mod tests {
         assert_eq!((seg.seq, seg.ack, seg.len), (Seq(0xfffffff0), Seq(7), 5));
         assert_eq!(seg.options.timestamps, Some(TimestampsOption { val: 1, ecr: 2 }));
         assert_eq!(seg.options.sack.as_slice(), &full().options.sack.as_slice()[..3]);
+    }
+
+    #[test]
+    fn what_is_told_at_a_glance_is_what_option_after_option_says() {
+        let stamps = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        let block = |n| [1, 1, 5, 10, 0, 0, 0, n, 0, 0, 1, n];
+        let wide = [1, 1, 5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4];
+        let forms: [&[&[u8]]; 12] = [
+            &[&stamps],
+            &[&block(1)],
+            &[&stamps, &block(2)],
+            &[&block(2), &stamps],
+            &[&stamps, &wide],
+            &[&stamps, &stamps],
+            &[&block(1), &block(2)],
+            &[&stamps, &[0, 0, 0, 0]],
+            &[&stamps, &[3, 3, 7, 1], &block(9)],
+            &[&stamps[..4]],
+            &[&stamps, &block(2)[..8]],
+            &[&stamps, &[5, 3, 1, 1]],
+        ];
+        for form in forms {
+            let bytes = form.concat();
+            let (mut quick, mut slow) = (Options::default(), Options::default());
+            let said = (parse_options(&bytes, &mut quick), parse_all_options(&bytes, &mut slow));
+            assert_eq!((said.0, quick), (said.1, slow), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub use plain::{Family, Plain};
 pub trait Host {
     /// Whether the address is one of the host's; a link-local one only on its own interface.
     fn is_own(&self, address: IpAddr, iface: IfaceId) -> bool;
+    /// As [`Host::is_own`], of an address of IPv4.
+    fn is_own_v4(&self, address: Ipv4Addr, iface: IfaceId) -> bool {
+        self.is_own(address.into(), iface)
+    }
     /// Whether the address is told at once to be neither the host's nor a broadcast of its networks; false when in doubt.
     fn is_elsewhere(&self, _address: IpAddr) -> bool {
         false

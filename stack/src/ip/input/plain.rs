@@ -86,7 +86,7 @@ impl Family for Ipv4Addr {
             && fragment == 0
             && (ipv4::HEADER..=frame.len() - ethernet::HEADER).contains(&usize::from(len))
             && checksum::is_header_intact(ip)
-            && host.is_own(destination.into(), door.iface)
+            && host.is_own_v4(destination, door.iface)
             && !v4::is_martian(source, door, host);
         is_plain.then(|| Plain { source, destination, tos: ip[1], len: len - ipv4::HEADER as u16 })
     }

@@ -41,7 +41,7 @@ pub fn segment<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut 
     take(tcb, seg, payload, predicted, env);
 }
 
-#[inline]
+#[inline(always)]
 fn take<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, fast: bool, env: &mut Env<'_, E>) {
     env.stats.tcp_segs_in += 1;
     tcb.tally.segs_in = tcb.tally.segs_in.wrapping_add(1);
@@ -72,9 +72,13 @@ pub(super) fn segment_slowly<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: P
 /// Sends what the segment made possible or necessary.
 #[inline]
 fn flush<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
-    if output::is_idle(tcb, env) {
-        return;
+    if !output::is_idle(tcb, env) {
+        flush_all(tcb, env);
     }
+}
+
+#[inline(never)]
+fn flush_all<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
     output::data(tcb, env, false);
     if !(env.burst && tcb.owed.may_wait()) {
         output::acknowledge(tcb, env);
@@ -83,7 +87,7 @@ fn flush<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
 
 /// Header prediction: the next segment of an established connection on which nothing is going on. Whatever
 /// is not plain is left to the full walk, which would do the same (a test holds them equal).
-#[inline]
+#[inline(always)]
 fn is_predicted<E: Egress>(tcb: &Tcb, seg: &Segment, env: &Env<'_, E>) -> bool {
     tcb.state == State::Established
         && seg.flags.without(Flags::PSH) == Flags::ACK
@@ -109,15 +113,13 @@ fn timestamps_are_plain<E: Egress>(tcb: &Tcb, seg: &Segment, env: &Env<'_, E>) -
 }
 
 /// The steps that are left of the walk when all checks would pass.
-#[inline]
+#[inline(always)]
 fn predicted<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
     checks::take_timestamp(tcb, seg, env);
     if seg.ack == tcb.snd.una && ack::expects_none(tcb) {
         ack::no_news(tcb, seg);
-    } else if let Some(run) = expected::run(tcb, seg.ack, env) {
-        expected::acknowledge(tcb, seg, run, env);
     } else {
-        let _ = ack::established(tcb, seg, env);
+        acknowledged(tcb, seg, env);
     }
     if seg.len > 0 {
         text::take_ecn(tcb, seg, env);
@@ -128,7 +130,19 @@ fn predicted<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut En
     }
 }
 
+/// The fifth step of a segment whose ACK tells something. Out of line: the next piece of a stream has none such, and the
+/// registers to itself.
+#[inline(never)]
+fn acknowledged<E: Egress>(tcb: &mut Tcb, seg: &Segment, env: &mut Env<'_, E>) {
+    if let Some(run) = expected::run(tcb, seg.ack, env) {
+        expected::acknowledge(tcb, seg, run, env);
+    } else {
+        let _ = ack::established(tcb, seg, env);
+    }
+}
+
 /// The full walk.
+#[inline(never)]
 fn arrives<E: Egress>(tcb: &mut Tcb, seg: &Segment, payload: Pkt, env: &mut Env<'_, E>) {
     match tcb.state {
         State::Closed => env.pool.free(payload),
