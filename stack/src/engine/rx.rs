@@ -7,6 +7,7 @@ use nic::{Burst, Pkt, RxChecksum, RxFrame};
 
 use super::Stack;
 use super::ahead::DEPTH;
+use super::tcp_rx::Incoming;
 use crate::control::table::Control;
 use crate::ip::input::{self, Arrived, Door, Family, Host, Reason};
 use crate::time::Instant;
@@ -94,7 +95,7 @@ impl Stack {
             return self.receive_any(now, iface, frame, burst);
         };
         let Some(place) = place else {
-            return self.receive_stranger(now, iface, frame, seg, burst);
+            return self.receive_stranger(now, iface, frame, (&seg, transport, road), burst);
         };
         let pkt = frame.pkt.window(transport.start + usize::from(seg.header_len), transport.end);
         self.segment_for(now, place, &seg, (pkt, transport.end - ethernet::HEADER, road), burst);
@@ -135,18 +136,24 @@ impl Stack {
         self.find_plain::<Ipv6Addr>(iface, frame, seg)
     }
 
-    /// A plain frame whose segment, intact and read already, is of no connection.
+    /// A plain frame whose segment, intact, read already and there in the frame, is of no connection.
     #[inline(never)]
-    fn receive_stranger(&mut self, now: Instant, iface: IfaceId, frame: RxFrame, seg: Segment, burst: bool) {
-        let control = &self.core.out.control;
-        let read =
-            door(control, iface).map(|door| input::read(self.core.pool.bytes(&frame.pkt), door, control));
-        match read {
-            Some(Ok(arrived)) if seg.dst_port != 0 => {
-                self.segment_of_none(now, frame.pkt, &arrived, seg, burst);
-            }
-            _ => self.receive_any(now, iface, frame, burst),
-        }
+    fn receive_stranger(
+        &mut self,
+        now: Instant,
+        iface: IfaceId,
+        frame: RxFrame,
+        (seg, transport, road): (&Segment, Range<usize>, Road),
+        burst: bool,
+    ) {
+        let ports = (seg.src_port, seg.dst_port);
+        let flow = input::flow_of(self.core.pool.bytes(&frame.pkt), transport.start, iface, ports);
+        let Some(key) = flow.filter(|_| seg.dst_port != 0) else {
+            return self.receive_any(now, iface, frame, burst);
+        };
+        let bytes = transport.end - ethernet::HEADER;
+        let pkt = frame.pkt.window(transport.start + usize::from(seg.header_len), transport.end);
+        self.segment_elsewhere(now, Incoming { seg: *seg, key, pkt, bytes, iface, road }, burst);
     }
 
     /// A frame that may be anything.

@@ -96,7 +96,7 @@ impl Stack {
 
     /// A segment that is of no connection, or not yet, or no longer.
     #[inline(never)]
-    fn segment_elsewhere(&mut self, now: Instant, incoming: Incoming, burst: bool) {
+    pub(super) fn segment_elsewhere(&mut self, now: Instant, incoming: Incoming, burst: bool) {
         if let Some(at) = self.requests.find(&incoming.key) {
             return self.segment_for_request(now, at, incoming, burst);
         }

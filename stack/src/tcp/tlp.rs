@@ -92,10 +92,6 @@ impl Tlp {
 mod tests {
     use super::*;
 
-    const fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
     fn probe(is_retrans: bool) -> Tlp {
         let mut tlp = Tlp::default();
         tlp.begin(Seq(5000), is_retrans);

@@ -27,7 +27,7 @@ use crate::types::{Ecn, FlowKey, IfaceId, Protocol, on_link};
 use crate::wire::ipv6_ext::{Piece, Problem};
 use crate::wire::{be16, checksum, ethernet};
 
-pub use plain::{Family, Plain};
+pub use plain::{Family, Plain, flow_of};
 
 /// What input has to know of the host.
 pub trait Host {

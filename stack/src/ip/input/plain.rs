@@ -2,12 +2,12 @@
 //! host to an address of ours. One look finds that out; what is not so, or not right, is left to the steps of
 //! [`read`](super::read), which say what is wrong with it. (A test holds that whatever is plain is what they find.)
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::Range;
 
 use super::{Door, Host, v4, v6};
 use crate::hash::FlowWords;
-use crate::types::{Ecn, IfaceId, Protocol, scope_of};
+use crate::types::{Ecn, FlowKey, IfaceId, Protocol, on_link, scope_of};
 use crate::wire::{checksum, ethernet, ipv4, ipv6};
 
 /// The first byte of a header of IPv4 without options.
@@ -33,6 +33,9 @@ pub trait Family: Copy {
 
     /// What a plain frame says.
     fn read(frame: &[u8], door: Door<'_>, host: &impl Host) -> Option<Plain<Self>>;
+
+    /// The addresses that it came from and goes to, of a frame that is plain.
+    fn ends(frame: &[u8]) -> Option<(Self, Self)>;
 
     /// The sum of the pseudo-header of a segment of so many bytes.
     fn pseudo(source: Self, destination: Self, len: u16) -> checksum::Raw;
@@ -67,6 +70,23 @@ impl<A: Family> Plain<A> {
     }
 }
 
+/// The flow, between these ports, of a plain frame that came by `iface` and whose transport begins at byte `transport`.
+#[inline]
+pub fn flow_of(
+    frame: &[u8],
+    transport: usize,
+    iface: IfaceId,
+    (source, destination): (u16, u16),
+) -> Option<FlowKey> {
+    let (from, to): (IpAddr, IpAddr) = if transport == <Ipv4Addr as Family>::TRANSPORT {
+        Ipv4Addr::ends(frame).map(|(from, to)| (from.into(), to.into()))?
+    } else {
+        Ipv6Addr::ends(frame).map(|(from, to)| (from.into(), to.into()))?
+    };
+    let end = |address, port| on_link(SocketAddr::new(address, port), iface);
+    Some(FlowKey { protocol: Protocol::Tcp, local: end(to, destination), remote: end(from, source) })
+}
+
 impl Family for Ipv4Addr {
     const TRANSPORT: usize = ethernet::HEADER + ipv4::HEADER;
 
@@ -89,6 +109,12 @@ impl Family for Ipv4Addr {
             && host.is_own_v4(destination, door.iface)
             && !v4::is_martian(source, door, host);
         is_plain.then(|| Plain { source, destination, tos: ip[1], len: len - ipv4::HEADER as u16 })
+    }
+
+    #[inline]
+    fn ends(frame: &[u8]) -> Option<(Self, Self)> {
+        let ends = frame.get(26..34)?.as_chunks::<4>().0;
+        Some((Self::from(ends[0]), Self::from(ends[1])))
     }
 
     #[inline]
@@ -119,6 +145,12 @@ impl Family for Ipv6Addr {
             && host.is_own(destination.into(), door.iface)
             && !v6::is_martian(source, door, host);
         is_plain.then_some(Plain { source, destination, tos: ip.tos, len: ip.payload_len as u16 })
+    }
+
+    #[inline]
+    fn ends(frame: &[u8]) -> Option<(Self, Self)> {
+        let ends = frame.get(22..54)?.as_chunks::<16>().0;
+        Some((Self::from(ends[0]), Self::from(ends[1])))
     }
 
     #[inline]

@@ -1,7 +1,5 @@
 //! What is plain is what the steps find, in both families.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use proptest::prelude::*;
 
 use super::super::{Arrived, Refused, read};
@@ -89,6 +87,8 @@ fn compare<A: Family + Into<IpAddr>>(frame: &[u8], home: bool) -> Result<(), Tes
         prop_assert_eq!(arrived.packet.start, ethernet::HEADER);
         let words = arrived.words(Protocol::Tcp, 4660, 80);
         prop_assert_eq!(plain.words(4660, 80, arrived.iface), words, "one flow");
+        let flow = flow_of(frame, A::TRANSPORT, arrived.iface, (4660, 80));
+        prop_assert_eq!(flow, Some(arrived.flow(Protocol::Tcp, 4660, 80)));
         let pseudo = checksum::pseudo(arrived.source, arrived.destination, ipv4::TCP, plain.len);
         prop_assert_eq!(plain.pseudo().folded(), pseudo);
     } else if let Ok(arrived) = arrived {
