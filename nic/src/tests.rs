@@ -51,6 +51,25 @@ fn bytes_are_written_in_the_window_and_headers_in_front_of_it() {
 }
 
 #[test]
+fn a_window_is_cut_at_both_ends_in_one_go() {
+    let mut p = pool(1);
+    let mut k = p.alloc().unwrap();
+    let _ = p.append_with(&mut k, 5, |b| {
+        b.copy_from_slice(b"hello");
+        Ok::<_, ()>(5)
+    });
+    let (frame, offset) = (k.frame(), k.offset());
+    let k = k.window(0, 99);
+    assert_eq!(p.bytes(&k), b"hello");
+    let k = k.window(1, 4);
+    assert_eq!((p.bytes(&k), k.frame(), k.offset()), (&b"ell"[..], frame, offset + 1));
+    let k = k.window(3, 3);
+    assert!(k.is_empty() && k.offset() == offset + 4);
+    p.free(k);
+    assert!(whole(&p));
+}
+
+#[test]
 fn lent_bytes_cannot_be_written_and_a_freed_loan_returns_later() {
     let mut p = pool(2);
     let mut k = p.alloc().unwrap();
