@@ -1,4 +1,4 @@
-//! The memory that frames live in. The only file of this room, but for `prefetch`, that holds
+//! The memory that frames live in. The only file of this room, but for `frozen` and `prefetch`, that holds
 //! `unsafe`.
 
 use std::fs::File;

@@ -9,6 +9,7 @@
 
 mod arena;
 mod driver;
+mod frozen;
 mod own;
 mod pkt;
 mod pool;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use arena::Arena;
 pub use driver::{Burst, Caps, Doorbell, Nic, RxChecksum, RxFrame, RxMeta};
+pub use frozen::{Frozen, seal};
 pub use own::{Own, observe_descriptors};
 pub use pkt::{FrameIndex, Pkt, TxChecksum, TxPkt, leaked};
 pub use pool::{Census, HEADROOM, Pool};

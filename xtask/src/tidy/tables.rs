@@ -38,6 +38,7 @@ pub(super) const UNSAFE_FILES: &[(&str, &str)] = &[
     ("ef-vi-sys/tests/stand_in.rs", "the stand-in's calls"),
     ("ef-vi/src/vi.rs", "calls of ef_vi"),
     ("nic/src/arena.rs", "the memory frames live in"),
+    ("nic/src/frozen.rs", "items in a file that nobody can change"),
     ("nic/src/prefetch.rs", "prefetches, which read nothing"),
     ("preload/src/errno.rs", "the thread's errno"),
     ("preload/src/exec/variadic.rs", "variadic symbols in libc's place"),
