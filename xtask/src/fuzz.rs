@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use crate::run;
 
-const TARGETS: [&str; 4] = ["segments", "calls", "wire", "policy"];
+const TARGETS: [&str; 5] = ["segments", "calls", "wire", "policy", "image"];
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

@@ -102,8 +102,8 @@ impl<'p> Verdict<'p> {
         let last = gate.last_judged();
         Self {
             dropped: None,
-            table: last.table.map(|name| &**name),
-            rule: last.rule.map(|name| &**name),
+            table: last.table,
+            rule: last.rule,
             refused: last.refused,
             limited: last.limited,
         }

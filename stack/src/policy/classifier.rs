@@ -12,6 +12,9 @@
 use core::net::IpAddr;
 use std::collections::HashMap;
 
+use nic::Frozen;
+
+use super::image::{Reader, Writer};
 use super::nest::{Block, NONE, Steps, nest};
 use super::piles::Piles;
 use super::ports::{Cell, LIST, Link, Lists, Ports};
@@ -59,7 +62,7 @@ pub(super) struct Classifier {
     /// Groups of few rectangles.
     lists: Lists,
     /// Of one chain behind the other; those of each are in the order of their first rules.
-    links: Vec<Link>,
+    links: Frozen<Link>,
     /// Groups of many.
     groups: Vec<Ports>,
 }
@@ -68,7 +71,7 @@ impl Default for Classifier {
     /// Without rules.
     fn default() -> Self {
         let remotes = Remotes::V4(Steps::renamed(&[(0, NONE)], |at| at));
-        Self { remotes, lists: Lists::default(), links: Vec::new(), groups: Vec::new() }
+        Self { remotes, lists: Lists::default(), links: Frozen::default(), groups: Vec::new() }
     }
 }
 
@@ -111,13 +114,14 @@ impl Classifier {
 
     /// Lays out all groups and chains; the value of each chain.
     fn lay_out(&mut self, gathered: &Gathered) -> Vec<u32> {
+        let (mut lists, mut links) = (Vec::new(), Vec::new());
         // Where each group lies that was laid out already.
         let mut placed = vec![NONE; gathered.groups.len()];
         let mut place = |group: u32| {
             let cells = gathered.groups.get(group as usize);
             let at = &mut placed[group as usize];
             if *at == NONE && cells.len() <= LIST {
-                *at = self.lists.push(cells);
+                *at = Lists::push(&mut lists, cells);
             } else if *at == NONE {
                 *at = MANY | self.groups.len() as u32;
                 self.groups.push(Ports::new(cells));
@@ -126,21 +130,22 @@ impl Classifier {
         };
         let mut values = Vec::with_capacity(gathered.chains.len());
         for chain in (0..gathered.chains.len()).map(|at| gathered.chains.get(at)) {
-            let start = self.links.len();
-            self.links.extend(chain.iter().map(|&group| place(group)));
-            if let [Link { at: list, .. }] = self.links[start..]
+            let start = links.len();
+            links.extend(chain.iter().map(|&group| place(group)));
+            if let [Link { at: list, .. }] = links[start..]
                 && list & MANY == 0
             {
-                self.links.truncate(start);
+                links.truncate(start);
                 values.push(list);
                 continue;
             }
-            self.links[start..].sort_unstable_by_key(|link| link.first);
-            if let Some(last) = self.links.last_mut() {
+            links[start..].sort_unstable_by_key(|link| link.first);
+            if let Some(last) = links.last_mut() {
                 last.at |= LAST;
             }
             values.push(MANY | start as u32);
         }
+        (self.lists, self.links) = (Lists::new(lists), links.into());
         values
     }
 
@@ -174,7 +179,54 @@ impl Classifier {
         }
         best
     }
+
+    pub(super) fn write(&self, to: &mut Writer) {
+        match &self.remotes {
+            Remotes::V4(steps) if steps.is_nothing() => return to.word(0),
+            Remotes::V4(_) => to.word(V4),
+            Remotes::V6(_) => to.word(V6),
+        }
+        self.lists.write(to);
+        to.list(&self.links);
+        to.word(self.groups.len() as u32);
+        self.groups.iter().for_each(|group| group.write(to));
+        match &self.remotes {
+            Remotes::V4(steps) => steps.write(to),
+            Remotes::V6(steps) => steps.write(to),
+        }
+    }
+
+    /// Of a table with so many rules.
+    pub(super) fn read(from: &mut Reader<'_>, rules: usize) -> Option<Self> {
+        let family = from.word()?;
+        if family == 0 {
+            return Some(Self::default());
+        }
+        let (lists, links) = (Lists::read(from, rules)?, from.list::<Link>()?);
+        let groups = from.each(|from| Ports::read(from, rules))?;
+        let leads = |at: u32| match at & MANY {
+            0 => ((at & !LAST) as usize) < lists.end(),
+            _ => ((at & !(MANY | LAST)) as usize) < groups.len(),
+        };
+        if !links.iter().all(|link| leads(link.at)) {
+            return None;
+        }
+        let begins = |value: u32| match value & MANY {
+            0 => (value as usize) < lists.end(),
+            _ => ((value & !MANY) as usize) < links.len(),
+        };
+        let remotes = match family {
+            V4 => Remotes::V4(Steps::read(from, begins)?),
+            V6 => Remotes::V6(Box::new(Steps::read(from, begins)?)),
+            _ => return None,
+        };
+        Some(Self { remotes, lists, links, groups })
+    }
 }
+
+/// The families, as an image has them; zero: there are no rules.
+const V4: u32 = 1;
+const V6: u32 = 2;
 
 /// Rectangles gathered into groups.
 #[derive(Default)]

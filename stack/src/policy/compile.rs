@@ -13,7 +13,8 @@ use super::owners::{Owners, interfaces, owners, told_apart};
 use super::ready::{Flows, Ready, Room};
 use super::refusals::Refusal;
 use super::roads::{Via, closest};
-use super::spec::{Action, Mode, PolicySpec, Prefix, RuleSpec, TableSpec};
+use super::rules::Rules;
+use super::spec::{Action, Mode, PolicySpec, Prefix, TableSpec};
 use crate::types::{Direction, FlowKey, Protocol, VerdictMemo};
 
 /// Rules in a policy at the most.
@@ -126,9 +127,9 @@ pub struct Told<'p> {
     /// Whether it is not permitted, even if it passes.
     pub refused: bool,
     /// The table that answers; none: the default does.
-    pub table: Option<&'p Arc<str>>,
+    pub table: Option<&'p str>,
     /// The first rule that matches.
-    pub rule: Option<&'p Arc<str>>,
+    pub rule: Option<&'p str>,
 }
 
 /// How many flows a second may begin from one source by a rule.
@@ -146,47 +147,26 @@ pub(super) struct Limit {
 /// A table with its rules compiled.
 #[derive(Debug)]
 pub(super) struct Table {
-    pub(super) name: Arc<str>,
     pub(super) mode: Mode,
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Rules,
     /// The counter row of the first rule; that of what is denied comes after the last.
     pub(super) first_row: u32,
-    /// A bit a rule, set where it allows: read for every new flow, what else there is of a rule is not.
-    allows: Vec<u64>,
-    /// Whether any rule is logged.
-    logs: bool,
     /// For interfaces that no rule of it names: of most tables all.
-    classifiers: View,
+    pub(super) classifiers: View,
     /// For those that its rules tell apart.
-    views: Vec<View>,
+    pub(super) views: Vec<View>,
     /// One more than the place among `views` of each interface that the policy names, zero: `classifiers`; empty where
     /// no rule of the table names any.
-    view_of: Vec<u8>,
+    pub(super) view_of: Vec<u8>,
 }
 
 /// The rules of a table that hold by an interface: by family, then by direction and protocol.
-type View = [[Classifier; 4]; 2];
-
-/// What is left of a rule when it has matched.
-#[derive(Clone, Debug)]
-pub(super) struct Rule {
-    pub(super) name: Arc<str>,
-    pub(super) action: Action,
-    log: bool,
-    /// The named counter that it counts for, too.
-    pub(super) counter: Option<Arc<str>>,
-}
-
-impl Rule {
-    pub(super) fn denies(&self) -> bool {
-        self.action == Action::Deny
-    }
-}
+pub(super) type View = [[Classifier; 4]; 2];
 
 impl Table {
-    #[inline]
-    fn allows(&self, rule: usize) -> bool {
-        self.allows[rule / 64] >> (rule % 64) & 1 == 1
+    /// What it is called in counters.
+    pub(super) fn name(&self) -> &str {
+        self.rules.name(self.rules.len())
     }
 
     #[inline]
@@ -204,17 +184,17 @@ impl Table {
 /// A compiled policy: immutable, shared by whoever judges with it.
 #[derive(Debug)]
 pub struct Policy {
-    default: Action,
+    pub(super) default: Action,
     /// The interfaces that rules and tables name, in the order of their names.
-    interfaces: Vec<Arc<str>>,
-    marked: Option<Arc<Marked>>,
+    pub(super) interfaces: Vec<Arc<str>>,
+    pub(super) marked: Option<Arc<Marked>>,
     pub(super) tables: Vec<Table>,
     /// Tables by local address: first for interfaces that no table names, then for those that tables tell apart.
-    owners: Vec<Owners>,
+    pub(super) owners: Vec<Owners>,
     /// The place among `owners` of each interface that the policy names; empty where no table names any.
-    owners_of: Vec<u8>,
+    pub(super) owners_of: Vec<u8>,
     /// Counter rows.
-    rows: u32,
+    pub(super) rows: u32,
     /// In the order of their rows.
     pub(super) limits: Vec<Limit>,
 }
@@ -278,23 +258,8 @@ impl Policy {
         let (view_of, meant) = told_apart(&self.interfaces, holding);
         let classifiers = view(None)?;
         let views = meant.into_iter().map(|name| view(Some(name))).collect::<Result<_, _>>()?;
-        let rules = spec.rules.iter().map(|rule| Rule {
-            name: rule.name.as_str().into(),
-            action: rule.action,
-            log: rule.log,
-            counter: rule.counter.as_deref().map(Into::into),
-        });
-        let table = Table {
-            name: spec.name.as_str().into(),
-            mode: spec.mode,
-            rules: rules.collect(),
-            first_row: self.rows,
-            allows: spec.rules.chunks(64).map(allowing).collect(),
-            logs: spec.rules.iter().any(|rule| rule.log),
-            classifiers,
-            views,
-            view_of,
-        };
+        let (rules, first_row) = (Rules::of(spec), self.rows);
+        let table = Table { mode: spec.mode, rules, first_row, classifiers, views, view_of };
         let denied = table.denied_row();
         let limit =
             |(row, rate): (u32, Option<u32>)| Some(Limit { row, denied, rate: rate?, mode: spec.mode });
@@ -321,7 +286,7 @@ impl Policy {
             return Judgement { allowed: self.default == Action::Allow, table: None, rule: None };
         };
         let rule = (rule != NONE).then_some(rule as usize);
-        let allows = rule.is_some_and(|rule| table.allows(rule));
+        let allows = rule.is_some_and(|rule| table.rules.allows(rule));
         Judgement { allowed: allows || table.mode == Mode::Monitor, table: Some(at), rule }
     }
 
@@ -334,16 +299,17 @@ impl Policy {
         };
         let (row, allows) = match rule {
             NONE => (table.denied_row(), false),
-            rule => (table.first_row + rule, table.allows(rule as usize)),
+            rule => (table.first_row + rule, table.rules.allows(rule as usize)),
         };
-        let logged = table.logs && allows && table.rules[rule as usize].log;
+        let logged = allows && table.rules.is_logged(rule as usize);
         Decision { allowed: allows || table.mode == Mode::Monitor, refused: !allows, logged, row }
     }
 
     /// The names of a table and of a rule of it, by their places; none for what is not there.
-    pub fn names_at(&self, table: usize, rule: Option<usize>) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
+    pub fn names_at(&self, table: usize, rule: Option<usize>) -> (Option<&str>, Option<&str>) {
         let Some(table) = self.tables.get(table) else { return (None, None) };
-        (Some(&table.name), rule.and_then(|rule| Some(&table.rules.get(rule)?.name)))
+        let rule = rule.filter(|rule| *rule < table.rules.len());
+        (Some(table.name()), rule.map(|rule| table.rules.name(rule)))
     }
 
     /// What is said to a flow, by name: whether it passes, whether it is permitted, and the table and the rule that say so.
@@ -354,19 +320,21 @@ impl Policy {
     }
 
     /// The names of the table and the rule by which something was refused; none for what no table or rule is for.
-    pub fn names(&self, refusal: &Refusal) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
+    pub fn names(&self, refusal: &Refusal) -> (Option<&str>, Option<&str>) {
         self.names_of(refusal.row)
     }
 
     /// The names of the table and the rule of a counter row.
-    pub(super) fn names_of(&self, row: u32) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
+    pub(super) fn names_of(&self, row: u32) -> (Option<&str>, Option<&str>) {
         self.place_of(row).map_or((None, None), |(table, rule)| self.names_at(table, Some(rule)))
     }
 
     /// Whether what is counted in a row is not permitted by a table, even if it passes.
     pub(super) fn is_refusal(&self, row: u32) -> bool {
-        self.place_of(row)
-            .is_some_and(|(table, rule)| self.tables[table].rules.get(rule).is_none_or(Rule::denies))
+        self.place_of(row).is_some_and(|(table, rule)| {
+            let rules = &self.tables[table].rules;
+            rule >= rules.len() || rules.denies(rule)
+        })
     }
 
     /// Counters for its rows, and for its limits.
@@ -428,11 +396,6 @@ fn view(spec: &TableSpec, ready: &Ready<'_>, interface: Option<&str>, room: &mut
         }
     }
     Some(view)
-}
-
-/// A bit for each of up to 64 rules, set where it allows.
-fn allowing(rules: &[RuleSpec]) -> u64 {
-    rules.iter().rev().fold(0, |bits, rule| bits << 1 | u64::from(rule.action == Action::Allow))
 }
 
 /// The first name that was there before.

@@ -8,6 +8,7 @@ use super::compile::{Decision, NO_TABLE, Policy};
 use super::limit::Limits;
 use super::refusals::{Refusal, Refusals};
 use super::roads::{Roads, Via};
+use super::rules::Name;
 use super::spec::{Mode, PolicySpec};
 use super::successor::{Retired, Successor};
 use crate::hash::HashKey;
@@ -108,9 +109,9 @@ const NOBODY: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged<'p> {
     /// The table; `None`: none answers for the address, or nothing was judged.
-    pub table: Option<&'p Arc<str>>,
+    pub table: Option<&'p str>,
     /// The rule; `None`: none matches.
-    pub rule: Option<&'p Arc<str>>,
+    pub rule: Option<&'p str>,
     /// It says no, even where the table only monitors.
     pub refused: bool,
     /// It says yes, but the source of the flow had begun too many.
@@ -416,38 +417,34 @@ impl Gate {
             let at = self.policy.limits.binary_search_by_key(&row, |limit| limit.row).ok()?;
             self.limited.get(at).copied()
         };
-        let mut counters: BTreeMap<&Arc<str>, Count> = BTreeMap::new();
+        let mut counters: BTreeMap<&str, CounterSnapshot> = BTreeMap::new();
         let mut tables = Vec::with_capacity(self.policy.tables.len());
         for table in &self.policy.tables {
-            let mut rules = Vec::with_capacity(table.rules.len());
+            let rules = &table.rules;
+            let mut told = Vec::with_capacity(rules.len());
             // What no rule matched, and what is left of rules that are gone.
             let mut denied = count(table.denied_row());
-            for (row, rule) in (table.first_row..).zip(&table.rules) {
+            for (row, rule) in (table.first_row..).zip(0..rules.len()) {
                 let count = count(row);
-                if rule.denies() {
+                if rules.denies(rule) {
                     denied.join(count);
                 }
-                if let Some(name) = &rule.counter {
-                    let sum = counters.entry(name).or_default();
+                if let Some(at) = rules.counter(rule) {
+                    let new = || CounterSnapshot { name: rules.counters().name(at), count: Count::default() };
+                    let sum = &mut counters.entry(rules.counters().get(at)).or_insert_with(new).count;
                     (sum.packets, sum.bytes) = (sum.packets + count.packets, sum.bytes + count.bytes);
                 }
-                rules.push(RuleSnapshot {
-                    name: rule.name.clone(),
-                    count,
-                    limited: limited(row).unwrap_or(0),
-                });
+                let (name, limited) = (rules.names().name(rule), limited(row).unwrap_or(0));
+                told.push(RuleSnapshot { name, count, limited });
             }
-            let (name, mode) = (table.name.clone(), table.mode);
-            tables.push(TableSnapshot { name, mode, rules, denied });
+            let name = rules.names().name(rules.len());
+            tables.push(TableSnapshot { name, mode: table.mode, rules: told, denied });
         }
         GateSnapshot {
             generation: self.policies,
             no_table: count(NO_TABLE),
             tables,
-            counters: counters
-                .into_iter()
-                .map(|(name, count)| CounterSnapshot { name: name.clone(), count })
-                .collect(),
+            counters: counters.into_values().collect(),
         }
     }
 }
@@ -469,7 +466,7 @@ pub struct GateSnapshot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSnapshot {
     /// Its name: as a rule, the address it answers for.
-    pub name: Arc<str>,
+    pub name: Name,
     /// Whether its verdicts are carried out.
     pub mode: Mode,
     /// In the order of the table.
@@ -482,7 +479,7 @@ pub struct TableSnapshot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSnapshot {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: Name,
     /// What it matched.
     pub count: Count,
     /// Flows that it would have let pass, had their source not begun too many.
@@ -493,7 +490,7 @@ pub struct RuleSnapshot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterSnapshot {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: Name,
     /// The sum.
     pub count: Count,
 }

@@ -1,7 +1,8 @@
 //! Addresses whose flows are recorded in full.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::image::{Reader, Writer};
 use super::nest::{Block, NONE, Steps, nest};
 use super::ready::block;
 use super::spec::Prefix;
@@ -24,6 +25,28 @@ impl Marked {
         let blocks = |of: &[Prefix]| of.iter().map(block).collect::<Vec<Block>>();
         let (v4, v6) = (nest::<u32>(&blocks(&v4)).0, nest::<u128>(&blocks(&v6)).0);
         (!prefixes.is_empty()).then(|| Self { v4: Steps::new(&v4), v6: Steps::new(&v6), prefixes })
+    }
+
+    pub(super) fn write(&self, to: &mut Writer) {
+        let (bits, lens): (Vec<u128>, Vec<u8>) = self.prefixes.iter().map(block).unzip();
+        to.word(self.prefixes.iter().filter(|prefix| prefix.address().is_ipv4()).count() as u32);
+        to.list(&bits);
+        to.list(&lens);
+    }
+
+    /// They are made anew: there are few.
+    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let (v4, bits, lens) = (from.word()? as usize, from.list::<u128>()?, from.list::<u8>()?);
+        let prefix = |(at, (&bits, &len)): (usize, (&u128, &u8))| {
+            // Those of IPv4 come first.
+            let address = match at < v4 {
+                true => Ipv4Addr::from_bits(u32::try_from(bits).ok()?).into(),
+                false => Ipv6Addr::from_bits(bits).into(),
+            };
+            Prefix::new(address, len)
+        };
+        let prefixes = bits.iter().zip(&*lens).enumerate().map(prefix).collect::<Option<Vec<_>>>()?;
+        Self::of(&prefixes).filter(|_| bits.len() == lens.len())
     }
 
     /// Whether an address is one of them.

@@ -14,6 +14,7 @@
 mod classifier;
 mod compile;
 mod gate;
+mod image;
 mod limit;
 mod marked;
 mod nest;
@@ -23,7 +24,9 @@ mod ports;
 mod ready;
 mod refusals;
 mod roads;
+mod rules;
 mod spec;
+mod stored;
 mod successor;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,7 @@ pub use limit::LIMIT_WORDS;
 pub use marked::Marked;
 pub use refusals::Refusal;
 pub use roads::{Roads, Via, closeness, closest};
+pub use rules::Name;
 pub use spec::{
     Action, AddressSet, Mode, PolicySpec, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec, TableSpec,
 };

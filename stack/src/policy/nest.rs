@@ -6,11 +6,16 @@
 use core::hint::select_unpredictable;
 use core::ops::Range;
 
+use nic::Frozen;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::image::{Item, Reader, Writer, put_part};
+
 /// No prefix.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// A number that prefixes are prefixes of.
-pub(super) trait Bits: Copy + Ord {
+pub(super) trait Bits: Item + Ord + Send + Sync + 'static {
     /// Its width.
     const WIDTH: u32;
     /// Whether it is better guessed where one is: a right guess lets the processor go on to the next wait for memory, a place
@@ -20,12 +25,15 @@ pub(super) trait Bits: Copy + Ord {
     fn narrow(wide: u128) -> Self;
     /// How far it is beyond `low`, in units of two to the `shift`; everything too far is far.
     fn beyond(self, low: Self, shift: u32) -> usize;
+    /// The first of all.
+    const ZERO: Self;
 }
 
 macro_rules! bits {
     ($($number:ty),*) => {$(
         impl Bits for $number {
             const WIDTH: u32 = Self::BITS;
+            const ZERO: Self = 0;
             fn narrow(wide: u128) -> Self {
                 wide as Self
             }
@@ -48,18 +56,35 @@ pub(super) type Block = (u128, u8);
 /// many steps are has an index of its own, which is as wide as they lie apart.
 #[derive(Debug)]
 pub(super) struct Steps<T> {
-    /// Where each interval begins, the first at zero, and its value.
-    steps: Vec<(T, u32)>,
+    /// The first begins at zero.
+    steps: Frozen<Step<T>>,
     /// Of all steps but the first; none when there are few.
     root: Option<Node<T>>,
-    /// Those of parts.
-    nodes: Vec<Node<T>>,
+    /// Those of parts; each before that in whose part it is.
+    nodes: Frozen<Node<T>>,
     /// The parts of all nodes, as [`Part`] says.
-    index: Vec<Part>,
+    index: Frozen<Part>,
+}
+
+/// Where an interval begins, and the value in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct Step<T> {
+    pub(super) at: T,
+    pub(super) value: u32,
+}
+
+impl<T: Item> Item for Step<T> {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        self.at.put(bytes);
+        put_part(&self.value, start, bytes);
+    }
 }
 
 /// An index of a stretch, from one step to another.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
 struct Node<T> {
     /// The first step in it.
     low: T,
@@ -72,9 +97,26 @@ struct Node<T> {
     last: u32,
 }
 
+impl<T: Item> Item for Node<T> {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        self.low.put(bytes);
+        for part in [self.from, self.shift, self.parts, self.last] {
+            put_part(&part, start, bytes);
+        }
+    }
+}
+
 /// What is in a part: a node, or so many steps after so many others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
 struct Part(u32);
+
+impl Item for Part {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        self.0.put(bytes);
+    }
+}
 
 impl Part {
     const NODE: u32 = 1 << 31;
@@ -122,39 +164,13 @@ impl<T: Bits> Steps<T> {
     /// From the bounds and the value from each on; the first bound is zero.
     pub(super) fn new(cuts: &[(u128, u32)]) -> Self {
         debug_assert!(cuts.first().is_some_and(|cut| cut.0 == 0) && cuts.is_sorted_by(|a, b| a.0 < b.0));
-        let steps = cuts.iter().map(|&(start, value)| (T::narrow(start), value)).collect();
-        let mut all = Self { steps, root: None, nodes: Vec::new(), index: Vec::new() };
-        if (UNINDEXED + 1..MOST).contains(&cuts.len()) {
-            all.root = Some(all.grow(cuts, 1..cuts.len(), 1));
-        }
-        all
+        let step = |&(start, value): &(u128, u32)| Step { at: T::narrow(start), value };
+        let steps = cuts.iter().map(step).collect::<Vec<_>>().into();
+        let mut index = Index { nodes: Vec::new(), parts: Vec::new() };
+        let is_indexed = (UNINDEXED + 1..MOST).contains(&cuts.len());
+        let root = is_indexed.then(|| index.grow(cuts, 1..cuts.len(), 1));
+        Self { steps, root, nodes: index.nodes.into(), index: index.parts.into() }
     }
-
-    /// The node of some of the steps, with those of its parts.
-    fn grow(&mut self, cuts: &[(u128, u32)], steps: Range<usize>, depth: u32) -> Node<T> {
-        let (low, high) = (cuts[steps.start].0, cuts[steps.end - 1].0);
-        // One to four parts a step: most then have one or none, and which it is, is guessed well.
-        let parts = (steps.len().ilog2() + 2).min(PARTS);
-        let shift = (128 - (high - low).leading_zeros()).saturating_sub(parts);
-        let (first, last) = (self.index.len(), ((high - low) >> shift) as usize);
-        self.index.resize(first + last + 2, Part::of_steps(steps.end, 0));
-        let mut to = steps.start;
-        for part in 0..=last {
-            let from = to;
-            to +=
-                cuts[from..steps.end].iter().take_while(|cut| (cut.0 - low) >> shift == part as u128).count();
-            self.index[first + part] = if to - from <= FEW || depth == DEPTH {
-                Part::of_steps(from, to - from)
-            } else {
-                let node = self.grow(cuts, from..to, depth + 1);
-                self.nodes.push(node);
-                Part(Part::NODE | (self.nodes.len() - 1) as u32)
-            };
-        }
-        let [from, parts, last] = [steps.start, first, last].map(|number| number as u32);
-        Node { low: T::narrow(low), from, shift, parts, last }
-    }
-
     /// The value at `number`.
     #[inline(always)]
     pub(super) fn find(&self, number: T) -> u32 {
@@ -162,7 +178,7 @@ impl<T: Bits> Steps<T> {
         let mut node = self.root.as_ref();
         while let Some(Node { low, from: before, shift, parts, last }) = node {
             if number < *low {
-                return self.steps[*before as usize - 1].1;
+                return self.steps[*before as usize - 1].value;
             }
             let at = *parts as usize + number.beyond(*low, *shift).min(*last as usize);
             let part = self.index[at];
@@ -176,7 +192,7 @@ impl<T: Bits> Steps<T> {
         let (mut at, mut left) = (begun - 1, to + 1 - begun);
         while left > 1 {
             let half = left / 2;
-            let is_beyond = self.steps[at + half].0 <= number;
+            let is_beyond = self.steps[at + half].at <= number;
             at = match T::GUESSED {
                 true if is_beyond => at + half,
                 true => at,
@@ -184,12 +200,102 @@ impl<T: Bits> Steps<T> {
             };
             left -= half;
         }
-        self.steps[at].1
+        self.steps[at].value
     }
-
     /// How many steps are before a part.
     fn begins(&self, part: Part) -> usize {
         part.node().map_or(part.from(), |node| self.nodes[node].from as usize)
+    }
+
+    /// Whether there is nothing anywhere.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.steps.len() == 1 && self.steps[0].value == NONE
+    }
+
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.list(&self.steps);
+        to.list(self.root.as_slice());
+        to.list(&self.nodes);
+        to.list(&self.index);
+    }
+
+    /// One whose values are `right`.
+    pub(super) fn read(from: &mut Reader<'_>, right: impl Fn(u32) -> bool) -> Option<Self> {
+        let steps: Frozen<Step<T>> = from.list()?;
+        let root: Frozen<Node<T>> = from.list()?;
+        let all = Self { steps, root: root.first().copied(), nodes: from.list()?, index: from.list()? };
+        let steps = &all.steps;
+        let begins = steps.first().is_some_and(|first| first.at == T::ZERO);
+        let is_right = begins
+            && steps.is_sorted_by(|a, b| a.at < b.at)
+            && steps.iter().all(|step| step.value == NONE || right(step.value))
+            && all.is_indexed_rightly();
+        is_right.then_some(all)
+    }
+
+    /// Whether all nodes lead to steps that are there, and on to those before them.
+    fn is_indexed_rightly(&self) -> bool {
+        let (steps, index) = (self.steps.len(), &*self.index);
+        // No part belongs to two nodes, so this is no longer than the index.
+        let mut left = index.len();
+        let is_right = |(number, node): (usize, &Node<T>)| {
+            let count = node.last as usize + 2;
+            let Some(parts) =
+                (node.parts as usize).checked_add(count).and_then(|end| index.get(node.parts as usize..end))
+            else {
+                return false;
+            };
+            let Some(after) = left.checked_sub(count) else { return false };
+            left = after;
+            let leads = |part: &Part| part.node().is_none_or(|other| other < number);
+            if node.from == 0
+                || node.from as usize > steps
+                || node.shift >= T::WIDTH
+                || !parts.iter().all(leads)
+            {
+                return false;
+            }
+            parts.windows(2).all(|pair| {
+                let [part, next] = [pair[0], pair[1]];
+                let (from, count) = (part.from(), part.count());
+                let to = if count == Part::MANY { self.begins(next) } else { from + count };
+                part.node().is_some() || (1 <= from && from <= to && to <= steps)
+            })
+        };
+        self.nodes.iter().chain(self.root.as_ref()).enumerate().all(is_right)
+    }
+}
+
+/// The index of steps, in the making.
+struct Index<T> {
+    nodes: Vec<Node<T>>,
+    parts: Vec<Part>,
+}
+
+impl<T: Bits> Index<T> {
+    /// The node of some of the steps, with those of its parts.
+    fn grow(&mut self, cuts: &[(u128, u32)], steps: Range<usize>, depth: u32) -> Node<T> {
+        let (low, high) = (cuts[steps.start].0, cuts[steps.end - 1].0);
+        // One to four parts a step: most then have one or none, and which it is, is guessed well.
+        let parts = (steps.len().ilog2() + 2).min(PARTS);
+        let shift = (128 - (high - low).leading_zeros()).saturating_sub(parts);
+        let (first, last) = (self.parts.len(), ((high - low) >> shift) as usize);
+        self.parts.resize(first + last + 2, Part::of_steps(steps.end, 0));
+        let mut to = steps.start;
+        for part in 0..=last {
+            let from = to;
+            to +=
+                cuts[from..steps.end].iter().take_while(|cut| (cut.0 - low) >> shift == part as u128).count();
+            self.parts[first + part] = if to - from <= FEW || depth == DEPTH {
+                Part::of_steps(from, to - from)
+            } else {
+                let node = self.grow(cuts, from..to, depth + 1);
+                self.nodes.push(node);
+                Part(Part::NODE | (self.nodes.len() - 1) as u32)
+            };
+        }
+        let [from, parts, last] = [steps.start, first, last].map(|number| number as u32);
+        Node { low: T::narrow(low), from, shift, parts, last }
     }
 }
 

@@ -9,7 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::nest::{Block, NONE, Steps, nest};
+use nic::Frozen;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::image::{Item, Reader, Writer, are_ends, is_below};
+use super::nest::{Block, NONE, Step, Steps, nest};
 use super::spec::PortRange;
 
 /// Up to so many rectangles are tried in turn.
@@ -20,7 +24,8 @@ const ROW_STEPS: usize = 32;
 const ROW_STEPS_ALWAYS: usize = 4096;
 
 /// A rectangle of ports that belongs to a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
 pub(super) struct Cell {
     pub(super) local: PortRange,
     pub(super) remote: PortRange,
@@ -47,22 +52,55 @@ impl Cell {
     }
 }
 
+impl Item for Cell {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        for port in [self.local.first, self.local.last, self.remote.first, self.remote.last] {
+            port.put(bytes);
+        }
+        self.rule.put(bytes);
+    }
+}
+
 /// Lists of rectangles, one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Lists(Vec<Cell>);
+pub(super) struct Lists(Frozen<Cell>);
 
 /// Marks the rule of a list's last rectangle.
 const LAST: u32 = 1 << 31;
 
 impl Lists {
-    /// Appends a list of rectangles, at least one, in the order of their rules; where it begins.
-    pub(super) fn push(&mut self, cells: &[Cell]) -> u32 {
-        let at = self.0.len();
-        self.0.extend(cells);
-        if let Some(last) = self.0.last_mut() {
+    /// From lists as [`Lists::push`] has appended them.
+    pub(super) fn new(cells: Vec<Cell>) -> Self {
+        Self(cells.into())
+    }
+
+    /// Appends a list of rectangles, at least one, in the order of their rules, to others; where it begins.
+    pub(super) fn push(lists: &mut Vec<Cell>, cells: &[Cell]) -> u32 {
+        let at = lists.len();
+        lists.extend(cells);
+        if let Some(last) = lists.last_mut() {
             last.rule |= LAST;
         }
         at as u32
+    }
+
+    /// Where no list begins.
+    pub(super) fn end(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.list(&self.0);
+    }
+
+    /// Of a table with so many rules.
+    pub(super) fn read(from: &mut Reader<'_>, rules: usize) -> Option<Self> {
+        let cells: Frozen<Cell> = from.list()?;
+        let is_right = |cell: &Cell| {
+            let ranges = [cell.local, cell.remote];
+            ranges.iter().all(|range| range.first <= range.last) && ((cell.rule & !LAST) as usize) < rules
+        };
+        cells.iter().all(is_right).then_some(Self(cells))
     }
 
     /// The first rule of the list at `at` that matches; [`NONE`] when none does.
@@ -122,6 +160,40 @@ impl Ports {
     }
 }
 
+/// The forms, as an image has them.
+const FORMS: [u32; 3] = [0, 1, 2];
+
+impl Ports {
+    pub(super) fn write(&self, to: &mut Writer) {
+        let [rows, columns, layers] = FORMS;
+        match self {
+            Self::Rows(of) => {
+                to.word(rows);
+                of.write(to);
+            }
+            Self::Columns(of) => {
+                to.word(columns);
+                of.write(to);
+            }
+            Self::Layers(of) => {
+                to.word(layers);
+                of.write(to);
+            }
+        }
+    }
+
+    /// Of a table with so many rules.
+    pub(super) fn read(from: &mut Reader<'_>, rules: usize) -> Option<Self> {
+        let [rows, columns, layers] = FORMS;
+        match from.word()? {
+            form if form == rows => Rows::read(from, rules).map(Self::Rows),
+            form if form == columns => Rows::read(from, rules).map(Self::Columns),
+            form if form == layers => Layers::read(from, rules).map(Self::Layers),
+            _ => None,
+        }
+    }
+}
+
 /// Classes of one port, and for each a rule, or the first rule by the other port.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -137,7 +209,7 @@ impl Rows {
     /// None when there would be more than `most` steps.
     fn new(cells: &[Cell], most: usize) -> Option<Self> {
         let mut open: BTreeSet<u32> = BTreeSet::new();
-        let (mut cuts, mut lines, mut left) = (Vec::new(), Lines::default(), most);
+        let (mut cuts, mut lines, mut left) = (Vec::new(), Draft::default(), most);
         for (bound, (begin, end)) in bounds(cells.iter().map(|c| c.local)) {
             end.iter().for_each(|cell| _ = open.remove(cell));
             open.extend(begin);
@@ -159,7 +231,21 @@ impl Rows {
                 cuts.push((u128::from(bound), value));
             }
         }
-        Some(Self { class: Steps::new(&cuts), lines })
+        Some(Self { class: Steps::new(&cuts), lines: lines.done() })
+    }
+
+    fn write(&self, to: &mut Writer) {
+        self.lines.write(to);
+        self.class.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>, rules: usize) -> Option<Self> {
+        let lines = Lines::read(from, rules)?;
+        let right = |value: u32| match value & LINE {
+            0 => (value as usize) < rules,
+            _ => ((value & !LINE) as usize) < lines.ends.len(),
+        };
+        Some(Self { class: Steps::read(from, right)?, lines })
     }
 
     #[inline]
@@ -172,14 +258,25 @@ impl Rows {
 }
 
 /// Step functions of a port, one behind the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lines {
-    steps: Vec<(u16, u32)>,
+    steps: Frozen<Step<u16>>,
     /// Where each ends.
+    ends: Frozen<u32>,
+}
+
+/// The same in the making.
+#[derive(Default)]
+struct Draft {
+    steps: Vec<Step<u16>>,
     ends: Vec<u32>,
 }
 
-impl Lines {
+impl Draft {
+    fn done(self) -> Lines {
+        Lines { steps: self.steps.into(), ends: self.ends.into() }
+    }
+
     /// Appends the first rule for each port, among ranges in the order of their rules; which line it is.
     fn push(&mut self, ranges: &[(PortRange, u32)]) -> u32 {
         let mut open: BTreeSet<u32> = BTreeSet::new();
@@ -188,12 +285,30 @@ impl Lines {
             end.iter().for_each(|range| _ = open.remove(range));
             open.extend(begin);
             let rule = open.first().map_or(NONE, |&first| ranges[first as usize].1);
-            if self.steps[start..].last().is_none_or(|last| last.1 != rule) {
-                self.steps.push((bound as u16, rule));
+            if self.steps[start..].last().is_none_or(|last| last.value != rule) {
+                self.steps.push(Step { at: bound as u16, value: rule });
             }
         }
         self.ends.push(self.steps.len() as u32);
         self.ends.len() as u32 - 1
+    }
+}
+
+impl Lines {
+    fn write(&self, to: &mut Writer) {
+        to.list(&self.steps);
+        to.list(&self.ends);
+    }
+
+    fn read(from: &mut Reader<'_>, rules: usize) -> Option<Self> {
+        let lines = Self { steps: from.list()?, ends: from.list()? };
+        let begins = |start: &u32| lines.steps.get(*start as usize).is_some_and(|first| first.at == 0);
+        // Each has a step at zero at the least, with which it begins.
+        let starts = [0].iter().chain(&*lines.ends).take(lines.ends.len());
+        let is_right = are_ends(&lines.ends, lines.steps.len())
+            && starts.zip(&*lines.ends).all(|(start, end)| start < end && begins(start))
+            && lines.steps.iter().all(|step| is_below(step.value, rules));
+        is_right.then_some(lines)
     }
 
     #[inline]
@@ -202,7 +317,7 @@ impl Lines {
         let start = line.checked_sub(1).map_or(0, |before| self.ends[before]);
         let steps = &self.steps[start as usize..self.ends[line] as usize];
         // The first step is at zero.
-        steps[steps.partition_point(|step| step.0 <= port) - 1].1
+        steps[steps.partition_point(|step| step.at <= port) - 1].value
     }
 }
 
@@ -219,12 +334,20 @@ fn bounds(ranges: impl Iterator<Item = PortRange>) -> BTreeMap<u32, (Vec<u32>, V
 }
 
 /// Something to be looked at, unless what was found comes before its first rule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
 pub(super) struct Link {
     /// The first rule that can be found there.
     pub(super) first: u32,
     /// Which.
     pub(super) at: u32,
+}
+
+impl Item for Link {
+    fn put(&self, bytes: &mut Vec<u8>) {
+        self.first.put(bytes);
+        self.at.put(bytes);
+    }
 }
 
 /// Blocks of local ports with a step function of the remote port each.
@@ -233,8 +356,8 @@ pub(super) struct Layers {
     /// Local port → the innermost block that holds it.
     inner: Steps<u16>,
     /// Of each block: itself and what it lies in, in the order of their first rules, up to where the next begins.
-    links: Vec<Link>,
-    starts: Vec<u32>,
+    links: Frozen<Link>,
+    starts: Frozen<u32>,
     lines: Lines,
 }
 
@@ -250,7 +373,7 @@ impl Layers {
         let (cuts, parents) = nest::<u16>(&names);
         let inner = Steps::new(&cuts);
         let firsts: Vec<u32> = blocks.values().map(|ranges| ranges[0].1).collect();
-        let mut lines = Lines::default();
+        let mut lines = Draft::default();
         blocks.values().for_each(|ranges| _ = lines.push(ranges));
         let (mut links, mut starts) = (Vec::new(), vec![0]);
         for block in 0..parents.len() as u32 {
@@ -261,7 +384,24 @@ impl Layers {
             links[start..].sort_unstable_by_key(|link: &Link| link.first);
             starts.push(links.len() as u32);
         }
-        Self { inner, links, starts, lines }
+        Self { inner, links: links.into(), starts: starts.into(), lines: lines.done() }
+    }
+
+    fn write(&self, to: &mut Writer) {
+        self.lines.write(to);
+        to.list(&self.links);
+        to.list(&self.starts);
+        self.inner.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>, rules: usize) -> Option<Self> {
+        let (lines, links, starts) = (Lines::read(from, rules)?, from.list()?, from.list()?);
+        let blocks = starts.len().checked_sub(1)?;
+        let inner = Steps::read(from, |value| is_below(value, blocks))?;
+        let layers = Self { inner, links, starts, lines };
+        let is_right = are_ends(&layers.starts, layers.links.len())
+            && layers.links.iter().all(|link| (link.at as usize) < layers.lines.ends.len());
+        is_right.then_some(layers)
     }
 
     fn find(&self, local: u16, remote: u16) -> u32 {
@@ -309,13 +449,18 @@ mod tests {
             let cells: Vec<Cell> = (0..count)
                 .map(|rule| Cell { local: range(wide_local), remote: range(wide_remote), rule })
                 .collect();
-            let (ports, mut lists) = (Ports::new(&cells), Lists::default());
-            let list = (lists.push(&cells[..1]), lists.push(&cells)).1;
+            let (ports, mut lists) = (Ports::new(&cells), Vec::new());
+            let list = (Lists::push(&mut lists, &cells[..1]), Lists::push(&mut lists, &cells)).1;
+            let lists = Lists::new(lists);
             forms.insert(match &ports {
                 Ports::Rows(_) => "rows",
                 Ports::Columns(_) => "columns",
                 Ports::Layers(_) => "layers",
             });
+            let mut image = Writer::new();
+            ports.write(&mut image);
+            let image = Frozen::copied(&image.finish());
+            let read = Ports::read(&mut Reader::new(&image).unwrap(), count as usize).unwrap();
             let edges = |range: PortRange| {
                 [range.first, range.first.wrapping_sub(1), range.last, range.last.wrapping_add(1)]
             };
@@ -325,6 +470,7 @@ mod tests {
                     for remote in edges(cells[i].remote).into_iter().chain(edges(other.remote)) {
                         let expected = first_of(&cells, local, remote);
                         assert_eq!(ports.find(local, remote), expected, "{count} {local} {remote}");
+                        assert_eq!(read.find(local, remote), expected, "{count} {local} {remote}");
                         assert_eq!(lists.find(list, local, remote), expected, "{count} {local} {remote}");
                     }
                 }

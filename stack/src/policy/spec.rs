@@ -4,6 +4,8 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
 use super::roads::closeness;
 use crate::types::{Direction, Protocol};
 
@@ -235,7 +237,8 @@ impl RuleProtocol {
 }
 
 /// Ports from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
 pub struct PortRange {
     /// The lowest.
     pub first: u16,

@@ -19,10 +19,10 @@ pub struct Successor {
 impl Successor {
     /// Makes `policy` ready to take the place of `old`.
     pub fn new(old: &Arc<Policy>, policy: Arc<Policy>) -> Self {
-        let before: HashMap<&str, &Table> = old.tables.iter().map(|table| (&*table.name, table)).collect();
+        let before: HashMap<&str, &Table> = old.tables.iter().map(|table| (table.name(), table)).collect();
         let mut kept = Kept::default();
         for table in &policy.tables {
-            if let Some(before) = before.get(&*table.name) {
+            if let Some(before) = before.get(table.name()) {
                 kept.follow(before, table);
             }
         }
@@ -80,14 +80,15 @@ impl Kept {
     fn follow(&mut self, before: &Table, table: &Table) {
         // Mostly they are where they were, or a few places on: only else are names looked up.
         let mut named: Option<HashMap<&str, usize>> = None;
-        let mut places = || before.rules.iter().enumerate().map(|(at, rule)| (&*rule.name, at)).collect();
-        let mut gone = vec![true; before.rules.len()];
+        let (was, is) = (&before.rules, &table.rules);
+        let mut places = || (0..was.len()).map(|at| (was.name(at), at)).collect();
+        let mut gone = vec![true; was.len()];
         let (mut next, denied) = (0, table.denied_row());
-        for (row, rule) in (table.first_row..).zip(&table.rules) {
-            let is_next = before.rules.get(next).is_some_and(|before| before.name == rule.name);
-            let at = match is_next {
+        for (row, rule) in (table.first_row..).zip(0..is.len()) {
+            let name = is.name(rule);
+            let at = match next < was.len() && was.name(next) == name {
                 true => next,
-                false => match named.get_or_insert_with(&mut places).get(&*rule.name) {
+                false => match named.get_or_insert_with(&mut places).get(name) {
                     Some(&at) => at,
                     None => continue,
                 },
@@ -95,15 +96,13 @@ impl Kept {
             (gone[at], next) = (false, at + 1);
             let old = before.first_row + at as u32;
             self.rows.push((old, row));
-            if before.rules[at].denies() != rule.denies() {
-                self.moved.push(Moved { old, denied, off: rule.denies() });
+            if was.denies(at) != is.denies(rule) {
+                self.moved.push(Moved { old, denied, off: is.denies(rule) });
             }
         }
-        let gone = (before.first_row..)
-            .zip(&before.rules)
-            .zip(gone)
-            .filter(|((_, rule), gone)| *gone && rule.denies());
-        self.moved.extend(gone.map(|((old, _), _)| Moved { old, denied, off: false }));
+        let gone = (before.first_row..).zip(gone.iter().enumerate());
+        let gone = gone.filter(|(_, (at, gone))| **gone && was.denies(*at));
+        self.moved.extend(gone.map(|(old, _)| Moved { old, denied, off: false }));
         self.rows.push((before.denied_row(), denied));
     }
 }

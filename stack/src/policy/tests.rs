@@ -9,6 +9,7 @@ use crate::ip::VerdictMemo;
 use crate::time::Instant;
 use crate::types::{Direction, FlowKey, Protocol, Road};
 
+mod images;
 mod interfaces;
 mod linear;
 

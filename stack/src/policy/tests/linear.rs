@@ -164,7 +164,21 @@ fn packet() -> impl Strategy<Value = (FlowKey, Direction)> {
 }
 
 fn equals_the_linear_judge(spec: &PolicySpec, packets: &[(FlowKey, Direction)]) -> Result<(), TestCaseError> {
-    let mut gate = gate(spec);
+    let compiled = Policy::compile(spec).unwrap();
+    // What another process judges by.
+    let read = Policy::from_image(&nic::Frozen::copied(&compiled.image())).unwrap();
+    for policy in [compiled, read] {
+        policy_equals_the_linear_judge(spec, policy, packets)?;
+    }
+    Ok(())
+}
+
+fn policy_equals_the_linear_judge(
+    spec: &PolicySpec,
+    policy: Arc<Policy>,
+    packets: &[(FlowKey, Direction)],
+) -> Result<(), TestCaseError> {
+    let mut gate = Gate::new(policy, HashKey::new([7; 16]));
     for (name, road) in ROADS {
         road.port().into_iter().for_each(|port| gate.name_road(port, name));
     }
@@ -175,7 +189,7 @@ fn equals_the_linear_judge(spec: &PolicySpec, packets: &[(FlowKey, Direction)]) 
         let allowed = gate.judge(&mut memo, key, *direction, Packet { len: 1, way: *direction, road: *road });
         prop_assert_eq!(allowed, expected.is_some_and(|(_, action)| action == Action::Allow));
         let row = table.map_or(0, |table| {
-            let first = gate.policy().tables.iter().find(|t| *t.name == *table.name).unwrap().first_row;
+            let first = gate.policy().tables.iter().find(|t| t.name() == table.name).unwrap().first_row;
             expected.map_or(table.rules.len(), |(number, _)| number) as u32 + first
         });
         prop_assert_eq!(memo.row(), row, "{:?} {:?} by {}", key, direction, name);
