@@ -5,10 +5,10 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ringroad::control::policy::{ApplyError, InForce, in_force, propose, roll_back};
+use ringroad::control::policy::{ApplyError, InForce, in_force, put_in_force, roll_back};
 use ringroad::flows::Filter;
 use ringroad::flows::read::{Read, kept};
-use ringroad::policy_file::{Bundle, Draft, LoadError, PolicyFile, Suggestion, Trial, diff, explain};
+use ringroad::policy_file::{Bundle, LoadError, PolicyFile, Suggestion, Trial, diff, explain};
 
 use crate::args::Policy;
 use crate::{complain, import, print};
@@ -30,7 +30,7 @@ pub(crate) fn run(task: &Policy) -> ExitCode {
     let done = match task {
         Policy::Check { file } => check(file),
         Policy::Show { pid, source } => show(*pid, *source),
-        Policy::Apply { file } => put_in_force(file),
+        Policy::Apply { file } => apply(file),
         Policy::Rollback => told(roll_back()),
         Policy::Import(flags) => Ok(import::run(flags)),
         Policy::Suggest { from, filter } => suggest(from, filter.as_ref()),
@@ -68,29 +68,17 @@ fn suggest(from: &[PathBuf], filter: Option<&Filter>) -> Done {
 
 /// Understands a file; its faults go to standard error.
 fn load(file: &Path) -> Result<PolicyFile, Stop> {
-    understood(PolicyFile::load(file))
-}
-
-fn understood<T>(loaded: Result<T, LoadError>) -> Result<T, Stop> {
-    loaded.map_err(|error| {
+    PolicyFile::load(file).map_err(|error: LoadError| {
         let _ = writeln!(io::stderr(), "{error}");
         Stop(None, if error.faults().is_some() { NO } else { UNTRIED })
     })
 }
 
-/// Stacks are asked as early as can be: they understand it while it is read here, and compile it.
-fn put_in_force(file: &Path) -> Done {
-    let mut proposal = None;
-    let read = understood(Draft::load_telling(file, |bundle| proposal = Some(propose(bundle))))?;
+fn apply(file: &Path) -> Done {
     // The process is about to end: to give the memory of many rules back takes longer than to leave it.
-    let read = ManuallyDrop::new(read);
-    let warnings = read.render_warnings(&file.display().to_string());
-    let done = proposal.unwrap_or_else(|| propose(&read.bundle)).put_in_force();
-    if let Err(ApplyError::Refused(_) | ApplyError::Nobody(_)) = done {
-        // What only a compiler finds is better told with its place.
-        load(file)?;
-    }
-    let _ = write!(io::stderr(), "{warnings}");
+    let policy = ManuallyDrop::new(load(file)?);
+    let done = put_in_force(&policy);
+    warn(file, &policy);
     told(done)
 }
 

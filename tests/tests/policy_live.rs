@@ -268,9 +268,9 @@ while True:
     stream, _ = listener.accept()
     with stream, stream.makefile("rwb") as file:
         words = file.readline().split()
-        if words[:1] != [b"apply"]:
+        if words[:1] != [b"adopt"]:
             continue
-        file.read(int(words[1]))
+        file.read(1)
         file.write(b"{}\n" if sys.argv[1] == "takes" else b'{"error":"I will not"}\n')
         file.flush()
         if file.readline() == b"commit\n":

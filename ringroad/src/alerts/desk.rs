@@ -1,7 +1,6 @@
 //! Where refusals come together.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use af_xdp::Alarm;
@@ -61,7 +60,7 @@ impl Seen {
     }
 
     /// A packet that a steering program kept out, by a table and a rule of these names.
-    pub(crate) fn kept_out(alarm: &Alarm, (table, rule): (Option<&Arc<str>>, Option<&Arc<str>>)) -> Self {
+    pub(crate) fn kept_out(alarm: &Alarm, (table, rule): (Option<&str>, Option<&str>)) -> Self {
         const ICMP: u8 = 1;
         const ICMPV6: u8 = 58;
         let (mut local, remote) = (alarm.flow.local, alarm.flow.remote);
@@ -108,8 +107,8 @@ impl Seen {
     }
 }
 
-fn owned(name: Option<&Arc<str>>) -> String {
-    name.map(|name| name.to_string()).unwrap_or_default()
+fn owned(name: Option<&str>) -> String {
+    name.unwrap_or_default().to_owned()
 }
 
 /// Whose stack it is; the default: nobody's.

@@ -1,9 +1,9 @@
 //! Requests about the policy of a running stack.
 //!
-//! `policy` is answered with the policies of the port. `apply LEN` is followed by so many bytes, a packed [`Bundle`]; they
-//! are understood and compiled, and the answer is a line, `{}` or `{"error":…}`. Then whoever asked says `commit`, and
-//! is answered with what is in force now; without it nothing has changed. So several stacks are first all asked, and
-//! changed when none of them objects.
+//! `policy` is answered with the policies of the port. `adopt COUNT` is followed by an octet with so many descriptors, which
+//! are of a [`Sealed`] policy; it is looked at, and understood where it was not compiled, and the answer is a line, `{}` or
+//! `{"error":…}`. Then whoever asked says `commit`, and is answered with what is in force now; without it nothing has changed.
+//! So several stacks are first all asked, and changed when none of them objects.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,11 +15,12 @@ use nic::Own;
 
 use super::model::{Applied, PolicyInForce};
 use crate::peer::Peer;
-use crate::policy_file::{Bundle, PolicyFile};
+use crate::policy_file::{Bundle, Compiled, Sealed, Text};
 use crate::runtime::{Runtime, without_signals};
+use crate::wire::receive;
 
-/// The longest policy with its files, in bytes.
-pub(super) const MAX_BYTES: usize = 128 << 20;
+/// Descriptors of a policy at the most.
+const MOST: usize = 2;
 /// How long whoever asked may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The stack of the thread: the file's parser goes deep.
@@ -42,13 +43,13 @@ pub(crate) fn forked() {
     BUSY.store(false, Ordering::Release);
 }
 
-/// Answers on a thread of its own: `len` bytes of policy are to come, or the policies are asked for.
+/// Answers on a thread of its own: a policy of so many files is to come, or the policies are asked for.
 pub(super) fn begin(
     mut client: Own<UnixStream>,
     runtime: &'static Runtime,
-    len: Option<usize>,
+    files: Option<usize>,
 ) -> io::Result<()> {
-    if len.is_some() && !may_change(&client)? {
+    if files.is_some() && !may_change(&client)? {
         return refuse(&mut client, "only root and the user whose process it is may change its policy");
     }
     if BUSY.swap(true, Ordering::Acquire) {
@@ -62,8 +63,8 @@ pub(super) fn begin(
         let answer = move || {
             // Busy until before the last answer, whatever it is: whoever hears that may ask again, however long it takes to
             // forget a policy.
-            let done = match len {
-                Some(len) => apply(&mut client, runtime, len, busy),
+            let done = match files {
+                Some(count) => apply(&mut client, runtime, count, busy),
                 None => tell(&mut client, runtime, busy),
             };
             if let Err(error) = done {
@@ -98,19 +99,11 @@ fn tell(client: &mut UnixStream, runtime: &Runtime, busy: Busy) -> io::Result<()
     line(client, &PolicyInForce { pid: std::process::id(), current, previous })
 }
 
-fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize, busy: Busy) -> io::Result<()> {
-    if len > MAX_BYTES {
-        drop(busy);
-        return refuse(client, &format!("the policy is longer than {MAX_BYTES} bytes"));
-    }
-    let mut from = BufReader::new(client.try_clone()?);
-    let mut text = String::with_capacity(len);
-    from.by_ref().take(len as u64).read_to_string(&mut text)?;
-    if text.len() != len {
-        return Ok(());
-    }
-    let policy = match understand(&text) {
-        Ok(policy) => policy,
+fn apply(client: &mut UnixStream, runtime: &Runtime, count: usize, busy: Busy) -> io::Result<()> {
+    let sealed = Sealed::received(receive(client, count.min(MOST))?);
+    let understood = sealed.ok_or_else(|| "a policy without a file".to_owned()).and_then(understand);
+    let (text, policy) = match understood {
+        Ok(understood) => understood,
         Err(error) => {
             drop(busy);
             return refuse(client, &error);
@@ -118,7 +111,7 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize, busy: Busy) -> 
     };
     line(client, &Applied::default())?;
     let mut word = String::new();
-    from.take(64).read_line(&mut word)?;
+    BufReader::new(client.try_clone()?).take(64).read_line(&mut word)?;
     if word.trim_end() != "commit" {
         return Ok(());
     }
@@ -133,6 +126,9 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, len: usize, busy: Busy) -> 
     }
 }
 
-fn understand(text: &str) -> Result<PolicyFile, String> {
-    PolicyFile::without_warnings(Bundle::unpacked(text)?).map_err(|faults| faults.to_string())
+/// What was sent; the files themselves are needed no longer.
+fn understand(sealed: Sealed) -> Result<(Text, Compiled), String> {
+    let text = sealed.text()?;
+    let compiled = sealed.compiled(&text)?;
+    Ok((text, compiled))
 }

@@ -11,14 +11,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::apply::MAX_BYTES;
 use super::client;
 use super::contact::{Address, Contact, Place};
 use super::model::{Applied, PolicyInForce};
 use super::strangers::ask_each;
 use crate::peer::has_ended;
-use crate::policy_file::Bundle;
-use crate::wire::{Timed, hear};
+use crate::policy_file::{Bundle, PolicyFile, Sealed};
+use crate::wire::{Timed, hear, send};
 
 /// How long a stack may take to understand a policy, and how long to put it in force.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +31,7 @@ const LOOKS: usize = 8;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The longest line with which it answers, and the longest answer with policies: there are two.
 const LINE: usize = 1 << 16;
-const POLICIES: usize = 2 * MAX_BYTES + LINE;
+const POLICIES: usize = (256 << 20) + LINE;
 
 /// A process that did not take a policy, and what it says.
 pub type Refusal = (u32, String);
@@ -107,12 +106,13 @@ pub fn in_force(pid: Option<u32>) -> Vec<PolicyInForce> {
     all
 }
 
-/// Asks every stack of our own that runs whether it understands `policy`. They think about it while the caller does something
-/// else; nothing is changed before [`Proposal::put_in_force`].
-#[must_use]
-pub fn propose(policy: &Bundle) -> Proposal {
-    let request = request_of(policy);
-    Proposal::new(move |_| Some(request.clone()))
+/// Puts what `policy` says in force in every stack that is ours to change: what was compiled here is what they all judge by.
+///
+/// # Errors
+/// [`ApplyError`].
+pub fn put_in_force(policy: &PolicyFile) -> Result<InForce, ApplyError> {
+    let request = request_of(Sealed::of(policy));
+    Proposal::new(move |_| Some(request.clone())).put_in_force()
 }
 
 /// Puts in force, in every stack that is ours to change, what was in force there before.
@@ -120,16 +120,26 @@ pub fn propose(policy: &Bundle) -> Proposal {
 /// # Errors
 /// [`ApplyError`]; all of our own must say that there was one, also those that come meanwhile.
 pub fn roll_back() -> Result<InForce, ApplyError> {
+    // Those of one port have one.
+    let mut known: Vec<(Option<Bundle>, Request)> = Vec::new();
     let before = |told: PolicyInForce| {
-        let none = || Err("there was no policy before this one".to_owned());
-        (told.pid, told.previous.as_ref().map_or_else(none, request_of))
+        let same = known.iter().find(|(bundle, _)| *bundle == told.previous);
+        let request = same.map(|(_, request)| request.clone()).unwrap_or_else(|| {
+            let request = told.previous.clone().map_or_else(
+                || Err("there was no policy before this one".to_owned()),
+                |bundle| request_of(sealed(bundle)),
+            );
+            known.push((told.previous, request.clone()));
+            request
+        });
+        (told.pid, request)
     };
     let before: BTreeMap<u32, Request> = in_force(None).into_iter().map(before).collect();
     Proposal::new(move |pid| before.get(&pid).cloned()).put_in_force()
 }
 
-/// What a stack is sent, the request and the policy; or why there is nothing to send.
-type Request = Result<Arc<[String; 2]>, String>;
+/// The policy that a stack is sent; or why there is nothing to send.
+type Request = Result<Arc<Sealed>, String>;
 
 /// A stack of another user's, with that user, and what it is to be sent.
 type Other = (u32, (Address, Request));
@@ -138,13 +148,20 @@ fn us() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-fn request_of(policy: &Bundle) -> Request {
-    let text = policy.packed().map_err(|error| error.to_string())?;
-    Ok(Arc::new([format!("apply {}\n", text.len()), text]))
+fn request_of(policy: io::Result<Sealed>) -> Request {
+    policy.map(Arc::new).map_err(|error| error.to_string())
+}
+
+/// What was in force somewhere; where that is not understood here it may be there.
+fn sealed(bundle: Bundle) -> io::Result<Sealed> {
+    match PolicyFile::without_warnings(bundle.clone()) {
+        Ok(file) => Sealed::of(&file),
+        Err(_) => Sealed::of_text(&bundle),
+    }
 }
 
 /// A policy that every stack of our own was asked about; forgotten where it is not put in force.
-pub struct Proposal {
+struct Proposal {
     /// What each process is to be asked; nothing: that is not known.
     request: Box<dyn Fn(u32) -> Option<Request>>,
     /// The user whose the caller is.
@@ -223,7 +240,7 @@ impl Proposal {
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub fn put_in_force(mut self) -> Result<InForce, ApplyError> {
+    fn put_in_force(mut self) -> Result<InForce, ApplyError> {
         // Who has come since the others were asked may object, too.
         self.look();
         while !self.own.is_empty() || !self.others.is_empty() {
@@ -339,10 +356,10 @@ impl Asked {
     fn ask(contact: Contact, request: Request, until: Option<Instant>) -> io::Result<Self> {
         let request = request.map_err(io::Error::other)?;
         let mut asked = Self { stream: contact.dial()?, until, is_over: false };
-        let sent = {
-            let mut timed = asked.timed(PATIENCE);
-            request.iter().try_for_each(|part| timed.write_all(part.as_bytes()))
-        };
+        let files = request.files();
+        let line = format!("adopt {}\n", files.len());
+        let sent =
+            asked.timed(PATIENCE).write_all(line.as_bytes()).and_then(|()| send(&asked.stream, &files));
         match sent {
             // A refusal may come before all is written.
             Err(error) => asked.answer().and(Err(error)),
@@ -422,7 +439,7 @@ mod tests {
         let (own, mut theirs) = asked();
         theirs.write_all(b"{\"error\":\"I will not\"}\n").unwrap();
         proposal.own.push((7, Ok(own)));
-        proposal.others.insert(1, vec![(1, (address, request_of(&Bundle::default())))]);
+        proposal.others.insert(1, vec![(1, (address, request_of(Sealed::of_text(&Bundle::default()))))]);
         let refused = proposal.change().unwrap_err();
         assert_eq!(refused.to_string(), "nothing was changed: process 7: I will not");
         assert_eq!(silent.accept().unwrap_err().kind(), ErrorKind::WouldBlock);

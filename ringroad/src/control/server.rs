@@ -113,7 +113,7 @@ fn answer(mut client: Own<UnixStream>, runtime: &'static Runtime) -> io::Result<
         (Some("flows"), None) => Err(io::ErrorKind::PermissionDenied.into()),
         (Some("policy"), None) => apply::begin(client, runtime, None),
         (Some("capture"), None) => capture::begin(client, runtime),
-        (Some("apply"), Some(len)) => apply::begin(client, runtime, Some(len.parse().unwrap_or(0))),
+        (Some("adopt"), Some(files)) => apply::begin(client, runtime, Some(files.parse().unwrap_or(0))),
         _ => client.write_all(b"{\"error\":\"unknown request\"}"),
     }
 }
@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn a_request_is_a_line_and_what_follows_is_left() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        theirs.write_all(b"apply 3\n{}\n").unwrap();
-        assert_eq!(request(&ours).unwrap(), b"apply 3");
+        theirs.write_all(b"adopt 3\n{}\n").unwrap();
+        assert_eq!(request(&ours).unwrap(), b"adopt 3");
         assert_eq!(request(&ours).unwrap(), b"{}");
         theirs.write_all(b"stat").unwrap();
         let late = request(Timed::new(&ours, Duration::from_millis(1))).unwrap_err();

@@ -31,8 +31,8 @@
 //! `mode = "enforce"`, and `"any"` for the rest. A key that nobody knows is a fault.
 
 mod bundle;
+mod compiled;
 mod diff;
-mod draft;
 mod explain;
 mod fault;
 mod guard;
@@ -62,15 +62,15 @@ use std::{fmt, fs, io};
 use stack::policy::{Policy, PolicySpec};
 
 pub use bundle::Bundle;
+pub(crate) use compiled::{Compiled, Sealed, Text};
 pub use diff::diff;
-pub use draft::Draft;
 pub use explain::{explain, explain_rule};
 use fault::Source;
 pub use fault::{Fault, Faults};
 pub(crate) use guard::Guarded;
 use interfaces::Interfaces;
 pub use message::Message;
-use read::{Compile, Understood};
+use read::Understood;
 pub use sets::MAX_SET;
 pub use suggest::Suggestion;
 pub use trial::{Asked, Trial, Verdict};
@@ -125,7 +125,7 @@ impl PolicyFile {
 
     fn understand(bundle: Bundle, warn: bool) -> Result<Self, Faults> {
         let file = |name: &str| bundle.files.get(name).cloned().ok_or_else(|| "it is not there".to_owned());
-        let understood = read::read(&bundle.text, &file, warn, Policy::compile)?;
+        let understood = read::read(&bundle.text, &file, warn)?;
         Ok(Self::of(understood, bundle))
     }
 
@@ -134,11 +134,16 @@ impl PolicyFile {
     /// # Errors
     /// They cannot be read, or have faults.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let (understood, bundle) = load(path, |_| (), Policy::compile)?;
+        let (understood, bundle) = load(path)?;
         Ok(Self::of(understood, bundle))
     }
 
-    fn of(understood: Understood<Arc<Policy>>, bundle: Bundle) -> Self {
+    /// What a stack needs of it.
+    pub(crate) fn compiled(&self) -> Compiled {
+        Compiled { policy: Arc::clone(&self.policy), guard: self.guard.clone() }
+    }
+
+    fn of(understood: Understood, bundle: Bundle) -> Self {
         let Understood { spec, policy, guard, warnings, interfaces } = understood;
         Self { spec, policy, guard, warnings, interfaces, bundle }
     }
@@ -151,21 +156,13 @@ impl PolicyFile {
 
     /// The warnings for people, as [`Faults::render`] renders faults; empty when there are none.
     pub fn render_warnings(&self, name: &str) -> String {
-        rendered(&self.warnings, name, &self.bundle.text)
+        let warnings = Faults::collect(self.warnings.clone(), 0);
+        warnings.map_or_else(String::new, |all| all.render(name, &self.bundle.text))
     }
 }
 
-fn rendered(warnings: &[Fault], name: &str, text: &str) -> String {
-    Faults::collect(warnings.to_vec(), 0).map_or_else(String::new, |all| all.render(name, text))
-}
-
-/// Reads the file at `path` and those it names, understands them, and compiles what they say. `early` is called with what was
-/// read before it is understood, unless that may name files.
-fn load<P>(
-    path: &Path,
-    early: impl FnOnce(&Bundle),
-    compile: Compile<P>,
-) -> Result<(Understood<P>, Bundle), LoadError> {
+/// Reads the file at `path` and those it names, understands them, and compiles what they say.
+fn load(path: &Path) -> Result<(Understood, Bundle), LoadError> {
     let error = |cause| LoadError { path: path.to_owned(), cause };
     let bytes = read_bounded(path).map_err(|e| error(Cause::Read(e)))?;
     let faulty = |text: &str, faults| error(Cause::Faults { text: text.to_owned(), faults });
@@ -179,11 +176,6 @@ fn load<P>(
             return Err(faulty(text, Faults::one(fault)));
         }
     };
-    let alone = Bundle { text, files: BTreeMap::new() };
-    if names_no_files(&alone.text) {
-        early(&alone);
-    }
-    let text = alone.text;
     let files = RefCell::new(BTreeMap::new());
     let beside = path.parent().unwrap_or(Path::new(""));
     let file = |name: &str| -> Result<String, String> {
@@ -195,15 +187,10 @@ fn load<P>(
         files.borrow_mut().insert(name.to_owned(), text.clone());
         Ok(text)
     };
-    match read::read(&text, &file, true, compile) {
+    match read::read(&text, &file, true) {
         Ok(understood) => Ok((understood, Bundle { text, files: files.into_inner() })),
         Err(faults) => Err(faulty(&text, faults)),
     }
-}
-
-/// Whether the key by which files are named stands nowhere, as it is or with characters by their numbers.
-fn names_no_files(text: &str) -> bool {
-    !["file", "\\u", "\\U", "\\x"].iter().any(|mark| text.contains(mark))
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

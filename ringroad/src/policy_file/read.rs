@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
-use stack::policy::{Action, Mode, PolicyError, PolicySpec, Prefix, TableSpec};
+use stack::policy::{Action, Mode, Policy, PolicySpec, Prefix, TableSpec};
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -23,6 +25,8 @@ pub(super) const ACTIONS: [(&str, Action); 2] = [("allow", Action::Allow), ("den
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("monitor", Mode::Monitor)];
 const OFFLOADS: [(&str, bool); 2] = [("none", false), ("xdp", true)];
 
+/// Up to so many rules of a table it takes no second thread to compile them in time.
+const FEW: usize = 1_000;
 /// The longest name, in characters.
 pub(super) const NAME: usize = 64;
 
@@ -30,54 +34,36 @@ pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// What was understood, and what it was compiled to.
 #[derive(Debug)]
-pub(super) struct Understood<P> {
+pub(super) struct Understood {
     pub(super) spec: PolicySpec,
-    pub(super) policy: P,
+    pub(super) policy: Arc<Policy>,
     pub(super) guard: Option<Arc<Guarded>>,
     pub(super) warnings: Vec<Fault>,
     pub(super) interfaces: Interfaces,
 }
 
-/// What is made of what was read: [`Policy::compile`](stack::policy::Policy::compile), or nothing.
-pub(super) type Compile<P> = fn(&PolicySpec) -> Result<P, PolicyError>;
-
 /// Understands a policy. `warn`: looks for what is no fault and cannot be meant, too, which takes as long as much of the rest.
-pub(super) fn read<P>(
-    text: &str,
-    files: Files<'_>,
-    warn: bool,
-    compile: Compile<P>,
-) -> Result<Understood<P>, Faults> {
-    quickly(text, files, warn, compile).map_or_else(|| thoroughly(text, files, warn, compile), Ok)
+pub(super) fn read(text: &str, files: Files<'_>, warn: bool) -> Result<Understood, Faults> {
+    quickly(text, files, warn).map_or_else(|| thoroughly(text, files, warn), Ok)
 }
 
 /// Finds every fault.
-pub(super) fn thoroughly<P>(
-    text: &str,
-    files: Files<'_>,
-    warn: bool,
-    compile: Compile<P>,
-) -> Result<Understood<P>, Faults> {
+pub(super) fn thoroughly(text: &str, files: Files<'_>, warn: bool) -> Result<Understood, Faults> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::new(text, Vec::new());
     let (spec, sets) = reader.document(document.get_ref(), files);
     reader.add_syntax(&errors);
-    reader.understood(spec, &sets, warn, compile)
+    reader.understood(spec, &sets, warn)
 }
 
 /// The same of a file whose rules are [plain] and that has no fault.
-pub(super) fn quickly<P>(
-    text: &str,
-    files: Files<'_>,
-    warn: bool,
-    compile: Compile<P>,
-) -> Option<Understood<P>> {
+pub(super) fn quickly(text: &str, files: Files<'_>, warn: bool) -> Option<Understood> {
     let apart = plain::set_apart(text)?;
     let document = DeTable::parse(&apart.rest).ok()?;
     let mut reader = Reader::new(text, apart.runs);
     let (spec, sets) = reader.document(document.get_ref(), files);
     let all_read = reader.runs.is_empty() && !reader.gave_up;
-    all_read.then(|| reader.understood(spec, &sets, warn, compile).ok())?
+    all_read.then(|| reader.understood(spec, &sets, warn).ok())?
 }
 
 /// The addresses that have tables, by the interfaces as these name them, which is by none for all; and where.
@@ -156,19 +142,24 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Compiles what was read, unless there are faults.
-    fn understood<P>(
-        self,
-        spec: PolicySpec,
-        sets: &Sets,
-        warn: bool,
-        compile: Compile<P>,
-    ) -> Result<Understood<P>, Faults> {
+    /// Compiles what was read, unless there are faults, and looks meanwhile for what is to be warned of.
+    fn understood(self, spec: PolicySpec, sets: &Sets, warn: bool) -> Result<Understood, Faults> {
         let Self { source, places, interfaces, .. } = self;
         if let Some(faults) = Faults::collect(self.faults, self.more) {
             return Err(faults);
         }
-        let policy = compile(&spec).map_err(|error| {
+        let find = || if warn { warnings(&source, &spec, sets, &places) } else { Vec::new() };
+        let compile = || Policy::compile(&spec);
+        let is_long = warn && spec.tables.iter().any(|table| table.rules.len() > FEW);
+        let (policy, warnings) = thread::scope(|scope| {
+            let beside = is_long.then(|| thread::Builder::new().spawn_scoped(scope, compile).ok()).flatten();
+            let warnings = find();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            (beside.map_or_else(compile, join), warnings)
+        });
+        let policy = policy.map_err(|error| {
             let span = places.of_error(&error, &spec).unwrap_or_default();
             Faults::one(source.fault(span, error.to_string()))
         })?;
@@ -176,7 +167,6 @@ impl<'t> Reader<'t> {
             let span = places.of_table(&table).unwrap_or_default();
             Faults::one(source.fault(span, what).suggest("leave `cloak` and `offload` out of it"))
         })?;
-        let warnings = if warn { warnings(&source, &spec, sets, &places) } else { Vec::new() };
         Ok(Understood { spec, policy, guard: guard.map(Arc::new), warnings, interfaces })
     }
 

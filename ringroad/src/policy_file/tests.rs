@@ -484,51 +484,6 @@ fn files_that_cannot_be_read() {
     assert_eq!(PolicyFile::load(path).unwrap().policy.rules(), 1);
 }
 
-/// A draft has the warnings of the file and the same faults, but for what only a compiler finds.
-#[test]
-fn a_draft_is_not_compiled_and_else_the_same() {
-    let file = NamedTempFile::new().unwrap();
-    let path = file.path();
-    let both = |text: &str| {
-        fs::write(path, text).unwrap();
-        let file = PolicyFile::load(path).map(|file| file.render_warnings("p.toml"));
-        let draft = Draft::load_telling(path, |_| ()).map(|draft| draft.render_warnings("p.toml"));
-        [file, draft].map(|read| read.map_err(|error| error.to_string()))
-    };
-    let twice = EXAMPLE.to_owned() + &EXAMPLE[EXAMPLE.find("[[table.rule]]").unwrap()..];
-    let [file, draft] = both(&twice.replacen("name = \"web\"", "name = \"first\"", 1));
-    assert!(file.as_ref().unwrap().contains("can never match"), "{file:?}");
-    assert_eq!(draft, file);
-    let [file, draft] = both(&EXAMPLE.replace("direction", "directions"));
-    assert!(file.is_err());
-    assert_eq!(draft, file);
-    let [file, draft] = both(&twice);
-    assert!(file.unwrap_err().contains("this table has a rule \"web\" already"));
-    assert!(draft.is_ok());
-}
-
-/// Whoever is told early is told all there is, or nothing: with a file that may be named it would be half a policy.
-#[test]
-fn what_is_told_early_is_the_whole_of_it() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("office.txt"), "10.0.0.9\n").unwrap();
-    let path = dir.path().join("policy.toml");
-    let told = |text: &str| {
-        fs::write(&path, text).unwrap();
-        let mut early = None;
-        let loaded = Draft::load_telling(&path, |bundle| early = Some(bundle.clone()));
-        (early, loaded.ok().map(|file| file.bundle))
-    };
-    let (early, all) = told(EXAMPLE);
-    assert!(early.is_some() && early == all);
-    let (early, all) = told("default = 1");
-    assert!(early.is_some() && all.is_none(), "before its faults are known");
-    for key in ["file", "\"\\u0066ile\""] {
-        let (early, all) = told(&format!("sets.office = {{ {key} = \"office.txt\" }}"));
-        assert_eq!((early, all.map(|bundle| bundle.files.len())), (None, Some(1)), "{key}");
-    }
-}
-
 /// Whatever is done to a file, its faults lie in it, and nothing panics.
 #[test]
 fn mutated_files_do_no_harm() {

@@ -90,7 +90,7 @@ impl Flows {
                 (true, true) => Verdict::Monitored,
                 (true, false) => Verdict::Allowed,
             };
-            self.put(&record, verdict, name(said.table), name(said.rule));
+            self.put(&record, verdict, said.table.unwrap_or_default(), said.rule.unwrap_or_default());
         }
         self.records = records;
     }
@@ -133,10 +133,6 @@ impl Flows {
 /// Of the stack's clock.
 fn milliseconds(at: Instant) -> i64 {
     (at.as_nanos() / 1_000_000) as i64
-}
-
-fn name(name: Option<&Arc<str>>) -> &str {
-    name.map_or("", |name| name)
 }
 
 fn send(hub: &Hub, (message, records): (&[u8], u32), lost: &mut u64) {

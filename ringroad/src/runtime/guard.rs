@@ -21,7 +21,7 @@ use super::start::policy_of;
 use crate::alerts::Seen;
 use crate::config::Apart;
 use crate::netlink::{Netlink, Reopening};
-use crate::policy_file::{Guarded, PolicyFile};
+use crate::policy_file::{Compiled, Guarded};
 use crate::port::Port;
 
 /// The steering program of an interface.
@@ -108,7 +108,7 @@ impl Guards {
 
     /// Has every program prepare what `file` says, which was read from `text`; what stands is left alone. Nothing is to
     /// be carried out: none.
-    fn prepare(&self, file: Option<&PolicyFile>, text: &str) -> io::Result<Option<Next>> {
+    fn prepare(&self, file: Option<&Compiled>, text: &str) -> io::Result<Option<Next>> {
         let Some((file, guarded)) = file.and_then(|file| Some((file, file.guard.as_ref()?))) else {
             return Ok(None);
         };
@@ -181,7 +181,7 @@ impl Guards {
 
 /// Has the steering programs of a port carry out what `file` says before there is a stack, and nothing that another policy
 /// left there, unless `text`, which it was read from, is not the port's policy: then whoever has put that there has done so.
-pub(super) fn guard_from_the_start(port: &Port, file: Option<&PolicyFile>, text: &str) -> io::Result<()> {
+pub(super) fn guard_from_the_start(port: &Port, file: Option<&Compiled>, text: &str) -> io::Result<()> {
     let program = |(interface, steering): (Interface, Steering)| Program {
         iface: IfaceId(interface.index),
         name: interface.name,
@@ -234,7 +234,7 @@ impl Runtime {
 
     /// Has the steering programs carry out what `file` says, or nothing where there is no policy, unless `text`, which it
     /// was read from, is no longer the port's policy: then whoever put another in its place does.
-    pub(super) fn guard(&self, file: Option<&PolicyFile>, text: &str) -> io::Result<()> {
+    pub(super) fn guard(&self, file: Option<&Compiled>, text: &str) -> io::Result<()> {
         let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(claimed) = claimed.as_ref() else { return Ok(()) };
         claimed.alone_with_policy(|current| {
@@ -252,7 +252,7 @@ impl Runtime {
 
     /// Puts `text`, which says what `file` does, in force for whoever comes to drive the port, and has the steering
     /// programs carry it out: both, or nothing.
-    pub(super) fn succeed_guard(&self, file: &PolicyFile, text: &str) -> io::Result<()> {
+    pub(super) fn succeed_guard(&self, file: &Compiled, text: &str) -> io::Result<()> {
         let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(claimed) = claimed.as_ref() else { return Ok(()) };
         claimed.succeed_policy(text, |put_in_force| {
@@ -267,7 +267,7 @@ impl Runtime {
     }
 
     /// Has what the programs keep out noticed, where they do.
-    fn watch_guard(&self, file: Option<&PolicyFile>) {
+    fn watch_guard(&self, file: Option<&Compiled>) {
         let mut turn = self.lock_quietly();
         let core = turn.core();
         core.pulse.watches(file.is_some_and(|file| file.guard.is_some()));

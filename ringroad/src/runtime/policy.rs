@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use stack::policy::Successor;
 
 use super::Runtime;
-use crate::policy_file::PolicyFile;
+use crate::policy_file::Compiled;
 use crate::port::Texts;
 
 impl Runtime {
@@ -21,7 +21,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The operating system's; then nothing has changed.
-    pub(crate) fn put_in_force(&self, file: &PolicyFile, text: &str) -> io::Result<u64> {
+    pub(crate) fn put_in_force(&self, file: &Compiled, text: &str) -> io::Result<u64> {
         self.succeed_guard(file, text)?;
         // What takes long is done before and after the lock is held.
         let old = Arc::clone(self.lock_quietly().stack().policy_in_force());

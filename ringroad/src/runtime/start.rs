@@ -35,7 +35,7 @@ use crate::keeper;
 use crate::log;
 use crate::metrics;
 use crate::netlink::{self, Driven, Netlink, Reopening};
-use crate::policy_file::{Bundle, PolicyFile};
+use crate::policy_file::{Bundle, Compiled, PolicyFile};
 use crate::port::{Claimed, Driving, Port, Post, Roster, adapter_options};
 
 /// One start at a time.
@@ -74,7 +74,7 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
         // Who was faster than we are has the interfaces, and by now a keeper that shares them.
         None => open_alone(config, &policy).or_else(|error| keeper::share(config, &policy)?.ok_or(error))?,
     };
-    guard_from_the_start(&port, file.as_ref(), &policy)
+    guard_from_the_start(&port, file.as_ref().map(PolicyFile::compiled).as_ref(), &policy)
         .map_err(|e| StartError::new("guarding what the policy hides", e))?;
     Ok(port)
 }
@@ -107,7 +107,7 @@ fn policy(path: Option<&Path>) -> Result<(Option<PolicyFile>, String), StartErro
 }
 
 /// What the port says, understood; an empty policy lets everything pass.
-pub(super) fn policy_of(text: &str) -> Result<Option<PolicyFile>, StartError> {
+pub(super) fn policy_of(text: &str) -> Result<Option<Compiled>, StartError> {
     let step = "loading the policy";
     let bundle: Bundle = if text.is_empty() {
         Bundle::default()
@@ -117,7 +117,8 @@ pub(super) fn policy_of(text: &str) -> Result<Option<PolicyFile>, StartError> {
     if bundle.text.is_empty() {
         return Ok(None);
     }
-    PolicyFile::without_warnings(bundle).map(Some).map_err(|f| StartError::new(step, f))
+    let file = PolicyFile::without_warnings(bundle).map_err(|f| StartError::new(step, f))?;
+    Ok(Some(file.compiled()))
 }
 
 fn no_interface() -> StartError {

@@ -61,15 +61,15 @@ local = "fd00::1"
 
 type Read = Result<(PolicySpec, Vec<Fault>, Interfaces), Faults>;
 
-fn told(read: Result<Understood<Arc<Policy>>, Faults>) -> Read {
+fn told(read: Result<Understood, Faults>) -> Read {
     read.map(|all| (all.spec, all.warnings, all.interfaces))
 }
 
 /// What the parser makes of it, and whether it was done without.
 fn compared(text: &str) -> (Read, bool) {
     let none = |_: &str| Err("it is not there".to_owned());
-    let all = told(thoroughly(text, &none, true, Policy::compile));
-    let quick = quickly(text, &none, true, Policy::compile);
+    let all = told(thoroughly(text, &none, true));
+    let quick = quickly(text, &none, true);
     let is_quick = quick.is_some();
     if let Some(quick) = quick {
         assert_eq!(told(Ok(quick)), all, "{text}");
