@@ -4,6 +4,8 @@
 //! they are looked at one by one, and the parser sees the rest. Only what can mean but one thing is read: whatever else there
 //! is, and whatever is wrong, has the whole file read the long way, which says what it is.
 
+mod short;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -11,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
 use super::read::{Keyed, Value};
+pub(super) use short::all_of;
 
 /// How each rule begins.
 const HEADER: &str = "[[table.rule]]";
@@ -55,7 +58,7 @@ pub(super) fn set_apart(text: &str) -> Option<Apart> {
 }
 
 /// From each header of a rule to the next line that begins with a bracket and is none.
-fn runs(text: &str) -> Option<Vec<Run>> {
+pub(super) fn runs(text: &str) -> Option<Vec<Run>> {
     let begins_line = |at: &usize| *at == 0 || text.as_bytes()[at - 1] == b'\n';
     let mut runs: Vec<Run> = Vec::new();
     let (mut begun, mut line, mut counted) = (None, 1, 0);
@@ -184,8 +187,11 @@ impl<'t> Lines<'t> {
         taken
     }
 
+    #[inline]
     fn blanks(&mut self) {
-        self.take(|byte| byte == b' ' || byte == b'\t');
+        if let Some(b' ' | b'\t') = self.peek() {
+            self.take(|byte| byte == b' ' || byte == b'\t');
+        }
     }
 
     /// Over what is left of the line: blanks and a comment.
@@ -209,7 +215,7 @@ impl<'t> Lines<'t> {
     fn pair(&mut self) -> Option<Option<Pair<'t>>> {
         self.blanks();
         let start = self.at;
-        let key = self.take(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        let key = self.take(is_key);
         if key.is_empty() {
             return self.end_of_line().map(|()| None);
         }
@@ -276,6 +282,11 @@ impl<'t> Lines<'t> {
         self.numbers.insert(digits, number.clone());
         Some(number)
     }
+}
+
+/// What may stand in keys without quotes.
+fn is_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
 /// What may stand in strings and comments: all but control characters.

@@ -262,9 +262,19 @@ impl<'t> Reader<'t> {
             let line = self.source.line(span.start);
             rules.extend(self.rule(rule, (span, line), locals.as_deref(), sets, &mut names));
         }
-        self.plain_rules(table, span.start..next, |reader, rule| {
-            let header = (rule.header.clone(), rule.line);
-            rules.extend(reader.rule(rule, header, locals.as_deref(), sets, &mut names));
+        let families = locals.as_deref().map(families);
+        self.plain_rules(table, span.start..next, |reader, plain, rule| {
+            if let Some((short, name)) = families.and_then(|families| plain.next_short(families)) {
+                names.add(&short.name, name, false);
+                rules.push(short);
+                return Some(true);
+            }
+            let is_there = plain.next(rule)?;
+            if is_there {
+                let header = (rule.header.clone(), rule.line);
+                rules.extend(reader.rule(rule, header, locals.as_deref(), sets, &mut names));
+            }
+            Some(is_there)
         });
         if let (true, Some(value)) = (offload, table.get("offload")) {
             for rule in rules.iter().filter(|rule| rule.limit.is_some()) {
@@ -279,20 +289,21 @@ impl<'t> Reader<'t> {
         Some(TableSpec { name: name?, locals: locals?, interfaces, mode, cloak, offload, rules })
     }
 
-    /// Hands the plain rules of a table on, which stands there with them. They are all of its rules, or it is not done quickly.
+    /// Has the plain rules of a table, which stands there with them, taken one by one: whether there was one; `None`: it is not
+    /// plain. They are all of its rules, or it is not done quickly.
     fn plain_rules(
         &mut self,
         table: &DeTable<'t>,
         at: Range<usize>,
-        mut each: impl FnMut(&mut Self, &Rule<'t>),
+        mut next: impl FnMut(&mut Self, &mut Rules<'t>, &mut Rule<'t>) -> Option<bool>,
     ) {
         let text = self.text;
         while let Some(run) = self.runs.pop_if(|run| at.contains(&run.at.start)) {
             let (mut rules, mut rule) = (Rules::of(text, &run), Rule::default());
             self.gave_up |= table.contains_key("rule") || !text[at.start..].starts_with("[[");
             while !self.gave_up {
-                match rules.next(&mut rule) {
-                    Some(true) => each(self, &rule),
+                match next(self, &mut rules, &mut rule) {
+                    Some(true) => {}
                     Some(false) => break,
                     None => self.gave_up = true,
                 }

@@ -7,13 +7,14 @@ use toml::de::DeValue;
 
 use super::icmp;
 use super::places::Names;
+use super::plain::all_of;
 use super::read::{ACTIONS, Keyed, Reader, Value, families, integer, type_of};
 use super::sets::{Members, Sets};
 use super::value::{self, quote};
 
-const DIRECTIONS: [(&str, RuleDirection); 3] =
+pub(super) const DIRECTIONS: [(&str, RuleDirection); 3] =
     [("in", RuleDirection::In), ("out", RuleDirection::Out), ("both", RuleDirection::Both)];
-const PROTOCOLS: [(&str, RuleProtocol); 5] = [
+pub(super) const PROTOCOLS: [(&str, RuleProtocol); 5] = [
     ("tcp", RuleProtocol::Tcp),
     ("udp", RuleProtocol::Udp),
     ("any", RuleProtocol::Any),
@@ -200,10 +201,7 @@ impl<'t> Reader<'t> {
         sets: &mut Sets,
     ) -> (Vec<Prefix>, Vec<Members>) {
         let (v4, v6) = locals.map_or((true, true), families);
-        let any = || {
-            let both = [(v4, Prefix::ANY_V4), (v6, Prefix::ANY_V6)];
-            (both.into_iter().filter(|(meant, _)| *meant).map(|(_, any)| any).collect(), Vec::new())
-        };
+        let any = || (all_of((v4, v6)), Vec::new());
         let Some(value) = rule.get("remote") else { return any() };
         if matches!(value.get_ref().as_str(), Some("any")) {
             return any();

@@ -1,6 +1,5 @@
 //! Rules that can never match, because an earlier one takes all that they would.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use stack::policy::{AddressSet, PortRange, Prefix, RuleDirection, RuleProtocol, RuleSpec};
@@ -12,33 +11,37 @@ const LOOKED_AT: usize = 64;
 
 /// For each rule of a table, the first earlier rule that alone matches everything it matches.
 pub(super) fn shadows(rules: &[RuleSpec]) -> Vec<Option<usize>> {
-    let mut by_remote: HashMap<Place, Vec<usize>> = HashMap::with_capacity(rules.len());
-    let mut left = COMPARISONS;
-    let mut found = Vec::with_capacity(rules.len());
+    let mut all: Vec<(Place, usize)> = Vec::with_capacity(rules.len());
     // Of most lengths there is no prefix: nobody looks for one.
     let mut lengths = [false; 129];
+    for (number, rule) in rules.iter().enumerate() {
+        rule.remotes.iter().for_each(|prefix| lengths[usize::from(prefix.len())] = true);
+        let own = rule.remotes.iter().map(|p| Place::Prefix(*p)).chain(rule.remote_sets.iter().map(set));
+        all.extend(own.map(|place| (place, number)));
+    }
+    all.sort_unstable();
+    let mut left = COMPARISONS;
+    let mut found = Vec::with_capacity(rules.len());
     for (number, rule) in rules.iter().enumerate() {
         // Whoever matches all of it matches its first remote: by one that holds that, or by the same set.
         let mut earlier = None;
         for place in places(rule, &lengths) {
-            let before = by_remote.get(&place).map_or(&[][..], Vec::as_slice);
-            let compared = before.iter().take_while(|at| earlier.is_none_or(|first| **at < first)).take(left);
+            let there = &all[all.partition_point(|(other, _)| *other < place)..];
+            let before =
+                there.iter().take_while(|(other, at)| *at < number && *other == place).map(|(_, at)| *at);
+            let compared = before.take_while(|at| earlier.is_none_or(|first| *at < first)).take(left);
             let mut n = 0;
-            let hit = compared.inspect(|_| n += 1).find(|at| covers(&rules[**at], rule)).copied();
+            let hit = compared.inspect(|_| n += 1).find(|at| covers(&rules[*at], rule));
             left -= n;
             earlier = hit.or(earlier);
         }
         found.push(earlier);
-        rule.remotes.iter().for_each(|prefix| lengths[usize::from(prefix.len())] = true);
-        for place in rule.remotes.iter().map(|p| Place::Prefix(*p)).chain(rule.remote_sets.iter().map(set)) {
-            by_remote.entry(place).or_default().push(number);
-        }
     }
     found
 }
 
 /// Something that rules are for.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Prefix(Prefix),
     Set(*const AddressSet),
@@ -49,16 +52,15 @@ fn set(set: &Arc<AddressSet>) -> Place {
 }
 
 /// What holds the first remote of a rule, of those lengths that there are.
-fn places(rule: &RuleSpec, lengths: &[bool; 129]) -> Vec<Place> {
+fn places(rule: &RuleSpec, lengths: &[bool; 129]) -> impl Iterator<Item = Place> {
     let own = rule.remote_sets.first().filter(|_| rule.remotes.is_empty());
     let first = rule.remotes.first().or(own.and_then(|set| set.prefixes.first()));
-    let round = |prefix: &Prefix| {
+    let round = move |prefix: &Prefix| {
         let address = prefix.address();
         let there = (0..=prefix.len()).filter(|len| lengths[usize::from(*len)]);
-        let holding = there.filter_map(move |len| Prefix::new(address, len));
-        holding.map(Place::Prefix).collect::<Vec<_>>()
+        there.filter_map(move |len| Prefix::new(address, len)).map(Place::Prefix)
     };
-    own.map(set).into_iter().chain(first.map(round).into_iter().flatten()).collect()
+    own.map(set).into_iter().chain(first.map(round).into_iter().flatten())
 }
 
 fn covers(earlier: &RuleSpec, later: &RuleSpec) -> bool {

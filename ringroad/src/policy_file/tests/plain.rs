@@ -1,5 +1,8 @@
 //! Rules that are read without the parser of TOML are what it says they are, or it reads them.
 
+use stack::policy::RuleSpec;
+
+use super::super::plain::{Rule, Rules, runs};
 use super::read::{quickly, thoroughly};
 use super::*;
 
@@ -185,4 +188,50 @@ fn whatever_becomes_of_the_text_both_say_the_same() {
         right += usize::from(read.is_ok());
     }
     assert!(quick > 100 && right >= quick, "{quick} quickly, {right} without a fault");
+}
+
+/// What most rules say, in any form, is read without pairs of keys and values; whatever else there is in one is not.
+#[test]
+fn short_rules_are_read_at_once() {
+    let short = |lines: &str| {
+        let text =
+            format!("[[table.rule]]\nname = 'a rule' # one\ndirection = \"in\"\naction = 'allow'\n{lines}\n");
+        let run = runs(&text).unwrap();
+        let mut rules = Rules::of(&text, &run[0]);
+        let read = rules.next_short((true, false)).map(|(rule, name)| (rule, text[name].to_owned()));
+        let is_left = rules.next(&mut Rule::default()) == Some(true);
+        assert_eq!(read.is_none(), is_left, "{text}: what is not read is still to come");
+        let file = PolicyFile::parse(&format!("[[table]]\nlocal = '10.0.0.1'\n{text}"));
+        if let Some((rule, name)) = &read {
+            let [expected] = &file.unwrap().spec.tables[0].rules[..] else { panic!("one rule") };
+            assert_eq!(
+                (RuleSpec { line: rule.line + 2, ..rule.clone() }, name.as_str()),
+                (expected.clone(), "'a rule'")
+            );
+        }
+        read.is_some()
+    };
+    for lines in [
+        "",
+        "protocol = 'tcp'\n  \n# nothing",
+        "protocol = 'any'\nremote = 'any'\nlocal_port = 'any'",
+        "local_port = 80\nremote_port = '1024-65535'\nremote = '10.0.0.0/8'",
+        "local_port = [80, 443, '8000-8099',]\nremote = [ '10.0.0.9' , \"10.1.0.0/16\" ]\t# two",
+    ] {
+        assert!(short(lines), "{lines}");
+    }
+    for lines in [
+        "log = true",
+        "comment = 'ask Jo'",
+        "protocol = 'icmp'",
+        "remote = '@office'",
+        "remote = 'fd00::1'",
+        "remote = ['any', '10.0.0.1']",
+        "remote = []",
+        "local_port = 65536",
+        "local_port = '90-80'",
+        "protocol = 'sctp'",
+    ] {
+        assert!(!short(lines), "{lines}");
+    }
 }
