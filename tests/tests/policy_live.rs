@@ -72,6 +72,12 @@ fn stacks_of(server: &Namespace, nginx: &Running) -> Vec<Value> {
     stacks(server).into_iter().filter(is_ours).collect()
 }
 
+/// Whether a stack judges by what another process has compiled.
+fn shares_what_was_compiled(stack: &Value) -> bool {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", stack["pid"])).expect("the maps of a process");
+    maps.contains("/memfd:ringroad-image")
+}
+
 fn generations(stacks: &[Value]) -> Vec<u64> {
     stacks.iter().filter_map(|stack| stack["policy"]["generation"].as_u64()).collect()
 }
@@ -86,6 +92,7 @@ fn a_policy_is_put_in_force_everywhere_or_nowhere() {
     let site = Site::with_workers(&lab, 80, FILES, WORKERS);
     let nginx = on_road(&server, &["--policy", &both], &site.nginx(), 80);
     eventually("all workers have a stack", 10, || stacks_of(&server, &nginx).len() == WORKERS);
+    assert!(stacks_of(&server, &nginx).iter().all(shares_what_was_compiled));
     let before = server.counters();
 
     // A wrong file changes nothing, and says what is wrong.
@@ -109,7 +116,9 @@ fn a_policy_is_put_in_force_everywhere_or_nowhere() {
     assert_eq!(differ.code, 1, "{}", differ.said());
     assert!(differ.said().contains("set @clients: + 10.77.0.3; - 10.77.0.0/24"), "{}", differ.said());
     command(&server, &["apply", &other]).must();
-    assert!(generations(&stacks_of(&server, &nginx)).iter().zip(&generation).all(|(now, was)| now > was));
+    let stacks = stacks_of(&server, &nginx);
+    assert!(generations(&stacks).iter().zip(&generation).all(|(now, was)| now > was));
+    assert!(stacks.iter().all(shares_what_was_compiled));
     known.set_read_timeout(patience(1)).expect("a time limit");
     assert_eq!(ask(&mut known), Err(ErrorKind::WouldBlock));
     assert_served(&client, (SILENCE, 0));
@@ -152,6 +161,7 @@ fn a_worker_that_comes_later_has_the_policy_in_force() {
         all.len() == 1 && all[0]["pid"].as_u64() != first && curl(&client, CLIENT, 0) == 0
     });
     assert_eq!(curl(&client, STRANGER, SILENCE), SILENCE);
+    assert!(stacks_of(&server, &nginx).iter().all(shares_what_was_compiled), "that of the policy in force");
 }
 
 /// Policies are swapped this often a second, when the machine can, for so many seconds.

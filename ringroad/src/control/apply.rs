@@ -15,7 +15,7 @@ use nic::Own;
 
 use super::model::{Applied, PolicyInForce};
 use crate::peer::Peer;
-use crate::policy_file::{Bundle, Compiled, Sealed, Text};
+use crate::policy_file::{Bundle, Sealed};
 use crate::runtime::{Runtime, without_signals};
 use crate::wire::receive;
 
@@ -100,8 +100,9 @@ fn tell(client: &mut UnixStream, runtime: &Runtime, busy: Busy) -> io::Result<()
 }
 
 fn apply(client: &mut UnixStream, runtime: &Runtime, count: usize, busy: Busy) -> io::Result<()> {
-    let sealed = Sealed::received(receive(client, count.min(MOST))?);
-    let understood = sealed.ok_or_else(|| "a policy without a file".to_owned()).and_then(understand);
+    let sealed = Sealed::received(receive(client, count.min(MOST))?).ok_or(io::ErrorKind::InvalidData)?;
+    let text = sealed.text();
+    let understood = text.as_ref().map_err(String::clone).and_then(|text| Ok((text, sealed.compiled(text)?)));
     let (text, policy) = match understood {
         Ok(understood) => understood,
         Err(error) => {
@@ -115,7 +116,7 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, count: usize, busy: Busy) -
     if word.trim_end() != "commit" {
         return Ok(());
     }
-    let done = runtime.put_in_force(&policy, &text);
+    let done = runtime.put_in_force(&policy, text, sealed.image());
     drop(busy);
     match done {
         Ok(generation) => {
@@ -124,11 +125,4 @@ fn apply(client: &mut UnixStream, runtime: &Runtime, count: usize, busy: Busy) -
         }
         Err(error) => refuse(client, &error.to_string()),
     }
-}
-
-/// What was sent; the files themselves are needed no longer.
-fn understand(sealed: Sealed) -> Result<(Text, Compiled), String> {
-    let text = sealed.text()?;
-    let compiled = sealed.compiled(&text)?;
-    Ok((text, compiled))
 }

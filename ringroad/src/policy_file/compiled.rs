@@ -22,6 +22,20 @@ pub(crate) struct Compiled {
     pub(crate) guard: Option<Arc<Guarded>>,
 }
 
+impl Compiled {
+    /// Of an image, if it can be used here. That it is of the policy that somebody says it is of nobody can see: whoever may
+    /// put a policy in force is believed.
+    pub(crate) fn from_image(image: &File) -> Option<Self> {
+        let policy = Policy::from_image(&map(image, MAX_IMAGE).ok()?)?;
+        Some(Self { policy, guard: None })
+    }
+}
+
+/// A file with the image of what `file` says, where there can be one: there is none of what steering programs carry out.
+pub(crate) fn image_of(file: &PolicyFile) -> io::Result<Option<File>> {
+    file.guard.is_none().then(|| seal(c"ringroad-image", &file.policy.image())).transpose()
+}
+
 /// A policy's text and what was made of it, in files that nobody can change: whoever gets them maps them.
 #[derive(Debug)]
 pub(crate) struct Sealed {
@@ -34,12 +48,7 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// What `file` says.
     pub(crate) fn of(file: &PolicyFile) -> io::Result<Self> {
-        let text = Self::of_text(&file.bundle)?;
-        let image = match file.guard {
-            None => Some(seal(c"ringroad-image", &file.policy.image())?),
-            Some(_) => None,
-        };
-        Ok(Self { image, ..text })
+        Ok(Self { image: image_of(file)?, ..Self::of_text(&file.bundle)? })
     }
 
     /// The text alone.
@@ -70,18 +79,21 @@ impl Sealed {
         }
     }
 
-    /// What was made of the text, if it can be used here; else the text is understood anew. That one follows from the other
-    /// nobody can see: whoever may put a policy in force is believed.
+    /// What was made of the text, if it can be used here; else the text is understood anew.
     ///
     /// # Errors
     /// The text has faults.
     pub(crate) fn compiled(&self, text: &str) -> Result<Compiled, String> {
-        let image = self.image.as_ref().and_then(|image| map(image, MAX_IMAGE).ok());
-        if let Some(policy) = image.and_then(|image| Policy::from_image(&image)) {
-            return Ok(Compiled { policy, guard: None });
+        if let Some(compiled) = self.image.as_ref().and_then(Compiled::from_image) {
+            return Ok(compiled);
         }
         let file = PolicyFile::without_warnings(Bundle::unpacked(text)?);
         file.map(|file| file.compiled()).map_err(|faults| faults.to_string())
+    }
+
+    /// What was made of it, for others.
+    pub(crate) fn image(&self) -> Option<BorrowedFd<'_>> {
+        self.image.as_ref().map(AsFd::as_fd)
     }
 }
 

@@ -62,7 +62,7 @@ use std::{fmt, fs, io};
 use stack::policy::{Policy, PolicySpec};
 
 pub use bundle::Bundle;
-pub(crate) use compiled::{Compiled, Sealed, Text};
+pub(crate) use compiled::{Compiled, Sealed, image_of};
 pub use diff::diff;
 pub use explain::{explain, explain_rule};
 use fault::Source;

@@ -13,7 +13,7 @@ use super::words::Words;
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word, and of what the steering program's maps hold.
-const VERSION: u64 = 11;
+const VERSION: u64 = 12;
 
 /// Bytes in front of the texts.
 pub(super) const HEADER: usize = 3 * 4096;
@@ -34,6 +34,8 @@ enum Word {
     Line,
     Adapters,
     Home,
+    ShelfInside,
+    ShelfDoor,
 }
 
 /// The word of the first slot's process; those of the others follow.
@@ -144,6 +146,18 @@ impl Header {
     /// Notes that number.
     pub(super) fn set_policy(&self, fd: RawFd) {
         self.word(Word::Policy).store(fd as u64, Ordering::Release);
+    }
+
+    /// The numbers of the ends of what the policy was compiled to lies in.
+    pub(super) fn shelf(&self) -> [RawFd; 2] {
+        [Word::ShelfInside, Word::ShelfDoor].map(|word| self.word(word).load(Ordering::Acquire) as RawFd)
+    }
+
+    /// Notes those numbers.
+    pub(super) fn set_shelf(&self, [inside, door]: [RawFd; 2]) {
+        for (word, fd) in [(Word::ShelfInside, inside), (Word::ShelfDoor, door)] {
+            self.word(word).store(fd as u64, Ordering::Release);
+        }
     }
 
     /// The word that names the process that drives slot `slot`.

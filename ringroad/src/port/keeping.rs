@@ -11,6 +11,7 @@ use crate::config::Backend;
 use super::backend::ADAPTERS_PROCESSES;
 use super::fds::borrow;
 use super::plan::Plan;
+use super::shelf::Shelf;
 use super::{Claimed, Port, Roster, claim, policy};
 use crate::error::StartError;
 
@@ -161,7 +162,11 @@ impl Port {
         }
         let policies = port.policy_file()?;
         if !used {
-            policy::replace(&policies, policy)?;
+            let shelf = Shelf::of(&port.header)?;
+            policy::succeed(&policies, policy, |put_in_force| {
+                shelf.clear();
+                put_in_force()
+            })?;
         } else if policy::read(&policies)?.current != policy {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another policy is in force there"));
         }

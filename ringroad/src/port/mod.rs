@@ -19,6 +19,7 @@ mod policy;
 mod post;
 mod roster;
 mod secret;
+mod shelf;
 mod travel;
 mod words;
 
@@ -49,6 +50,7 @@ use plan::Plan;
 pub(crate) use policy::Texts;
 pub(crate) use post::{Letter, Post};
 pub(crate) use roster::Roster;
+use shelf::Shelf;
 
 /// Bytes in a frame: an MTU of 1500 with headroom, two to a page would leave too little.
 const FRAME_SIZE: u32 = 4096;
@@ -147,6 +149,7 @@ impl Port {
         let roster = eventfd(0, EventfdFlags::NONBLOCK)?;
         header.set_roster(high(&roster)?);
         header.set_policy(high(&policy::create(policy)?)?);
+        shelf::make(&header)?;
         post::make(&header, stacks)?;
         for slot in 0..stacks {
             header.set_bell(slot, high(&eventfd(0, EventfdFlags::NONBLOCK)?)?);
@@ -196,6 +199,7 @@ impl Port {
     /// All of them but the file.
     fn descriptors(&self, parts: &PortParts) -> Vec<RawFd> {
         let mut all = vec![parts.ledger, parts.crossing, self.header.roster(), self.header.policy()];
+        all.extend(self.header.shelf());
         for part in &parts.interfaces {
             all.extend(part.steering.iter().flat_map(SteeringFds::all));
             all.extend(part.packet);
@@ -244,6 +248,17 @@ impl Port {
     /// Calls `act` with the policy in force; nobody puts another in its place meanwhile.
     pub(crate) fn alone_with_policy<T>(&self, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
         policy::alone(&self.policy_file()?, act)
+    }
+
+    /// Whoever comes to drive the port may judge by `image`, which is what `text` was compiled to, if that is in force.
+    pub(crate) fn offer(&self, text: &str, image: BorrowedFd<'_>) -> io::Result<()> {
+        let shelf = Shelf::of(&self.header)?;
+        self.alone_with_policy(|current| {
+            if current == text && shelf.look().is_none() {
+                shelf.put(image);
+            }
+            Ok(())
+        })
     }
 
     /// Its interfaces that have a steering program, with that, for who drives it not yet.
@@ -324,14 +339,30 @@ impl Claimed {
         policy::read(&self.port.policy_file()?)
     }
 
-    /// Calls `act` with what puts another policy in force for whoever comes to drive the port; nobody else does so
-    /// meanwhile.
+    /// The policy in force, and what it was compiled to, where somebody has.
+    pub(crate) fn policy_in_force(&self) -> io::Result<(String, Option<File>)> {
+        let shelf = Shelf::of(&self.port.header)?;
+        self.alone_with_policy(|current| Ok((current.to_owned(), shelf.look())))
+    }
+
+    /// Calls `act` with what puts another policy in force for whoever comes to drive the port, with what that was compiled to;
+    /// nobody else does so meanwhile.
     pub(crate) fn succeed_policy(
         &self,
         text: &str,
+        image: Option<BorrowedFd<'_>>,
         act: impl FnOnce(&dyn Fn() -> io::Result<()>) -> io::Result<()>,
     ) -> io::Result<()> {
-        policy::succeed(&self.port.policy_file()?, text, act)
+        let shelf = Shelf::of(&self.port.header)?;
+        policy::succeed(&self.port.policy_file()?, text, |put_in_force| {
+            act(&|| {
+                // Whoever dies here leaves none, and never that of another policy.
+                shelf.clear();
+                put_in_force()?;
+                image.into_iter().for_each(|image| shelf.put(image));
+                Ok(())
+            })
+        })
     }
 
     /// As [`Port::alone_with_policy`].

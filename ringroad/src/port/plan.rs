@@ -15,7 +15,7 @@ const INTERFACE: u64 = 15;
 const STACK: u64 = 4;
 /// The port's file, its ledger and the copy of a process, the same of the rings between stacks, its policies, its eventfd
 /// and its line; and what a process opens for itself: netlink, epoll, bells, the control socket.
-const OTHERS: u64 = 27;
+const OTHERS: u64 = 29;
 
 /// How large a port is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,13 +60,8 @@ pub(super) fn read(file: &File) -> io::Result<Texts> {
     })
 }
 
-/// Puts `new` in force, unless it is: several processes are told to do so.
-pub(super) fn replace(file: &File, new: &str) -> io::Result<()> {
-    succeed(file, new, |put_in_force| put_in_force())
-}
-
-/// Calls `act` with what puts `new` in force, for whoever has more to change along with it; nobody else changes
-/// anything meanwhile.
+/// Calls `act` with what puts `new` in force, unless it is (several processes are told to do so), for whoever has more to
+/// change along with it; nobody else changes anything meanwhile.
 pub(super) fn succeed(
     file: &File,
     new: &str,
@@ -142,6 +137,10 @@ fn text(file: &File, span: Span) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn replace(file: &File, new: &str) -> io::Result<()> {
+        succeed(file, new, |put_in_force| put_in_force())
+    }
 
     #[test]
     fn the_one_in_force_and_the_one_before() {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
 
 use af_xdp::{Alarm, Interface, PreparedGuard, Steering, SteeringCounters};
@@ -252,10 +253,15 @@ impl Runtime {
 
     /// Puts `text`, which says what `file` does, in force for whoever comes to drive the port, and has the steering
     /// programs carry it out: both, or nothing.
-    pub(super) fn succeed_guard(&self, file: &Compiled, text: &str) -> io::Result<()> {
+    pub(super) fn succeed_guard(
+        &self,
+        file: &Compiled,
+        text: &str,
+        image: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
         let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(claimed) = claimed.as_ref() else { return Ok(()) };
-        claimed.succeed_policy(text, |put_in_force| {
+        claimed.succeed_policy(text, image, |put_in_force| {
             let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
             let next = guards.prepare(Some(file), text)?;
             put_in_force()?;

@@ -1,6 +1,7 @@
 //! Another policy for a stack that runs.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
 
 use stack::policy::Successor;
@@ -16,13 +17,18 @@ impl Runtime {
         claimed.as_ref().map_or_else(|| Ok(Texts::default()), |claimed| claimed.policies())
     }
 
-    /// Puts the policy of `file`, which is what `text` says, in force, here and for whoever comes to drive the port. No packet is
-    /// judged by half of it. The number of policies so far.
+    /// Puts the policy of `file`, which is what `text` says, in force, here and for whoever comes to drive the port, who may
+    /// judge by `image`. No packet is judged by half of it. The number of policies so far.
     ///
     /// # Errors
     /// The operating system's; then nothing has changed.
-    pub(crate) fn put_in_force(&self, file: &Compiled, text: &str) -> io::Result<u64> {
-        self.succeed_guard(file, text)?;
+    pub(crate) fn put_in_force(
+        &self,
+        file: &Compiled,
+        text: &str,
+        image: Option<BorrowedFd<'_>>,
+    ) -> io::Result<u64> {
+        self.succeed_guard(file, text, image)?;
         // What takes long is done before and after the lock is held.
         let old = Arc::clone(self.lock_quietly().stack().policy_in_force());
         let next = Successor::new(&old, Arc::clone(&file.policy));

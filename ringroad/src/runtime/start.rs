@@ -1,8 +1,9 @@
 //! From a configuration to a running stack.
 
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +36,7 @@ use crate::keeper;
 use crate::log;
 use crate::metrics;
 use crate::netlink::{self, Driven, Netlink, Reopening};
-use crate::policy_file::{Bundle, Compiled, PolicyFile};
+use crate::policy_file::{Bundle, Compiled, PolicyFile, image_of};
 use crate::port::{Claimed, Driving, Port, Post, Roster, adapter_options};
 
 /// One start at a time.
@@ -76,7 +77,17 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
     };
     guard_from_the_start(&port, file.as_ref().map(PolicyFile::compiled).as_ref(), &policy)
         .map_err(|e| StartError::new("guarding what the policy hides", e))?;
+    if let Some(file) = &file
+        && let Err(error) = offer(&port, file, &policy)
+    {
+        tracing::debug!(%error, "each process compiles the policy");
+    }
     Ok(port)
+}
+
+/// Has the processes of the port judge by what was compiled here.
+fn offer(port: &Port, file: &PolicyFile, text: &str) -> io::Result<()> {
+    image_of(file)?.map_or(Ok(()), |image| port.offer(text, image.as_fd()))
 }
 
 /// The same of what nobody of ours has.
@@ -215,11 +226,20 @@ impl Runtime {
         runtime.launch(config)
     }
 
+    /// The policy of the port, and what it was compiled to, where somebody has.
+    fn policy_in_force(&self) -> io::Result<(String, Option<File>)> {
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.as_ref().map_or_else(|| Ok(Default::default()), Claimed::policy_in_force)
+    }
+
     /// Takes over the policy of the port.
     fn take_policy(&self) -> Result<(), StartError> {
         let failed = |e: io::Error| StartError::new("loading the policy", e);
-        let text = self.policies().map_err(failed)?.current;
-        let file = policy_of(&text)?;
+        let (text, image) = self.policy_in_force().map_err(failed)?;
+        let file = match image.as_ref().and_then(Compiled::from_image) {
+            Some(compiled) => Some(compiled),
+            None => policy_of(&text)?,
+        };
         if let Some(file) = &file {
             self.lock_quietly().stack().set_policy(Arc::clone(&file.policy));
             self.follow_marks();
