@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 use ringroad::control::policy::{ApplyError, InForce, in_force, put_in_force, roll_back};
 use ringroad::flows::Filter;
@@ -77,8 +78,11 @@ fn load(file: &Path) -> Result<PolicyFile, Stop> {
 fn apply(file: &Path) -> Done {
     // The process is about to end: to give the memory of many rules back takes longer than to leave it.
     let policy = ManuallyDrop::new(load(file)?);
-    let done = put_in_force(&policy);
-    warn(file, &policy);
+    let (done, warnings) = thread::scope(|scope| {
+        let warnings = scope.spawn(|| policy.render_warnings(&file.display().to_string()));
+        (put_in_force(&policy), warnings.join().unwrap_or_default())
+    });
+    let _ = write!(io::stderr(), "{warnings}");
     told(done)
 }
 

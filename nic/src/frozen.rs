@@ -115,11 +115,11 @@ impl Frozen<u8> {
     }
 }
 
-/// A file in memory with `bytes` in it, which nobody can change.
+/// A file in memory with `parts` in it, one behind the other, which nobody can change.
 ///
 /// # Errors
 /// The operating system's.
-pub fn seal(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<File> {
+pub fn seal(name: &std::ffi::CStr, parts: &[&[u8]]) -> io::Result<File> {
     // SAFETY: the name ends with a NUL and the flags are valid; the result is checked.
     let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
     if fd < 0 {
@@ -127,7 +127,7 @@ pub fn seal(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<File> {
     }
     // SAFETY: `fd` was just created, is valid, and nothing else owns it.
     let mut file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    file.write_all(bytes)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
     // SAFETY: sets flags of an open file.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS | libc::F_SEAL_SEAL) } {
         0 => Ok(file),
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_is_sealed_is_mapped_and_cannot_be_changed() {
         let bytes: Vec<u8> = (0..100).collect();
-        let mut file = seal(c"test", &bytes).unwrap();
+        let mut file = seal(c"test", &[&bytes[..40], &bytes[40..]]).unwrap();
         let mapped = Frozen::map(&file).unwrap();
         assert!(file.write_all(b"x").is_err() && file.set_len(200).is_err() && file.set_len(1).is_err());
         drop(file);

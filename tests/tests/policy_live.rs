@@ -74,7 +74,8 @@ fn stacks_of(server: &Namespace, nginx: &Running) -> Vec<Value> {
 
 /// Whether a stack judges by what another process has compiled.
 fn shares_what_was_compiled(stack: &Value) -> bool {
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", stack["pid"])).expect("the maps of a process");
+    let maps =
+        std::fs::read_to_string(format!("/proc/{}/maps", stack["pid"])).expect("the maps of a process");
     maps.contains("/memfd:ringroad-image")
 }
 

@@ -26,20 +26,27 @@ struct Lengths {
 }
 
 impl Bundle {
-    /// The line with the lengths, and what they are of.
+    /// The line with the lengths.
+    ///
+    /// # Errors
+    /// The lengths cannot be said.
+    pub(crate) fn lengths(&self) -> Result<String, serde_json::Error> {
+        let files = self.files.iter().map(|(name, text)| (name.clone(), text.len())).collect();
+        let lengths = serde_json::to_string(&Lengths { text: self.text.len(), files })?;
+        Ok(lengths + "\n")
+    }
+
+    /// That line, and what they are of.
+    pub(crate) fn parts<'b>(&'b self, lengths: &'b str) -> Vec<&'b str> {
+        [lengths, &self.text].into_iter().chain(self.files.values().map(String::as_str)).collect()
+    }
+
+    /// All of it in one.
     ///
     /// # Errors
     /// The lengths cannot be said.
     pub(crate) fn packed(&self) -> Result<String, serde_json::Error> {
-        let files = self.files.iter().map(|(name, text)| (name.clone(), text.len())).collect();
-        let lengths = serde_json::to_string(&Lengths { text: self.text.len(), files })?;
-        let parts = || self.files.values().chain([&self.text]).map(String::len).sum::<usize>();
-        let mut packed = String::with_capacity(lengths.len() + 1 + parts());
-        packed.push_str(&lengths);
-        packed.push('\n');
-        packed.push_str(&self.text);
-        self.files.values().for_each(|text| packed.push_str(text));
-        Ok(packed)
+        Ok(self.parts(&self.lengths()?).concat())
     }
 
     /// What was packed, whoever says so.

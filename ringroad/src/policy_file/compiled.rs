@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use nic::{Frozen, seal};
@@ -33,7 +34,7 @@ impl Compiled {
 
 /// A file with the image of what `file` says, where there can be one: there is none of what steering programs carry out.
 pub(crate) fn image_of(file: &PolicyFile) -> io::Result<Option<File>> {
-    file.guard.is_none().then(|| seal(c"ringroad-image", &file.policy.image())).transpose()
+    file.guard.is_none().then(|| seal(c"ringroad-image", &[&file.policy.image()])).transpose()
 }
 
 /// A policy's text and what was made of it, in files that nobody can change: whoever gets them maps them.
@@ -48,12 +49,24 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// What `file` says.
     pub(crate) fn of(file: &PolicyFile) -> io::Result<Self> {
-        Ok(Self { image: image_of(file)?, ..Self::of_text(&file.bundle)? })
+        // One takes as long as the other.
+        std::thread::scope(|scope| {
+            let text = || Self::of_text(&file.bundle);
+            let beside = std::thread::Builder::new().spawn_scoped(scope, text);
+            let image = image_of(file)?;
+            let text = beside.map_or_else(
+                |_| text(),
+                |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            )?;
+            Ok(Self { image, ..text })
+        })
     }
 
     /// The text alone.
     pub(crate) fn of_text(bundle: &Bundle) -> io::Result<Self> {
-        Ok(Self { text: seal(c"ringroad-policy", bundle.packed()?.as_bytes())?, image: None })
+        let lengths = bundle.lengths()?;
+        let parts: Vec<&[u8]> = bundle.parts(&lengths).into_iter().map(str::as_bytes).collect();
+        Ok(Self { text: seal(c"ringroad-policy", &parts)?, image: None })
     }
 
     /// The files, to be sent to another process.
@@ -159,7 +172,7 @@ mod tests {
         assert_eq!(text.files().len(), 1);
         assert_eq!(rule(&sent(&text).compiled(&text.text().unwrap()).unwrap()).as_deref(), Some("web"));
         for image in [&b""[..], b"of another form", &[0xff; 1 << 12]] {
-            let image = Some(seal(c"test", image).unwrap());
+            let image = Some(seal(c"test", &[image]).unwrap());
             let sealed = Sealed { image, ..Sealed::of_text(&file.bundle).unwrap() };
             assert_eq!(rule(&sealed.compiled(&sealed.text().unwrap()).unwrap()).as_deref(), Some("web"));
         }
@@ -172,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_no_policy_is_refused() {
         assert!(Sealed::received(Vec::new()).is_none());
-        let of = |text: &[u8]| Sealed { text: seal(c"test", text).unwrap(), image: None };
+        let of = |text: &[u8]| Sealed { text: seal(c"test", &[text]).unwrap(), image: None };
         assert!(of(b"\xff").text().is_err());
         assert!(of(b"").compiled("").is_err() && of(b"{}").compiled("{\"text\":3}\nx").is_err());
         let mut open = tempfile::tempfile().unwrap();

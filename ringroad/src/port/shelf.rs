@@ -101,7 +101,7 @@ mod tests {
         let shelf = shelf();
         assert_eq!(seen(&shelf), None);
         for bytes in [&b"one"[..], b"another"] {
-            let image = seal(c"test", bytes).unwrap();
+            let image = seal(c"test", &[bytes]).unwrap();
             shelf.put(image.as_fd());
             drop(image);
             for _ in 0..3 {
@@ -117,7 +117,7 @@ mod tests {
         let shelf = shelf();
         rustix::net::send(shelf.door, b"I", SendFlags::NOSIGNAL).unwrap();
         assert_eq!(seen(&shelf), None);
-        shelf.put(seal(c"test", b"one").unwrap().as_fd());
+        shelf.put(seal(c"test", &[b"one"]).unwrap().as_fd());
         assert_eq!(seen(&shelf).as_deref(), Some(&b"one"[..]));
     }
 }
