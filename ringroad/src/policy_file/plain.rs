@@ -8,11 +8,13 @@ mod short;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::vec;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
 use super::read::{Keyed, Value};
+use short::Short;
 pub(super) use short::all_of;
 
 /// How each rule begins.
@@ -27,6 +29,25 @@ pub(super) struct Run {
     pub(super) at: Range<usize>,
     /// The line in which the first begins, from 1.
     line: usize,
+}
+
+/// Up to so many bytes a run is read sooner than a thread begins to help.
+const SHORT: usize = 1 << 20;
+
+impl Run {
+    /// One that is long as two: from its beginning, and from a header in the middle. Whatever goes on over a line is not plain.
+    pub(super) fn halves(self, text: &str) -> (Self, Option<Self>) {
+        let Range { start, end } = self.at;
+        let middle = start + (end - start) / 2;
+        let header = text.as_bytes()[middle..end].windows(1 + HEADER.len());
+        let found =
+            header.take(SHORT).position(|bytes| bytes[0] == b'\n' && &bytes[1..] == HEADER.as_bytes());
+        let Some(at) = found.filter(|_| end - start > SHORT).map(|at| middle + at + 1) else {
+            return (self, None);
+        };
+        let line = self.line + text.as_bytes()[start..at].iter().filter(|byte| **byte == b'\n').count();
+        (Self { at: start..at, line: self.line }, Some(Self { at: at..end, line }))
+    }
 }
 
 /// A policy file without its plain rules.
@@ -121,12 +142,15 @@ impl<'t> Keyed<'t> for Rule<'t> {
 
 /// The rules of a run, one after the other.
 pub(super) struct Rules<'t> {
+    /// Short ones that were read already.
+    ahead: vec::IntoIter<Short>,
     lines: Lines<'t>,
 }
 
 impl<'t> Rules<'t> {
     pub(super) fn of(text: &'t str, run: &Run) -> Self {
-        Self { lines: Lines { line: run.line, ..Lines::new(text, run.at.clone()) } }
+        let lines = Lines { line: run.line, ..Lines::new(text, run.at.clone()) };
+        Self { ahead: Vec::new().into_iter(), lines }
     }
 
     /// Puts the next into `rule`. Whether there was one; `None`: it is not plain.

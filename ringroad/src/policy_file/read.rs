@@ -60,7 +60,7 @@ pub(super) fn thoroughly(text: &str, files: Files<'_>, warn: bool) -> Result<Und
 pub(super) fn quickly(text: &str, files: Files<'_>, warn: bool) -> Option<Understood> {
     let apart = plain::set_apart(text)?;
     let document = DeTable::parse(&apart.rest).ok()?;
-    let mut reader = Reader::new(text, apart.runs);
+    let mut reader = Reader { is_helped: warn, ..Reader::new(text, apart.runs) };
     let (spec, sets) = reader.document(document.get_ref(), files);
     let all_read = reader.runs.is_empty() && !reader.gave_up;
     all_read.then(|| reader.understood(spec, &sets, warn).ok())?
@@ -111,6 +111,8 @@ pub(super) struct Reader<'t> {
     pub(super) is_quick: bool,
     /// It cannot be done quickly.
     gave_up: bool,
+    /// A thread may read half of a long policy.
+    is_helped: bool,
 }
 
 impl<'t> Reader<'t> {
@@ -122,6 +124,7 @@ impl<'t> Reader<'t> {
             is_quick: !runs.is_empty(),
             runs,
             gave_up: false,
+            is_helped: false,
             faults: Vec::new(),
             more: 0,
             places: Places::default(),
@@ -262,9 +265,10 @@ impl<'t> Reader<'t> {
             let line = self.source.line(span.start);
             rules.extend(self.rule(rule, (span, line), locals.as_deref(), sets, &mut names));
         }
-        let families = locals.as_deref().map(families);
-        self.plain_rules(table, span.start..next, |reader, plain, rule| {
-            if let Some((short, name)) = families.and_then(|families| plain.next_short(families)) {
+        // Where they are not known there is a fault, and all is read the long way.
+        let families = locals.as_deref().map_or((false, false), families);
+        self.plain_rules(table, span.start..next, families, |reader, plain, rule| {
+            if let Some((short, name)) = plain.next_short(families) {
                 names.add(&short.name, name, false);
                 rules.push(short);
                 return Some(true);
@@ -295,20 +299,43 @@ impl<'t> Reader<'t> {
         &mut self,
         table: &DeTable<'t>,
         at: Range<usize>,
+        families: (bool, bool),
         mut next: impl FnMut(&mut Self, &mut Rules<'t>, &mut Rule<'t>) -> Option<bool>,
     ) {
         let text = self.text;
         while let Some(run) = self.runs.pop_if(|run| at.contains(&run.at.start)) {
-            let (mut rules, mut rule) = (Rules::of(text, &run), Rule::default());
             self.gave_up |= table.contains_key("rule") || !text[at.start..].starts_with("[[");
-            while !self.gave_up {
-                match next(self, &mut rules, &mut rule) {
-                    Some(true) => {}
-                    Some(false) => break,
-                    None => self.gave_up = true,
+            let (first, second) = if self.is_helped { run.halves(text) } else { (run, None) };
+            thread::scope(|scope| {
+                let second = second.map(|half| {
+                    let read = {
+                        let half = half.clone();
+                        move || Rules::of(text, &half).read_ahead(families)
+                    };
+                    (half, thread::Builder::new().spawn_scoped(scope, read))
+                });
+                self.take_all(Rules::of(text, &first), &mut next);
+                if let Some((half, beside)) = second {
+                    let read = beside.ok().and_then(|thread| thread.join().ok());
+                    self.take_all(read.unwrap_or_else(|| Rules::of(text, &half)), &mut next);
                 }
-                self.gave_up |= !self.faults.is_empty();
+            });
+        }
+    }
+
+    fn take_all(
+        &mut self,
+        mut rules: Rules<'t>,
+        mut next: impl FnMut(&mut Self, &mut Rules<'t>, &mut Rule<'t>) -> Option<bool>,
+    ) {
+        let mut rule = Rule::default();
+        while !self.gave_up {
+            match next(self, &mut rules, &mut rule) {
+                Some(true) => {}
+                Some(false) => break,
+                None => self.gave_up = true,
             }
+            self.gave_up |= !self.faults.is_empty();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Rules that have but the keys that most rules have, read straight into what they say. Whatever else a rule has, and whatever
 //! is wrong with it, has it read by its pairs of keys and values.
 
+use std::iter;
 use std::ops::Range;
 
 use stack::policy::{PortRange, Prefix, RuleProtocol, RuleSpec};
@@ -10,13 +11,22 @@ use super::super::rules::{DIRECTIONS, PROTOCOLS};
 use super::super::value;
 use super::{DIGITS, HEADER, Lines, Rules, is_key, is_shown};
 
+/// A rule, and where its name is.
+pub(super) type Short = (RuleSpec, Range<usize>);
+
 impl Rules<'_> {
-    /// The next rule, and where its name is, if it is short; else it is still to come. `families`: whether the table has
-    /// addresses of IPv4 and of IPv6.
-    pub(in super::super) fn next_short(
-        &mut self,
-        families: (bool, bool),
-    ) -> Option<(RuleSpec, Range<usize>)> {
+    /// Reads short rules as far as they go.
+    pub(in super::super) fn read_ahead(mut self, families: (bool, bool)) -> Self {
+        let ahead: Vec<Short> = iter::from_fn(|| self.next_short(families)).collect();
+        Self { ahead: ahead.into_iter(), ..self }
+    }
+
+    /// The next rule, if it is short; else it is still to come. `families`: whether the table has addresses of IPv4 and of
+    /// IPv6.
+    pub(in super::super) fn next_short(&mut self, families: (bool, bool)) -> Option<Short> {
+        if let Some(rule) = self.ahead.next() {
+            return Some(rule);
+        }
         let (at, line) = (self.lines.at, self.lines.line);
         let rule = self.lines.short_rule(families);
         if rule.is_none() {
@@ -32,7 +42,7 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
 }
 
 impl<'t> Lines<'t> {
-    fn short_rule(&mut self, families: (bool, bool)) -> Option<(RuleSpec, Range<usize>)> {
+    fn short_rule(&mut self, families: (bool, bool)) -> Option<Short> {
         let line = self.line as u32;
         self.at += self.rest().starts_with(HEADER).then_some(HEADER.len())?;
         self.end_of_line()?;

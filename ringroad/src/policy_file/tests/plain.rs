@@ -235,3 +235,37 @@ fn short_rules_are_read_at_once() {
         assert!(!short(lines), "{lines}");
     }
 }
+
+/// Two threads read what one would.
+#[test]
+fn a_long_policy_is_read_by_halves() {
+    let mut text = "[[table]]\nlocal = '10.0.0.1'\n".to_owned();
+    for n in 0..9_000 {
+        let more = match n % 3_000 {
+            7 => "comment = 'not short'\n",
+            8 => "log = true\nlimit = 9\n",
+            _ => "",
+        };
+        let lines = format!(
+            "direction = 'in'\nremote = '10.{}.{}.0/24'\nlocal_port = [{}]\n",
+            n / 200,
+            n % 200,
+            n + 1
+        );
+        text += &format!("[[table.rule]]\nname = 'rule number {n}'\n{lines}{more}action = 'allow'\n# {n}\n");
+    }
+    assert!(text.len() > 1 << 20);
+    let (all, is_quick) = compared(&text);
+    assert!(is_quick);
+    let rules = all.unwrap().0.tables.remove(0).rules;
+    assert_eq!(rules.len(), 9_000);
+    // What is wrong in either half is found.
+    for n in [10, 8_990] {
+        let wrong = text.replacen(
+            &format!("'rule number {n}'\ndirection"),
+            &format!("'rule number {n}'\ndirections"),
+            1,
+        );
+        assert!(!compared(&wrong).1);
+    }
+}
