@@ -245,16 +245,16 @@ impl Port {
         Ok(rustix::io::fcntl_dupfd_cloexec(borrow(self.header.policy())?, 0)?.into())
     }
 
-    /// Calls `act` with the policy in force; nobody puts another in its place meanwhile.
-    pub(crate) fn alone_with_policy<T>(&self, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
-        policy::alone(&self.policy_file()?, act)
+    /// Calls `act` if `text` is the policy in force; nobody puts another in its place meanwhile.
+    pub(crate) fn while_in_force(&self, text: &str, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        policy::while_in_force(&self.policy_file()?, text, act)
     }
 
     /// Whoever comes to drive the port may judge by `image`, which is what `text` was compiled to, if that is in force.
     pub(crate) fn offer(&self, text: &str, image: BorrowedFd<'_>) -> io::Result<()> {
         let shelf = Shelf::of(&self.header)?;
-        self.alone_with_policy(|current| {
-            if current == text && shelf.look().is_none() {
+        self.while_in_force(text, || {
+            if shelf.look().is_none() {
                 shelf.put(image);
             }
             Ok(())
@@ -342,7 +342,7 @@ impl Claimed {
     /// The policy in force, and what it was compiled to, where somebody has.
     pub(crate) fn policy_in_force(&self) -> io::Result<(String, Option<File>)> {
         let shelf = Shelf::of(&self.port.header)?;
-        self.alone_with_policy(|current| Ok((current.to_owned(), shelf.look())))
+        policy::alone(&self.port.policy_file()?, |current| Ok((current, shelf.look())))
     }
 
     /// Calls `act` with what puts another policy in force for whoever comes to drive the port, with what that was compiled to;
@@ -365,9 +365,9 @@ impl Claimed {
         })
     }
 
-    /// As [`Port::alone_with_policy`].
-    pub(crate) fn alone_with_policy<T>(&self, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
-        self.port.alone_with_policy(act)
+    /// As [`Port::while_in_force`].
+    pub(crate) fn while_in_force(&self, text: &str, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.port.while_in_force(text, act)
     }
 
     /// Takes the rings over, whoever drove them before.

@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, MemfdFlags, fcntl_lock, memfd_create};
 
 /// Bytes in front of the texts: four words.
 const HEAD: usize = 32;
+/// Bytes that are compared at a time.
+const PIECE: usize = 1 << 14;
 /// How long a lock is waited for in all, and how long between two attempts: stacks that are told of a policy at the same
 /// time hold it for a moment each, whoever reads a long one for longer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -72,7 +74,7 @@ pub(super) fn succeed(
 
 fn write(file: &File, new: &str) -> io::Result<()> {
     let (current, _) = read_head(file)?;
-    if current.len == new.len() as u64 && text(file, current)? == new {
+    if is(file, current, new)? {
         return Ok(());
     }
     let len = new.len() as u64;
@@ -83,11 +85,39 @@ fn write(file: &File, new: &str) -> io::Result<()> {
 }
 
 /// Calls `act` with the text in force, which nobody replaces meanwhile.
-pub(super) fn alone<T>(file: &File, act: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
+pub(super) fn alone<T>(file: &File, act: impl FnOnce(String) -> io::Result<T>) -> io::Result<T> {
     locked(file, FlockOperation::NonBlockingLockExclusive, || {
         let (current, _) = read_head(file)?;
-        act(&text(file, current)?)
+        act(text(file, current)?)
     })
+}
+
+/// Calls `act` if `text` is in force, which nobody replaces meanwhile.
+pub(super) fn while_in_force(
+    file: &File,
+    text: &str,
+    act: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    locked(file, FlockOperation::NonBlockingLockExclusive, || match is(file, read_head(file)?.0, text)? {
+        true => act(),
+        false => Ok(()),
+    })
+}
+
+/// Whether `text` is there. Piece by piece: what a long one took the program's allocator would keep.
+fn is(file: &File, place: Span, text: &str) -> io::Result<bool> {
+    if place.len != text.len() as u64 {
+        return Ok(false);
+    }
+    let mut piece = [0; PIECE];
+    for (at, part) in (place.at..).step_by(PIECE).zip(text.as_bytes().chunks(PIECE)) {
+        let piece = &mut piece[..part.len()];
+        file.read_exact_at(piece, at)?;
+        if piece != part {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn locked<T>(file: &File, kind: FlockOperation, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -178,6 +208,27 @@ mod tests {
             assert_eq!(read(&file).unwrap().current, texts[n % 3]);
         }
         assert!(file.metadata().unwrap().len() <= 90_000);
+    }
+
+    #[test]
+    fn something_is_done_while_a_text_is_in_force_and_else_not() {
+        let long = "ab".repeat(PIECE);
+        let file = create(&long).unwrap();
+        let is_in_force = |text: &str| {
+            let mut done = false;
+            let act = || {
+                done = true;
+                Ok(())
+            };
+            while_in_force(&file, text, act).unwrap();
+            done
+        };
+        assert!(is_in_force(&long));
+        let other = |at: usize| [&long[..at], "x", &long[at + 1..]].concat();
+        assert!([0, PIECE - 1, PIECE, long.len() - 1].iter().all(|at| !is_in_force(&other(*at))));
+        assert!(!is_in_force("") && !is_in_force(&long[1..]) && !is_in_force(&(long.clone() + "a")));
+        replace(&file, "").unwrap();
+        assert!(is_in_force("") && !is_in_force(&long));
     }
 
     #[test]

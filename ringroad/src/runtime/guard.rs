@@ -194,11 +194,9 @@ pub(super) fn guard_from_the_start(port: &Port, file: Option<&Compiled>, text: &
         Netlink::open(Vec::new(), Reopening::default(), &Apart::default(), &mut events)?;
         events.iter().for_each(|event| guards.control(event));
     }
-    port.alone_with_policy(|current| {
-        if current == text {
-            let next = guards.prepare(file, text)?;
-            guards.stand(next);
-        }
+    port.while_in_force(text, || {
+        let next = guards.prepare(file, text)?;
+        guards.stand(next);
         Ok(())
     })
 }
@@ -238,10 +236,7 @@ impl Runtime {
     pub(super) fn guard(&self, file: Option<&Compiled>, text: &str) -> io::Result<()> {
         let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(claimed) = claimed.as_ref() else { return Ok(()) };
-        claimed.alone_with_policy(|current| {
-            if current != text {
-                return Ok(());
-            }
+        claimed.while_in_force(text, || {
             let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
             let next = guards.prepare(file, text)?;
             guards.stand(next);

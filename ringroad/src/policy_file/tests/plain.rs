@@ -266,6 +266,6 @@ fn a_long_policy_is_read_by_halves() {
             &format!("'rule number {n}'\ndirections"),
             1,
         );
-        assert!(!compared(&wrong).1);
+        assert!(quickly(&wrong, &|_: &str| Err(String::new()), true).is_none());
     }
 }
