@@ -10,7 +10,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,7 +24,7 @@ use stack::types::{Readiness, SocketId};
 
 use crate::link::Note;
 use crate::port::aside;
-use crate::runtime::{Bell, Runtime, Spin, Turn, Wait, without_signals};
+use crate::runtime::{Runtime, Spin, Turn, Wait};
 
 /// What is moved at a time.
 const AT_ONCE: usize = 64 * 1024;
@@ -75,7 +74,6 @@ pub struct Pump {
     near: OwnedFd,
     far: OwnedFd,
     life: OwnedFd,
-    bell: Bell,
     flow: Mutex<Flow>,
 }
 
@@ -94,6 +92,8 @@ struct Flow {
     heard_end: bool,
     /// The connection has failed.
     broken: bool,
+    /// How long it is before the next look at what the reader has read.
+    pause: Duration,
     /// Nobody pumps any more.
     over: bool,
 }
@@ -103,45 +103,33 @@ impl Pump {
     /// sense.
     #[must_use]
     pub fn for_another(id: SocketId, key: u64, note: &mut Note) -> Option<Arc<Self>> {
-        Self::new(id, key, std::mem::take(&mut note.beside).try_into().ok()?)
+        Some(Self::new(id, key, std::mem::take(&mut note.beside).try_into().ok()?))
     }
 
-    /// A pump for this process's own threads.
+    /// A pump for this process itself.
     #[must_use]
     pub fn for_own(id: SocketId, key: u64, ends: &Ends) -> Option<Arc<Self>> {
         let [near, far, life] = ends.for_the_pump().map(|end| end.try_clone_to_owned().ok());
-        Self::new(id, key, [near?, far?, life?])
+        Some(Self::new(id, key, [near?, far?, life?]))
     }
 
-    fn new(id: SocketId, key: u64, ends: [OwnedFd; 3]) -> Option<Arc<Self>> {
+    fn new(id: SocketId, key: u64, ends: [OwnedFd; 3]) -> Arc<Self> {
         let [near, far, life] = ends.map(aside);
-        let bell = Bell::new().ok()?;
-        Some(Arc::new(Self { id, key, near, far, life, bell, flow: Mutex::default() }))
-    }
-
-    /// Begins to pump, on a thread of its own, which calls `over` at the end with the runtime's lock held.
-    ///
-    /// # Errors
-    /// No thread can be had.
-    pub fn begin(
-        self: &Arc<Self>,
-        runtime: &'static Runtime,
-        over: impl FnOnce(&mut Turn<'_>) + Send + 'static,
-    ) -> io::Result<()> {
-        let pump = Arc::clone(self);
-        without_signals(|| {
-            let named = thread::Builder::new().name("ringroad-pump".into());
-            named.spawn(move || pump.run(runtime, over)).map(drop)
-        })
+        Arc::new(Self { id, key, near, far, life, flow: Mutex::default() })
     }
 
     /// Its descriptors.
     #[must_use]
-    pub fn descriptors(&self) -> [RawFd; 4] {
-        [self.near.as_raw_fd(), self.far.as_raw_fd(), self.life.as_raw_fd(), self.bell.raw()]
+    pub fn descriptors(&self) -> [RawFd; 3] {
+        [&self.near, &self.far, &self.life].map(AsRawFd::as_raw_fd)
     }
 
-    /// Closes them, in a child after a fork: no thread of ours is there.
+    /// What tells that there is something to do.
+    pub(crate) fn watched(&self) -> [&OwnedFd; 2] {
+        [&self.near, &self.life]
+    }
+
+    /// Closes them, in a child after a fork: nobody pumps there.
     pub fn forked(&self) {
         self.descriptors().into_iter().for_each(crate::port::close);
     }
@@ -173,11 +161,13 @@ impl Pump {
             let mut turn = runtime.lock();
             if self.outward(&mut turn, &mut flow) || runtime.now() >= until {
                 self.recall(&mut turn, &mut flow);
-                drop(turn);
                 let told = then(&mut flow);
-                drop(flow);
-                // There is more to put into the pair again, or nothing ever.
-                self.bell.ring();
+                if flow.over {
+                    turn.dismiss(self.id);
+                } else {
+                    // There is more to put into the pair again.
+                    turn.rouse(self.id);
+                }
                 return told;
             }
             drop(turn);
@@ -210,56 +200,29 @@ impl Pump {
         !poll(&mut life, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    fn run(&self, runtime: &'static Runtime, over: impl FnOnce(&mut Turn<'_>)) {
-        let mut pause = SOON;
-        loop {
-            let mut flow = self.flow();
-            self.bell.quiet();
-            if flow.over {
-                return;
-            }
-            // Before the looks: what it wrote before it ended is seen by them.
-            let lives = self.lives();
-            let before = flow.handed;
-            let mut turn = runtime.lock();
-            self.outward(&mut turn, &mut flow);
-            self.inward(&mut turn, &mut flow);
-            pause = if flow.handed == before { (pause * 2).min(LATE) } else { SOON };
-            if !lives && (!flow.clogged || flow.broken) {
-                flow.over = true;
-                drop(flow);
-                return over(&mut turn);
-            }
-            drop(turn);
-            let seen = Seen::of(&flow);
+    /// Does all there is to do at present, by the helper thread.
+    pub(crate) fn step(&self, runtime: &Runtime) {
+        let mut flow = self.flow();
+        if flow.over {
+            return;
+        }
+        // Before the looks: what it wrote before it ended is seen by them.
+        let lives = self.lives();
+        let before = flow.handed;
+        let mut turn = runtime.lock_quietly();
+        self.outward(&mut turn, &mut flow);
+        self.inward(&mut turn, &mut flow);
+        if !lives && (!flow.clogged || flow.broken) {
+            flow.over = true;
             drop(flow);
-            self.wait(runtime, seen, lives.then_some(pause));
+            if let Some(over) = turn.dismiss(self.id) {
+                over(&mut turn);
+            }
+            return;
         }
-    }
-
-    /// Waits for whatever can go on, and no longer than `pause` for a reader that lives to read.
-    fn wait(&self, runtime: &Runtime, seen: Seen, pause: Option<Duration>) {
-        let entry = |fd: &OwnedFd, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-        let mut events = 0;
-        if !seen.clogged && !seen.heard_end && !seen.broken {
-            events |= libc::POLLIN;
-        }
-        if seen.near_full && !seen.broken {
-            events |= libc::POLLOUT;
-        }
-        let bell = libc::pollfd { fd: self.bell.raw(), events: libc::POLLIN, revents: 0 };
-        let mut kernel = [bell, entry(&self.life, 0), entry(&self.near, events)];
-        if pause.is_none() {
-            kernel[1].fd = -1;
-        }
-        if events == 0 {
-            // It would say that the pair is shut.
-            kernel[2].fd = -1;
-        }
-        let deadline = pause.filter(|_| seen.handed > 0).map(|pause| runtime.now() + pause);
-        let wait =
-            Wait { kernel: &mut kernel, deadline, spin: Spin::Never, keys: &[self.key], ..Wait::default() };
-        runtime.wait(wait, |turn| seen.has_news(turn, self.id).then_some(()));
+        flow.pause = if flow.handed == before { (flow.pause * 2).clamp(SOON, LATE) } else { SOON };
+        let look = (lives && flow.handed > 0).then(|| turn.now() + flow.pause);
+        turn.look_at(self.id, look);
     }
 
     /// What the reader has written goes into the connection. Whether all did.
@@ -397,33 +360,3 @@ impl Pump {
 
 /// The connection takes octets, or never will.
 const MAY_SEND: Readiness = Readiness(Readiness::OUT.0 | Readiness::ERR.0 | Readiness::HUP.0);
-
-/// What a wait begins with.
-#[derive(Clone, Copy)]
-struct Seen {
-    handed: usize,
-    near_full: bool,
-    clogged: bool,
-    told_end: bool,
-    heard_end: bool,
-    broken: bool,
-}
-
-impl Seen {
-    fn of(flow: &Flow) -> Self {
-        let Flow { handed, near_full, clogged, told_end, heard_end, broken, .. } = *flow;
-        Self { handed, near_full, clogged, told_end, heard_end, broken }
-    }
-
-    /// Whether the stack has anything that there was not.
-    fn has_news(&self, turn: &mut Turn<'_>, id: SocketId) -> bool {
-        if self.broken {
-            return false;
-        }
-        let readiness = turn.stack().readiness(id);
-        let more = turn.stack().recv_queue(id).is_ok_and(|queued| queued > self.handed);
-        let ended = readiness.intersects(Readiness::RDHUP | Readiness::ERR);
-        (!self.near_full && !self.told_end && (more || ended))
-            || (self.clogged && readiness.intersects(MAY_SEND))
-    }
-}

@@ -101,7 +101,7 @@ while True:
 ";
 
 /// As many children at once have connections of their own, on a port for so many processes. How many sockets the parent
-/// has meanwhile.
+/// has meanwhile, for which it takes no more threads.
 fn serves_a_crowd(name: &str, processes: u8, children: usize) -> usize {
     let lab = Lab::new(name);
     let (server, client) = lab.pair();
@@ -110,6 +110,8 @@ fn serves_a_crowd(name: &str, processes: u8, children: usize) -> usize {
     let words = [&["prlimit", "--nofile=4096", "env", &most], &road[..]].concat();
     let program = start_on(&server, &words, 80);
     let before = server.counters();
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", program.pid())).expect("its threads").count();
+    let alone = threads();
     let call = || bounded(TcpStream::connect((SERVER, 80)).expect("a connection"));
     let mut calls: Vec<TcpStream> = client.enter(|| (0..children).map(|_| call()).collect());
     for (n, call) in calls.iter_mut().enumerate() {
@@ -121,6 +123,7 @@ fn serves_a_crowd(name: &str, processes: u8, children: usize) -> usize {
         assert_eq!(String::from_utf8_lossy(&heard), expected);
     }
     let parents = states(&server, program.pid()).expect("the parent's stack").len();
+    assert_eq!(threads(), alone, "threads while all are served");
     for call in &mut calls {
         call.write_all(&[b'x'; SIZE / 10]).expect("all is taken");
         call.shutdown(Shutdown::Write).expect("an end");

@@ -53,14 +53,14 @@ pub(super) fn without_stack(held: &Held, asked: &Asked, reason: Reason) {
     }
 }
 
-/// Has this process's own threads pump a connection of its own, whose file is another from here on.
+/// Has this process pump a connection of its own, whose file is another from here on.
 pub(crate) fn begin_own(held: &Held, ends: &Ends) -> Option<Names> {
     let (id, runtime) = (held.socket()?, Runtime::current()?);
     let mut turn = runtime.lock();
     let names = names::of(&mut turn, id)?;
     let word = fresh();
     let pump = Pump::for_own(id, word.cookie(), ends)?;
-    pump.begin(runtime, move |turn| over(turn, word)).ok()?;
+    turn.take_on(Arc::clone(&pump), move |turn| over(turn, word)).ok()?;
     let _ = turn.stack().set_cookie(id, word.cookie());
     let mut state = state::lock();
     passing::forget(&mut state.heirs, held.word);
@@ -72,7 +72,6 @@ pub(crate) fn begin_own(held: &Held, ends: &Ends) -> Option<Names> {
 
 /// In the parent: a child asks for that. The answer's enclosure.
 pub(super) fn begin(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, note: &mut Note) -> Option<Vec<u8>> {
-    let runtime = Runtime::current()?;
     let parked = heirs.parked.get(&word).copied();
     let id = parked.or_else(|| word.file()?.socket())?;
     let mut text = Vec::new();
@@ -80,7 +79,7 @@ pub(super) fn begin(heirs: &mut Heirs, turn: &mut Turn<'_>, word: Word, note: &m
     // Of one that is closed here nobody is woken by its own word.
     let key = parked.map_or(word, |_| fresh());
     let pump = Pump::for_another(id, key.cookie(), note)?;
-    pump.begin(runtime, move |turn| over(turn, word)).ok()?;
+    turn.take_on(Arc::clone(&pump), move |turn| over(turn, word)).ok()?;
     let _ = turn.stack().set_cookie(id, key.cookie());
     heirs.parked.remove(&word);
     passing::forget(heirs, word);
@@ -162,7 +161,7 @@ pub(super) fn in_child(before: &Heirs) {
     for pump in before.pumps.values() {
         pump.descriptors().into_iter().for_each(|fd| fdtable::protect(fd, false));
         pump.forked();
-        // The parent's thread has it, too: here it is never dropped.
+        // The parent's runtime has it, too: here it is never dropped.
         core::mem::forget(Arc::clone(pump));
     }
 }

@@ -12,6 +12,7 @@ use stack::time::Instant;
 use stack::types::{FlowKey, IfaceId};
 
 use super::bell::Bell;
+use super::crew::Crew;
 use super::handover::Handover;
 use super::mates::Exchange;
 use super::pulse::Pulse;
@@ -69,6 +70,8 @@ pub(crate) struct Core {
     pub(super) wards: Wards,
     /// Frames to the other stacks of the port, and from them.
     pub(super) mates: Option<Exchange>,
+    /// What moves octets for processes without a stack.
+    pub(super) crew: Crew,
     /// The process is the keeper of its port.
     pub(super) keeps: bool,
     /// Flows of what this process was before it became another program.
@@ -113,6 +116,7 @@ impl Core {
             handover: Handover::default(),
             wards: Wards::default(),
             mates: None,
+            crew: Crew::default(),
             keeps: false,
             deserted: Vec::new(),
             bereaved: false,
@@ -258,12 +262,25 @@ impl Core {
         if let Some(mates) = &mut self.mates {
             mates.send(&mut self.stack);
         }
+        let mut pumped = false;
         while let Some(wake) = self.stack.next_wake() {
+            pumped |= self.crew.woken(wake.id);
             if wake.cookie & API_COOKIE != 0 {
                 self.sleepers.notify(wake.cookie);
             } else if let Some(observer) = &mut self.observer {
                 observer.woken(wake.id, wake.cookie, wake.readiness, &mut self.sleepers);
             }
+        }
+        if pumped {
+            self.call_crew();
+        }
+    }
+
+    /// The helper has a pump to drive.
+    pub(super) fn call_crew(&mut self) {
+        self.pulse.pumps_at(Instant::ZERO);
+        if let Some(bell) = &self.helper {
+            bell.ring();
         }
     }
 

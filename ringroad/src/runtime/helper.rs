@@ -151,7 +151,8 @@ impl Helper {
             let roster = self.duties.roster.as_ref().map_or(-1, Roster::fd);
             let visitor = guest.map_or(-1, |(fd, _)| fd);
             fds.clear();
-            let own = [self.bell.raw(), self.duties.netlink.fd(), server, roster, self.letters, visitor];
+            let (bell, netlink, crew) = (self.bell.raw(), self.duties.netlink.fd(), self.pulse.crew());
+            let own = [bell, netlink, server, roster, self.letters, visitor, crew];
             fds.extend(own.map(input));
             let refresh = self.refreshed + REFRESH;
             let timeout = match next {
@@ -191,6 +192,9 @@ impl Helper {
             {
                 attend();
             }
+            if fds[6].revents != 0 || now() >= self.pulse.pumps_due() {
+                self.runtime.pump();
+            }
             self.tell_again();
             self.forget_bereaved();
             self.neighbours();
@@ -220,7 +224,8 @@ impl Helper {
     fn due(&self) -> Instant {
         let of_others = self.told.min(self.again).min(self.buries);
         let to_tell = self.alerts_due().min(self.flows_due());
-        of_others.min(to_tell).min(self.awaited).min(self.pulse.wards_due())
+        let by_pulse = self.pulse.wards_due().min(self.pulse.pumps_due());
+        of_others.min(to_tell).min(self.awaited).min(by_pulse)
     }
 
     /// When to look at what the gate refused.

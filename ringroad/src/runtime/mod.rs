@@ -11,6 +11,7 @@ mod bell;
 mod block;
 mod capture;
 mod core;
+mod crew;
 mod dump;
 mod exit;
 mod flows;
@@ -53,7 +54,6 @@ use self::core::Core;
 use self::flows::Flows;
 use self::guard::Guards;
 use self::shadow::Shadow;
-pub(crate) use bell::Bell;
 pub use nic::observe_descriptors;
 pub use observe::{API_COOKIE, WakeObserver};
 pub(crate) use report::command;
@@ -151,7 +151,7 @@ impl Runtime {
     }
 
     /// The lock for a look that causes nothing, so that nobody has to be alerted afterwards.
-    fn lock_quietly(&self) -> Turn<'_> {
+    pub(crate) fn lock_quietly(&self) -> Turn<'_> {
         let mut turn = self.lock();
         turn.helps();
         turn

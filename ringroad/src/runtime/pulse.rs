@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use stack::journal::News;
@@ -37,6 +37,20 @@ pub(crate) struct Pulse {
     watches: AtomicBool,
     /// When to look who has the connections open that are kept for others, in nanoseconds; zero: never.
     looks: AtomicU64,
+    /// When a pump has something to do, in nanoseconds; zero: none has, as far as is known.
+    pumps: AtomicU64,
+    /// Readable when something has happened to one.
+    crew: OnceLock<RawFd>,
+}
+
+/// A moment in one word, which says never where it is zero.
+fn word(when: Instant) -> u64 {
+    if when == Instant::NEVER { 0 } else { when.as_nanos().max(1) }
+}
+
+/// The moment that a word says.
+fn moment(word: u64) -> Instant {
+    if word == 0 { Instant::NEVER } else { Instant::from_nanos(word) }
 }
 
 impl Pulse {
@@ -150,8 +164,7 @@ impl Pulse {
 
     /// When to look next who has connections open that are kept for others.
     pub(super) fn looks_at(&self, when: Instant) {
-        let nanos = if when == Instant::NEVER { 0 } else { when.as_nanos() };
-        self.looks.store(nanos, Ordering::Release);
+        self.looks.store(word(when), Ordering::Release);
     }
 
     /// The same, unless it is due before: that is not put off.
@@ -161,10 +174,28 @@ impl Pulse {
 
     /// When that is.
     pub(super) fn wards_due(&self) -> Instant {
-        match self.looks.load(Ordering::Acquire) {
-            0 => Instant::NEVER,
-            nanos => Instant::from_nanos(nanos),
-        }
+        moment(self.looks.load(Ordering::Acquire))
+    }
+
+    /// Where it is told that something has happened to a pump, from now on.
+    pub(super) fn set_crew(&self, fd: RawFd) {
+        // There is one for all.
+        let _ = self.crew.set(fd);
+    }
+
+    /// The same; -1 while there are no pumps.
+    pub(super) fn crew(&self) -> RawFd {
+        self.crew.get().copied().unwrap_or(-1)
+    }
+
+    /// When a pump has something to do. To be said under the runtime's lock.
+    pub(super) fn pumps_at(&self, when: Instant) {
+        self.pumps.store(word(when), Ordering::Release);
+    }
+
+    /// When that is.
+    pub(super) fn pumps_due(&self) -> Instant {
+        moment(self.pumps.load(Ordering::Acquire))
     }
 
     /// The helper has something to do.
