@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use crate::own::Own;
 
 /// A run of equally sized frames in one shared mapping of a memfd.
 ///
-/// The mapping is `MAP_SHARED`, so it is the same memory in every process that inherits or maps the file
-/// descriptor: an AF_XDP UMEM registered by one process can be driven by another.
+/// The mapping is `MAP_SHARED`, so it is the same memory in every process that maps the file, whose descriptor children
+/// inherit, as they do not the mapping: an AF_XDP UMEM registered by one process can be driven by another.
 pub struct Arena {
     map: MmapRaw,
     file: Own<File>,
@@ -58,6 +58,8 @@ impl Arena {
             return invalid("the file is shorter than the arena");
         }
         let map = MmapOptions::new().offset(base).len(bytes as usize).map_raw(&file)?;
+        // A child drives no stack of its parent's, and its own maps the frames anew.
+        map.advise(Advice::DontFork)?;
         Ok(Self { map, file: Own::new(file), base: base as usize, frame_size, frames })
     }
 

@@ -111,9 +111,11 @@ pub(crate) fn runtime_or_silence() -> Result<&'static Runtime, Reason> {
     let config = CONFIG.get().ok_or(Reason::NoStack)?;
     let free = STARTER.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     // Of several threads one starts it, the others wait: what they are about is decided for good now.
-    let started = with_room(|| {
-        let _inside = guard::enter();
-        Runtime::start(config)
+    let started = Runtime::start_by(config, |set_up| {
+        with_room(|| {
+            let _inside = guard::enter();
+            set_up()
+        })
     });
     if free {
         STARTER.store(0, Ordering::Relaxed);

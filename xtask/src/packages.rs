@@ -36,6 +36,7 @@ const PACKAGES: &Packages = &[
     ("dnsmasq-base", "dnsmasq"),
     ("bind9-dnsutils", "dig"),
     ("rsync", "rsync"),
+    ("vsftpd", "/usr/sbin/vsftpd"),
     ("socat", "socat"),
     ("iperf3", "iperf3"),
     ("sockperf", "sockperf"),

@@ -17,6 +17,7 @@ mod numbers;
 mod plan;
 mod policy;
 mod post;
+mod room;
 mod roster;
 mod secret;
 mod shelf;
@@ -375,6 +376,7 @@ impl Claimed {
         let step = "taking over the port";
         let failed = |e: io::Error| StartError::new(step, e);
         let layout = &self.port.layout;
+        room::check(u64::from(layout.frames) * u64::from(layout.frame_size))?;
         let file = aside(self.port.file.try_clone().map_err(failed)?.into()).into();
         let arena =
             Arena::from_file(file, layout.arena_base, layout.frames, layout.frame_size).map_err(failed)?;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -84,14 +84,18 @@ pub(super) fn spawn(runtime: &'static Runtime, bell: Bell, duties: Duties) -> io
         alerts: Instant::NEVER,
         flows: now(),
     };
+    let (begins, begun) = mpsc::sync_channel(1);
     // The application's signals are for its own threads; a new thread inherits the mask of its maker.
     without_signals(|| {
-        thread::Builder::new()
-            .name("ringroad".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || helper.run())
-            .map(drop)
-    })
+        let named = thread::Builder::new().name("ringroad".into()).stack_size(STACK_BYTES);
+        named.spawn(move || {
+            // Who made it waits for this.
+            let _ = begins.send(());
+            helper.run();
+        })
+    })?;
+    // In a child that the application makes past libc, setuid would wait for ever for a thread that had not begun.
+    begun.recv().map_err(io::Error::other)
 }
 
 struct Helper {

@@ -159,22 +159,38 @@ impl Runtime {
     /// The step that failed: no interface, no privilege; [`StartError::driven_by`] when another live
     /// process drives the port.
     pub fn start(config: &Config) -> Result<&'static Runtime, StartError> {
+        Self::start_by(config, |set_up| set_up())
+    }
+
+    /// The same, with `elsewhere` to call what takes more of a stack than the caller may have. The helper thread is begun
+    /// here, after that: if another thread did it and has ended, the helper has what libc reserved for that one to allocate
+    /// from (64 MiB of address space), and nothing more is.
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn start_by(
+        config: &Config,
+        elsewhere: impl FnOnce(SetUp<'_>) -> Result<Ready, StartError>,
+    ) -> Result<&'static Runtime, StartError> {
         let _one = Self::hold_start();
         if let Some(running) = Self::current() {
             return Ok(running);
         }
-        prepare(config)?;
-        let port = Port::inherited(config).unwrap_or_else(|| Err(no_interface()))?;
-        Self::begin(config, port.claim()?)
+        let set_up = || {
+            prepare(config)?;
+            let port = Port::inherited(config).unwrap_or_else(|| Err(no_interface()))?;
+            Self::set_up(config, port.claim()?)
+        };
+        elsewhere(Box::new(set_up))?.launch(config)
     }
 
     /// Starts the runtime of the keeper, which has `claimed` its slot.
     pub(crate) fn keep(config: &Config, claimed: Claimed) -> Result<&'static Runtime, StartError> {
         let _one = Self::hold_start();
-        Self::begin(config, claimed)
+        Self::set_up(config, claimed)?.launch(config)
     }
 
-    fn begin(config: &Config, claimed: Claimed) -> Result<&'static Runtime, StartError> {
+    fn set_up(config: &Config, claimed: Claimed) -> Result<Ready, StartError> {
         let Driving { mut pool, roads, why, crossing } = claimed.drive()?;
         let (mut interfaces, mut links) = (Vec::new(), Vec::new());
         let (mut steer, mut programs) = (Programs::new(claimed.slot()), Vec::new());
@@ -223,7 +239,7 @@ impl Runtime {
             shadow: Mutex::new(Shadow::new(config.shadow.as_ref())),
             ..Runtime::over(core, config.spin())
         };
-        runtime.launch(config)
+        runtime.made_ready(config)
     }
 
     /// The policy of the port, and what it was compiled to, where somebody has.
@@ -294,8 +310,8 @@ impl Runtime {
         Ok(())
     }
 
-    /// Tells the stack of the host, and starts the helper.
-    fn launch(self, config: &Config) -> Result<&'static Runtime, StartError> {
+    /// Tells the stack of the host.
+    fn made_ready(self, config: &Config) -> Result<Ready, StartError> {
         let mut events = Vec::new();
         let mut turn = self.lock_quietly();
         let core = turn.core();
@@ -321,8 +337,25 @@ impl Runtime {
             self.keep_flows(place);
         }
         let roster = self.roster(config);
-        let runtime: &'static Runtime = Box::leak(Box::new(self));
-        helper::spawn(runtime, bell, Duties { netlink, server, roster })
+        Ok(Ready { runtime: Box::new(self), bell, duties: Duties { netlink, server, roster } })
+    }
+}
+
+/// Makes everything but the helper thread.
+pub type SetUp<'a> = Box<dyn FnOnce() -> Result<Ready, StartError> + Send + 'a>;
+
+/// A runtime without its helper.
+pub struct Ready {
+    runtime: Box<Runtime>,
+    bell: Bell,
+    duties: Duties,
+}
+
+impl Ready {
+    /// Starts the helper.
+    fn launch(self, config: &Config) -> Result<&'static Runtime, StartError> {
+        let runtime: &'static Runtime = Box::leak(self.runtime);
+        helper::spawn(runtime, self.bell, self.duties)
             .map_err(|e| StartError::new("starting the helper thread", e))?;
         if let Some(endpoint) = &config.metrics {
             metrics::start(endpoint.clone());
