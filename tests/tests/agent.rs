@@ -1,12 +1,16 @@
 //! `ringroad agent`: programs of users without privilege on the road, as far as the agent's file permits.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Error, ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use lab::{CLIENT, IFACE, Lab, Namespace, Running, SERVER, eventually, product, product_for_all, stack_of};
-use ringroad_tests::{accepted, assert_no_connections};
+use lab::{
+    CLIENT, IFACE, Lab, Namespace, Running, SERVER, Signal, Site, eventually, product, product_for_all,
+    stack_of,
+};
+use ringroad_tests::replacing::{CLIENTS, Load, all_frames_are_accounted_for, replaced, signal};
+use ringroad_tests::{accepted, assert_no_connections, fetch_at_once, sha256};
 
 /// Nobody, who may; and a number that nobody has, who may not.
 const PERMITTED: &str = "--reuid=65534";
@@ -15,8 +19,9 @@ const STRANGER: &str = "--reuid=64321";
 struct Agent {
     /// A copy of the command that every user can start.
     command: String,
+    rules: String,
     socket: String,
-    _running: Running,
+    running: Running,
 }
 
 impl Agent {
@@ -25,9 +30,25 @@ impl Agent {
         fs::write(command.with_file_name("hello"), "hello from nobody").expect("a file");
         let rules = lab.file("agent.toml", rules).to_string_lossy().into_owned();
         let socket = lab.folder().join("agent.sock").to_string_lossy().into_owned();
-        let agent = host.spawn(&[product(), "agent", "--rules", &rules, "--socket", &socket]);
-        eventually("the agent listens", 10, || fs::metadata(&socket).is_ok_and(|m| m.mode_is_open()));
-        Self { command: command.to_string_lossy().into_owned(), socket, _running: agent }
+        let running = Self::listening(host, &rules, &socket);
+        Self { command: command.to_string_lossy().into_owned(), rules, socket, running }
+    }
+
+    fn listening(host: &Namespace, rules: &str, socket: &str) -> Running {
+        let agent = host.spawn(&[product(), "agent", "--rules", rules, "--socket", socket]);
+        eventually("the agent listens", 10, || fs::metadata(socket).is_ok_and(|m| m.mode_is_open()));
+        agent
+    }
+
+    /// It ends; what it has handed out goes on.
+    fn stop(&mut self) {
+        self.running.signal(Signal::Kill);
+        self.running.ended(20);
+        fs::remove_file(&self.socket).expect("the socket that it has left");
+    }
+
+    fn start_again(&mut self, host: &Namespace) {
+        self.running = Self::listening(host, &self.rules, &self.socket);
     }
 
     /// The command line of a program that a user puts on the road.
@@ -162,6 +183,102 @@ fn the_keeper_of_another_user_makes_way() {
     drop(call);
     assert!(server.must(&["ip", "link", "show", IFACE]).contains("xdp"), "TIME-WAIT is kept");
     server.run(&agent.run(STRANGER, &variable, &["true"])).must();
+}
+
+/// Has a user without privilege serve on port 80, from files in a folder that is that user's.
+fn permit_port_80(lab: &Lab, server: &Namespace) {
+    server.must(&["sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=80"]);
+    server.must(&["chown", "-R", "65534:65534", &lab.folder().to_string_lossy()]);
+}
+
+/// nginx of a user without privilege, with four workers: they are replaced and killed under load, with the agent and while
+/// there is none.
+#[test]
+fn workers_of_a_user_without_privilege_are_replaced_and_killed_under_load() {
+    const WORKERS: usize = 4;
+    let lab = Lab::new("agent-workers");
+    let (server, client) = lab.pair();
+    let permits = format!("address = [\"{SERVER}\"]\nport = [80]\n");
+    let site = Site::with_workers(&lab, 80, &[], WORKERS);
+    permit_port_80(&lab, &server);
+    let mut agent = Agent::start(&lab, &server, &rules(&permits));
+    let before = server.counters();
+    let variable = agent.variable();
+    let nginx = server.spawn(&agent.run(PERMITTED, &variable, &site.nginx()));
+    eventually("nginx listens", 20, || listens(&server, &nginx, 80));
+    let load = Load::default();
+    let mut workers = replaced(&server, WORKERS, || nginx.children(), &[]);
+    let failures = load.during(&client, || {
+        load.is_served();
+        assert_no_connections(&server, &before);
+        for has_agent in [true, false] {
+            if !has_agent {
+                agent.stop();
+            }
+            nginx.signal(Signal::Hup);
+            workers = replaced(&server, WORKERS, || nginx.children(), &workers);
+            load.is_served();
+            eventually("the old workers are gone", 20, || nginx.children().len() == WORKERS);
+            signal(&server, "-KILL", &workers[..1]);
+            load.is_served();
+            eventually("another worker", 20, || {
+                let all = nginx.children();
+                all.len() == WORKERS && !all.contains(&workers[0])
+            });
+            workers = nginx.children();
+        }
+        agent.start_again(&server);
+        load.is_served();
+    });
+    let cut = |e: &Error| matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    assert!(failures.len() <= 2 * CLIENTS && failures.iter().all(cut), "{failures:?}");
+    eventually("frames that only stacks that live have", 10, || all_frames_are_accounted_for(&server));
+}
+
+/// A server of a user without privilege, by the command that is made of the laboratory's folder and that of its files.
+fn serves_a_user(name: &str, command: impl FnOnce(&Lab, &str) -> Vec<String>) {
+    let lab = Lab::new(name);
+    let (server, client) = lab.pair();
+    let site = Site::new(&lab, 1, &[("file", 100_000)]);
+    let file = site.path("file");
+    let command = command(&lab, file.trim_end_matches("/file"));
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    permit_port_80(&lab, &server);
+    let agent = Agent::start(&lab, &server, &rules("port = [80]\n"));
+    let variable = agent.variable();
+    let before = server.counters();
+    let web = server.spawn(&agent.run(PERMITTED, &variable, &command));
+    eventually("it listens", 20, || listens(&server, &web, 80));
+    fetch_at_once(&client, &format!("http://{SERVER}/file"), 8, &sha256(&client, &file));
+    assert_no_connections(&server, &before);
+}
+
+#[test]
+fn apaches_processes_serve_for_a_user_without_privilege() {
+    serves_a_user("agent-prefork", |lab, www| {
+        let (at, modules) = (lab.folder().display(), "/usr/lib/apache2/modules");
+        let text = format!(
+            "ServerRoot {at}\nServerName road\nLoadModule mpm_prefork_module {modules}/mod_mpm_prefork.so\n\
+             LoadModule authz_core_module {modules}/mod_authz_core.so\nListen {SERVER}:80\nPidFile {at}/pid\n\
+             ErrorLog {at}/error.log\nDocumentRoot {www}\nStartServers 4\nMinSpareServers 2\nMaxSpareServers 4\n\
+             ServerLimit 12\nMaxRequestWorkers 12\n<Directory />\nRequire all granted\n</Directory>\n"
+        );
+        let conf = lab.file("apache.conf", text).to_string_lossy().into_owned();
+        ["/usr/sbin/apache2", "-DFOREGROUND", "-f", &conf].map(str::to_owned).into()
+    });
+}
+
+#[test]
+fn a_process_for_each_connection_serves_for_a_user_without_privilege() {
+    serves_a_user("agent-forks", |_, www| {
+        let text = format!(
+            "import http.server, socketserver\n\
+             class Server(socketserver.ForkingMixIn, http.server.HTTPServer): pass\n\
+             Handler = lambda *all: http.server.SimpleHTTPRequestHandler(*all, directory='{www}')\n\
+             Server(('{SERVER}', 80), Handler).serve_forever()"
+        );
+        ["/usr/bin/python3", "-c", &text].map(str::to_owned).into()
+    });
 }
 
 fn listens(host: &Namespace, program: &Running, port: u16) -> bool {
