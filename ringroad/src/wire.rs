@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 
 /// Descriptors in a message (the kernel's SCM_MAX_FD is 253).
 const AT_ONCE: usize = 100;
-/// More are not received.
-const MOST: usize = 1000;
+/// More are not received: the largest port has some 5,400.
+const MOST: usize = 8192;
 
 /// Connects to the socket at `path`, at once or not at all: a queue that is full is not waited for (`WouldBlock`).
 pub(crate) fn dial(path: &Path) -> io::Result<UnixStream> {

@@ -140,6 +140,23 @@ fn superframes_are_sent_where_a_rule_says_so() {
     }
 }
 
+/// RINGROAD_PROCESSES holds as far as the file permits.
+#[test]
+fn as_many_processes_have_places_as_the_file_permits() {
+    let lab = Lab::new("agent-places");
+    let (server, _client) = lab.pair();
+    let agent = Agent::start(&lab, &server, &rules("processes = 40\n"));
+    let variable = agent.variable();
+    let asks = |places: &str| {
+        let words = agent.run(PERMITTED, &variable, &["true"]);
+        server.run(&[&["env", places][..], &words].concat())
+    };
+    let many = asks("RINGROAD_PROCESSES=41");
+    let refused = "user nobody may have places for 40 processes, and wants 41 (RINGROAD_PROCESSES)";
+    assert!(many.code == 1 && many.stderr.contains(refused), "{}", many.said());
+    assert_eq!(asks("RINGROAD_PROCESSES=40").must(), "");
+}
+
 /// A port that the file does not name stays the kernel's: the program serves there as ever.
 #[test]
 fn a_port_that_is_not_permitted_stays_in_the_kernel() {

@@ -37,7 +37,8 @@ pub(crate) fn ask(socket: &Path, config: &Config, policy: &str) -> Result<Port, 
     let stream = UnixStream::connect(socket).map_err(|e| {
         StartError::new(step(), e).remedy(format!("is `ringroad agent` running at {}?", socket.display()))
     })?;
-    let wish = Wish { interfaces: config.interfaces.clone(), frames: config.frames };
+    let Config { frames, processes, .. } = *config;
+    let wish = Wish { interfaces: config.interfaces.clone(), frames, processes };
     say(&stream, &wish).map_err(failed)?;
     match hear(Timed::new(&stream, OPENING), LINE).map_err(failed)? {
         Answer::Port(count) => {

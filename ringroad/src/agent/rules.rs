@@ -10,10 +10,12 @@ use af_xdp::{Limits, Offload};
 use serde::Deserialize;
 
 use super::users::Asker;
-use super::wire::Wish;
+use super::wire::{Wish, processes};
 
 /// Frames that a rule permits when it does not say.
 const FRAMES: u32 = 16384;
+/// As many places as a port can have.
+const PROCESSES_MOST: u8 = 250;
 
 /// The file.
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +39,8 @@ struct Rule {
     connect: bool,
     #[serde(default = "frames")]
     frames: u32,
+    #[serde(default = "processes")]
+    processes: u8,
     /// Superframes, too, and with them a packet socket: whoever has it can send on every interface.
     #[serde(default)]
     offload: bool,
@@ -113,6 +117,9 @@ impl Rules {
             if rule.interface.is_empty() {
                 return fault("no interface is named");
             }
+            if !(1..=PROCESSES_MOST).contains(&rule.processes) {
+                return fault("`processes` is 1 to 250");
+            }
             rule.limits(1..=1)?;
         }
         Ok(rules)
@@ -132,6 +139,12 @@ impl Rules {
         if wish.frames > rule.frames {
             let (most, wished) = (rule.frames, wish.frames);
             return Err(format!("user {who} may have {most} frames, and wants {wished} (RINGROAD_FRAMES)"));
+        }
+        if !(1..=rule.processes).contains(&wish.processes) {
+            let (most, wished) = (rule.processes, wish.processes);
+            return Err(format!(
+                "user {who} may have places for {most} processes, and wants {wished} (RINGROAD_PROCESSES)"
+            ));
         }
         let ephemeral = ephemeral().map_err(|e| format!("reading the ephemeral ports: {e}"))?;
         Ok((rule.limits(ephemeral)?, if rule.offload { Offload::Auto } else { Offload::Off }))
@@ -175,7 +188,21 @@ mod tests {
     }
 
     fn wish(interfaces: &[&str], frames: u32) -> Wish {
-        Wish { interfaces: interfaces.iter().map(|i| (*i).into()).collect(), frames }
+        let interfaces = interfaces.iter().map(|i| (*i).into()).collect();
+        Wish { interfaces, frames, processes: processes() }
+    }
+
+    #[test]
+    fn places_for_processes_are_counted() {
+        let rules = Rules::parse("[[allow]]\nuser=7\ninterface=[\"a\"]\nprocesses=40\n").unwrap();
+        let judge = |processes| rules.judge(&asker("x", 7), &Wish { processes, ..wish(&["a"], 1) });
+        assert!(judge(1).is_ok() && judge(40).is_ok());
+        assert!(judge(0).is_err());
+        let many = judge(41).unwrap_err();
+        assert_eq!(many, "user x may have places for 40 processes, and wants 41 (RINGROAD_PROCESSES)");
+        // Who says nothing of them wishes for what a file that says nothing permits.
+        let early: Wish = serde_json::from_str(r#"{"interfaces": ["a"], "frames": 1}"#).unwrap();
+        assert_eq!(early, wish(&["a"], 1));
     }
 
     #[test]
@@ -206,6 +233,7 @@ mod tests {
             ("[[allow]]\ninterface=[\"a\"]\n", "one of `user` and `group`"),
             ("[[allow]]\nuser=1\ngroup=1\ninterface=[\"a\"]\n", "one of `user` and `group`"),
             ("[[allow]]\nuser=1\ninterface=[]\n", "no interface"),
+            ("[[allow]]\nuser=1\ninterface=[\"a\"]\nprocesses=0\n", "1 to 250"),
             ("[[allow]]\nuser=1\ninterface=[\"a\"]\nport=[\"9-8\"]\n", "no range of ports"),
             ("[[allow]]\nuser=1\ninterface=[\"a\"]\nprt=[1]\n", "prt"),
             ("[[allow]]\nuser=1\ninterface=[\"a\"]\naddress=[\"10.0.0.0/8\"]\n", "address"),

@@ -81,8 +81,8 @@ fn open(rules: &Path, asker: &Asker, wish: Wish) -> Result<Port, String> {
     let (limits, offload) = Rules::load(rules)?.judge(asker, &wish)?;
     // Whoever holds a TAP device may hand the kernel frames by it: that is not given away.
     let backend = Backend::AfXdp;
-    let config =
-        Config { interfaces: wish.interfaces, frames: wish.frames, offload, backend, ..Config::default() };
+    let Wish { interfaces, frames, processes } = wish;
+    let config = Config { interfaces, frames, processes, offload, backend, ..Config::default() };
     keeper::make_way(&config.interfaces);
     Port::open(&config, "", &limits).map_err(|e| e.to_string())
 }

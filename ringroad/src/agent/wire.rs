@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
+
 /// The longest line.
 pub(super) const LINE: usize = 1 << 14;
 
@@ -10,6 +12,13 @@ pub(super) const LINE: usize = 1 << 14;
 pub(super) struct Wish {
     pub(super) interfaces: Vec<String>,
     pub(super) frames: u32,
+    #[serde(default = "processes")]
+    pub(super) processes: u8,
+}
+
+/// So many where nothing is said, by whoever wishes or permits.
+pub(super) fn processes() -> u8 {
+    Config::default().processes
 }
 
 /// What the agent answers.
