@@ -10,7 +10,7 @@
 //!
 //! lwIP 2.1 has no SACK either, and when it opened the connection its first time-outs are 400 s and 800 s. It comes to them
 //! although segments behind the hole arrive: while we have data to send, what acknowledges those rides on it, and an ACK
-//! with data is no duplicate to it (RFC 5681 §2). Linux sends a bare ACK besides to who has no SACK; we do not yet.
+//! with data is no duplicate to it (RFC 5681 §2). A bare ACK besides, to who has no SACK, would spare it that; we send none.
 
 use std::time::Duration;
 
