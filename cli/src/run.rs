@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use ringroad::Config;
-use ringroad::config::ROWS;
+use ringroad::config::{ROWS, Warning};
 
 use crate::args::Run;
 use crate::{complain, keep};
@@ -12,6 +12,9 @@ use crate::{complain, keep};
 pub(crate) fn run(flags: &Run) -> ExitCode {
     let (mut config, warnings) = Config::from_env();
     warnings.iter().for_each(|w| complain(w));
+    if warnings.iter().any(Warning::is_grave) {
+        return ExitCode::from(2);
+    }
     if let Err(error) = apply(flags, &mut config) {
         complain(&error);
         return ExitCode::from(2);
@@ -44,6 +47,10 @@ fn apply(flags: &Run, config: &mut Config) -> Result<(), String> {
     ];
     for (flag, variable, value) in given {
         let Some(value) = value else { continue };
+        if value.is_empty() {
+            // Of a variable of a script that has none, most often.
+            return Err(format!("{flag}: no value"));
+        }
         let row = ROWS.iter().find(|row| row.name == variable);
         row.map_or(Ok(()), |row| (row.parse)(config, value)).map_err(|e| format!("{flag} {value}: {e}"))?;
     }
@@ -94,6 +101,12 @@ mod tests {
             assert_ne!(format!("{config:?}"), before, "{given:?} changed nothing");
             config = Config::default();
         }
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        let error = apply(&flags(&["--policy", ""]), &mut Config::default()).unwrap_err();
+        assert_eq!(error, "--policy: no value");
     }
 
     #[test]

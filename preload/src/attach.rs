@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libc::c_int;
 use ringroad::errand::with_room;
-use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver};
+use ringroad::runtime::{Runtime, Sleepers, Turn, WakeObserver, port_descriptors};
 use ringroad::{Config, StartError, log};
 use stack::types::{Readiness, SocketId, canonical};
 
@@ -19,7 +19,7 @@ use crate::dispatch::owner;
 use crate::errno::Errno;
 use crate::fdtable::{self, Flag, Held, Kind, Word};
 use crate::reason::Reason;
-use crate::{carry, datagram_options, epoll, guard, heirs, kernel, options, sandbox, state};
+use crate::{carry, datagram_options, epoll, exit, guard, heirs, kernel, options, sandbox, state};
 
 /// How long to leave it at that when the stack could not be had, in nanoseconds.
 const TRY_AGAIN: u64 = 100_000_000;
@@ -128,6 +128,8 @@ pub(crate) fn runtime_or_silence() -> Result<&'static Runtime, Reason> {
             }
             Ok(runtime)
         }
+        // It opens the interfaces itself, and would go on unguarded: the launcher would not have begun it.
+        Err(error) if config.insists() && port_descriptors(config).is_empty() => exit::refuse(error),
         Err(error) => {
             TRIED.store(kernel::now(), Ordering::Relaxed);
             *WHY.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use libc::{c_int, c_void};
-use ringroad::Runtime;
+use ringroad::{Runtime, log};
 
 use crate::{guard, heirs, sandbox, stdio};
 
@@ -43,6 +43,12 @@ pub(crate) fn leave() {
         heirs::give_all_back();
         runtime.exit();
     }
+}
+
+/// Ends a process that has asked for a protection that it cannot have, and says why.
+pub(crate) fn refuse(why: impl core::fmt::Display) -> ! {
+    log::tell(format_args!("{why}; the program does not run"));
+    end(c"_exit", libc::EXIT_FAILURE)
 }
 
 /// libc's own function of this name, which does not return.

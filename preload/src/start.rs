@@ -1,7 +1,8 @@
 //! The beginning: when the library is loaded, before `main`.
 
+use ringroad::config::Warning;
 use ringroad::control::register_bypass;
-use ringroad::runtime::{observe_descriptors, port_descriptors};
+use ringroad::runtime::{check_policy, observe_descriptors, port_descriptors};
 use ringroad::{Config, log, seccomp};
 
 use crate::{attach, carry, environment, exit, fdtable, fork, guard, heritage, real, reason, signals, stdio};
@@ -18,7 +19,10 @@ extern "C" fn at_load() {
         return;
     }
     // The application may clear its environment later (nginx does): it is read now.
-    let (config, _) = Config::from_env();
+    let (mut config, warnings) = Config::from_env();
+    refuse_unguarded(&config, &warnings);
+    // It is read again with the first socket; by then the program may have changed its directory.
+    config.policy = config.policy.map(|file| std::path::absolute(&file).unwrap_or(file));
     if !config.wants_acceleration() || is_confined(&config) || !fdtable::start() {
         return;
     }
@@ -48,6 +52,20 @@ fn is_wanted() -> bool {
         let value = unsafe { libc::getenv(name.as_ptr()) };
         !value.is_null()
     })
+}
+
+/// Without a launcher, which has seen to that, nobody else keeps a program from beginning without what it is to be guarded by.
+#[cfg_attr(test, allow(dead_code))]
+fn refuse_unguarded(config: &Config, warnings: &[Warning]) {
+    if config.port.is_some() {
+        return;
+    }
+    if let Some(grave) = warnings.iter().find(|warning| warning.is_grave()) {
+        exit::refuse(grave);
+    }
+    if let Err(error) = check_policy(config) {
+        exit::refuse(error);
+    }
 }
 
 /// Whether somebody has put a filter of system calls on this program since the launcher opened the road.

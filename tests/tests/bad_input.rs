@@ -1,5 +1,7 @@
 //! Wrong words and missing rights: one line that helps, and the program runs on in the kernel unless it is
-//! told not to.
+//! told not to. Where it was to be guarded it never does.
+
+use std::path::Path;
 
 use lab::{IFACE, Lab, Namespace, Outcome, SERVER, Site, product};
 use ringroad_tests::{fetched_sha256, must_have_stack, on_road, ringroad, sha256};
@@ -61,19 +63,90 @@ fn no_right_to_open_the_interface() {
     assert_refused_with_a_line(&outcome, &["CAP_"]);
 }
 
+/// What nobody could carry out, and what the line says of it.
+fn wrong_policies(lab: &Lab) -> Vec<(String, Vec<&'static str>)> {
+    let file = |name: &str, text: &str| lab.file(name, text).to_string_lossy().into_owned();
+    let twice = "[[table]]\nlocal = \"10.77.0.1\"\n[[table.rule]]\nname = \"a\"\ndirection = \"in\"\naction = \"deny\"\n\
+                 [[table.rule]]\nname = \"a\"\ndirection = \"in\"\naction = \"deny\"\n";
+    vec![
+        (
+            file("address.toml", "default = \"deny\"\n[[table]]\nlocal = \"10.77.0.300\"\n"),
+            vec!["address.toml:3:9: "],
+        ),
+        (file("syntax.toml", "default = \n"), vec!["syntax.toml:1:"]),
+        // Only to compile it finds this.
+        (file("twice.toml", twice), vec!["twice.toml:8:"]),
+        (file("gone.toml", "[sets]\na = { file = \"no.txt\" }\n"), vec!["gone.toml:2:"]),
+        ("/nowhere/policy.toml".to_owned(), vec!["/nowhere/policy.toml: "]),
+        (lab.folder().to_string_lossy().into_owned(), vec!["directory"]),
+        (String::new(), vec!["--policy: no value"]),
+    ]
+}
+
 #[test]
-fn a_policy_that_does_not_parse() {
+fn a_wrong_policy_lets_nothing_run() {
     let lab = Lab::new("policy");
     let (host, _other) = lab.pair();
-    let file = lab.file("bad.toml", "default = \"allow\"\n[[table]]\nlocal = \"10.77.0.300\"\n");
+    for (file, words) in wrong_policies(&lab) {
+        for flags in
+            [&["--iface", IFACE, "--policy", &file][..], &["--iface", IFACE, "--policy", &file, "--strict"]]
+        {
+            assert_refused_with_a_line(&run(&host, flags), &words);
+        }
+    }
+}
+
+/// Nobody but the road carries it out.
+#[test]
+fn a_policy_without_a_road_lets_nothing_run() {
+    let lab = Lab::new("noroad");
+    let (host, _other) = lab.pair();
+    let file = lab.file("good.toml", "default = \"deny\"\n");
     let file = file.to_string_lossy();
-    assert_ran_with_a_line(&run(&host, &["--iface", IFACE, "--policy", &file]), &["bad.toml", "3:"]);
-    assert_refused_with_a_line(
-        &run(&host, &["--iface", IFACE, "--policy", &file, "--strict"]),
-        &["bad.toml"],
+    assert_refused_with_a_line(&run(&host, &["--iface", "nosuch0", "--policy", &file]), &["nosuch0"]);
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
+    let words = [&nobody[..], &ringroad(&["--policy", &file], &HELLO)].concat();
+    assert_refused_with_a_line(&host.run(&words), &["CAP_"]);
+    // One who cannot write its name, or what else keeps programs from running without it.
+    for (variable, said) in
+        [("RINGROAD_POLCY=x", "RINGROAD_POLICY"), ("RINGROAD_STRICT=perhaps", "RINGROAD_STRICT")]
+    {
+        let words = [&["env", variable][..], &ringroad(&[], &HELLO)].concat();
+        assert_refused_with_a_line(&host.run(&words), &[said]);
+    }
+}
+
+/// Who has the library loaded by hand is told by the library.
+#[test]
+fn a_wrong_policy_lets_nothing_run_without_a_launcher() {
+    let lab = Lab::new("byhand");
+    let (host, _other) = lab.pair();
+    let library = Path::new(product()).with_file_name("libringroad_preload.so");
+    let by_hand = |iface: &str, policy: &str, program: &[&str]| {
+        let settings = [
+            format!("LD_PRELOAD={}", library.display()),
+            format!("RINGROAD_IFACE={iface}"),
+            format!("RINGROAD_POLICY={policy}"),
+        ];
+        let words: Vec<&str> = settings.iter().map(String::as_str).collect();
+        host.run(&[&["env"][..], &words, program].concat())
+    };
+    for (file, words) in wrong_policies(&lab).into_iter().filter(|(file, _)| !file.is_empty()) {
+        assert_refused_with_a_line(&by_hand(IFACE, &file, &HELLO), &words);
+    }
+    let good = lab.file("good.toml", "default = \"allow\"\n");
+    let good = good.to_string_lossy();
+    let outcome = by_hand(IFACE, &good, &HELLO);
+    assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "hello\n", ""));
+    // Here the road is opened with the first socket that needs it: so far the program comes.
+    let connect = format!(
+        "import os, socket; os.chdir('/'); l = socket.create_server(('{SERVER}', 80)); l.settimeout(0); print('hello', flush=True)\n\
+         try: l.accept()\n\
+         except BlockingIOError: print('unguarded', flush=True)"
     );
-    let missing = run(&host, &["--iface", IFACE, "--policy", "/nowhere/policy.toml", "--strict"]);
-    assert_refused_with_a_line(&missing, &["/nowhere/policy.toml"]);
+    let outcome = by_hand("nosuch0", &good, &["python3", "-c", &connect]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, "hello\n"), "{}", outcome.said());
+    assert_said(&outcome, &["nosuch0", "does not run"]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub use stream::TcpStream;
 pub use udp::UdpSocket;
 
 /// The runtime, started from the environment when it does not run yet. `None` when nothing is to be
-/// accelerated, or nothing can be and the configuration is not strict.
+/// accelerated, or nothing can be and the configuration does not insist.
 fn runtime() -> io::Result<Option<&'static Runtime>> {
     static TRIED: OnceLock<Option<String>> = OnceLock::new();
     if let Some(running) = Runtime::current() {
@@ -45,6 +45,9 @@ fn runtime() -> io::Result<Option<&'static Runtime>> {
 fn start() -> Option<String> {
     let (config, warnings) = Config::from_env();
     crate::log::init(config.log);
+    if let Some(grave) = warnings.iter().find(|warning| warning.is_grave()) {
+        return Some(grave.to_string());
+    }
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -54,7 +57,7 @@ fn start() -> Option<String> {
     }
     match Runtime::start(&config) {
         Ok(_) => None,
-        Err(error) if config.strict => Some(error.to_string()),
+        Err(error) if config.insists() => Some(error.to_string()),
         Err(error) => {
             tracing::warn!("{error}; sockets stay in the kernel");
             None

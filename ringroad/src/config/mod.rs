@@ -185,6 +185,11 @@ impl Config {
         Self::from_vars(std::env::vars_os())
     }
 
+    /// Whether nothing is to run without the road: it was said so, or a policy is named, which nothing else would carry out.
+    pub fn insists(&self) -> bool {
+        self.strict || self.policy.is_some()
+    }
+
     /// Whether anything is to be accelerated at all: an interface is named, or a port is at hand.
     pub fn wants_acceleration(&self) -> bool {
         !self.interfaces.is_empty() || self.port.is_some()

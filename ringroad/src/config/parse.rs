@@ -27,6 +27,20 @@ pub enum Warning {
     },
 }
 
+/// What a program is not to begin without, when it was asked for.
+const PROTECTION: [&str; 2] = ["RINGROAD_POLICY", "RINGROAD_STRICT"];
+
+impl Warning {
+    /// Whether a protection was asked for that the program would do without: then it is not to begin.
+    pub fn is_grave(&self) -> bool {
+        let name = match self {
+            Warning::Unknown { nearest, .. } => *nearest,
+            Warning::BadValue { name, .. } => Some(*name),
+        };
+        name.is_some_and(|name| PROTECTION.contains(&name))
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -35,7 +49,8 @@ impl fmt::Display for Warning {
             }
             Warning::Unknown { name, nearest: None } => write!(f, "{name} means nothing"),
             Warning::BadValue { name, value, expected } => {
-                write!(f, "{name}={value}: {expected}; the default is used")
+                write!(f, "{name}={value}: {expected}")?;
+                if self.is_grave() { Ok(()) } else { f.write_str("; the default is used") }
             }
         }
     }
@@ -152,6 +167,22 @@ mod tests {
         let (c, w) = parse(&[("RINGROAD_FRAMES", "7"), ("RINGROAD_PROFILE", "fast")]);
         assert_eq!((c.frames, c.profile), (16384, Profile::Balanced));
         assert_eq!(w[0].to_string(), "RINGROAD_FRAMES=7: expected 1024 to 4194304; the default is used");
+    }
+
+    #[test]
+    fn what_would_cost_a_program_its_protection_is_grave() {
+        let grave = |name, value| parse(&[(name, value)]).1[0].is_grave();
+        assert!(grave("RINGROAD_POLCY", "/etc/p.toml") && grave("RINGROAD_STRICT", "perhaps"));
+        assert!(!grave("RINGROAD_FRAMES", "7") && !grave("RINGROAD_ZZZ", ""));
+        let (_, w) = parse(&[("RINGROAD_STRICT", "perhaps")]);
+        assert_eq!(w[0].to_string(), "RINGROAD_STRICT=perhaps: expected 1 or 0");
+    }
+
+    #[test]
+    fn who_names_a_policy_insists_on_the_road() {
+        assert!(parse(&[("RINGROAD_POLICY", "/etc/p.toml")]).0.insists());
+        assert!(parse(&[("RINGROAD_STRICT", "1")]).0.insists());
+        assert!(!parse(&[("RINGROAD_IFACE", "veth0"), ("RINGROAD_POLICY", "")]).0.insists());
     }
 
     #[test]

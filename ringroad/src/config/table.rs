@@ -37,7 +37,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "RINGROAD_POLICY",
         default: "",
-        doc: "Policy file (TOML); none allows everything.",
+        doc: "Policy file (TOML); none allows everything. Without the one that is named the program does not run.",
         parse: |c, v| {
             c.policy = (!v.is_empty()).then(|| v.into());
             Ok(())
@@ -140,7 +140,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "RINGROAD_STRICT",
         default: "0",
-        doc: "1: an application that cannot be accelerated does not run.",
+        doc: "1: an application that cannot be accelerated does not run; with a policy it never does.",
         parse: |c, v| {
             c.strict = flag(v)?;
             Ok(())

@@ -19,11 +19,11 @@ use crate::seccomp;
 /// Opens the interfaces, loads the policy, and replaces this process by `command` with the shim loaded. `keeper` are
 /// the words that have this executable [`detach`](crate::keeper::detach) a keeper.
 ///
-/// What fails is reported on standard error, one line each, and the program runs in the kernel; with
-/// `config.strict` it does not run.
+/// What fails is reported on standard error, one line each, and the program runs in the kernel; where the configuration
+/// [insists](Config::insists) it does not run.
 ///
 /// # Errors
-/// The step that failed with `config.strict`; and the program's own: not found, not executable.
+/// The step that failed, where the configuration insists; and the program's own: not found, not executable.
 pub fn run(config: &Config, command: &[OsString], keeper: &[&str]) -> Result<Infallible, StartError> {
     let [program, arguments @ ..] = command else {
         return Err(StartError::new("starting the program", "none is named"));
@@ -34,7 +34,7 @@ pub fn run(config: &Config, command: &[OsString], keeper: &[&str]) -> Result<Inf
         Ok(variables) => {
             child.envs(variables);
         }
-        Err(error) if config.strict => return Err(error),
+        Err(error) if config.insists() => return Err(error),
         Err(error) => log::tell(format_args!("{error}; the program runs in the kernel")),
     }
     let error = child.exec();

@@ -60,7 +60,7 @@ pub(crate) use report::command;
 pub(crate) use signals::without_signals;
 pub use sleepers::Sleepers;
 pub(crate) use start::open;
-pub use start::{Ready, SetUp, port_descriptors, prepare};
+pub use start::{Ready, SetUp, check_policy, port_descriptors, prepare};
 pub use turn::Turn;
 pub use wait::{Spin, Wait, Waited};
 

@@ -54,6 +54,14 @@ pub fn prepare(config: &Config) -> Result<(), StartError> {
     open(config)?.keep().map_err(|e| StartError::new("keeping the port", e))
 }
 
+/// Whether the policy that the configuration names, if it does, can be carried out as it is.
+///
+/// # Errors
+/// Where it is wrong, and how.
+pub fn check_policy(config: &Config) -> Result<(), StartError> {
+    policy(config.policy.as_deref()).map(drop)
+}
+
 /// The descriptors of the port that this process opened or was given: the application must not close them.
 pub fn port_descriptors(config: &Config) -> Vec<RawFd> {
     Port::held(config)
