@@ -12,11 +12,23 @@ use crate::errno::{Errno, Leave, Outcome, check, fail};
 use crate::fdtable::{self, Flag, Held, Kind};
 use crate::reason::Reason;
 use crate::user::{Place, address_bytes};
-use crate::{datagram_options, fences, headers, kernel};
+use crate::{datagram_options, fences, headers, heirs, kernel};
 
 /// SO_RCVTIMEO and SO_SNDTIMEO, in the numbers for the two widths of time.
 const RECV_TIMEOUTS: [c_int; 2] = [20, 66];
 const SEND_TIMEOUTS: [c_int; 2] = [21, 67];
+
+/// What the socket behind a connection answers as the connection would, whosever that is; time-outs are the file's.
+const SAME_FOR_ALL: [c_int; 8] = [
+    libc::SO_TYPE,
+    libc::SO_DOMAIN,
+    libc::SO_PROTOCOL,
+    libc::SO_ACCEPTCONN,
+    RECV_TIMEOUTS[0],
+    RECV_TIMEOUTS[1],
+    SEND_TIMEOUTS[0],
+    SEND_TIMEOUTS[1],
+];
 
 /// Options that the kernel does not let everybody set.
 const PRIVILEGED: [OptName; 5] =
@@ -54,6 +66,7 @@ pub(crate) fn setsockopt(
     if fences::asks((level, name), place, len) {
         return fences::set(&held, || kernel::set_option_raw(fd, level, name, value, len) as isize);
     }
+    heirs::claim_for_options(&held);
     if held.file.kind() == Kind::Datagram {
         return datagram_options::set(&held, (level, name), value, len);
     }
@@ -76,6 +89,10 @@ pub(crate) fn setsockopt(
     if BEFORE_IT_BEGINS.contains(&option) && held.socket().is_some() && !held.file.is(Flag::Listening) {
         return Err(fail(libc::EINVAL));
     }
+    if held.file.is(Flag::Pumped) && level != SOL_SOCKET {
+        // A Unix socket has none of these. Whoever has the connection keeps its own, and this process goes on.
+        return Ok(0);
+    }
     let shared = held.file.is(Flag::SharedBacking);
     if shared && PRIVILEGED.contains(&option) {
         allowed((level, name), place, len)?;
@@ -92,19 +109,21 @@ pub(crate) fn setsockopt(
             note_v6_only(&held);
         }
     }
-    if let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) {
-        let value = read_value(option.kind(), place, len as usize)?;
-        let mut turn = runtime.lock();
-        let now = turn.now();
-        match turn.stack().set_option(now, id, option, value) {
-            Ok(()) => {}
-            // The kernel took it already: what it did is what counts, unless the connection it does not know of
-            // forbids it.
-            Err(error) if !shared && error != SocketError::Invalid => {}
-            Err(error) => return Err(error.into()),
-        }
+    set_on_stack(&held, option, place, len)
+}
+
+/// The rest of `setsockopt`, where there is a socket of the stack.
+fn set_on_stack(held: &Held, option: OptName, place: Place, len: socklen_t) -> Outcome {
+    let (Some(id), Some(runtime)) = (held.socket(), Runtime::current()) else { return Ok(0) };
+    let value = read_value(option.kind(), place, len as usize)?;
+    let mut turn = runtime.lock();
+    let now = turn.now();
+    match turn.stack().set_option(now, id, option, value) {
+        Ok(()) => Ok(0),
+        // The kernel took it already: what it did is what counts, unless the connection it does not know of forbids it.
+        Err(error) if !held.file.is(Flag::SharedBacking) && error != SocketError::Invalid => Ok(0),
+        Err(error) => Err(error.into()),
     }
-    Ok(0)
 }
 
 /// Notes which families a socket of IPv6 speaks now: by what the administrator (net.ipv6.bindv6only) or the
@@ -233,6 +252,10 @@ pub(crate) fn getsockopt(
 ) -> Outcome {
     let held = fdtable::get(fd).ok_or(Reason::Plain)?;
     let (value, len) = (Place::from(value), Place::from(len));
+    let same_for_all = level == SOL_SOCKET && SAME_FOR_ALL.contains(&name);
+    if !same_for_all {
+        heirs::claim_for_options(&held);
+    }
     if held.file.is(Flag::Pumped) && level == SOL_SOCKET {
         // The socket behind it is of another kind.
         match name {

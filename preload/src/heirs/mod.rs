@@ -195,6 +195,14 @@ pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason>
     claimed
 }
 
+/// Who asks for options has begun to use a connection: the socket behind an inherited one knows nothing of them. Whoever
+/// cannot have it goes on as with one that he has not used.
+pub(crate) fn claim_for_options(held: &Held) {
+    if held.file.is(Flag::Inherited) {
+        let _ = claim(held);
+    }
+}
+
 fn claim_now(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
     if held.file.kind() != Kind::Stream {
         return Err(Reason::Inherited);
