@@ -1,4 +1,5 @@
-//! The system calls of AF_XDP sockets and descriptors, each wrapped once.
+//! The system calls of AF_XDP sockets and descriptors, each wrapped once. What a turn of a stack calls goes past the C library:
+//! its functions of these names are cancellation points, and would end a thread of the application's while it has the lock.
 
 mod bpf;
 
@@ -10,11 +11,19 @@ use std::ptr;
 
 use libc::{c_int, c_void, socklen_t};
 use nic::Arena;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
 pub(crate) use bpf::{BpfMap, CPUS_MAX, link_tcx, link_xdp, program_of_link};
 
 /// `XDP_MAX_TX_SKB_BUDGET` (Linux 6.17): how many frames one `sendto` may move in copy mode.
 pub(crate) const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
+
+/// A descriptor for the length of a call.
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: its owner has it open as long as the sockets and devices that are called by it.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
 
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -92,14 +101,8 @@ pub(crate) fn take_error(fd: &OwnedFd) -> io::Result<()> {
 
 /// Sends one message made of `parts`. Never blocks.
 pub(crate) fn send_parts(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<()> {
-    // SAFETY: integers and pointers, for which zeroes are values.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    // An `IoSlice` is laid out as a `struct iovec`, and the kernel does not write these.
-    message.msg_iov = parts.as_ptr().cast_mut().cast();
-    message.msg_iovlen = parts.len() as _;
-    // SAFETY: `message` names the live slices of `parts`, which are only read, and nothing else.
-    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    sendmsg(borrow(fd), parts, &mut SendAncillaryBuffer::default(), SendFlags::DONTWAIT)?;
+    Ok(())
 }
 
 /// Messages that one call sends, at the most.
@@ -112,13 +115,13 @@ pub(crate) fn send_each(fd: RawFd, messages: &[[IoSlice<'_>; 2]]) -> io::Result<
     let mut headers: [libc::mmsghdr; TOGETHER] = unsafe { zeroed() };
     let count = messages.len().min(TOGETHER);
     for (header, parts) in headers.iter_mut().zip(messages) {
-        // As in `send_parts`.
+        // An `IoSlice` is laid out as a `struct iovec`, and the kernel does not write these.
         header.msg_hdr.msg_iov = parts.as_ptr().cast_mut().cast();
         header.msg_hdr.msg_iovlen = parts.len() as _;
     }
     let first = headers.as_mut_ptr();
     // SAFETY: so many of `headers` name live slices of `messages`, which are only read, and nothing else.
-    let sent = unsafe { libc::sendmmsg(fd, first, count as libc::c_uint, libc::MSG_DONTWAIT) };
+    let sent = unsafe { libc::syscall(libc::SYS_sendmmsg, fd, first, count, libc::MSG_DONTWAIT) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
@@ -146,15 +149,16 @@ pub(crate) fn read_frame(
     }
     // SAFETY: the first part is a live slice; the others lie inside the arena's mapping, in frames that a NIC has, of
     // which nobody holds a slice.
-    let got = unsafe { libc::readv(fd, parts.as_ptr(), 1 + frames.len() as c_int) };
+    let got = unsafe { libc::syscall(libc::SYS_readv, fd, parts.as_ptr(), 1 + frames.len()) };
     if got < 0 { Err(io::Error::last_os_error()) } else { Ok(got as usize) }
 }
 
 /// Whether a read would bring something.
 pub(crate) fn is_readable(fd: RawFd) -> bool {
-    let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: `one` is one live `pollfd`.
-    unsafe { libc::poll(&raw mut one, 1, 0) > 0 && one.revents & libc::POLLIN != 0 }
+    let fd = borrow(fd);
+    let mut one = [PollFd::new(&fd, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut one, Some(&now)).is_ok() && one[0].revents().contains(PollFlags::IN)
 }
 
 /// Hands a number to a device.
@@ -222,15 +226,13 @@ pub(crate) fn bind_xdp(fd: RawFd, address: &libc::sockaddr_xdp) -> io::Result<()
 
 /// Asks the kernel to send what is in the tx ring. Never blocks.
 pub(crate) fn kick_tx(fd: RawFd) -> io::Result<()> {
-    // SAFETY: a null buffer of length zero and no address are allowed.
-    let sent = unsafe { libc::sendto(fd, ptr::null(), 0, libc::MSG_DONTWAIT, ptr::null(), 0) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    send(borrow(fd), &[], SendFlags::DONTWAIT)?;
+    Ok(())
 }
 
 /// Asks the kernel to look at the fill ring. Never blocks.
 pub(crate) fn kick_rx(fd: RawFd) {
-    // SAFETY: a null buffer of length zero and no address are allowed.
-    unsafe { libc::recvfrom(fd, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
+    let _ = recv(borrow(fd), &mut [0; 0][..], RecvFlags::DONTWAIT);
 }
 
 /// A copy of `fd` with a number of at least `min`: close-on-exec, or to be inherited.

@@ -111,6 +111,7 @@ pub(crate) fn runtime_or_silence() -> Result<&'static Runtime, Reason> {
     let config = CONFIG.get().ok_or(Reason::NoStack)?;
     let free = STARTER.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     // Of several threads one starts it, the others wait: what they are about is decided for good now.
+    guard::shield();
     let started = Runtime::start_by(config, |set_up| {
         with_room(|| {
             let _inside = guard::enter();

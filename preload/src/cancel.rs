@@ -2,7 +2,8 @@
 //!
 //! libc ends a thread inside its own blocking calls. Ours wait elsewhere, with locks and destructors on the stack,
 //! and libc does not even wake them. So a wait asks whether its thread is wanted, and leaves with EINTR; the
-//! exported function, which has nothing left to drop, then calls libc's cancellation point.
+//! exported function, which has nothing left to drop, then calls libc's cancellation point. So it does before it begins, as
+//! libc's own functions do: what would be taken from a socket then stays there. Inside, libc ends no thread (`guard`).
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -10,7 +11,7 @@ use libc::pthread_t;
 use ringroad::Runtime;
 
 use crate::errno::Outcome;
-use crate::kernel;
+use crate::{guard, kernel};
 
 /// Beside a thread's number: libc does not know yet. Such a number is the address of a structure.
 const TELLING: u64 = 1;
@@ -47,6 +48,11 @@ pub(crate) const fn is_point(name: &str) -> bool {
     false
 }
 
+/// Whether a thread may end when that function has done what it was asked: what `accept` has made would be lost with it.
+pub(crate) const fn ends_at(name: &str) -> bool {
+    is_point(name) && !matches!(name.as_bytes(), b"accept" | b"accept4")
+}
+
 /// `pthread_cancel`.
 pub(crate) fn pthread_cancel(thread: pthread_t) -> Outcome {
     // Noted first: once libc knows, the thread may be gone.
@@ -65,16 +71,23 @@ pub(crate) fn pthread_cancel(thread: pthread_t) -> Outcome {
     Ok(error as isize)
 }
 
+/// Whether a thread of this process was ever cancelled.
+#[inline]
+pub(crate) fn is_used() -> bool {
+    ANY.load(Ordering::Relaxed)
+}
+
 /// Whether the calling thread is to end at its next cancellation point.
 #[inline]
 pub(crate) fn pending() -> bool {
-    ANY.load(Ordering::Relaxed) && is_wanted()
+    is_used() && is_wanted()
 }
 
 #[cold]
 fn is_wanted() -> bool {
     let this = kernel::this_thread();
-    WANTED.iter().any(|place| place.load(Ordering::Acquire) & !TELLING == this) && kernel::cancel_is_enabled()
+    WANTED.iter().any(|place| place.load(Ordering::Acquire) & !TELLING == this)
+        && (guard::shields() || kernel::cancel_is_enabled())
 }
 
 /// As [`pending`], and forgets it: libc is asked now, and knows.
@@ -105,6 +118,12 @@ fn forget(place: &AtomicU64, this: pthread_t) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_accepted_is_not_lost() {
+        assert!(is_point("accept4") && !ends_at("accept4") && !ends_at("accept"));
+        assert!(ends_at("recv") && !ends_at("socket"));
+    }
 
     #[test]
     fn points_are_known_by_their_whole_name() {

@@ -11,13 +11,26 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
 use crate::fdtable::forgotten_by_children;
+use crate::{cancel, kernel};
 
 /// Whether anything is to be accelerated, in memory that a child finds empty: one that was made behind the library's
 /// back (a system call of the program's own) has a copy of the stack's state and the rings themselves, and may touch neither.
 static ACTIVE: OnceLock<Option<&'static AtomicBool>> = OnceLock::new();
 
+/// Where a thread is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// With the application.
+    Outside,
+    /// In the library.
+    Inside,
+    /// There, and libc is told to let it be: what of libc is called there may be a cancellation point, and would end the
+    /// thread with a lock in its hand.
+    Shielded,
+}
+
 thread_local! {
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    static SIDE: Cell<Side> = const { Cell::new(Side::Outside) };
 }
 
 /// Turns interception on for the process; before that everything passes. In a child it is to be turned on again.
@@ -42,33 +55,64 @@ pub(crate) fn enter() -> Option<Inside> {
     if !active() {
         return None;
     }
-    INSIDE.with(|inside| if inside.replace(true) { None } else { Some(Inside(PhantomData)) })
+    if inside() {
+        return None;
+    }
+    go_in();
+    Some(Inside(PhantomData))
+}
+
+/// Threads are shielded from when the first one was cancelled: that costs two calls of libc's.
+#[inline]
+fn go_in() {
+    let shielded = cancel::is_used() && kernel::forbid_cancel();
+    SIDE.with(|side| side.set(if shielded { Side::Shielded } else { Side::Inside }));
+}
+
+#[inline]
+fn go_out() {
+    if SIDE.with(|side| side.replace(Side::Outside)) == Side::Shielded {
+        kernel::permit_cancel();
+    }
 }
 
 /// Whether the calling thread is inside. Safe in a signal handler.
 #[inline]
 pub(crate) fn inside() -> bool {
-    INSIDE.with(Cell::get)
+    SIDE.with(Cell::get) != Side::Outside
+}
+
+/// Whether it is only the library that keeps the calling thread from being cancelled.
+pub(crate) fn shields() -> bool {
+    SIDE.with(Cell::get) == Side::Shielded
 }
 
 /// In a child that was made inside the library, and that goes on outside of it.
 pub(crate) fn begin_outside() {
-    INSIDE.with(|inside| inside.set(false));
+    go_out();
+}
+
+/// From here on until it leaves, libc lets the thread be: for what takes long, so that another may well be the first to cancel
+/// a thread meanwhile.
+pub(crate) fn shield() {
+    if SIDE.with(Cell::get) == Side::Inside && kernel::forbid_cancel() {
+        SIDE.with(|side| side.set(Side::Shielded));
+    }
 }
 
 /// Steps outside for a call of libc's that may block: handlers run as they come. The caller is inside.
 pub(crate) fn outside<R>(call: impl FnOnce() -> R) -> R {
-    INSIDE.with(|inside| inside.set(false));
+    go_out();
     crate::signals::run_deferred();
     let result = call();
-    INSIDE.with(|inside| inside.set(true));
+    go_in();
     result
 }
 
 impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
-        INSIDE.with(|inside| inside.set(false));
+        go_out();
         crate::signals::run_deferred();
     }
 }

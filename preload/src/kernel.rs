@@ -379,19 +379,29 @@ pub(crate) fn this_thread() -> libc::pthread_t {
     unsafe { libc::pthread_self() }
 }
 
-/// Whether the calling thread can be cancelled: asked by a change that is taken back.
-pub(crate) fn cancel_is_enabled() -> bool {
-    unsafe extern "C" {
-        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
-    }
-    const ENABLE: c_int = 0;
-    const DISABLE: c_int = 1;
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+const ENABLE: c_int = 0;
+const DISABLE: c_int = 1;
+
+/// Keeps libc from ending the calling thread. Whether it might have until now.
+pub(crate) fn forbid_cancel() -> bool {
     let mut before = DISABLE;
     // SAFETY: a valid place for the answer.
     unsafe { pthread_setcancelstate(DISABLE, &raw mut before) };
-    // SAFETY: null asks for no answer.
-    unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
     before == ENABLE
+}
+
+/// Takes that back.
+pub(crate) fn permit_cancel() {
+    // SAFETY: null asks for no answer.
+    unsafe { pthread_setcancelstate(ENABLE, ptr::null_mut()) };
+}
+
+/// Whether the calling thread can be cancelled: asked by a change that is taken back.
+pub(crate) fn cancel_is_enabled() -> bool {
+    forbid_cancel().then(permit_cancel).is_some()
 }
 
 /// `lseek`.

@@ -34,6 +34,7 @@ use stack::types::SocketId;
 use crate::attach;
 use crate::epoll;
 use crate::fdtable::{self, Flag, Held, Kind, Registry, Word};
+use crate::guard;
 use crate::reason::Reason;
 use crate::state::{self, State};
 
@@ -190,6 +191,7 @@ pub(crate) fn in_child(heirs: &mut Heirs, turn: Option<&mut Turn<'_>>, prepared:
 /// `Inherited` when the parent does not let it go: it ended, or another child was first. `Passed` when the keeper does not.
 /// `NoStack` when this process can have none: the parent pumps it then, and the kernel's own calls do for this process.
 pub(crate) fn claim(held: &Held) -> Result<(&'static Runtime, SocketId), Reason> {
+    guard::shield();
     let claimed = claim_now(held);
     sharing::settle();
     claimed

@@ -178,6 +178,15 @@ fn end_if_cancelled() {
     }
 }
 
+/// Enters the library, unless the thread is to end first.
+#[inline]
+fn begin(is_point: bool) -> Option<guard::Inside> {
+    if is_point && cancel::is_used() && !guard::inside() {
+        end_if_cancelled();
+    }
+    guard::enter()
+}
+
 macro_rules! export {
     ($($kind:ident $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $syscall:ident => $to:path;)*) => {$(
         /// Takes the place of libc's function of this name.
@@ -188,7 +197,7 @@ macro_rules! export {
         #[cfg_attr(test, allow(dead_code))]
         pub(crate) unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
             if !is_plain!($kind, $($arg),*)
-                && let Some(inside) = guard::enter()
+                && let Some(inside) = begin(const { cancel::is_point(stringify!($name)) })
             {
                 let mut outcome = $to($($arg),*);
                 while outcome == Err(errno::fail(libc::EBADF)) && has_gone!($kind, $($arg),*) {
@@ -197,7 +206,7 @@ macro_rules! export {
                 let interrupted = outcome == Err(errno::fail(libc::EINTR));
                 let answer = finish(outcome);
                 drop(inside);
-                if const { cancel::is_point(stringify!($name)) } || interrupted {
+                if const { cancel::ends_at(stringify!($name)) } || interrupted {
                     end_if_cancelled();
                 }
                 if let Some(answer) = answer {
