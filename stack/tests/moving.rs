@@ -476,6 +476,50 @@ fn what_is_over_and_what_is_another_sockets_is_not_offered() {
     assert!(!twins.net.b().has_offers());
 }
 
+/// The keeper has it until then, whatever state it is in, and hands it on as who had it before would have.
+#[test]
+fn what_a_listener_had_waits_where_nobody_listens_yet() {
+    for comes in [true, false] {
+        let mut twins = Twins::new(Link { delay: Duration::from_millis(10), ..Link::default() }, 1);
+        let old = twins.net.listen(1, 80, 16);
+        let clients = [twins.net.connecting(0, 80), twins.net.connecting(0, 80)];
+        twins.net.run_ms(100);
+        let late = twins.net.connecting(0, 80);
+        twins.net.run_ms(15);
+        twins.net.send(0, clients[0], b"hello").unwrap();
+        let now = twins.net.now;
+        twins.net.b().leave(now, old).unwrap();
+        let letter = twins.net.b().hand_over(now, |_| Some(1)).remove(&1).unwrap();
+        twins.net.pump();
+        twins.swap();
+        let mut rest = &letter[..];
+        while !rest.is_empty() {
+            let mut item = rest;
+            assert_eq!(twins.net.b().take_over(now, &mut rest), Err(SocketError::ConnectionRefused));
+            item = &item[..item.len() - rest.len()];
+            twins.net.b().take_in(now, &mut item).unwrap();
+            assert!(item.is_empty());
+        }
+        twins.net.run_ms(1500);
+        let leavers = twins.net.b().leavers();
+        assert_eq!(leavers.len(), 1, "they wait together");
+        assert_eq!(twins.net.b().waiting(leavers[0].0), 3);
+        if comes {
+            let new = twins.net.listen(1, 80, 16);
+            let now = twins.net.now;
+            let accepted: Vec<_> = (0..3).map(|_| twins.net.b().accept(now, new).unwrap().id).collect();
+            let heard = accepted.iter().filter(|id| twins.net.b().recv_queue(**id) == Ok(5)).count();
+            assert_eq!(heard, 1, "what was said meanwhile");
+        }
+        twins.net.run_ms(5000);
+        assert!(!twins.net.b().has_leavers());
+        for client in clients.into_iter().chain([late]) {
+            let over = twins.net.a().readiness(client).contains(Readiness::HUP);
+            assert_eq!(over, !comes, "nobody came, and they are reset");
+        }
+    }
+}
+
 #[test]
 fn a_letter_that_makes_no_sense_is_refused() {
     let mut twins = Twins::new(Link::default(), 1);

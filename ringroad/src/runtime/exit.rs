@@ -121,6 +121,9 @@ impl Runtime {
         turn.app_polls();
         let now = turn.now();
         let core = turn.core();
+        // Meanwhile others may have written, and who was steered here before the end may have begun.
+        core.read_letters(now);
+        core.hand_over(now);
         core.stack.reset_all(now);
         core.flush(now);
         if let Err(error) = core.bequeath_departed() {

@@ -49,6 +49,8 @@ pub(super) struct Handover {
     /// Who is next.
     turn: u8,
     looked: Instant,
+    /// The process ends.
+    ends: bool,
 }
 
 /// A letter that went out.
@@ -94,7 +96,7 @@ impl Handover {
             kept.flows.retain(|flow| steer.holds(flow));
             let Some(first) = kept.flows.first() else { continue };
             let home = self.post.as_ref().is_some_and(|post| post.is_home(kept.to, kept.addressee));
-            match if home { None } else { self.mate(steer, first.local) } {
+            match if home { None } else { self.taker(steer, first.local) } {
                 Some(mate) => self.send(mate, kept.letter, kept.flows),
                 None => self.kept.push(kept),
             }
@@ -108,6 +110,17 @@ impl Handover {
         let mates: Vec<Slot> = others.into_iter().filter(|slot| post.is_inhabited(*slot)).collect();
         self.turn = self.turn.wrapping_add(1);
         mates.get(usize::from(self.turn) % mates.len().max(1)).copied()
+    }
+
+    /// Who takes what waits for `local` here: a mate, and where a process ends that nobody else hears, the keeper. Whoever comes
+    /// next may be waiting for that end (a server that has as many processes as it may).
+    fn taker(&mut self, steer: &dyn Steer, local: SocketAddr) -> Option<Slot> {
+        self.mate(steer, local).or_else(|| self.keeper().filter(|_| self.ends))
+    }
+
+    /// The keeper, if that is another process.
+    fn keeper(&self) -> Option<Slot> {
+        self.post.as_ref().and_then(Post::keeper)
     }
 }
 
@@ -132,6 +145,7 @@ impl Core {
     /// The process ends: every listener closes.
     pub(super) fn leave(&mut self, now: Instant) {
         if self.handover.post.is_some() {
+            self.handover.ends = true;
             self.stack.leave_all(now);
             self.drain();
         }
@@ -172,7 +186,7 @@ impl Core {
         let mut flows: BTreeMap<Slot, Vec<FlowKey>> = BTreeMap::new();
         // A flow that another stack has meanwhile is not ours to give: its peer asked twice, and was heard twice.
         let letters = let_go(&mut self.stack, &mut |key| {
-            let to = if steer.holds(key) { handover.mate(steer, key.local) } else { None };
+            let to = if steer.holds(key) { handover.taker(steer, key.local) } else { None };
             to.inspect(|to| flows.entry(*to).or_default().push(*key))
         });
         for (to, body) in letters {
@@ -369,13 +383,28 @@ impl Core {
                     return;
                 }
                 Err(SocketError::ConnectionRefused) if hops < HOPS_MOST => {
-                    let item = &before[..before.len() - rest.len()];
-                    let to = Stack::end_of(item).and_then(|local| self.handover.mate(&*self.steer, local));
-                    if let Some(to) = to {
-                        self.handover.send(to, headed(UNACCEPTED, hops + 1, item), Vec::new());
-                    }
+                    self.pass_on_unaccepted(now, hops, &before[..before.len() - rest.len()]);
                 }
                 Err(error) => tracing::debug!(%error, "what another process had was not taken"),
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Nobody listens here for the connection of a letter, or no more: whoever does has it, and while nobody does it waits with
+    /// the keeper.
+    fn pass_on_unaccepted(&mut self, now: Instant, hops: u8, mut item: &[u8]) {
+        let to = Stack::end_of(item).and_then(|local| self.handover.mate(&*self.steer, local));
+        if let Some(to) = to.or_else(|| self.handover.keeper()) {
+            self.handover.send(to, headed(UNACCEPTED, hops + 1, item), Vec::new());
+        } else if self.keeps {
+            match self.stack.take_in(now, &mut item) {
+                Ok(()) => {}
+                Err(SocketError::NoBuffers) => {
+                    self.handover.inbox.push(headed(UNACCEPTED, hops, item).into());
+                }
+                Err(error) => tracing::debug!(%error, "what another process had cannot wait"),
             }
         }
     }

@@ -225,6 +225,24 @@ impl Stack {
         result
     }
 
+    /// As [`Stack::take_over`], where nobody listens any more and somebody may come yet: what is taken waits in a listener that
+    /// leaves.
+    ///
+    /// # Errors
+    /// As there, and of making the listener.
+    pub fn take_in(&mut self, now: Instant, from: &mut &[u8]) -> Result<()> {
+        let local = Self::end_of(from).ok_or(SocketError::Invalid)?;
+        let id = self.tcp_socket(0)?;
+        let made = self.bind(id, local).and_then(|()| self.listen(id, u32::MAX));
+        if let Err(error) = made {
+            let _ = self.close(now, id);
+            return Err(error);
+        }
+        let taken = self.take_over(now, from);
+        self.leave(now, id)?;
+        taken
+    }
+
     /// Our end of the flow that is first in a letter; none when that makes no sense.
     pub fn end_of(mut letter: &[u8]) -> Option<SocketAddr> {
         match u8::take(&mut letter)? {
