@@ -121,6 +121,21 @@ fn passed() -> io::Result<()> {
     tell(&mut connected(81)?, "over there and back", 19)
 }
 
+/// Over a connection that has a process of its own.
+fn forked() -> io::Result<()> {
+    tell(&mut connected(82)?, "over there and back", 19)
+}
+
+/// A server is killed (kill -9) while it has a connection.
+fn killed(server: &Namespace, client: &Namespace) {
+    let mut program = on_road(server, &["--strict"], &["socat", "TCP4-LISTEN:83,reuseaddr", "PIPE"], 83);
+    let mut stream = client.enter(|| connected(83)).expect("a connection");
+    tell(&mut stream, "killed next", 11).expect("an answer before that");
+    program.kill();
+    let told = stream.read(&mut [0; 1]).map_err(|error| error.kind());
+    assert_eq!(told, Err(io::ErrorKind::ConnectionReset), "its peer is told");
+}
+
 type Errand = (&'static str, fn() -> io::Result<()>);
 
 const ERRANDS: &[Errand] = &[
@@ -131,6 +146,7 @@ const ERRANDS: &[Errand] = &[
     ("silent", silent),
     ("datagrams", datagrams),
     ("passed", passed),
+    ("forked", forked),
 ];
 
 /// Clients, until `over`: what failed, and what did not.
@@ -294,11 +310,14 @@ fn all_that_is_used_under_a_mixed_load_is_given_back() {
     let redis = ["redis-server", "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", &folder];
     let _redis = on_road(&server, &["--strict"], &redis, 6379);
     let _others = on_road(&server, &["--strict"], &["python3", "-c", OTHERS], 81);
+    let forks = ["socat", "-b4096", "TCP4-LISTEN:82,fork,reuseaddr,backlog=64", "PIPE"];
+    let _forks = on_road(&server, &["--strict"], &forks, 82);
     let mut workers = replaced(&server, WORKERS, || nginx.children(), &[]);
     let mut replace = || {
         nginx.signal(Signal::Hup);
         workers = replaced(&server, WORKERS, || nginx.children(), &workers);
         eventually("the old workers are gone", 30, || nginx.children().len() == WORKERS);
+        killed(&server, &client);
     };
     let mut idle: Vec<TcpStream> = client
         .enter(|| (0..IDLE).map(|_| connected(6379)).collect::<io::Result<_>>())
