@@ -216,11 +216,11 @@ INLINE void tell(const struct steer_alarm *p)
 }
 
 /* Whether a packet is dropped that no exact flow leads to a stack; `heard`: its port does. Counts it then, and keeps
- * it to be told of. Replies to what the kernel's own sockets have begun are let pass. Not static, as judge(). */
+ * it to be told of; what a table denies that only monitors, too. Replies to what the kernel's own sockets have begun are let pass. Not static, as judge(). */
 __attribute__((noinline)) int keeps_out(struct context *ctx, struct steer_alarm *p, int heard)
 {
 	u32 wanted = STEER_CLOAK, excuse = 0, at, port = ANY_PORT;
-	int verdict, is_transport;
+	int verdict, is_transport, monitors;
 	struct steer_table *t;
 	const word *local;
 
@@ -233,23 +233,28 @@ __attribute__((noinline)) int keeps_out(struct context *ctx, struct steer_alarm 
 		port = __builtin_bswap16(p->flow.local_port);
 		wanted = STEER_OFFLOAD | (heard ? 0 : STEER_CLOAK);
 	}
-	/* What comes to a stack's socket may be a reply, which the stack tells apart. */
-	if (heard && p->flow.protocol == PROTO_UDP)
-		excuse = STEER_UDP_OUT;
+	/* What comes to a stack's socket may be a reply, which the stack tells apart. Who only monitors leaves all that comes
+	 * there to the stack, which would count it a second time. */
+	if (heard)
+		excuse = STEER_MONITOR | (p->flow.protocol == PROTO_UDP ? STEER_UDP_OUT : 0);
 	local = (const word *)p->flow.local;
 	if (!asks(&p->flow) || !permitted(local[0], local[1], port))
 		return 0;
 	verdict = judge(p, wanted, excuse);
 	if (verdict == CHANGED)
 		verdict = judge(p, wanted, excuse);
-	/* A flow that meets two changes at once comes again. */
+	/* A flow that meets two changes at once comes again. (Nobody knows by then whether its table only monitors.) */
 	if (verdict == CHANGED)
 		return 1;
 	if (verdict != DENIED)
 		return 0;
 	if (is_transport && is_the_kernels(ctx, &p->flow))
 		return 0;
-	count(p->table_flags & STEER_OFFLOAD ? STEER_DROP_DENIED : STEER_DROP_CLOAKED);
+	monitors = p->table_flags & STEER_MONITOR;
+	if (monitors)
+		count(STEER_MONITORED);
+	else
+		count(p->table_flags & STEER_OFFLOAD ? STEER_DROP_DENIED : STEER_DROP_CLOAKED);
 	at = (p->guard & 1) * STEER_TABLES + (p->table & (STEER_TABLES - 1));
 	t = map_lookup(&tables, &at);
 	if (t) {
@@ -257,7 +262,7 @@ __attribute__((noinline)) int keeps_out(struct context *ctx, struct steer_alarm 
 		__sync_fetch_and_add(&t->bytes, bytes_of(ctx) - sizeof(struct eth_header));
 	}
 	tell(p);
-	return 1;
+	return !monitors;
 }
 
 /* The same for a packet that the maps lead to `slot`, or to nobody; `port`: not by its exact flow. */

@@ -116,6 +116,7 @@ enum steer_table_flag {
 	STEER_CLOAK = 1,    /* what no stack has asked for is judged before the kernel sees it */
 	STEER_OFFLOAD = 2,  /* what a port leads to a stack is judged, too */
 	STEER_UDP_OUT = 4,  /* it permits datagrams to others: what comes to a socket may be a reply */
+	STEER_MONITOR = 8,  /* what it denies is counted and told of, and passes */
 };
 
 struct steer_table {
@@ -123,12 +124,12 @@ struct steer_table {
 	/* Classes: the rules that permit; those for TCP, UDP, ICMP and ICMPv6. */
 	unsigned int allow;
 	unsigned int protocol[4];
-	/* Kept out by the program. */
+	/* Kept out by the program, or would be. */
 	unsigned long long packets;
 	unsigned long long bytes;
 };
 
-/* A packet that is judged; kept as one that was kept out. */
+/* A packet that is judged; kept as one that was kept out, or would be. */
 struct steer_alarm {
 	/* Of ICMP, `local_port` is type and code. */
 	struct steer_flow flow;
@@ -190,6 +191,7 @@ enum steer_counter {
 	STEER_DROP_CLOAKED, /* dropped: to a cloaked address that does not know the sender */
 	STEER_DROP_DENIED,  /* dropped: denied by a table that the program carries out */
 	STEER_MISS_VLAN,    /* of those passed: whose tag is not that of the VLAN that has their address */
+	STEER_MONITORED,    /* of those passed: denied by a table that only monitors */
 	STEER_COUNTERS,
 };
 

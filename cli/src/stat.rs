@@ -83,7 +83,8 @@ fn policy(policy: &PolicyReport) -> String {
         }
         if table.kept_out.packets > 0 {
             let (packets, bytes) = (table.kept_out.packets.to_string(), table.kept_out.bytes.to_string());
-            rows.push(row([&table.local, &table.mode, "(kept out by XDP)", &packets, &bytes]));
+            let name = if table.mode == "monitor" { "(denied at XDP)" } else { "(kept out by XDP)" };
+            rows.push(row([&table.local, &table.mode, name, &packets, &bytes]));
         }
         for rule in table.rules.iter().filter(|r| r.limited > 0) {
             let name = format!("{} (limited)", rule.name);

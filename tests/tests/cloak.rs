@@ -211,6 +211,34 @@ fn cloaking_comes_and_goes_with_policy_and_address() {
     assert_eq!(curl(client, (CLIENT, SERVER, ROAD), PATIENCE), 0);
 }
 
+/// It is judged as where it is enforced, counted and told of, and everybody is answered. What comes to a stack is the
+/// stack's to count, and not the steering program's, too.
+#[test]
+fn who_only_monitors_is_told_what_would_be_kept_out() {
+    let lab = Lab::new("monitors");
+    let all = Hosts::new(&lab, "mode = \"monitor\"\ncloak = true\noffload = \"xdp\"");
+    let (server, client) = (&all.server, &all.client);
+    let asked = [ROAD, KERNEL, 8500, 22].map(|port| curl(client, (STRANGER, SERVER, port), PATIENCE));
+    assert_eq!(asked, [0, 0, 7, 7], "served by both, and refused by the kernel where nobody listens");
+    assert!(ping(client, (STRANGER, SERVER), PATIENCE, &[]), "an echo");
+    let stack = must_have_stack(server, &all.road);
+    let counters = ["xdp_monitored", "xdp_cloaked", "xdp_denied", "drop_denied_in"]
+        .map(|name| stack["counters"][name].as_u64().unwrap_or_default());
+    assert!(counters[0] >= 4 && counters[1..] == [0; 3], "three SYNs and an echo: {stack}");
+    let table = &stack["policy"]["tables"][0];
+    assert_eq!(table["kept_out"]["packets"], counters[0], "{table}");
+    assert!(table["denied"]["packets"].as_u64() >= Some(1), "{table}");
+    eventually("all are told of", 20, || {
+        let told = alerts(server);
+        let of = |port: u16| {
+            let end = format!("{SERVER}:{port}");
+            told.iter().any(|a| a["local"] == *end && a["remote"] == STRANGER && a["dropped"] == false)
+        };
+        [ROAD, KERNEL, 8500, 22].into_iter().all(of)
+    });
+    assert!(alerts(server).iter().all(|a| a["dropped"] == false), "{:?}", alerts(server));
+}
+
 /// Connects to a listener of the client's, says an octet, and ends with the connection.
 const CALLS: &str = "
 import socket

@@ -26,6 +26,8 @@ const WRITTEN: usize = 0;
 const TAKEN: usize = 1;
 /// No rule decided.
 const NO_RULE: u32 = u32::MAX;
+/// Among the flags of a table (`enum steer_table_flag`).
+const MONITOR: u8 = 8;
 /// How often an alarm that is being written is looked at.
 const LOOKS: usize = 1000;
 
@@ -54,6 +56,8 @@ pub struct GuardTable {
     pub offload: bool,
     /// Datagrams go out: those that come to a stack's socket may be replies, which it tells apart.
     pub udp_out: bool,
+    /// What it denies is counted and told of, and passes; what comes to a stack's socket is left to the stack.
+    pub monitor: bool,
     /// The class of its rules that permit.
     pub allow: u32,
     /// The classes of its rules for TCP, UDP, ICMP and ICMPv6.
@@ -94,19 +98,21 @@ const LOCAL: u8 = 0;
 const KIND: usize = 4;
 const BANK: usize = 5;
 
-/// A packet that the program kept out.
+/// A packet that the program kept out, or would have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alarm {
     /// Protocol and ends; of ICMP the local port is type and code.
     pub flow: SteeredFlow,
     /// The flags of a TCP segment.
     pub tcp_flags: u8,
-    /// The guard that kept it out.
+    /// The guard that judged it.
     pub guard: u32,
     /// The table, by its place in the guard.
     pub table: u16,
     /// The rule that says so, by its place among the table's bits; none does.
     pub rule: Option<u32>,
+    /// It was; of a table that only monitors it was not.
+    pub dropped: bool,
 }
 
 /// A guard that is written, and not in force yet.
@@ -192,7 +198,8 @@ impl Place {
 
 impl GuardTable {
     fn bytes(&self) -> [u8; TABLE_WORDS * 8] {
-        let flags = u32::from(self.cloak) | u32::from(self.offload) << 1 | u32::from(self.udp_out) << 2;
+        let flags = [self.cloak, self.offload, self.udp_out, self.monitor];
+        let flags = (0..).zip(flags).fold(0, |all, (bit, is)| all | u32::from(is) << bit);
         let mut bytes = [0; TABLE_WORDS * 8];
         let words = [flags, self.allow].into_iter().chain(self.protocol);
         for (room, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
@@ -276,7 +283,7 @@ impl Steering {
         gone.into_iter().try_for_each(|key| self.guards.places.delete(key))
     }
 
-    /// Packets and bytes of IP that the program kept from the addresses of a table of guard `number`.
+    /// Packets and bytes of IP that the program kept from the addresses of a table of guard `number`, or would have.
     ///
     /// # Errors
     /// The operating system's.
@@ -336,6 +343,7 @@ fn alarm(words: &Words, number: u64) -> Option<Alarm> {
         guard: of as u32,
         table: what as u16,
         rule: (rule != NO_RULE).then_some(rule),
+        dropped: (what >> 16) as u8 & MONITOR == 0,
     })
 }
 
@@ -348,29 +356,39 @@ mod tests {
     fn keys_and_tables_are_laid_out_as_the_program_reads_them() {
         let place = Place { kind: PlaceKind::LocalPort, table: 7, data: [0; 16], len: 16 };
         assert_eq!(place.key(1)[..8], [48, 0, 0, 0, 3, 1, 7, 0]);
-        let table =
-            GuardTable { cloak: true, udp_out: true, allow: 9, protocol: [1, 2, 3, 4], offload: false };
+        let table = GuardTable {
+            cloak: true,
+            udp_out: true,
+            allow: 9,
+            protocol: [1, 2, 3, 4],
+            ..GuardTable::default()
+        };
         let bytes = table.bytes();
         assert_eq!(bytes[..24].iter().step_by(4).copied().collect::<Vec<u8>>(), [5, 9, 1, 2, 3, 4]);
         assert_eq!(bytes[24..], [0; 16]);
+        let monitors = GuardTable { monitor: true, ..GuardTable::default() };
+        assert_eq!(monitors.bytes()[0], MONITOR);
     }
 
     #[test]
     fn alarms_are_read_whole_or_not_at_all() {
         let bytes = (1 + ALARMS as usize) * ALARMS_SHAPE.1;
         let words = Words::map(sys::memfd(c"alarms", bytes as u64).unwrap(), bytes).unwrap();
-        let put = |number: u64, mark: u64| {
+        let put = |number: u64, flags: u64, mark: u64| {
             let first = (1 + (number % ALARMS) as usize) * ALARM_WORDS;
             let flow = FlowKey::new(6, "10.0.0.1:22".parse().unwrap(), "10.0.0.9:4000".parse().unwrap());
-            let all = flow.words().into_iter().chain([3 | 5 << 32, 7 | 2 << 24, mark]);
+            let all = flow.words().into_iter().chain([3 | 5 << 32, 7 | flags << 16 | 2 << 24, mark]);
             all.enumerate().for_each(|(at, word)| words.long(first + at).store(word, Ordering::Relaxed));
         };
-        put(ALARMS + 4, ALARMS + 5);
+        put(ALARMS + 4, 3, ALARMS + 5);
         let read = alarm(&words, ALARMS + 4).unwrap();
         assert_eq!((read.guard, read.rule, read.table, read.tcp_flags), (3, Some(5), 7, 2));
+        assert!(read.dropped);
         assert_eq!(read.flow.local, "10.0.0.1:22".parse().unwrap());
         assert_eq!(alarm(&words, 4), None, "another came in its place");
-        put(5, 0);
+        put(6, u64::from(MONITOR) | 1, 7);
+        assert!(!alarm(&words, 6).unwrap().dropped, "its table only monitors");
+        put(5, 0, 0);
         assert_eq!(alarm(&words, 5), None, "it is not written to its end");
     }
 }

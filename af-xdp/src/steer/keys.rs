@@ -157,9 +157,11 @@ pub struct SteeringCounters {
     pub drop_denied: u64,
     /// Among those passed: whose tag is not that of the VLAN that has their address.
     pub miss_vlan: u64,
+    /// Among those passed: denied by a table that only monitors.
+    pub monitored: u64,
 }
 
-const COUNTERS: usize = 15;
+const COUNTERS: usize = 16;
 
 /// Bytes in `struct steer_counts`.
 pub(super) const COUNTS: usize = COUNTERS * 8;
@@ -189,6 +191,7 @@ impl SteeringCounters {
             drop_cloaked: of(12),
             drop_denied: of(13),
             miss_vlan: of(14),
+            monitored: of(15),
         }
     }
 }

@@ -260,6 +260,49 @@ fn a_table_that_the_program_carries_out_is_judged_before_the_stack_sees_it() {
     assert!(!hosts.kept_out(&datagram), "it may be a reply to what the socket has sent");
 }
 
+/// It judges as one that enforces does, and everything passes. What a stack hears is left to the stack: once is enough.
+#[test]
+fn a_table_that_monitors_counts_and_tells_and_lets_pass() {
+    for offload in [false, true] {
+        let mut hosts =
+            Hosts::new(GuardTable { cloak: true, offload, monitor: true, ..GuardTable::default() });
+        for (port, denied) in [(15, true), (16, false), (22, true), (28, true)] {
+            let (frame, before) = (hosts.syn(port), hosts.counters());
+            assert!(!hosts.kept_out(&frame), "port {port}");
+            let now = hosts.counters();
+            assert_eq!(now.pass_miss - before.pass_miss, 1, "port {port}");
+            assert_eq!(now.monitored - before.monitored, u64::from(denied), "port {port}");
+        }
+        let [first, later] =
+            [(FRAGMENTS, &segment(28)[..8]), (1, &[0; 16])].map(|(at, data)| hosts.four(TCP, at, data));
+        let message = hosts.four(ICMP, 0x4000, &[13, 0, 0, 0, 0, 0, 0, 0]);
+        for frame in [&first, &later, &message] {
+            assert!(!hosts.kept_out(frame));
+        }
+        let told: Vec<_> =
+            hosts.alarms.iter().map(|a| (a.flow.protocol, a.flow.local.port(), a.rule, a.dropped)).collect();
+        let message_type = 13 << 8;
+        assert_eq!(
+            told,
+            [
+                (TCP, 15, None, false),
+                (TCP, 22, Some(0), false),
+                (TCP, 28, None, false),
+                (TCP, 28, None, false),
+                (ICMP, message_type, None, false)
+            ]
+        );
+        let (packets, bytes) =
+            hosts.near.road.steering.kept_out(hosts.near.road.steering.guard(), 3).unwrap();
+        assert_eq!((packets, hosts.counters().monitored), (5, 5));
+        assert!(bytes >= 20 * packets);
+        hosts.near.road.steering.add_port(TCP, SocketAddr::from((NEAR, 28)), 0).unwrap();
+        let frame = hosts.syn(28);
+        assert!(!hosts.kept_out(&frame));
+        assert_eq!(hosts.counters().monitored, 5, "the stack judges it");
+    }
+}
+
 /// What the kernel's own sockets have begun goes on.
 #[test]
 fn replies_to_the_kernel_are_let_pass() {

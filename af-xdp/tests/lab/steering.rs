@@ -61,6 +61,7 @@ fn counted(open: &Open, before: SteeringCounters, n: u64) -> SteeringCounters {
         drop_cloaked: d[12],
         drop_denied: d[13],
         miss_vlan: now.miss_vlan - before.miss_vlan,
+        monitored: now.monitored - before.monitored,
     }
 }
 

@@ -59,7 +59,7 @@ impl Seen {
         }
     }
 
-    /// A packet that a steering program kept out, by a table and a rule of these names.
+    /// A packet that a steering program kept out, or would have, by a table and a rule of these names.
     pub(crate) fn kept_out(alarm: &Alarm, (table, rule): (Option<&str>, Option<&str>)) -> Self {
         const ICMP: u8 = 1;
         const ICMPV6: u8 = 58;
@@ -81,7 +81,7 @@ impl Seen {
             direction: Direction::In,
             permitted: false,
             limited: false,
-            dropped: true,
+            dropped: alarm.dropped,
             table: owned(table),
             rule: owned(rule),
         }

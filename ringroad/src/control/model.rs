@@ -137,7 +137,8 @@ pub struct TableReport {
     pub rules: Vec<RuleReport>,
     /// What no rule let pass.
     pub denied: Count,
-    /// What the steering program kept from all stacks and the kernel since this policy came into force.
+    /// What the steering program kept from all stacks and the kernel since this policy came into force; of a table that
+    /// monitors: what it would have kept.
     #[serde(default)]
     pub kept_out: Count,
 }

@@ -37,8 +37,7 @@ pub(super) fn exposition(stacks: &[StackReport]) -> String {
 const GENERATION: &str = "policy_generation";
 
 /// Of the steering programs there is one for all processes of a port.
-const KEPT_OUT: &str =
-    "Packets that the steering program kept from a table, the same number from each process of a port";
+const KEPT_OUT: &str = "Packets that the steering program kept from a table, or would have, the same number from each process of a port";
 
 /// A metric's name, what it is, and where it is told.
 type Row<T> = (&'static str, &'static str, fn(&T) -> u64);

@@ -43,7 +43,7 @@ struct Origin {
 
 /// Whether the steering program carries a table out.
 fn is_meant(table: &TableSpec) -> bool {
-    table.mode == Mode::Enforce && (table.cloak || table.offload)
+    table.cloak || table.offload
 }
 
 impl Guarded {
@@ -146,6 +146,7 @@ impl Draft {
         let table = GuardTable {
             cloak: spec.cloak,
             offload: spec.offload,
+            monitor: spec.mode == Mode::Monitor,
             udp_out: spec.rules.iter().any(|rule| {
                 rule.action == Action::Allow
                     && rule.direction.includes(Direction::Out)

@@ -1,6 +1,6 @@
 //! What is no fault and yet cannot be meant.
 
-use stack::policy::{Mode, PolicySpec, RuleProtocol, RuleSpec, TableSpec};
+use stack::policy::{PolicySpec, RuleProtocol, RuleSpec, TableSpec};
 
 use super::fault::{Fault, Source};
 use super::interfaces;
@@ -45,13 +45,6 @@ pub(super) fn warnings(source: &Source<'_>, spec: &PolicySpec, sets: &Sets, plac
             };
             let span = places.of_rule(at, number).unwrap_or_default();
             warnings.push(source.fault(span, what));
-        }
-    }
-    for table in spec.tables.iter().filter(|table| table.mode == Mode::Monitor) {
-        let unused = [(table.cloak, "cloak"), (table.offload, "offload")];
-        for (_, key) in unused.into_iter().filter(|(asked, _)| *asked) {
-            let what = format!("warning: `{key}` is of no effect while {} monitors", quote(&table.name));
-            warnings.push(source.fault(places.of_table(&table.name).unwrap_or_default(), what));
         }
     }
     for (table, local) in interfaces::open_elsewhere(spec) {

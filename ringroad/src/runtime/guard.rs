@@ -143,7 +143,7 @@ impl Guards {
         self.standing = Some(standing);
     }
 
-    /// Takes what was kept out lately to `each`; how many more there were.
+    /// Takes what was kept out lately, or would have been, to `each`; how many more there were.
     pub(super) fn take(&self, mut each: impl FnMut(Seen)) -> u64 {
         let named = |at: usize, interface: &str, alarm: &Alarm| {
             let standing = self.standing.as_ref()?;
@@ -161,14 +161,16 @@ impl Guards {
     }
 
     /// What the programs have counted.
-    pub(super) fn counters(&self) -> [(&'static str, u64); 2] {
+    pub(super) fn counters(&self) -> [(&'static str, u64); 3] {
         let all = self.programs.iter().filter_map(|program| program.steering.counters().ok());
-        let add = |sum: [u64; 2], c: SteeringCounters| [sum[0] + c.drop_cloaked, sum[1] + c.drop_denied];
-        let [cloaked, denied] = all.fold([0; 2], add);
-        [("xdp_cloaked", cloaked), ("xdp_denied", denied)]
+        let add = |sum: [u64; 3], c: SteeringCounters| {
+            [sum[0] + c.drop_cloaked, sum[1] + c.drop_denied, sum[2] + c.monitored]
+        };
+        let [cloaked, denied, monitored] = all.fold([0; 3], add);
+        [("xdp_cloaked", cloaked), ("xdp_denied", denied), ("xdp_monitored", monitored)]
     }
 
-    /// Packets and bytes that were kept from a table of the policy in force, by its place.
+    /// Packets and bytes that were kept, or would have been, from a table of the policy in force, by its place.
     pub(super) fn kept_out(&self, table: usize) -> (u64, u64) {
         let Some(standing) = &self.standing else { return (0, 0) };
         let of = |(Program { name, steering, .. }, guard): (&Program, &u32)| {

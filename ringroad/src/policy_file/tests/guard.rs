@@ -213,7 +213,15 @@ fn only_tables_that_ask_for_it_are_in_it() {
         PolicyFile::parse(&format!("[[table]]\nlocal = '10.0.0.1'\n{keys}\n")).unwrap().guard.is_some()
     };
     assert!(guard("cloak = true") && guard("offload = 'xdp'"));
-    assert!(
-        !guard("") && !guard("cloak = false\noffload = 'none'") && !guard("cloak = true\nmode = 'monitor'")
-    );
+    assert!(!guard("") && !guard("cloak = false\noffload = 'none'"));
+}
+
+#[test]
+fn a_table_that_monitors_is_marked_so() {
+    let monitors = |mode: &str| {
+        let text = format!("[[table]]\nlocal = '10.0.0.1'\ncloak = true\nmode = '{mode}'\n");
+        let guarded = PolicyFile::parse(&text).unwrap().guard.unwrap();
+        guarded.part("eth0").guard.tables[0].monitor
+    };
+    assert!(monitors("monitor") && !monitors("enforce"));
 }
