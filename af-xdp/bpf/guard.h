@@ -24,6 +24,14 @@ struct {
 	TYPE(value, struct steer_table);
 } tables SEC(".maps");
 
+struct {
+	UINT(type, MAP_ARRAY);
+	UINT(max_entries, 2 * STEER_TALLIES);
+	UINT(map_flags, MAP_MMAPABLE);
+	TYPE(key, u32);
+	TYPE(value, struct steer_tally);
+} tallies SEC(".maps");
+
 /* The first is for how many there were, and how many of them were taken away. */
 struct {
 	UINT(type, MAP_ARRAY);
@@ -192,6 +200,28 @@ INLINE int asks(const struct steer_flow *flow)
 	return 1;
 }
 
+/* Counts a packet of so many bytes for its table, and for the rule that decided. Not inline: with all of it the compiler
+ * puts half a pointer aside, which the verifier does not allow. */
+static __attribute__((noinline)) void tally(const struct steer_alarm *p, u64 bytes)
+{
+	u32 bank = p->guard & 1, at = bank * STEER_TABLES + (p->table & (STEER_TABLES - 1));
+	struct steer_table *t = map_lookup(&tables, &at);
+	struct steer_tally *rule;
+
+	if (!t)
+		return;
+	__sync_fetch_and_add(&t->packets, 1);
+	__sync_fetch_and_add(&t->bytes, bytes);
+	if (p->rule == STEER_NO_RULE || t->tallies == STEER_UNTALLIED)
+		return;
+	at = bank * STEER_TALLIES + t->tallies + p->rule;
+	rule = map_lookup(&tallies, &at);
+	if (!rule)
+		return;
+	__sync_fetch_and_add(&rule->packets, 1);
+	__sync_fetch_and_add(&rule->bytes, bytes);
+}
+
 INLINE void tell(const struct steer_alarm *p)
 {
 	u32 zero = 0, at;
@@ -219,9 +249,8 @@ INLINE void tell(const struct steer_alarm *p)
  * it to be told of; what a table denies that only monitors, too. Replies to what the kernel's own sockets have begun are let pass. Not static, as judge(). */
 __attribute__((noinline)) int keeps_out(struct context *ctx, struct steer_alarm *p, int heard)
 {
-	u32 wanted = STEER_CLOAK, excuse = 0, at, port = ANY_PORT;
+	u32 wanted = STEER_CLOAK, excuse = 0, port = ANY_PORT;
 	int verdict, is_transport, monitors;
-	struct steer_table *t;
 	const word *local;
 
 	/* What comes from the host itself is not asked for by strangers. The rules are those of the interface, which those of
@@ -255,12 +284,7 @@ __attribute__((noinline)) int keeps_out(struct context *ctx, struct steer_alarm 
 		count(STEER_MONITORED);
 	else
 		count(p->table_flags & STEER_OFFLOAD ? STEER_DROP_DENIED : STEER_DROP_CLOAKED);
-	at = (p->guard & 1) * STEER_TABLES + (p->table & (STEER_TABLES - 1));
-	t = map_lookup(&tables, &at);
-	if (t) {
-		__sync_fetch_and_add(&t->packets, 1);
-		__sync_fetch_and_add(&t->bytes, bytes_of(ctx) - sizeof(struct eth_header));
-	}
+	tally(p, bytes_of(ctx) - sizeof(struct eth_header));
 	tell(p);
 	return !monitors;
 }

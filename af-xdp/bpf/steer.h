@@ -35,6 +35,9 @@
 #define STEER_CLASSES 4096
 /* Addresses, prefixes and blocks of ports, in both banks together. */
 #define STEER_PLACES (1 << 19)
+/* Rules of a bank that have a count of their own. */
+#define STEER_TALLIES 16384
+#define STEER_UNTALLIED 0xffffffff
 /* Packets kept out that wait to be told of; a power of two. */
 #define STEER_ALARMS 1024
 /* In the place of a slot, of a packet in pieces: they are the kernel's. (STEER_NOBODY: they are dropped.) */
@@ -124,7 +127,16 @@ struct steer_table {
 	/* Classes: the rules that permit; those for TCP, UDP, ICMP and ICMPv6. */
 	unsigned int allow;
 	unsigned int protocol[4];
+	/* Where in their bank the tallies of its rules begin, or STEER_UNTALLIED. */
+	unsigned int tallies;
+	unsigned int zero;
 	/* Kept out by the program, or would be. */
+	unsigned long long packets;
+	unsigned long long bytes;
+};
+
+/* Of these, what one rule decided. */
+struct steer_tally {
 	unsigned long long packets;
 	unsigned long long bytes;
 };

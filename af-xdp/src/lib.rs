@@ -127,7 +127,7 @@ pub use self::{
     socket::{BindMode, RingSizes, UmemMode, XskParts, XskSocket, XskStatistics},
     steer::{
         Alarm, CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, Guard, GuardTable, Limits, Place, PlaceKind,
-        PreparedGuard, QUEUES, SLOTS, SteeredFlow, Steering, SteeringCounters, SteeringFds, XdpMode,
+        PreparedGuard, QUEUES, SLOTS, SteeredFlow, Steering, SteeringCounters, SteeringFds, TALLIES, XdpMode,
     },
     tap::name as device_name,
 };

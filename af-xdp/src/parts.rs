@@ -211,7 +211,7 @@ fn steering(fields: &mut Fields<'_>) -> Option<SteeringFds> {
         config: number(fields)?,
         credits: number(fields)?,
         tagged: number(fields)?,
-        guard: [number(fields)?, number(fields)?, number(fields)?, number(fields)?],
+        guard: [number(fields)?, number(fields)?, number(fields)?, number(fields)?, number(fields)?],
     })
 }
 
@@ -256,7 +256,7 @@ mod tests {
                 config: 907,
                 credits: 908,
                 tagged: 909,
-                guard: [910, 911, 912, 913],
+                guard: [910, 911, 912, 913, 914],
             }),
             packet,
             sockets: (0..2 * queues)
@@ -275,7 +275,7 @@ mod tests {
             frames: 4096,
             frame_size: 2048,
             mode: UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false },
-            interfaces: vec![interface("veth0", 1, Some(914)), interface("eth-x.9", 2, None)],
+            interfaces: vec![interface("veth0", 1, Some(915)), interface("eth-x.9", 2, None)],
             why: String::new(),
         }
     }
@@ -305,7 +305,7 @@ mod tests {
         parts.why = "auto: there was nothing else: veth0".into();
         let text = parts.to_string();
         assert_eq!(text.parse(), Ok(parts.clone()), "{text}");
-        assert_eq!((parts.queues(), parts.stacks(), parts.descriptors().len()), (0, 3, 2 + 2 * (14 + 1 + 3)));
+        assert_eq!((parts.queues(), parts.stacks(), parts.descriptors().len()), (0, 3, 2 + 2 * (15 + 1 + 3)));
         for part in &mut parts.interfaces {
             (part.xdp, part.steering, part.packet) = (XdpMode::Nowhere, None, None);
         }
@@ -323,7 +323,7 @@ mod tests {
         parts.descriptors().into_iter().for_each(|fd| *fd += 1000);
         let text = parts.to_string();
         let numbers: Vec<&str> = text.split([':', ' ']).collect();
-        assert_eq!(before.len(), 2 + 2 * 14 + 1 + 6);
+        assert_eq!(before.len(), 2 + 2 * 15 + 1 + 6);
         assert!(before.iter().all(|fd| numbers.contains(&(fd + 1000).to_string().as_str())), "{text}");
     }
 

@@ -39,7 +39,7 @@ use nic::Own;
 pub use fds::SteeringFds;
 pub use guard::{Alarm, Guard, GuardTable, Place, PlaceKind, PreparedGuard};
 pub use keys::{
-    CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, QUEUES, SLOTS, SteeredFlow, SteeringCounters,
+    CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, QUEUES, SLOTS, SteeredFlow, SteeringCounters, TALLIES,
 };
 pub use limits::Limits;
 

@@ -85,6 +85,12 @@ fn policy(policy: &PolicyReport) -> String {
             let (packets, bytes) = (table.kept_out.packets.to_string(), table.kept_out.bytes.to_string());
             let name = if table.mode == "monitor" { "(denied at XDP)" } else { "(kept out by XDP)" };
             rows.push(row([&table.local, &table.mode, name, &packets, &bytes]));
+            for (rule, count) in
+                table.rules.iter().map(|r| (&r.name, r.kept_out)).filter(|(_, c)| c.packets > 0)
+            {
+                let (packets, bytes) = (count.packets.to_string(), count.bytes.to_string());
+                rows.push(row([&table.local, &table.mode, &format!("{rule} {name}"), &packets, &bytes]));
+            }
         }
         for rule in table.rules.iter().filter(|r| r.limited > 0) {
             let name = format!("{} (limited)", rule.name);
@@ -92,10 +98,11 @@ fn policy(policy: &PolicyReport) -> String {
         }
     }
     let mut text = columns(2, &rows);
-    if !policy.counters.is_empty() {
+    if !(policy.counters.is_empty() && policy.kept_out.is_empty()) {
         let mut rows = vec![row(["SHARED COUNTER", "PACKETS", "BYTES"])];
-        let cells = |(name, c): (&String, &Count)| row([name, &c.packets.to_string(), &c.bytes.to_string()]);
-        rows.extend(policy.counters.iter().map(cells));
+        let cells = |name: &str, c: &Count| row([name, &c.packets.to_string(), &c.bytes.to_string()]);
+        rows.extend(policy.counters.iter().map(|(name, count)| cells(name, count)));
+        rows.extend(policy.kept_out.iter().map(|(name, count)| cells(&format!("{name} (at XDP)"), count)));
         text += &columns(2, &rows);
     }
     text
@@ -124,7 +131,13 @@ mod tests {
         let table = TableReport {
             local: "10.77.0.1".into(),
             mode: "enforce".into(),
-            rules: vec![RuleReport { name: "web".into(), packets: 12, bytes: 3456, limited: 0 }],
+            rules: vec![RuleReport {
+                name: "web".into(),
+                packets: 12,
+                bytes: 3456,
+                limited: 0,
+                kept_out: Count { packets: 3, bytes: 180 },
+            }],
             denied: Count { packets: 2, bytes: 120 },
             kept_out: Count { packets: 7, bytes: 420 },
         };
@@ -136,6 +149,7 @@ mod tests {
             why: "asked for".into(),
             ..InterfaceReport::default()
         };
+        let kept_out = [("fronts".to_owned(), Count { packets: 3, bytes: 180 })].into();
         let counters = [("rx_frames".to_owned(), 14), ("tx_no_frames".to_owned(), 0)];
         let stack = StackReport {
             pid: 42,
@@ -143,7 +157,7 @@ mod tests {
             interfaces: vec![interface],
             sockets: vec![listener],
             counters: counters.into(),
-            policy: PolicyReport { generation: 1, tables: vec![table], ..PolicyReport::default() },
+            policy: PolicyReport { generation: 1, tables: vec![table], kept_out, ..PolicyReport::default() },
             ..StackReport::default()
         };
         Report { stacks: vec![stack] }
@@ -167,10 +181,13 @@ mod tests {
   backend af-xdp: asked for
   PROTO  LOCAL       REMOTE  STATE   RECV-Q  SEND-Q  RETRANS  SRTT/us
   tcp    0.0.0.0:80       -  LISTEN       0     511        0        0
-  GATE       MODE     RULE               PACKETS  BYTES
-  10.77.0.1  enforce  web                     12   3456
-  10.77.0.1  enforce  (denied)                 2    120
-  10.77.0.1  enforce  (kept out by XDP)        7    420
+  GATE       MODE     RULE                   PACKETS  BYTES
+  10.77.0.1  enforce  web                         12   3456
+  10.77.0.1  enforce  (denied)                     2    120
+  10.77.0.1  enforce  (kept out by XDP)            7    420
+  10.77.0.1  enforce  web (kept out by XDP)        3    180
+  SHARED COUNTER   PACKETS  BYTES
+  fronts (at XDP)        3    180
   COUNTER     N
   rx_frames  14
 ";

@@ -67,6 +67,8 @@ fn policy(mode: &str) -> String {
          {mode}\nrule = [\n\
          {{ name = \"web\", direction = \"in\", protocol = \"any\", local_port = \"{PERMITTED}\", remote = [\"{CLIENT}\", \
            \"{CLIENT6}\"], action = \"allow\" }},\n\
+         {{ name = \"never\", direction = \"in\", protocol = \"tcp\", local_port = 22, remote = \"{STRANGER}\", \
+           action = \"deny\", counter = \"knocks\" }},\n\
          {{ name = \"calls\", direction = \"out\", protocol = \"tcp\", remote = \"{CLIENT}\", action = \"allow\" }},\n\
          {{ name = \"ping\", direction = \"in\", protocol = \"icmp\", icmp_type = \"echo-request\", remote = \"{CLIENT}\", \
            action = \"allow\" }},\n\
@@ -211,6 +213,19 @@ fn cloaking_comes_and_goes_with_policy_and_address() {
     assert_eq!(curl(client, (CLIENT, SERVER, ROAD), PATIENCE), 0);
 }
 
+/// Packets that the steering program kept out, or would have, by the one rule that denies, which has a counter.
+fn rule_that_denies(stack: &Value) -> u64 {
+    let rules = stack["policy"]["tables"][0]["rules"].as_array().expect("rules");
+    let packets = |rule: &Value| rule["kept_out"]["packets"].as_u64().expect("a count");
+    let of = |is: &dyn Fn(&str) -> bool| -> u64 {
+        rules.iter().filter(|rule| is(rule["name"].as_str().expect("a name"))).map(packets).sum()
+    };
+    assert_eq!(of(&|name| name != "never"), 0, "those permit: {stack}");
+    let by_rule = of(&|name| name == "never");
+    assert_eq!(stack["policy"]["kept_out"]["knocks"]["packets"], by_rule, "{stack}");
+    by_rule
+}
+
 /// It is judged as where it is enforced, counted and told of, and everybody is answered. What comes to a stack is the
 /// stack's to count, and not the steering program's, too.
 #[test]
@@ -228,6 +243,7 @@ fn who_only_monitors_is_told_what_would_be_kept_out() {
     let table = &stack["policy"]["tables"][0];
     assert_eq!(table["kept_out"]["packets"], counters[0], "{table}");
     assert!(table["denied"]["packets"].as_u64() >= Some(1), "{table}");
+    assert!(rule_that_denies(&stack) >= 1, "{table}");
     eventually("all are told of", 20, || {
         let told = alerts(server);
         let of = |port: u16| {
@@ -380,6 +396,8 @@ fn what_the_program_denies_costs_no_stack_anything() {
     assert!(since("xdp_denied") >= 4, "{after}");
     assert_eq!([since("rx_frames"), since("drop_denied_in"), since("xdp_cloaked")], [0; 3], "{after}");
     assert_eq!(server.counters().since(&heard, "TcpInSegs"), 0, "nor has the kernel heard of them");
+    let by_rule = rule_that_denies(&after);
+    assert!(by_rule >= 1 && by_rule < since("xdp_denied"), "{after}");
     let told =
         eventually_some("an alert", 10, || alerts(server).into_iter().find(|a| a["remote"] == STRANGER));
     assert_eq!((&told["kind"], &told["protocol"]), (&"denied".into(), &"tcp".into()), "{told}");

@@ -31,25 +31,25 @@ pub struct SteeringFds {
     pub credits: RawFd,
     /// The addresses that live on VLANs.
     pub tagged: RawFd,
-    /// The guard: its places, its classes, its tables, and what was kept out.
-    pub guard: [RawFd; 4],
+    /// The guard: its places, its classes, its tables, and of what was kept out how much it was by rule, and the latest.
+    pub guard: [RawFd; 5],
 }
 
 impl SteeringFds {
     /// All of them.
-    pub fn all(&self) -> [RawFd; 14] {
+    pub fn all(&self) -> [RawFd; 15] {
         let mut copy = *self;
         copy.each().map(|fd| *fd)
     }
 
     /// All of them, in the same order, to be renumbered.
-    pub fn each(&mut self) -> [&mut RawFd; 14] {
+    pub fn each(&mut self) -> [&mut RawFd; 15] {
         let Self { link, xsks, flows, ports, counters, directory, groups, config, credits, tagged, guard } =
             self;
-        let [places, classes, tables, alarms] = guard;
+        let [places, classes, tables, tallies, alarms] = guard;
         [
             link, xsks, flows, ports, counters, directory, groups, config, credits, tagged, places, classes,
-            tables, alarms,
+            tables, tallies, alarms,
         ]
     }
 }
@@ -73,7 +73,8 @@ impl Steering {
             "places" => fds.guard[0],
             "classes" => fds.guard[1],
             "tables" => fds.guard[2],
-            "alarms" => fds.guard[3],
+            "tallies" => fds.guard[3],
+            "alarms" => fds.guard[4],
             _ => fds.config,
         };
         Self::over(sys::dup_inherited(fds.link).at(Step::Inherit)?, |name, shape| {
@@ -117,8 +118,8 @@ impl Steering {
             credits: copy(self.credits.fd())?,
             tagged: copy(self.tagged.fd())?,
             guard: {
-                let [places, classes, tables, alarms] = self.guards.fds();
-                [copy(places)?, copy(classes)?, copy(tables)?, copy(alarms)?]
+                let [places, classes, tables, tallies, alarms] = self.guards.fds();
+                [copy(places)?, copy(classes)?, copy(tables)?, copy(tallies)?, copy(alarms)?]
             },
         })
     }

@@ -6,12 +6,12 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::Steering;
 use super::keys::{
     ALARM_WORDS, ALARMS, CLASSES, FLOW_WORDS, FlowKey, GUARD_TABLES, GUARD_WORDS, PLACE, SLOT, SteeredFlow,
-    TABLE_WORDS, sixteen,
+    TABLE_WORDS, TALLIES, sixteen,
 };
 use crate::error::{At, SetupError, Step};
 use crate::mapped::Words;
@@ -26,6 +26,8 @@ const WRITTEN: usize = 0;
 const TAKEN: usize = 1;
 /// No rule decided.
 const NO_RULE: u32 = u32::MAX;
+/// The rules of a table have no counts of their own.
+const UNTALLIED: u32 = u32::MAX;
 /// Among the flags of a table (`enum steer_table_flag`).
 const MONITOR: u8 = 8;
 /// How often an alarm that is being written is looked at.
@@ -34,6 +36,9 @@ const LOOKS: usize = 1000;
 const PLACES_SHAPE: (usize, usize) = (PLACE, SLOT);
 const CLASSES_SHAPE: (usize, usize) = (4, GUARD_WORDS * 8);
 const TABLES_SHAPE: (usize, usize) = (4, TABLE_WORDS * 8);
+/// Words of `struct steer_tally`.
+const TALLY_WORDS: usize = 2;
+const TALLIES_SHAPE: (usize, usize) = (4, TALLY_WORDS * 8);
 const ALARMS_SHAPE: (usize, usize) = (4, ALARM_WORDS * 8);
 
 /// Tables of rules in the form that the program reads.
@@ -48,7 +53,7 @@ pub struct Guard {
 }
 
 /// A table of a [`Guard`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuardTable {
     /// What no stack has asked for is judged before the kernel sees it, ICMP and all else too.
     pub cloak: bool,
@@ -58,6 +63,8 @@ pub struct GuardTable {
     pub udp_out: bool,
     /// What it denies is counted and told of, and passes; what comes to a stack's socket is left to the stack.
     pub monitor: bool,
+    /// Where the [tallies](Steering::tally) of its rules begin, of which a guard has [`TALLIES`]; it has none.
+    pub tallies: Option<u32>,
     /// The class of its rules that permit.
     pub allow: u32,
     /// The classes of its rules for TCP, UDP, ICMP and ICMPv6.
@@ -129,6 +136,7 @@ pub(super) struct Guards {
     places: BpfMap,
     classes: BpfMap,
     tables: BpfMap,
+    tallies: Words,
     alarms: Words,
 }
 
@@ -136,17 +144,25 @@ impl Guards {
     pub(super) fn over(
         map: impl Fn(&str, (usize, usize)) -> Result<BpfMap, SetupError>,
     ) -> Result<Self, SetupError> {
-        let bytes = (1 + ALARMS as usize) * ALARMS_SHAPE.1;
+        let words = |name, shape: (usize, usize), n: usize| {
+            Words::of_map(map(name, shape)?.into_fd(), n * shape.1).at(Step::Load)
+        };
         Ok(Self {
             places: map("places", PLACES_SHAPE)?,
             classes: map("classes", CLASSES_SHAPE)?,
             tables: map("tables", TABLES_SHAPE)?,
-            alarms: Words::of_map(map("alarms", ALARMS_SHAPE)?.into_fd(), bytes).at(Step::Load)?,
+            tallies: words("tallies", TALLIES_SHAPE, 2 * TALLIES)?,
+            alarms: words("alarms", ALARMS_SHAPE, 1 + ALARMS as usize)?,
         })
     }
 
-    pub(super) fn fds(&self) -> [&OwnedFd; 4] {
-        [self.places.fd(), self.classes.fd(), self.tables.fd(), self.alarms.fd()]
+    pub(super) fn fds(&self) -> [&OwnedFd; 5] {
+        [self.places.fd(), self.classes.fd(), self.tables.fd(), self.tallies.fd(), self.alarms.fd()]
+    }
+
+    /// Packets and bytes of a rule.
+    fn tally(&self, bank: u8, at: u32) -> [&AtomicU64; TALLY_WORDS] {
+        self.tallies.longs((usize::from(bank) * TALLIES + at as usize) * TALLY_WORDS)
     }
 
     fn write(&self, bank: u8, guard: &Guard) -> io::Result<()> {
@@ -157,6 +173,9 @@ impl Guards {
             let at: u32 = at + u32::from(bank) * CLASSES as u32;
             let bytes: Vec<u8> = class.iter().flat_map(|word| word.to_ne_bytes()).collect();
             self.classes.update(&at.to_ne_bytes(), &bytes)?;
+        }
+        for at in 0..TALLIES as u32 {
+            self.tally(bank, at).into_iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
         for (at, table) in (0..).zip(&guard.tables) {
             self.tables.update(&table_at(bank, at).to_ne_bytes(), &table.bytes())?;
@@ -201,7 +220,8 @@ impl GuardTable {
         let flags = [self.cloak, self.offload, self.udp_out, self.monitor];
         let flags = (0..).zip(flags).fold(0, |all, (bit, is)| all | u32::from(is) << bit);
         let mut bytes = [0; TABLE_WORDS * 8];
-        let words = [flags, self.allow].into_iter().chain(self.protocol);
+        let tallies = self.tallies.unwrap_or(UNTALLIED);
+        let words = [flags, self.allow].into_iter().chain(self.protocol).chain([tallies]);
         for (room, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
             *room = word.to_ne_bytes();
         }
@@ -291,7 +311,17 @@ impl Steering {
         let mut bytes = [0; TABLE_WORDS * 8];
         self.guards.tables.lookup(&table_at(bank(number), table.into()).to_ne_bytes(), &mut bytes)?;
         let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|n| bytes[at * 8 + n]));
-        Ok((word(3), word(4)))
+        Ok((word(4), word(5)))
+    }
+
+    /// The same by a rule of guard `number`, whose count is in this place of those that there are.
+    ///
+    /// # Panics
+    /// When there are not as many.
+    pub fn tally(&self, number: u32, at: u32) -> (u64, u64) {
+        assert!((at as usize) < TALLIES, "tally {at} is outside");
+        let [packets, bytes] = self.guards.tally(bank(number), at);
+        (packets.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
     }
 
     /// Takes away what tells of packets that were kept out: whoever comes first has it. How many more there were, of
@@ -365,7 +395,8 @@ mod tests {
         };
         let bytes = table.bytes();
         assert_eq!(bytes[..24].iter().step_by(4).copied().collect::<Vec<u8>>(), [5, 9, 1, 2, 3, 4]);
-        assert_eq!(bytes[24..], [0; 16]);
+        assert_eq!(bytes[24..28], [0xff; 4], "its rules have no counts of their own");
+        assert_eq!(bytes[28..], [0; 20]);
         let monitors = GuardTable { monitor: true, ..GuardTable::default() };
         assert_eq!(monitors.bytes()[0], MONITOR);
     }

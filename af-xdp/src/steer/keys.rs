@@ -39,12 +39,14 @@ pub const GUARD_WORDS: usize = 16;
 pub const GUARD_RULES: usize = GUARD_WORDS * 64;
 /// Classes that a guard may have; the first is empty.
 pub const CLASSES: usize = 4096;
+/// Rules of a guard that have a count of their own.
+pub const TALLIES: usize = 16384;
 /// Packets kept out that wait to be told of.
 pub(super) const ALARMS: u64 = 1024;
 /// Words in `struct steer_alarm`.
 pub(super) const ALARM_WORDS: usize = 8;
 /// Words in `struct steer_table`.
-pub(super) const TABLE_WORDS: usize = 5;
+pub(super) const TABLE_WORDS: usize = 6;
 /// Bytes in `struct steer_place`.
 pub(super) const PLACE: usize = 24;
 

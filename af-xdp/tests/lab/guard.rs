@@ -13,6 +13,8 @@ const ICMP: u8 = 1;
 const SCTP: u8 = 132;
 const ECHO: &[u8] = &[8, 0, 0, 0, 0, 0, 0, 0];
 const FRAGMENTS: u16 = 0x2000;
+/// Where the counts of the rules begin: the last fits.
+const TALLIES: u32 = ringroad_af_xdp::TALLIES as u32 - 3;
 
 /// Three rules: TCP to ports 22 and 23 from the neighbours is denied, TCP to ports 16 to 23 is permitted, and so is to be
 /// asked for an echo from ports of no matter.
@@ -37,7 +39,7 @@ fn guard(table: GuardTable) -> Guard {
         port(PlaceKind::IcmpType, 8 << 8, 16, 4),
     ];
     let mut tables = vec![GuardTable::default(); 4];
-    tables[3] = GuardTable { allow: 5, protocol: [3, 0, 4, 0], ..table };
+    tables[3] = GuardTable { allow: 5, protocol: [3, 0, 4, 0], tallies: Some(TALLIES), ..table };
     Guard { tables, places, classes }
 }
 
@@ -300,6 +302,42 @@ fn a_table_that_monitors_counts_and_tells_and_lets_pass() {
         let frame = hosts.syn(28);
         assert!(!hosts.kept_out(&frame));
         assert_eq!(hosts.counters().monitored, 5, "the stack judges it");
+    }
+}
+
+/// Packets and bytes of IP that were kept out by each rule of the guard in force.
+fn tallies(hosts: &Hosts) -> [(u64, u64); 3] {
+    let steering = &hosts.near.road.steering;
+    std::array::from_fn(|rule| steering.tally(steering.guard(), TALLIES + rule as u32))
+}
+
+#[test]
+fn what_is_kept_out_is_counted_by_the_rule_that_says_so() {
+    for monitor in [false, true] {
+        let table = GuardTable { cloak: true, monitor, ..GuardTable::default() };
+        let mut hosts = Hosts::new(table);
+        for port in [15, 22, 16, 23, 28] {
+            let frame = hosts.syn(port);
+            assert_eq!(hosts.kept_out(&frame), !monitor && port != 16, "port {port}");
+        }
+        assert_eq!(tallies(&hosts), [(2, 2 * 40), (0, 0), (0, 0)], "no rule decides about 15 and 28");
+        let kept_out = hosts.near.road.steering.kept_out(hosts.near.road.steering.guard(), 3).unwrap();
+        assert_eq!(kept_out, (4, 4 * 40));
+        // The next guard begins anew, and so does the one after it, which has the same bank.
+        for mark in [8, 9] {
+            stand(&hosts.near.road.steering, mark, &guard(table), &[(NEAR.into(), 3)]);
+            assert_eq!(tallies(&hosts), [(0, 0); 3]);
+            let frame = hosts.syn(22);
+            hosts.kept_out(&frame);
+            assert_eq!(tallies(&hosts), [(1, 40), (0, 0), (0, 0)]);
+        }
+        let none = GuardTable { allow: 5, protocol: [3, 0, 4, 0], ..table };
+        let mut guard = guard(table);
+        guard.tables[3] = none;
+        stand(&hosts.near.road.steering, 10, &guard, &[(NEAR.into(), 3)]);
+        let frame = hosts.syn(22);
+        hosts.kept_out(&frame);
+        assert_eq!(tallies(&hosts), [(0, 0); 3], "the rules of this table have no counts of their own");
     }
 }
 

@@ -124,6 +124,9 @@ pub struct PolicyReport {
     /// The counters that rules share, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, Count>,
+    /// Of the packets that the steering program kept out, those by rules that share a counter.
+    #[serde(default)]
+    pub kept_out: BTreeMap<String, Count>,
 }
 
 /// A table.
@@ -155,6 +158,9 @@ pub struct RuleReport {
     /// Flows that were denied because their source had begun too many.
     #[serde(default)]
     pub limited: u64,
+    /// Of the packets that the steering program kept from its table, those that it decided; not among `packets`.
+    #[serde(default)]
+    pub kept_out: Count,
 }
 
 /// Packets and bytes.

@@ -2,7 +2,7 @@
 //! labels and values of its own process, whatever it says.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::control::model::{Count, StackReport, TableReport};
+use crate::control::model::{Count, PolicyReport, StackReport, TableReport};
 
 /// The longest name of a counter.
 const LONGEST: usize = 64;
@@ -37,6 +37,10 @@ pub(super) fn exposition(stacks: &[StackReport]) -> String {
 const GENERATION: &str = "policy_generation";
 
 /// Of the steering programs there is one for all processes of a port.
+const KEPT_OUT_BY_RULE: &str =
+    "Of the packets that the steering program kept from its table, those that a rule decided";
+const KEPT_OUT_BY_COUNTER: &str =
+    "Of the packets that the steering program kept out, those by a named counter";
 const KEPT_OUT: &str = "Packets that the steering program kept from a table, or would have, the same number from each process of a port";
 
 /// A metric's name, what it is, and where it is told.
@@ -98,10 +102,12 @@ impl Stacks {
 
     fn of_the_gate(&self) -> Vec<Family> {
         let mut families = Vec::new();
-        let rules: [Row<Rule>; 3] = [
+        let rules: [Row<Rule>; 5] = [
             ("rule_packets", "Packets that a rule decided", |rule| rule.packets),
             ("rule_bytes", "Their bytes", |rule| rule.bytes),
             ("rule_limited", "Flows of sources that had begun too many", |rule| rule.limited),
+            ("rule_kept_out_packets", KEPT_OUT_BY_RULE, |rule| rule.kept_out.packets),
+            ("rule_kept_out_bytes", "Their bytes", |rule| rule.kept_out.bytes),
         ];
         for (name, help, value) in rules {
             families.push(self.family(name, help, |stack| {
@@ -124,14 +130,18 @@ impl Stacks {
                 stack.policy.tables.iter().map(|table| (labels(table), value(table))).collect()
             }));
         }
-        let shared: [Row<Count>; 2] = [
-            ("counter_packets", "Packets that the rules of a named counter decided", |count| count.packets),
-            ("counter_bytes", "Their bytes", |count| count.bytes),
+        type Shared = fn(&PolicyReport) -> &BTreeMap<String, Count>;
+        let (stacks, programs): (Shared, Shared) = (|policy| &policy.counters, |policy| &policy.kept_out);
+        let shared: [(Shared, Row<Count>); 4] = [
+            (stacks, ("counter_packets", "Packets that the rules of a named counter decided", |c| c.packets)),
+            (stacks, ("counter_bytes", "Their bytes", |c| c.bytes)),
+            (programs, ("counter_kept_out_packets", KEPT_OUT_BY_COUNTER, |c| c.packets)),
+            (programs, ("counter_kept_out_bytes", "Their bytes", |c| c.bytes)),
         ];
-        for (name, help, value) in shared {
+        for (which, (name, help, value)) in shared {
             families.push(self.family(name, help, |stack| {
                 let labels = |counter: &str| with(of(stack), [("counter", counter)]);
-                stack.policy.counters.iter().map(|(name, count)| (labels(name), value(count))).collect()
+                which(&stack.policy).iter().map(|(name, count)| (labels(name), value(count))).collect()
             }));
         }
         families
@@ -177,24 +187,30 @@ fn write<M: EncodeMetric>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::model::PolicyReport;
 
     #[test]
     fn what_is_counted_is_there_with_its_labels() {
         let table = TableReport {
             local: "10.77.0.1".into(),
             mode: "enforce".into(),
-            rules: vec![Rule { name: "the \"web\"".into(), packets: 12, bytes: 3456, limited: 0 }],
+            rules: vec![Rule {
+                name: "the \"web\"".into(),
+                packets: 12,
+                bytes: 3456,
+                limited: 0,
+                kept_out: Count { packets: 3, bytes: 180 },
+            }],
             denied: Count { packets: 2, bytes: 120 },
             kept_out: Count { packets: 5, bytes: 300 },
         };
         let counters = [("strangers".to_owned(), Count { packets: 7, bytes: 420 })].into();
+        let kept_out = [("strangers".to_owned(), Count { packets: 2, bytes: 120 })].into();
         let stack = StackReport {
             pid: 42,
             command: "nginx: worker process".into(),
             counters: [("rx_frames".to_owned(), 14)].into(),
             bypass: [("no_route".to_owned(), 3)].into(),
-            policy: PolicyReport { generation: 1, tables: vec![table], counters },
+            policy: PolicyReport { generation: 1, tables: vec![table], counters, kept_out },
             ..StackReport::default()
         };
         let other = StackReport { pid: 43, command: "/usr/bin/curl -s".into(), ..stack.clone() };
@@ -205,9 +221,11 @@ mod tests {
             "ringroad_rx_frames_total{pid=\"43\",program=\"curl\"} 14",
             "ringroad_bypass_total{pid=\"42\",program=\"nginx\",reason=\"no_route\"} 3",
             "ringroad_rule_packets_total{pid=\"42\",program=\"nginx\",table=\"10.77.0.1\",rule=\"the \\\"web\\\"\"} 12",
+            "ringroad_rule_kept_out_packets_total{pid=\"42\",program=\"nginx\",table=\"10.77.0.1\",rule=\"the \\\"web\\\"\"} 3",
             "ringroad_denied_bytes_total{pid=\"42\",program=\"nginx\",table=\"10.77.0.1\",mode=\"enforce\"} 120",
             "ringroad_kept_out_packets_total{pid=\"42\",program=\"nginx\",table=\"10.77.0.1\",mode=\"enforce\"} 5",
             "ringroad_counter_bytes_total{pid=\"42\",program=\"nginx\",counter=\"strangers\"} 420",
+            "ringroad_counter_kept_out_packets_total{pid=\"42\",program=\"nginx\",counter=\"strangers\"} 2",
             "ringroad_policy_generation{pid=\"42\",program=\"nginx\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
@@ -245,6 +263,7 @@ mod tests {
                 generation: u64::MAX,
                 tables: vec![table.clone(), table],
                 counters: [(forged.to_owned(), Count { packets: 1, bytes: 0 })].into(),
+                kept_out: [(forged.to_owned(), Count { packets: 1, bytes: 0 })].into(),
             },
             ..StackReport::default()
         };
@@ -254,7 +273,7 @@ mod tests {
         };
         let alone = exposition(&[honest]);
         assert!(of("42").iter().all(|line| alone.lines().any(|l| l == *line)), "{text}");
-        assert_eq!((of("42").len(), of("43").len()), (3, 12), "{text}");
+        assert_eq!((of("42").len(), of("43").len()), (3, 16), "{text}");
         let comments = text.lines().filter(|line| line.starts_with('#')).count();
         assert_eq!(of("42").len() + of("43").len() + comments, text.lines().count(), "{text}");
         assert_eq!(text.matches("# TYPE ringroad_bypass ").count(), 1);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use af_xdp::{CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, Guard, GuardTable, Place, PlaceKind};
+use af_xdp::{CLASSES, GUARD_RULES, GUARD_TABLES, GUARD_WORDS, Guard, GuardTable, Place, PlaceKind, TALLIES};
 use stack::policy::{
     Action, Mode, PolicySpec, PortRange, Prefix, RuleProtocol, RuleSpec, TableSpec, closest,
 };
@@ -37,8 +37,28 @@ pub(crate) struct Part {
 struct Origin {
     /// Its place in the policy.
     table: usize,
-    /// The place of the rule of each bit.
-    rules: Vec<usize>,
+    /// The rule of each bit.
+    rules: Vec<Bearer>,
+}
+
+/// The rule behind a bit.
+#[derive(Debug)]
+struct Bearer {
+    /// Its place in the policy's table.
+    rule: usize,
+    /// The counter that it shares with others.
+    counter: Option<String>,
+}
+
+/// A rule of a table that has a count of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tallied<'p> {
+    /// Its place in the policy's table.
+    pub(crate) rule: usize,
+    /// The counter that it shares with others.
+    pub(crate) counter: Option<&'p str>,
+    /// The place of its count.
+    pub(crate) at: u32,
 }
 
 /// Whether the steering program carries a table out.
@@ -90,7 +110,18 @@ impl Part {
     /// The places of a table of the guard, and of the rule of a bit, in the policy.
     pub(crate) fn origin(&self, table: u16, rule: Option<u32>) -> Option<(usize, Option<usize>)> {
         let origin = self.tables.get(usize::from(table))?;
-        Some((origin.table, rule.and_then(|bit| origin.rules.get(bit as usize).copied())))
+        Some((origin.table, rule.and_then(|bit| Some(origin.rules.get(bit as usize)?.rule))))
+    }
+
+    /// The rules of a table of the guard that have counts of their own.
+    pub(crate) fn tallied(&self, number: u8) -> impl Iterator<Item = Tallied<'_>> {
+        let first = self.guard.tables.get(usize::from(number)).and_then(|table| table.tallies);
+        let rules = first.and_then(|_| self.tables.get(usize::from(number))).map_or(&[][..], |t| &t.rules);
+        (first.unwrap_or_default()..).zip(rules).map(|(at, of)| Tallied {
+            rule: of.rule,
+            counter: of.counter.as_deref(),
+            at,
+        })
     }
 }
 
@@ -98,13 +129,15 @@ impl Part {
 struct Draft {
     guard: Guard,
     known: HashMap<Rules, u32>,
+    /// Rules that have a count of their own.
+    tallied: usize,
 }
 
 impl Default for Draft {
     fn default() -> Self {
         let empty = [0; GUARD_WORDS];
         let guard = Guard { classes: vec![empty], ..Guard::default() };
-        Self { guard, known: HashMap::from([(empty, 0)]) }
+        Self { guard, known: HashMap::from([(empty, 0)]), tallied: 0 }
     }
 }
 
@@ -113,7 +146,7 @@ type Bit<'s> = (usize, &'s RuleSpec);
 
 impl Draft {
     /// Adds a table as it is for packets by `interface`; the rule of each bit.
-    fn table(&mut self, spec: &TableSpec, interface: Option<&str>) -> Result<Vec<usize>, String> {
+    fn table(&mut self, spec: &TableSpec, interface: Option<&str>) -> Result<Vec<Bearer>, String> {
         let inbound: Vec<(usize, &RuleSpec)> = spec
             .rules
             .iter()
@@ -139,6 +172,7 @@ impl Draft {
         self.numbers(number, PlaceKind::RemotePort, &bits, other)?;
         let types = |rule: &RuleSpec| if transport(rule) { Vec::new() } else { rule.icmp_types.clone() };
         self.numbers(number, PlaceKind::IcmpType, &bits, types)?;
+        let tallies = self.tallies(inbound.len());
         let mut class = |meant: &dyn Fn(&RuleSpec) -> bool| {
             let rules = bits.iter().filter(|(_, rule)| meant(rule)).map(|(bit, _)| *bit);
             self.class(set_of(rules))
@@ -147,6 +181,7 @@ impl Draft {
             cloak: spec.cloak,
             offload: spec.offload,
             monitor: spec.mode == Mode::Monitor,
+            tallies,
             udp_out: spec.rules.iter().any(|rule| {
                 rule.action == Action::Allow
                     && rule.direction.includes(Direction::Out)
@@ -161,7 +196,18 @@ impl Draft {
             ],
         };
         self.guard.tables.push(table);
-        Ok(inbound.into_iter().map(|(rule, _)| rule).collect())
+        let bearer = |(rule, spec): (usize, &RuleSpec)| Bearer { rule, counter: spec.counter.clone() };
+        Ok(inbound.into_iter().map(bearer).collect())
+    }
+
+    /// Where the counts of so many rules begin; there is no room for them.
+    fn tallies(&mut self, rules: usize) -> Option<u32> {
+        let (first, end) = (self.tallied, self.tallied + rules);
+        let fits = end <= TALLIES;
+        if fits {
+            self.tallied = end;
+        }
+        fits.then_some(first as u32)
     }
 
     fn class(&mut self, rules: Rules) -> Result<u32, String> {

@@ -67,7 +67,7 @@ pub use diff::diff;
 pub use explain::{explain, explain_rule};
 use fault::Source;
 pub use fault::{Fault, Faults};
-pub(crate) use guard::Guarded;
+pub(crate) use guard::{Guarded, Tallied};
 use interfaces::Interfaces;
 pub use message::Message;
 use read::Understood;

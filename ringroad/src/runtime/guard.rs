@@ -22,7 +22,7 @@ use super::start::policy_of;
 use crate::alerts::Seen;
 use crate::config::Apart;
 use crate::netlink::{Netlink, Reopening};
-use crate::policy_file::{Compiled, Guarded};
+use crate::policy_file::{Compiled, Guarded, Tallied};
 use crate::port::Port;
 
 /// The steering program of an interface.
@@ -179,6 +179,16 @@ impl Guards {
         };
         let all = self.programs.iter().zip(&standing.numbers).filter_map(of);
         all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// The same by rule, to `each` with the rule's place in the table and the counter that it shares.
+    pub(super) fn kept_out_by_rule(&self, table: usize, mut each: impl FnMut(Tallied<'_>, (u64, u64))) {
+        let Some(standing) = &self.standing else { return };
+        for (Program { name, steering, .. }, guard) in self.programs.iter().zip(&standing.numbers) {
+            let part = standing.guarded.part(name);
+            let Some(number) = part.number_of(table) else { continue };
+            part.tallied(number).for_each(|rule| each(rule, steering.tally(*guard, rule.at)));
+        }
     }
 }
 

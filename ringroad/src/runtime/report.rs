@@ -1,5 +1,6 @@
 //! What `ringroad stat` shows of this process.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use af_xdp::{XdpMode, XskNic};
@@ -10,12 +11,14 @@ use stack::types::Protocol;
 
 use super::Runtime;
 use super::core::Link;
+use super::guard::Guards;
 use super::mates::Exchange;
 use crate::config::Backend;
 use crate::control::bypass::bypass_rows;
 use crate::control::model::{
     Count, InterfaceReport, PolicyReport, RuleReport, SocketReport, StackReport, TableReport,
 };
+use crate::policy_file::Tallied;
 
 impl Runtime {
     /// Everything that `ringroad stat` shows of this process; of its sockets, of which there may be very many, so many at the
@@ -43,10 +46,7 @@ impl Runtime {
         let counters =
             stats.rows().chain(ours).chain(roads).chain(mates.into_iter().flatten()).chain(guards.counters());
         let counters = counters.map(|(name, n)| (name.to_owned(), n)).collect();
-        for (at, table) in policy.tables.iter_mut().enumerate() {
-            let (packets, bytes) = guards.kept_out(at);
-            table.kept_out = Count { packets, bytes };
-        }
+        kept_out(&guards, &mut policy);
         drop(guards);
         StackReport {
             pid: std::process::id(),
@@ -58,6 +58,24 @@ impl Runtime {
             bypass: bypass_rows().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
             policy,
         }
+    }
+}
+
+/// Says what the steering programs kept out, by table, rule and shared counter.
+fn kept_out(guards: &Guards, policy: &mut PolicyReport) {
+    let PolicyReport { tables, kept_out: shared, .. } = policy;
+    for (at, table) in tables.iter_mut().enumerate() {
+        let (packets, bytes) = guards.kept_out(at);
+        table.kept_out = Count { packets, bytes };
+        guards.kept_out_by_rule(at, |Tallied { rule, counter, .. }, (packets, bytes)| {
+            let counter =
+                counter.filter(|_| packets > 0).map(|name| shared.entry(name.to_owned()).or_default());
+            let rule = table.rules.get_mut(rule).map(|rule| &mut rule.kept_out);
+            for count in rule.into_iter().chain(counter) {
+                count.packets += packets;
+                count.bytes += bytes;
+            }
+        });
     }
 }
 
@@ -102,6 +120,7 @@ fn policy(snapshot: GateSnapshot) -> PolicyReport {
         packets: r.count.packets,
         bytes: r.count.bytes,
         limited: r.limited,
+        kept_out: Count::default(),
     };
     let table = |t: &TableSnapshot| TableReport {
         local: t.name.to_string(),
@@ -114,6 +133,7 @@ fn policy(snapshot: GateSnapshot) -> PolicyReport {
         generation: snapshot.generation.into(),
         tables: snapshot.tables.iter().map(table).collect(),
         counters: snapshot.counters.iter().map(|c| (c.name.to_string(), count(c.count))).collect(),
+        kept_out: BTreeMap::new(),
     }
 }
 

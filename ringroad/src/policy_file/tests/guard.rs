@@ -208,6 +208,34 @@ fn what_is_too_much_for_the_program_is_refused_with_the_table() {
 }
 
 #[test]
+fn rules_have_counts_of_their_own_while_there_is_room() {
+    let table = |n: usize, rules: usize| {
+        let rule = |r| {
+            format!(
+                "{{ name = '{r}', direction = 'in', action = 'deny', counter = 'c{r}', protocol = 'tcp' }},\n"
+            )
+        };
+        let rules: String = (0..rules).map(rule).collect();
+        let out = "{ name = 'out', direction = 'out', action = 'allow' },\n";
+        format!("[[table]]\nlocal = '10.0.1.{n}'\ncloak = true\nrule = [\n{out}{rules}]\n")
+    };
+    let all = TALLIES / GUARD_RULES;
+    let full: String = (1..all).map(|n| table(n, GUARD_RULES)).collect();
+    let text = [full, table(200, 1000), table(201, 25), table(202, 24), table(203, 1)].concat();
+    let guarded = PolicyFile::parse(&text).unwrap().guard.unwrap();
+    let part = guarded.part("eth0");
+    let places = |number: usize| part.tallied(number as u8).map(|t| t.at as usize).collect::<Vec<_>>();
+    let full = (all - 1) * GUARD_RULES;
+    assert_eq!(places(1), (GUARD_RULES..2 * GUARD_RULES).collect::<Vec<_>>());
+    assert_eq!(places(all - 1), (full..full + 1000).collect::<Vec<_>>());
+    assert_eq!(places(all), [0; 0], "there is no room for all of its rules");
+    assert_eq!(places(all + 1), (full + 1000..TALLIES).collect::<Vec<_>>());
+    assert_eq!(places(all + 2), [0; 0]);
+    let first = part.tallied(0).next().unwrap();
+    assert_eq!((first.rule, first.counter), (1, Some("c0")), "the rule before it is for what goes out");
+}
+
+#[test]
 fn only_tables_that_ask_for_it_are_in_it() {
     let guard = |keys: &str| {
         PolicyFile::parse(&format!("[[table]]\nlocal = '10.0.0.1'\n{keys}\n")).unwrap().guard.is_some()
