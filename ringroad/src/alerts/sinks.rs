@@ -1,6 +1,7 @@
 //! Where alerts are written: files, the system's log, sockets of others. A thread of its own writes them; when it is
 //! behind, alerts are left out and counted in the next one.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
@@ -9,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::config::absolute;
 use crate::control::model::Alert;
 use crate::runtime::without_signals;
 
@@ -37,10 +39,20 @@ impl std::str::FromStr for Sink {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("unix", path)) if !path.is_empty() => Ok(Self::Socket(path.into())),
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(absolute(path))),
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Socket(absolute(path))),
             None if text == "syslog" => Ok(Self::Syslog),
             _ => Err("expected file:PATH, unix:PATH or syslog, separated by commas".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
+            Self::Syslog => f.write_str("syslog"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod apart;
 mod parse;
+mod places;
 mod spins;
 mod table;
 
@@ -19,6 +20,7 @@ use crate::metrics::Endpoint;
 pub use apart::Apart;
 pub(crate) use apart::other_side;
 pub use parse::{Settings, Warning};
+pub(crate) use places::absolute;
 pub use spins::{Call, Spins};
 pub use table::{ROWS, Row, help};
 

@@ -3,6 +3,7 @@
 //! A file is only ever appended to, message by message: whoever is killed leaves one that can be read, but for the message
 //! that was being written. Nothing says what belongs together but the names, which are in the order of time.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use nic::Own;
 
 use super::ipfix::{MOST, Preamble, message_len};
 use super::shelf::{self, Kind, PARTS, Shelf};
+use crate::config::absolute;
 
 /// How files are called.
 pub(crate) const FLOWS: Kind = Kind("flows-", ".ipfix");
@@ -45,7 +47,13 @@ impl FromStr for Place {
         if directory.is_empty() {
             return Err("expected DIRECTORY or DIRECTORY,SIZE as /var/lib/ringroad/flows,1G".to_owned());
         }
-        Ok(Self { directory: directory.into(), size })
+        Ok(Self { directory: absolute(directory), size })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.directory.display(), self.size)
     }
 }
 

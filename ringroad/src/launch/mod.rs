@@ -75,18 +75,13 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
     if let Some(filters) = seccomp::filters() {
         variables.push(("RINGROAD_FILTERS", filters.to_string().into()));
     }
-    if let Some(library) = &config.ef_vi_library {
-        variables.push(("RINGROAD_EF_VI_LIBRARY", absolute(library)));
-    }
     if let Some(mode) = config.ecn {
         variables.push(("RINGROAD_ECN", mode.to_string().into()));
     }
     if let Some(spin) = config.spin {
         variables.push(("RINGROAD_SPIN_US", spin.as_micros().to_string().into()));
     }
-    if let Some(policy) = &config.policy {
-        variables.push(("RINGROAD_POLICY", absolute(policy)));
-    }
+    variables.extend(config.places());
     if let Some(line) = line
         && let Err(error) = keeper::begin(line, &variables, keeper)
     {
@@ -104,11 +99,6 @@ fn dies_with_its_program() -> bool {
 /// Whether this process was started with the shim.
 pub(crate) fn shim_is_loaded() -> bool {
     std::env::var_os("LD_PRELOAD").is_some_and(|preload| library::names_shim(&preload))
-}
-
-/// The program may change its directory.
-fn absolute(path: &Path) -> OsString {
-    std::path::absolute(path).map_or_else(|_| path.as_os_str().to_owned(), OsString::from)
 }
 
 /// The name of the shim.

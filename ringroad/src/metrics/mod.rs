@@ -7,6 +7,7 @@
 mod http;
 mod text;
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
 
+use crate::config::absolute;
 use crate::control::client;
 use crate::port::{aside, close};
 use crate::runtime::without_signals;
@@ -52,12 +54,21 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix("unix:") {
-            Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            Some(path) if !path.is_empty() => Ok(Self::Unix(absolute(path))),
             Some(_) => Err("expected a path behind unix:".to_owned()),
             None => text
                 .parse()
                 .map(Self::Tcp)
                 .map_err(|_| format!("{text:?}: expected ADDRESS:PORT or unix:PATH, as 127.0.0.1:9100")),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
