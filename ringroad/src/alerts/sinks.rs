@@ -1,9 +1,9 @@
 //! Where alerts are written: files, the system's log, sockets of others. A thread of its own writes them; when it is
-//! behind, alerts are left out and counted in the next one.
+//! behind, alerts are left out and counted in the next one; so are, for each place, those that it did not take.
 
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -60,7 +60,7 @@ impl fmt::Display for Sink {
 /// The way to those who write.
 #[derive(Debug)]
 pub(crate) struct Sinks {
-    to: SyncSender<Vec<u8>>,
+    to: SyncSender<Alert>,
     /// Disconnected when all is written.
     done: Receiver<()>,
     left_out: u64,
@@ -105,44 +105,71 @@ impl Sinks {
     pub(super) fn send(&mut self, alert: &Alert) {
         let mut alert = alert.clone();
         alert.left_out = self.left_out;
-        let Ok(line) = serde_json::to_vec(&alert) else { return };
-        match self.to.try_send(line) {
+        match self.to.try_send(alert) {
             Ok(()) => self.left_out = 0,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.left_out += 1,
         }
     }
 }
 
-fn write_all(sinks: &[Sink], syslog: &Path, from: &Receiver<Vec<u8>>) {
+/// A place, and how it goes there.
+struct Place<'s> {
+    sink: &'s Sink,
+    /// It has been told that it takes nothing.
+    failing: bool,
+    /// Alerts that it did not take, since one that it took.
+    missed: u64,
+}
+
+fn write_all(sinks: &[Sink], syslog: &Path, from: &Receiver<Alert>) {
     let socket = UnixDatagram::unbound();
     if let Ok(socket) = &socket {
         let _ = socket.set_nonblocking(true);
     }
-    let mut failing = vec![false; sinks.len()];
-    for line in from {
-        for (sink, failing) in sinks.iter().zip(&mut failing) {
-            let done = match (sink, &socket) {
-                (Sink::File(path), _) => append(path, &line),
-                (Sink::Socket(path), Ok(socket)) => socket.send_to(&line, path).map(drop),
-                (Sink::Syslog, Ok(socket)) => {
-                    let mut record = format!("<{PRIORITY}>ringroad[{}]: ", std::process::id()).into_bytes();
-                    record.extend_from_slice(&line);
-                    socket.send_to(&record, syslog).map(drop)
-                }
-                (_, Err(error)) => Err(std::io::Error::from(error.kind())),
+    let mut places: Vec<Place<'_>> =
+        sinks.iter().map(|sink| Place { sink, failing: false, missed: 0 }).collect();
+    for alert in from {
+        for place in &mut places {
+            let counts = Alert { left_out: alert.left_out + place.missed, ..alert.clone() };
+            let Ok(line) = serde_json::to_vec(&counts) else { continue };
+            let written = match &socket {
+                Ok(socket) => put(place.sink, &line, socket, syslog),
+                Err(error) => Err(io::Error::from(error.kind())),
             };
-            if let Err(error) = &done
-                && !*failing
+            if let Err(error) = &written
+                && !place.failing
             {
-                tracing::warn!(?sink, %error, "an alert was not written");
+                tracing::warn!(sink = %place.sink, %error, "an alert was not written");
             }
-            *failing = done.is_err();
+            place.failing = written.is_err();
+            place.missed = if written.is_err() { counts.left_out + 1 } else { 0 };
+        }
+    }
+}
+
+fn put(sink: &Sink, line: &[u8], socket: &UnixDatagram, syslog: &Path) -> io::Result<()> {
+    match sink {
+        Sink::File(path) => append(path, line),
+        Sink::Socket(path) => socket.send_to(line, path).map(drop),
+        Sink::Syslog => {
+            let head = format!("<{PRIORITY}>ringroad[{}]: ", std::process::id());
+            socket.send_to(&[head.as_bytes(), line].concat(), syslog).map(drop)
         }
     }
 }
 
 /// Opened anew each time, so that a file may be rotated.
-fn append(path: &Path, line: &[u8]) -> std::io::Result<()> {
+fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    file.write_all(&[line, b"\n"].concat())
+    let before = file.metadata()?.len();
+    let line = [line, b"\n"].concat();
+    let written = file.write(&line)?;
+    if written == line.len() {
+        return Ok(());
+    }
+    // The disk is full. Half a line would take the next one along.
+    if file.metadata()?.len() == before + written as u64 {
+        file.set_len(before)?;
+    }
+    Err(io::ErrorKind::StorageFull.into())
 }

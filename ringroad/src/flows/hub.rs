@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -24,7 +24,8 @@ const AT_ONCE: usize = 64 * 1024;
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 enum Item {
-    Message(Vec<u8>),
+    /// With so many records.
+    Message(Vec<u8>, u32),
     Listener(UnixStream),
 }
 
@@ -39,16 +40,22 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts the thread that writes to `store`, if there is one, and to those who come.
+    /// Starts the thread that writes to `store`, if there is one, and to those who come; records that the disk does not
+    /// take are counted in `unwritten`.
     ///
     /// # Errors
     /// As starting a thread.
-    pub(crate) fn open(store: Option<Store>, preamble: Preamble) -> std::io::Result<Self> {
+    pub(crate) fn open(
+        store: Option<Store>,
+        preamble: Preamble,
+        unwritten: Arc<AtomicU64>,
+    ) -> std::io::Result<Self> {
         let (to, from) = sync_channel(WAITING);
         let (end, done) = sync_channel(0);
         let listeners = Arc::new(AtomicUsize::new(0));
         let stores = store.is_some();
-        let mut writer = Writer { store, preamble, clients: Vec::new(), listeners: Arc::clone(&listeners) };
+        let mut writer =
+            Writer { store, preamble, clients: Vec::new(), listeners: Arc::clone(&listeners), unwritten };
         let write = move || {
             writer.write(&from);
             drop(end);
@@ -75,9 +82,9 @@ impl Hub {
         taken
     }
 
-    /// Hands a message over; false when those who write are behind.
-    pub(crate) fn put(&self, message: &[u8]) -> bool {
-        match self.to.try_send(Item::Message(message.to_vec())) {
+    /// Hands a message of so many records over; false when those who write are behind.
+    pub(crate) fn put(&self, message: &[u8], records: u32) -> bool {
+        match self.to.try_send(Item::Message(message.to_vec(), records)) {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         }
@@ -104,11 +111,14 @@ struct Writer {
     preamble: Preamble,
     clients: Vec<Client>,
     listeners: Arc<AtomicUsize>,
+    unwritten: Arc<AtomicU64>,
 }
 
 impl Writer {
     fn write(&mut self, from: &Receiver<Item>) {
         let mut batch = Vec::with_capacity(AT_ONCE);
+        // Where each message of it ends, and how many records that has.
+        let mut ends: Vec<(usize, u32)> = Vec::new();
         while let Ok(first) = from.recv() {
             let mut next = Some(first);
             while let Some(item) = next {
@@ -120,9 +130,10 @@ impl Writer {
                             rest: Vec::new(),
                         });
                     }
-                    Item::Message(message) => {
+                    Item::Message(message, records) => {
                         self.send(&message);
                         batch.extend(message);
+                        ends.push((batch.len(), records));
                     }
                 }
                 next = if batch.len() < AT_ONCE { from.try_recv().ok() } else { None };
@@ -130,9 +141,12 @@ impl Writer {
             if let Some(store) = &mut self.store
                 && !batch.is_empty()
             {
-                store.append(&batch);
+                let kept = store.append(&batch);
+                let lost = ends.iter().filter(|(end, _)| *end > kept).map(|(_, n)| u64::from(*n)).sum();
+                self.unwritten.fetch_add(lost, Ordering::Relaxed);
             }
             batch.clear();
+            ends.clear();
         }
     }
 

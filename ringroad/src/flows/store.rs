@@ -91,13 +91,14 @@ impl Store {
         Self { shelf: Shelf::new(place, kind), preamble, open: None, failed: None }
     }
 
-    /// Writes whole messages down; what cannot be written is lost, and said once.
-    pub(crate) fn append(&mut self, messages: &[u8]) {
+    /// Writes whole messages down, and answers how many octets it did; what cannot be written is lost, and said once.
+    pub(crate) fn append(&mut self, messages: &[u8]) -> usize {
         let now = SystemTime::now();
         if self.failed.is_some_and(|at| now.duration_since(at).is_ok_and(|time| time < RETRY)) {
-            return;
+            return 0;
         }
-        match self.write(messages) {
+        let mut rest = messages;
+        match self.write(&mut rest) {
             Ok(()) => self.failed = None,
             Err(error) => {
                 if self.failed.replace(now).is_none() {
@@ -105,9 +106,11 @@ impl Store {
                 }
             }
         }
+        messages.len() - rest.len()
     }
 
-    fn write(&mut self, mut messages: &[u8]) -> io::Result<()> {
+    /// Writes `messages`, of which those are left that it has not written.
+    fn write(&mut self, messages: &mut &[u8]) -> io::Result<()> {
         let part = self.shelf.part();
         while let Some(first) = first_len(messages) {
             // Each time anew: files have it in their names.
@@ -118,10 +121,14 @@ impl Store {
             };
             let (fit, rest) =
                 messages.split_at(fitting(messages, part.saturating_sub(open.written)).max(first));
-            open.file.write_all(fit)?;
+            if let Err(error) = open.file.write_all(fit) {
+                // A disk that is full takes half of it. What stands before that can be read.
+                let _ = open.file.set_len(open.written);
+                return Err(error);
+            }
             open.written += fit.len() as u64;
             self.open = Some(open);
-            messages = rest;
+            *messages = rest;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,6 +40,8 @@ pub(super) struct Flows {
     records: Vec<FlowRecord>,
     /// Records that the hub had no room for, and flows that were over too fast.
     lost: u64,
+    /// Records that the disk did not take.
+    unwritten: Arc<AtomicU64>,
 }
 
 /// The way to the records of those that the policy marks.
@@ -66,6 +69,7 @@ impl Flows {
             epoch: day - milliseconds(now()),
             records: Vec::new(),
             lost: 0,
+            unwritten: Arc::default(),
         }
     }
 
@@ -74,7 +78,7 @@ impl Flows {
             Some(hub) => hub,
             None => {
                 let store = store.map(|place| Store::new(place, FLOWS, self.preamble.clone()));
-                Hub::open(store, self.preamble.clone())?
+                Hub::open(store, self.preamble.clone(), Arc::clone(&self.unwritten))?
             }
         };
         Ok(self.hub.insert(hub))
@@ -136,7 +140,7 @@ fn milliseconds(at: Instant) -> i64 {
 }
 
 fn send(hub: &Hub, (message, records): (&[u8], u32), lost: &mut u64) {
-    if !hub.put(message) {
+    if !hub.put(message, records) {
         *lost += u64::from(records);
     }
 }
@@ -160,7 +164,7 @@ impl Runtime {
         let mut flows = self.flows();
         flows.marks = to.and_then(|(place, marked)| {
             let store = Store::new(place, MARKED, flows.preamble.clone());
-            let hub = Hub::open(Some(store), flows.preamble.clone())
+            let hub = Hub::open(Some(store), flows.preamble.clone(), Arc::clone(&flows.unwritten))
                 .inspect_err(|error| tracing::warn!(%error, "marked flows are not kept"))
                 .ok()?;
             Some(Marks { marked, encoder: Encoder::new(std::process::id()), hub })
@@ -269,9 +273,10 @@ impl Runtime {
         hubs.into_iter().flatten().for_each(Hub::close);
     }
 
-    /// Flow records that could not be told of so far.
+    /// Flow records that could not be told of, or not be kept, so far.
     pub(super) fn untold_flows(&self) -> u64 {
-        self.flows().lost
+        let flows = self.flows();
+        flows.lost + flows.unwritten.load(Ordering::Relaxed)
     }
 }
 

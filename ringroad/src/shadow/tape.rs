@@ -25,6 +25,9 @@ struct Open {
     since: SystemTime,
     /// Packets in it, of each interface.
     delivered: Vec<u64>,
+    /// Octets that the disk has, of whole blocks; and packets behind them.
+    safe: u64,
+    fresh: u64,
 }
 
 /// The files of a recording.
@@ -61,7 +64,12 @@ impl Tape {
         while let Some(packet) = self.next(reading, until) {
             self.put(&packet);
         }
-        self.try_to(|tape| tape.open.as_mut().map_or(Ok(()), |open| open.to.flush()));
+        self.try_to(|tape| tape.open.as_mut().map_or(Ok(()), Open::flush));
+        self.tell(reading);
+    }
+
+    /// Says what is lost so far.
+    fn tell(&mut self, reading: &Reading) {
         let lost = (0..self.interfaces.len()).map(|n| reading.totals(n).lost).sum::<u64>();
         let all = lost + self.unwritten;
         self.lost.fetch_add(all - std::mem::replace(&mut self.told, all), Ordering::Relaxed);
@@ -96,7 +104,9 @@ impl Tape {
             let directory = self.shelf.directory().display();
             tracing::warn!(%directory, %error, "marked flows are not recorded");
         }
-        self.open = None;
+        if let Some(open) = self.open.take() {
+            self.unwritten += open.give_up();
+        }
         false
     }
 
@@ -120,23 +130,26 @@ impl Tape {
         }
         let takes = |open: &Open| self.shelf.takes((open.to.written(), more), open.since, now);
         if !self.open.as_ref().is_some_and(takes) {
-            if let Some(open) = self.open.take() {
-                open.end(&[])?;
+            if let Some(open) = &mut self.open {
+                open.flush()?;
             }
             self.open = Some(Open::begin(&self.shelf, &self.interfaces, now)?);
             self.failed = None;
         }
         let Some(open) = &mut self.open else { return Ok(()) };
+        open.to.packet(&frame)?;
+        open.fresh += 1;
         if let Some(delivered) = open.delivered.get_mut(packet.interface) {
             *delivered += 1;
         }
-        open.to.packet(&frame)
+        Ok(())
     }
 
     /// The last file has what was counted.
     pub(super) fn finish(mut self, reading: &Reading) {
         let totals: Vec<Totals> = (0..self.interfaces.len()).map(|n| reading.totals(n)).collect();
-        self.try_to(|tape| tape.open.take().map_or(Ok(()), |open| open.end(&totals)));
+        self.try_to(|tape| tape.open.as_mut().map_or(Ok(()), |open| open.end(&totals)));
+        self.tell(reading);
     }
 }
 
@@ -149,16 +162,32 @@ impl Open {
                 to.interface(name, "driven by ringroad", 0, "")?;
             }
             to.flush()?;
-            Ok(Self { to, file, since: now, delivered: vec![0; interfaces.len()] })
+            let safe = to.written();
+            Ok(Self { to, file, since: now, delivered: vec![0; interfaces.len()], safe, fresh: 0 })
         })
     }
 
-    /// With what was counted, if it is known.
-    fn end(mut self, totals: &[Totals]) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()?;
+        (self.safe, self.fresh) = (self.to.written(), 0);
+        Ok(())
+    }
+
+    /// The disk takes no more: leaves what can be read, and answers how many packets it has not.
+    fn give_up(self) -> u64 {
+        let Self { to, file, safe, fresh, .. } = self;
+        // It tries once more to write what it has.
+        drop(to);
+        let _ = file.set_len(safe);
+        fresh
+    }
+
+    /// With what was counted.
+    fn end(&mut self, totals: &[Totals]) -> io::Result<()> {
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         for ((number, totals), delivered) in (0..).zip(totals).zip(&self.delivered) {
             self.to.statistics(number, nanos, totals, *delivered)?;
         }
-        self.to.flush()
+        self.flush()
     }
 }

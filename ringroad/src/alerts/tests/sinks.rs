@@ -48,3 +48,42 @@ fn a_place_that_takes_nothing_is_no_harm_to_the_others() {
     // It has what there was room for, and kept nobody waiting.
     assert!(stays.recv(&mut [0; 2048]).is_ok());
 }
+
+/// What a place did not take is counted in the next that it takes, and no place counts what another lost.
+#[test]
+fn what_a_place_does_not_take_is_told_when_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, later) = (dir.path().join("here"), dir.path().join("later"));
+    let file = later.join("alerts");
+    let sinks = [Sink::File(here.clone()), Sink::File(file.clone())];
+    let mut board = Board::new(Sinks::open_with(&sinks, &dir.path().join("none")));
+    let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    let mut put = |lines_here: usize| {
+        board.put(Alert { kind: "denied".into(), ..Alert::default() });
+        // One at a time, so that none is left out before it is tried.
+        until(|| lines(&here) == lines_here);
+    };
+    (1..=5).for_each(&mut put);
+    std::fs::create_dir(&later).unwrap();
+    (6..=7).for_each(&mut put);
+    board.close_within(Duration::from_secs(60));
+    let left_out = |path: &Path| -> Vec<(u64, u64)> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let alerts = text.lines().map(|line| serde_json::from_str::<Alert>(line).unwrap());
+        alerts.map(|alert| (alert.number, alert.left_out)).collect()
+    };
+    are_all_in(&here);
+    are_all_in(&file);
+    let told = left_out(&file);
+    assert_eq!(told[told.len() - 1], (7, 0));
+    assert!(left_out(&here).iter().all(|(_, left_out)| *left_out == 0), "it has all");
+}
+
+/// Waits until something is so, for a minute.
+fn until(is_so: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "it does not come about");
+        std::thread::yield_now();
+    }
+}
