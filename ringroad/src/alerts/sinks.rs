@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::absolute;
 use crate::control::model::Alert;
+use crate::log;
 use crate::runtime::without_signals;
 
 /// Alerts that wait to be written.
@@ -139,7 +140,7 @@ fn write_all(sinks: &[Sink], syslog: &Path, from: &Receiver<Alert>) {
             if let Err(error) = &written
                 && !place.failing
             {
-                tracing::warn!(sink = %place.sink, %error, "an alert was not written");
+                log::tell(format_args!("an alert was not written to {}: {error}", place.sink));
             }
             place.failing = written.is_err();
             place.missed = if written.is_err() { counts.left_out + 1 } else { 0 };

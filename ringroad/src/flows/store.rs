@@ -15,6 +15,7 @@ use nic::Own;
 use super::ipfix::{MOST, Preamble, message_len};
 use super::shelf::{self, Kind, PARTS, Shelf};
 use crate::config::absolute;
+use crate::log;
 
 /// How files are called.
 pub(crate) const FLOWS: Kind = Kind("flows-", ".ipfix");
@@ -102,7 +103,8 @@ impl Store {
             Ok(()) => self.failed = None,
             Err(error) => {
                 if self.failed.replace(now).is_none() {
-                    tracing::warn!(directory = %self.shelf.directory().display(), %error, "flows are not kept");
+                    let directory = self.shelf.directory().display();
+                    log::tell(format_args!("flows are not kept in {directory}: {error}"));
                 }
             }
         }

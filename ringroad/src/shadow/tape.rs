@@ -11,6 +11,7 @@ use nic::Own;
 use crate::capture::pcapng::{Frame, Pcapng};
 use crate::capture::{Packet, Reading, Totals, describe, flags};
 use crate::flows::{Kind, Place, Shelf, is_removed};
+use crate::log;
 use crate::port::aside;
 
 /// How files are called.
@@ -102,7 +103,7 @@ impl Tape {
         let Err(error) = act(self) else { return true };
         if self.failed.replace(SystemTime::now()).is_none() {
             let directory = self.shelf.directory().display();
-            tracing::warn!(%directory, %error, "marked flows are not recorded");
+            log::tell(format_args!("marked flows are not recorded in {directory}: {error}"));
         }
         if let Some(open) = self.open.take() {
             self.unwritten += open.give_up();
