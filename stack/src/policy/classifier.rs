@@ -98,7 +98,7 @@ impl Classifier {
         let mut classifier = Self::default();
         let mut lay_out = |parents: &[u32]| {
             let chains = gathered.gather(parents, own, &mut room.copies)?;
-            let values = classifier.lay_out(&gathered);
+            let values = classifier.lay_out(&gathered, &mut room.tangled)?;
             Some(move |block: u32| values[chains[block as usize] as usize])
         };
         let remotes = if flows.v4 {
@@ -112,8 +112,9 @@ impl Classifier {
         Some(classifier)
     }
 
-    /// Lays out all groups and chains; the value of each chain.
-    fn lay_out(&mut self, gathered: &Gathered) -> Vec<u32> {
+    /// Lays out all groups and chains; the value of each chain. `None` when there is too little room for those that overlap
+    /// in many ways.
+    fn lay_out(&mut self, gathered: &Gathered, room: &mut usize) -> Option<Vec<u32>> {
         let (mut lists, mut links) = (Vec::new(), Vec::new());
         // Where each group lies that was laid out already.
         let mut placed = vec![NONE; gathered.groups.len()];
@@ -124,14 +125,16 @@ impl Classifier {
                 *at = Lists::push(&mut lists, cells);
             } else if *at == NONE {
                 *at = MANY | self.groups.len() as u32;
-                self.groups.push(Ports::new(cells));
+                self.groups.push(Ports::new(cells, room)?);
             }
-            Link { first: cells[0].rule, at: *at }
+            Some(Link { first: cells[0].rule, at: *at })
         };
         let mut values = Vec::with_capacity(gathered.chains.len());
         for chain in (0..gathered.chains.len()).map(|at| gathered.chains.get(at)) {
             let start = links.len();
-            links.extend(chain.iter().map(|&group| place(group)));
+            for &group in chain {
+                links.push(place(group)?);
+            }
             if let [Link { at: list, .. }] = links[start..]
                 && list & MANY == 0
             {
@@ -146,7 +149,7 @@ impl Classifier {
             values.push(MANY | start as u32);
         }
         (self.lists, self.links) = (Lists::new(lists), links.into());
-        values
+        Some(values)
     }
 
     /// The first rule that matches, or [`NONE`]. An address of the other family matches none.

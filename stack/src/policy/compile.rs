@@ -34,6 +34,9 @@ pub const MAX_PREFIXES: usize = 1 << 21;
 pub const MAX_INTERFACES: usize = 64;
 /// Rectangles copied into prefixes that lie in those they belong to, at the most.
 const MAX_COPIES: usize = 1 << 22;
+/// Rectangles, and copies of such, at the most that overlap at both ends in so many ways that it takes long to find which is
+/// first: some 8,000 rules made for that; none of the rule sets that providers have.
+const MAX_TANGLED: usize = 1 << 15;
 
 /// Why a policy cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub enum PolicyError {
         rule: String,
     },
     /// What the rules and sets of this table hold is, with those of the tables before it, more than [`MAX_PREFIXES`], or
-    /// lies in one another in so many ways that the rules would have to be copied without end.
+    /// lies in one another, or overlaps by its ports, in so many ways that it would take without end.
     TooManyPrefixes {
         /// The table.
         table: String,
@@ -83,7 +86,8 @@ impl fmt::Display for PolicyError {
             Self::TooManyPrefixes { table } => write!(
                 f,
                 "table {table}: its addresses, rules and sets make more than {MAX_PREFIXES} prefixes to look at, those \
-                 of each interface that they tell apart by themselves"
+                 of each interface that they tell apart by themselves, or overlap by networks and ranges of ports in \
+                 too many ways"
             ),
             Self::TooManyInterfaces => {
                 write!(f, "rules and tables for more than {MAX_INTERFACES} interfaces")
@@ -214,7 +218,8 @@ impl Policy {
         if spec.tables.len() > MAX_TABLES {
             return Err(PolicyError::TooManyTables);
         }
-        let mut room = Room { cells: MAX_CELLS, prefixes: MAX_PREFIXES, copies: MAX_COPIES };
+        let mut room =
+            Room { cells: MAX_CELLS, prefixes: MAX_PREFIXES, copies: MAX_COPIES, tangled: MAX_TANGLED };
         let interfaces = interfaces(spec)?;
         let (owners, owners_of) = owners(&spec.tables, &interfaces, &mut room)?;
         let mut policy = Self {

@@ -136,16 +136,20 @@ pub(super) enum Ports {
 }
 
 impl Ports {
-    /// From rectangles in the order of their rules.
-    pub(super) fn new(cells: &[Cell]) -> Self {
+    /// From rectangles in the order of their rules. Those that overlap in many ways take from `room`; `None` when there is too
+    /// little.
+    pub(super) fn new(cells: &[Cell], room: &mut usize) -> Option<Self> {
         let most = ROW_STEPS_ALWAYS.max(ROW_STEPS * cells.len());
         if let Some(rows) = Rows::new(cells, most) {
-            return Self::Rows(rows);
+            return Some(Self::Rows(rows));
         }
         let turned: Vec<Cell> = cells.iter().map(Cell::turned).collect();
         match Rows::new(&turned, most) {
-            Some(columns) => Self::Columns(columns),
-            None => Self::Layers(Layers::new(cells)),
+            Some(columns) => Some(Self::Columns(columns)),
+            None => {
+                *room = room.checked_sub(cells.len())?;
+                Some(Self::Layers(Layers::new(cells)))
+            }
         }
     }
 
@@ -449,7 +453,11 @@ mod tests {
             let cells: Vec<Cell> = (0..count)
                 .map(|rule| Cell { local: range(wide_local), remote: range(wide_remote), rule })
                 .collect();
-            let (ports, mut lists) = (Ports::new(&cells), Vec::new());
+            let mut room = cells.len();
+            let (ports, mut lists) = (Ports::new(&cells, &mut room).unwrap(), Vec::new());
+            let is_tangled = matches!(ports, Ports::Layers(_));
+            assert_eq!(room, if is_tangled { 0 } else { cells.len() });
+            assert!(!is_tangled || Ports::new(&cells, &mut (cells.len() - 1)).is_none());
             let list = (Lists::push(&mut lists, &cells[..1]), Lists::push(&mut lists, &cells)).1;
             let lists = Lists::new(lists);
             forms.insert(match &ports {

@@ -18,6 +18,7 @@ pub(super) struct Room {
     pub(super) prefixes: usize,
     /// Rectangles repeated in prefixes that lie in others.
     pub(super) copies: usize,
+    pub(super) tangled: usize,
 }
 
 /// The flows that a classifier is for.

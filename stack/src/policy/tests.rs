@@ -192,6 +192,28 @@ fn contradictions_and_absurd_sizes_are_refused() {
     let spec = PolicySpec { tables: hosts.map(empty).collect(), ..PolicySpec::open() };
     assert_eq!(Policy::compile(&spec).unwrap_err(), PolicyError::TooManyTables);
 
+    // Networks in one another with ranges that overlap at both ends: more than so many would take without end to compile.
+    let tangled = |count: u32| {
+        let rule = |n: u32| {
+            let range = |seed: u32| {
+                let first = (n.wrapping_mul(seed) >> 12) as u16;
+                vec![PortRange { first, last: first.saturating_add(16_384) }]
+            };
+            let network = Prefix::new(Ipv4Addr::new(10, 77, 77, 77).into(), (n % 33) as u8).unwrap();
+            RuleSpec {
+                remotes: vec![network],
+                local_ports: range(0x9e37_79b9),
+                remote_ports: range(0x85eb_ca6b),
+                direction: RuleDirection::In,
+                protocol: RuleProtocol::Tcp,
+                ..RuleSpec::any(format!("{n}"), Action::Allow)
+            }
+        };
+        Policy::compile(&table(Mode::Enforce, (0..count).map(rule).collect()))
+    };
+    assert!(tangled(1000).is_ok());
+    assert_eq!(tangled(20_000).unwrap_err(), PolicyError::TooManyPrefixes { table: "10.77.0.1".into() });
+
     // One set in many tables is looked at in each: that, too, has an end.
     let prefixes = (0..100_000).map(|n| Prefix::host(Ipv4Addr::from_bits(n * 7).into())).collect();
     let set = Arc::new(AddressSet { name: "crowd".into(), prefixes });
