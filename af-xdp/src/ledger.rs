@@ -328,6 +328,10 @@ impl Ledger {
             if word.load(Ordering::Acquire) == u64::from(slot) + 1 {
                 drop(Completing { ledger: self, queue, tallied: BATCH, _guard: Guard(word) });
             }
+            // Held still: its rings were gone with its sockets, and nobody could look what it had begun.
+            if let Some((filling, ..)) = self.inherit_fill(queue, slot) {
+                filling.kept();
+            }
         }
         let Some(lock) = self.take_depot(me, &|other| other == slot || gone(other)) else { return false };
         for frame in 0..self.frames {

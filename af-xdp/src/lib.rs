@@ -10,7 +10,7 @@
 //!
 //! 1. *Launcher.* `Port::open(&mut pool, &["eth0"], &Options { stacks: 16, .. })`: modes are found by trying, errors are
 //!    one line each. The pool here serves the attempts only. Every stack gets a socket on every queue now, while there
-//!    is privilege. `port.inheritable(900)` puts copies of all descriptors at high numbers without close-on-exec; its
+//!    is privilege; or whoever keeps the privilege makes them when a stack comes ([`PortParts::open_slot`]). `port.inheritable(900)` puts copies of all descriptors at high numbers without close-on-exec; its
 //!    [`PortParts`] goes to the application as text. The arena's memfd is the launcher's to hand over. Then `exec`.
 //! 2. *Application*, any time later, as any user, after any fork: take a slot that no living process has, map the arena
 //!    ([`nic::Arena::from_file`]), make a fresh `Pool` over it, `Port::from_parts(&text.parse()?, slot)`, then
@@ -73,6 +73,8 @@ mod error;
 mod headers;
 #[cfg(not(loom))]
 mod interface;
+#[cfg(not(loom))]
+mod later;
 #[cfg(not(loom))]
 mod ledger;
 #[cfg(not(loom))]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::interface::Interface;
 use crate::ledger::Slot;
+use crate::port::Options;
 use crate::socket::{BindMode, RingSizes, UmemMode, XskParts};
 use crate::steer::{SteeringFds, XdpMode};
 
@@ -21,6 +22,8 @@ pub struct PortParts {
     pub frames: u32,
     /// Bytes in a frame.
     pub frame_size: u32,
+    /// Stacks that may share the port.
+    pub stacks: Slot,
     /// How the UMEM is bound.
     pub mode: UmemMode,
     /// The interfaces, at least one.
@@ -30,15 +33,6 @@ pub struct PortParts {
 }
 
 impl PortParts {
-    /// Stacks that may share the port.
-    pub fn stacks(&self) -> Slot {
-        let of = |part: &InterfaceParts| {
-            let last = part.sockets.iter().map(|socket| socket.slot).max();
-            last.map_or(0, |last| last.saturating_add(1)).max(part.taps.len() as Slot)
-        };
-        self.interfaces.iter().map(of).max().unwrap_or(0)
-    }
-
     /// Every descriptor, in an order that is always the same, to be read or renumbered.
     pub fn descriptors(&mut self) -> Vec<&mut RawFd> {
         let mut all = vec![&mut self.ledger, &mut self.crossing];
@@ -72,7 +66,8 @@ pub struct InterfaceParts {
     pub steering: Option<SteeringFds>,
     /// The socket that all stacks send superframes through, where there is one.
     pub packet: Option<RawFd>,
-    /// Its sockets: for each stack one on every queue.
+    /// Its sockets: one on every queue, for the first stack, and for the others unless those are made later
+    /// ([`PortParts::open_slot`]).
     pub sockets: Vec<XskParts>,
     /// Where there are none: for each stack a queue of the device that hears for it.
     pub taps: Vec<RawFd>,
@@ -90,13 +85,20 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-const VERSION: &str = "xdp6";
+const VERSION: &str = "xdp7";
 
 impl fmt::Display for PortParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let m = &self.mode;
         write!(f, "{VERSION} {}:{}:{}:{}:", self.ledger, self.crossing, self.frames, self.frame_size)?;
-        write!(f, "{}:{}:{}", m.bind.name(), u8::from(m.multi_buffer), u8::from(m.tx_metadata))?;
+        write!(
+            f,
+            "{}:{}:{}:{}",
+            self.stacks,
+            m.bind.name(),
+            u8::from(m.multi_buffer),
+            u8::from(m.tx_metadata)
+        )?;
         for part in &self.interfaces {
             let i = &part.interface;
             let mac = i.mac.iter().fold(0u64, |a, b| a << 8 | u64::from(*b));
@@ -139,6 +141,7 @@ fn parse(text: &str) -> Option<PortParts> {
         crossing: number(&mut head)?,
         frames: number(&mut head)?,
         frame_size: number(&mut head)?,
+        stacks: number(&mut head)?,
         mode: UmemMode {
             bind: [BindMode::ZeroCopy, BindMode::Copy]
                 .into_iter()
@@ -161,7 +164,8 @@ fn parse(text: &str) -> Option<PortParts> {
     }
     let whole = !parts.interfaces.is_empty()
         && parts.interfaces.iter().all(|i| i.sockets.is_empty() != i.taps.is_empty())
-        && parts.frame_size.is_power_of_two();
+        && parts.frame_size.is_power_of_two()
+        && (1..=Options::STACKS).contains(&parts.stacks);
     whole.then_some(parts)
 }
 
@@ -274,6 +278,7 @@ mod tests {
             crossing: 801,
             frames: 4096,
             frame_size: 2048,
+            stacks: 2,
             mode: UmemMode { bind: BindMode::Copy, multi_buffer: true, tx_metadata: false },
             interfaces: vec![interface("veth0", 1, Some(915)), interface("eth-x.9", 2, None)],
             why: String::new(),
@@ -284,12 +289,10 @@ mod tests {
     fn what_is_written_reads_back() {
         let text = parts().to_string();
         assert_eq!(text.parse(), Ok(parts()), "{text}");
-        assert_eq!((parts().queues(), parts().stacks()), (3, 2));
-        assert!(
-            text.starts_with(
-                "xdp6 800:801:4096:2048:copy:1:0 if:veth0:7:200ff010009:1500:1:256:veth:generic:"
-            )
-        );
+        assert_eq!((parts().queues(), parts().stacks), (3, 2));
+        assert!(text.starts_with(
+            "xdp7 800:801:4096:2048:2:copy:1:0 if:veth0:7:200ff010009:1500:1:256:veth:generic:"
+        ));
     }
 
     /// One of the kernel's receive path, and words.
@@ -302,16 +305,17 @@ mod tests {
             part.taps = vec![931, 932, 933];
             part.sockets.clear();
         }
+        parts.stacks = 3;
         parts.why = "auto: there was nothing else: veth0".into();
         let text = parts.to_string();
         assert_eq!(text.parse(), Ok(parts.clone()), "{text}");
-        assert_eq!((parts.queues(), parts.stacks(), parts.descriptors().len()), (0, 3, 2 + 2 * (15 + 1 + 3)));
+        assert_eq!((parts.queues(), parts.descriptors().len()), (0, 2 + 2 * (15 + 1 + 3)));
         for part in &mut parts.interfaces {
             (part.xdp, part.steering, part.packet) = (XdpMode::Nowhere, None, None);
         }
         let text = parts.to_string();
         assert_eq!(text.parse(), Ok(parts.clone()), "{text}");
-        assert_eq!((parts.queues(), parts.stacks(), parts.descriptors().len()), (0, 3, 2 + 2 * 3));
+        assert_eq!((parts.queues(), parts.descriptors().len()), (0, 2 + 2 * 3));
         parts.interfaces[1].taps.clear();
         assert_eq!(parts.to_string().parse::<PortParts>(), Err(ParseError), "neither the one nor the other");
     }
@@ -335,7 +339,14 @@ mod tests {
             // A cut may fall behind a whole socket, or inside a number of the last one.
             assert!(read.is_err() || read != Ok(parts()), "cut at {cut}");
         }
-        for bad in ["", "xdp6", "xdp5 1:2:3:copy:0:0", "xdp6 800:801:4096:2048:copy:1:0", "xdp6 x"] {
+        for bad in [
+            "",
+            "xdp7",
+            "xdp6 1:2:3:4:copy:0:0",
+            "xdp7 800:801:4096:2048:2:copy:1:0",
+            "xdp7 x",
+            &text.replace("2048:2:", "2048:0:"),
+        ] {
             assert_eq!(bad.parse::<PortParts>(), Err(ParseError), "{bad}");
         }
     }

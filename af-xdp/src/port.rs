@@ -22,7 +22,7 @@ use crate::settle::{TakeOver, settle};
 use crate::slots::Slots;
 use crate::socket::{Place, UmemMode, XskSocket};
 use crate::steer::{Limits, QUEUES, SteeredFlow, Steering, XdpMode};
-use crate::stock::shares;
+use crate::stock::{expected, shares};
 use crate::sys;
 
 use opened::Opened;
@@ -102,7 +102,8 @@ impl Port {
         let mut opened = Vec::new();
         for (nic, (steering, xdp)) in nics.into_iter().zip(steerings) {
             let (interface, firsts) = nic.into_parts();
-            let sockets = beside(&interface, firsts, stacks, mode).map_err(|e| e.on(&interface.name))?;
+            let at_once = stacks.min(options.at_once.max(1));
+            let sockets = beside(&interface, firsts, at_once, mode).map_err(|e| e.on(&interface.name))?;
             let packet = options.offload.socket(&interface, mode);
             let taps = Vec::new();
             opened.push(Opened { interface, xdp, packet, sockets, taps, steering: Some(steering) });
@@ -158,7 +159,7 @@ impl Port {
             opened.push(Opened { interface, xdp, packet, sockets, taps, steering });
         }
         let frames = (parts.frames, parts.frame_size);
-        let (ledger, stacks) = (Arc::new(ledger), parts.stacks());
+        let (ledger, stacks) = (Arc::new(ledger), parts.stacks);
         let ways = sys::dup_inherited(parts.crossing).at(Step::Inherit)?;
         let ways = Gangways::from_fd(ways, Arc::clone(&ledger), stacks).at(Step::Inherit)?;
         Ok(Self { opened, ledger, ways: Arc::new(ways), frames, stacks, mode: parts.mode })
@@ -167,6 +168,14 @@ impl Port {
     /// Stacks that may share it: fewer than were wished for where [`Options::sockets`] says so.
     pub fn stacks(&self) -> Slot {
         self.stacks
+    }
+
+    /// Those of them whose sockets are there.
+    pub fn opened(&self) -> Slot {
+        let last = |o: &Opened| {
+            o.sockets.iter().map(|(slot, _)| *slot).chain(o.taps.iter().map(|(slot, _)| *slot)).max()
+        };
+        self.opened.iter().filter_map(last).min().map_or(0, |last| last + 1)
     }
 
     /// The ends that stack `slot` has of the rings between the stacks, for whoever [adopts](Port::adopt) the slot.
@@ -203,6 +212,7 @@ impl Port {
             crossing: keep(self.ways.fd())?,
             frames: self.frames.0,
             frame_size: self.frames.1,
+            stacks: self.stacks,
             mode: self.mode,
             interfaces,
             why: String::new(),
@@ -266,7 +276,7 @@ impl Port {
         let (mut nics, steerings) = self.nics_of(slot)?;
         let found = settle(&mut nics, &ledger, (slot, slot), gone);
         let queues = nics.iter().map(|n| n.queues.len() as u32).sum();
-        let shares = shares(frames, queues, stacks);
+        let shares = shares(frames, queues, expected(stacks, slot));
         for nic in &mut nics {
             nic.start(pool, shares);
         }
@@ -276,7 +286,8 @@ impl Port {
 
     /// Settles what the dead stack of slot `slot`, which this port was opened for, left behind, on behalf of stack
     /// `me`; `gone` says which other stacks have died, too. Its endpoints are those of the others, its flows become
-    /// `me`'s and are named to `flow`, once for each interface, its frames return.
+    /// `me`'s and are named to `flow`, once for each interface, its frames return. Where its sockets are gone, the port
+    /// being opened without them, what was in their rings is lost.
     ///
     /// # Errors
     /// [`Step::Inherit`] when there is no such slot, [`Step::Steer`].
@@ -311,7 +322,8 @@ impl Port {
     ) -> Result<TakeOver, SetupError> {
         let ledger = Arc::clone(&self.ledger);
         self.take_back(slot)?;
-        let (mut nics, _) = self.nics_of(slot)?;
+        let is_gone = self.opened.iter().all(|o| o.sockets.is_empty() && o.taps.is_empty());
+        let mut nics = if is_gone { Vec::new() } else { self.nics_of(slot)?.0 };
         Ok(settle(&mut nics, &ledger, (slot, me), gone))
     }
 
@@ -343,7 +355,7 @@ impl Port {
     }
 }
 
-/// The sockets of all stacks on an interface, given those of the first.
+/// The sockets of the first so many stacks on an interface, given those of the first one.
 fn beside(
     interface: &Interface,
     firsts: Vec<XskSocket>,

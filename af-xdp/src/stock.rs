@@ -42,6 +42,13 @@ pub(crate) fn shares(frames: u32, queues: u32, stacks: Slot) -> Shares {
     }
 }
 
+/// Of so many stacks that may come, how many a stack in slot `slot` reckons with: who comes takes the lowest slot that is
+/// free, so there are about as many as the number says, and half of all may come later.
+pub(crate) fn expected(stacks: Slot, slot: Slot) -> Slot {
+    const FEW: Slot = 17;
+    stacks.min(slot.saturating_mul(2).saturating_add(1).max(FEW))
+}
+
 /// What is left of a queue's share for its fill ring, when the NIC has taken out of that what its own ring holds.
 pub(crate) fn beside_the_nic(fill: u32, rx_ring: u32) -> u32 {
     fill.saturating_sub(rx_ring).max(BATCH as u32)
@@ -107,6 +114,19 @@ mod tests {
         assert_eq!(beside_the_nic(256, 256), 32, "it must be fed");
         assert!(leaves_half(4096, [(4, 256), (2, 256)].into_iter()));
         assert!(!leaves_half(4096, [(4, 512)].into_iter()), "32 more on each queue");
+    }
+
+    /// All that may come, asleep, leave a quarter of what is not with the queues.
+    #[test]
+    fn who_comes_early_does_not_make_do_with_little_for_those_who_may_never_come() {
+        assert_eq!(
+            [(251, 0), (251, 40), (251, 250), (4, 0)].map(|(of, slot)| expected(of, slot)),
+            [17, 81, 251, 4]
+        );
+        let asleep = |slot| shares(16384, 1, expected(251, slot)).least;
+        let most = (0..251).map(asleep).sum::<usize>();
+        assert_eq!(asleep(0), shares(16384, 1, 17).least);
+        assert!(most <= 16384 / 2 / 4 * 3, "{most}");
     }
 
     #[test]

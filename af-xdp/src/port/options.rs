@@ -21,8 +21,13 @@ pub struct Options {
     /// Stacks that may share the port: a socket for each on every queue. At least one, [`Options::STACKS`] at the
     /// most.
     pub stacks: Slot,
+    /// So many of them have their sockets at once, the others when they come ([`PortParts::open_slot`]). At least one;
+    /// with [`XdpMode::Tc`] it is all.
+    ///
+    /// [`PortParts::open_slot`]: crate::PortParts::open_slot
+    pub at_once: Slot,
     /// Sockets of all stacks together, at the most: there are fewer stacks where the queues, those that programs bring
-    /// among them, would take more. One stack there is in any case.
+    /// among them, would take more. One stack there is in any case. Those that are made later do not count.
     pub sockets: u32,
     /// Where segments may go as superframes.
     pub offload: Offload,
@@ -67,6 +72,9 @@ impl Options {
 
     /// The stacks that there are sockets for on these interfaces.
     pub(super) fn stacks_on(&self, interfaces: &[Interface]) -> Slot {
+        if self.at_once < self.stacks && self.xdp != Some(XdpMode::Tc) {
+            return self.stacks.min(Self::STACKS);
+        }
         let queues: u32 = interfaces.iter().map(|interface| interface.queues).sum();
         let most = Slot::try_from(self.sockets / queues.max(1)).unwrap_or(Self::STACKS);
         self.stacks.min(most).clamp(1, Self::STACKS)
@@ -81,6 +89,7 @@ impl Default for Options {
             bind: None,
             multi_buffer: true,
             stacks: 1,
+            at_once: Slot::MAX,
             sockets: u32::MAX,
             offload: Offload::Off,
         }

@@ -15,6 +15,7 @@ const PLAIN: Options = Options {
     bind: None,
     multi_buffer: true,
     stacks: 1,
+    at_once: 1,
     sockets: u32::MAX,
     offload: Offload::Off,
 };

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -29,11 +30,15 @@ struct Shared {
 
 impl Shared {
     fn open(lab: &Lab) -> Self {
+        Self::with_at_once(lab, STACKS)
+    }
+
+    fn with_at_once(lab: &Lab, at_once: Slot) -> Self {
         let mut pool = Pool::new(Arena::new(FRAMES, 2048).unwrap());
-        let options = Options { stacks: STACKS, ..Options::default() };
+        let options = Options { stacks: STACKS, at_once, ..Options::default() };
         let port = lab.near(|| Port::open(&mut pool, &["near"], &options)).unwrap();
         let parts = port.inheritable(600).unwrap();
-        assert_eq!(parts.stacks(), STACKS);
+        assert_eq!(parts.stacks, STACKS);
         Self { parts, arena: pool.arena().file().0.try_clone_to_owned().unwrap() }
     }
 
@@ -116,6 +121,39 @@ fn each_stack_gets_its_own_and_frames_wander_without_loss() {
     assert!(held.iter().all(|n| (1..=FRAMES / 4).contains(n)), "nobody starves, nobody hoards: {held:?}");
     drop(stacks);
     (0..STACKS).for_each(|slot| shared.settle(slot, &|_| true));
+    shared.stack(0).assert_whole();
+    close_all(&shared.parts);
+}
+
+/// A slot whose sockets were not made with the port hears when they are made, and its next stack hears by the same ones;
+/// when they are gone with all who held them, it can be settled still.
+#[test]
+fn a_slot_has_its_sockets_when_somebody_comes() {
+    let lab = Lab::new(2);
+    let mut shared = Shared::with_at_once(&lab, 1);
+    let bare = shared.parts.clone();
+    let has = |parts: &PortParts| [0, 1, 3, STACKS].map(|slot| parts.has_slot(slot));
+    assert_eq!((has(&bare), bare.stacks), ([true, false, false, false], STACKS));
+    assert!(bare.open_slot(0).is_err() && bare.open_slot(STACKS).is_err());
+    let made = lab.near(|| bare.open_slot(3)).unwrap();
+    let numbers: Vec<RawFd> = made.iter().map(AsRawFd::as_raw_fd).collect();
+    assert_eq!(numbers.len(), 2, "one for each queue");
+    assert!(bare.clone().with_slot(3, &numbers[1..]).is_err());
+    shared.parts = bare.clone().with_slot(3, &numbers).unwrap();
+    assert_eq!(has(&shared.parts), [true, false, true, false]);
+    for slot in [3, 0, 3] {
+        let (mut open, peer) = (shared.stack(slot), far_socket(&lab, slot));
+        within_deadline("an echo", || {
+            peer.send(b"is it there").unwrap();
+            echo(&mut open);
+            peer.recv(&mut [0; 16]).is_ok()
+        });
+        drop(open);
+        shared.settle(slot, &|_| true);
+    }
+    drop(made);
+    shared.parts = bare;
+    shared.settle(3, &|_| true);
     shared.stack(0).assert_whole();
     close_all(&shared.parts);
 }
