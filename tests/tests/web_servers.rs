@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use lab::{CLIENT, Running, SERVER, Site, Where, stacks};
+use lab::{CLIENT, Running, SERVER, Site, Where, eventually, stacks};
 use ringroad_tests::matrix::{Stage, program, same_on_both};
 use ringroad_tests::{fetched_sha256, iperf3_listens, on_kernel, sha256};
 
@@ -154,8 +154,9 @@ fn haproxy_passes_on() {
     });
 }
 
-/// Apache with a module that says how it works on many connections; what its clients are told.
-fn apache(stage: &Stage, mpm: &str, ways: &str, folders: &[&str]) -> String {
+/// Apache with a module that says how it works on many connections, by at least so many processes, each of which has a
+/// stack; what its clients are told.
+fn apache(stage: &Stage, (mpm, processes): (&str, usize), ways: &str, folders: &[&str]) -> String {
     let site = Site::new(&stage.lab, 1, FILES);
     let file = site.path("big.bin");
     let www = file.trim_end_matches("/big.bin");
@@ -168,7 +169,14 @@ fn apache(stage: &Stage, mpm: &str, ways: &str, folders: &[&str]) -> String {
          {ways}\nEnableMMAP off\n<Directory />\nRequire all granted\n</Directory>\n"
     );
     let conf = stage.lab.file("apache.conf", conf);
-    let _apache = stage.serve(&["apache2", "-DFOREGROUND", "-f", &conf.to_string_lossy()], 80);
+    let apache = stage.serve(&["apache2", "-DFOREGROUND", "-f", &conf.to_string_lossy()], 80);
+    if stage.place == Where::Road {
+        eventually("a stack in every process", 60, || {
+            let with: Vec<u64> = stacks(&stage.server).iter().filter_map(|s| s["pid"].as_u64()).collect();
+            let children = apache.children();
+            children.len() >= processes && children.iter().all(|pid| with.contains(&u64::from(*pid)))
+        });
+    }
     let mut told = String::new();
     for folder in folders {
         let url = format!("http://{SERVER}{folder}big.bin");
@@ -187,7 +195,7 @@ fn apache_serves_by_events() {
         let ways = format!(
             "StartServers 2\nThreadsPerChild 16\nServerLimit 2\nMaxRequestWorkers 32\nEnableSendfile {sendfile}"
         );
-        same_on_both("apache", |stage| apache(stage, "event", &ways, &["/"]));
+        same_on_both("apache", |stage| apache(stage, ("event", 2), &ways, &["/"]));
     }
 }
 
@@ -195,7 +203,18 @@ fn apache_serves_by_events() {
 #[test]
 fn apache_serves_by_processes() {
     let ways = "StartServers 4\nMinSpareServers 2\nMaxSpareServers 4\nServerLimit 12\nMaxRequestWorkers 12";
-    same_on_both("apache-fork", |stage| apache(stage, "prefork", ways, &["/"]));
+    same_on_both("apache-fork", |stage| apache(stage, ("prefork", 4), ways, &["/"]));
+}
+
+/// As many as a server has in earnest, with nothing said of it: each waits for connections in a stack of its own.
+#[test]
+fn apache_serves_by_sixty_processes() {
+    const PROCESSES: usize = 60;
+    let ways = format!(
+        "StartServers {PROCESSES}\nMinSpareServers {PROCESSES}\nMaxSpareServers {PROCESSES}\n\
+         ServerLimit {PROCESSES}\nMaxRequestWorkers {PROCESSES}"
+    );
+    same_on_both("apache-sixty", |stage| apache(stage, ("prefork", PROCESSES), &ways, &["/"]));
 }
 
 /// mod_proxy keeps connections to the server behind it, or opens one for each request.
@@ -209,7 +228,7 @@ fn apache_passes_on() {
     );
     same_on_both("apache-proxy", |stage| {
         let (_site, _nginx) = upstream(stage);
-        let told = apache(stage, "event", &ways, &["/kept/", "/once/"]);
+        let told = apache(stage, ("event", 2), &ways, &["/kept/", "/once/"]);
         stage.assert_served_past_the_kernel();
         told
     });

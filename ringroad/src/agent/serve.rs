@@ -16,7 +16,7 @@ use crate::config::{Backend, Config};
 use crate::control::server::make_directory;
 use crate::error::StartError;
 use crate::keeper;
-use crate::port::Port;
+use crate::port::{Port, Sockets};
 use crate::wire::{Timed, hear, say, send};
 
 /// Requests that are answered at a time.
@@ -84,5 +84,5 @@ fn open(rules: &Path, asker: &Asker, wish: Wish) -> Result<Port, String> {
     let Wish { interfaces, frames, processes } = wish;
     let config = Config { interfaces, frames, processes, offload, backend, ..Config::default() };
     keeper::make_way(&config.interfaces);
-    Port::open(&config, "", &limits).map_err(|e| e.to_string())
+    Port::open(&config, "", &limits, Sockets::AtOnce).map_err(|e| e.to_string())
 }

@@ -119,8 +119,8 @@ pub struct Config {
     pub strict: bool,
     /// Frames of 4096 bytes in the port.
     pub frames: u32,
-    /// Processes that may drive the interfaces side by side.
-    pub processes: u8,
+    /// Processes that may drive the interfaces side by side; `None` is as many as the port has room for.
+    pub processes: Option<u8>,
     /// Whether other programs of this user may share the port.
     pub share: bool,
     /// Where segments go to the kernel as superframes.
@@ -160,7 +160,7 @@ impl Default for Config {
             log: tracing::Level::WARN,
             strict: false,
             frames: 16384,
-            processes: 16,
+            processes: None,
             share: true,
             offload: Offload::Auto,
             backend: Backend::default(),

@@ -33,7 +33,7 @@ const LINE: usize = 1 << 14;
 pub(super) enum Wish {
     /// The port, if it is of these interfaces, has so many frames, is for so many processes, and by this
     /// backend; of a program that shares it with others, or does not.
-    Port { interfaces: Vec<String>, frames: u32, processes: u8, backend: Backend, share: bool },
+    Port { interfaces: Vec<String>, frames: u32, processes: Option<u8>, backend: Backend, share: bool },
     /// That the keeper ends, whatever it has left to do.
     Go,
 }

@@ -13,7 +13,7 @@ use super::{begin, signals};
 use crate::config::Config;
 use crate::error::StartError;
 use crate::netlink::Links;
-use crate::port::{Claimed, Guests, Port, Post, Roster, borrow};
+use crate::port::{Claimed, Desk, Guests, Port, Post, Roster, borrow};
 use crate::runtime::Runtime;
 
 /// How often to look whether anything is left to do, once everybody has gone.
@@ -61,6 +61,8 @@ struct Keeper<'a> {
     /// The stack, once there was something to do.
     runtime: Option<&'static Runtime>,
     doors: Doors,
+    /// Where who takes a slot gets its sockets, where they are not there already.
+    desk: Option<Desk>,
     /// Interfaces that come back, where they can be opened again.
     links: Option<Links>,
     /// Those who use it share it.
@@ -93,6 +95,7 @@ impl<'a> Keeper<'a> {
         let claimed = another()?.claim_keepers()?;
         let roster = Roster::new(another()?, &claimed).map_err(failed)?;
         let post = Post::new(another()?, &claimed).map_err(failed)?;
+        let desk = Desk::open(another()?).map_err(failed)?;
         let port = another()?;
         let links = match port.can_be_opened_again().is_empty() {
             true => None,
@@ -104,6 +107,7 @@ impl<'a> Keeper<'a> {
             place: Some(Place { claimed, roster, post }),
             runtime: None,
             doors: Doors::open(&config.interfaces),
+            desk,
             links,
             shares: config.share,
             lines: vec![line],
@@ -126,6 +130,8 @@ impl<'a> Keeper<'a> {
             fds.push(PollFd::from_borrowed_fd(borrow(links.fd())?, PollFlags::IN));
         }
         let links = fds.len();
+        fds.extend(self.desk.iter().map(|desk| PollFd::from_borrowed_fd(desk.inbox(), PollFlags::IN)));
+        let desk = fds.len();
         if let Some(place) = &self.place {
             for fd in [place.roster.fd(), place.post.fd()] {
                 fds.push(PollFd::from_borrowed_fd(borrow(fd)?, PollFlags::IN));
@@ -139,13 +145,17 @@ impl<'a> Keeper<'a> {
         let asked = is(&fds[0]);
         let knocked = fds[1..doors].iter().any(is);
         let link = fds[lines..links].iter().any(is);
-        let letter = fds.get(links + 1).is_some_and(is);
+        let wanted = fds[links..desk].iter().any(is);
+        let letter = fds.get(desk + 1).is_some_and(is);
         if asked {
             self.asked = true;
             let _ = rustix::io::read(&self.signals, &mut [0; SIGNAL]);
         }
         if link && self.links.as_ref().is_some_and(Links::changed) {
             self.port.open_again();
+        }
+        if let Some(desk) = self.desk.as_mut().filter(|_| wanted) {
+            desk.serve();
         }
         if letter {
             self.begin_stack()?;

@@ -13,6 +13,7 @@ use crate::control::server::make_directory;
 use crate::error::StartError;
 use crate::keeper;
 use crate::log;
+use crate::port::Sockets;
 use crate::runtime;
 use crate::seccomp;
 
@@ -44,8 +45,9 @@ pub fn run(config: &Config, command: &[OsString], keeper: &[&str]) -> Result<Inf
 /// Opens everything; answers the variables that the program needs.
 fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsString)>, StartError> {
     let library = library::find()?;
-    let mut port = runtime::open(config)?;
-    let line = port.take_line().filter(|_| port.can_be_kept() && !dies_with_its_program());
+    let kept = !dies_with_its_program();
+    let mut port = runtime::open(config, if kept { Sockets::Later } else { Sockets::AtOnce })?;
+    let line = port.take_line().filter(|_| kept && port.can_be_kept());
     let fd = port.hand_over().map_err(|e| StartError::new("handing the port over", e))?;
     // A program that drops its privilege cannot make it; without it `stat` looks elsewhere.
     let _ = make_directory(Path::new(crate::control::RUN_DIR));
@@ -65,10 +67,12 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
         ("RINGROAD_LOG", config.log.as_str().to_ascii_lowercase().into()),
         ("RINGROAD_STRICT", u8::from(config.strict).to_string().into()),
         ("RINGROAD_FRAMES", config.frames.to_string().into()),
-        ("RINGROAD_PROCESSES", config.processes.to_string().into()),
         ("RINGROAD_SHARE", u8::from(config.share).to_string().into()),
         ("RINGROAD_LINGER_MS", config.linger.as_millis().to_string().into()),
     ];
+    if let Some(processes) = config.processes {
+        variables.push(("RINGROAD_PROCESSES", processes.to_string().into()));
+    }
     if !config.apart.is_empty() {
         variables.push(("RINGROAD_ADDRESS", config.apart.to_string().into()));
     }

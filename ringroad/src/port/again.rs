@@ -28,7 +28,7 @@ impl Port {
 
     /// As [`Port::open_on`]; it is opened before, where there is no keeper who does that.
     pub(crate) fn opened_on(&self, name: &str) -> Option<u32> {
-        let stacks = self.parts().ok()?.stacks();
+        let stacks = self.parts().ok()?.stacks;
         let keeper = keeping::slot(stacks).and_then(|slot| claim::owner(self.header.owner(slot)));
         if !keeper.is_some_and(claim::Owner::lives) {
             self.open_again();

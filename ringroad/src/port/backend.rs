@@ -12,7 +12,7 @@ use crate::log;
 use crate::netlink;
 
 use super::numbers;
-use super::plan::Plan;
+use super::plan::{Plan, Sockets};
 
 /// How long what is in use is tried again, and how often: the kernel ends the sockets of a keeper that goes one by one,
 /// and waits for its readers each time.
@@ -20,7 +20,7 @@ const ENDING: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// Processes that drive adapters: what an adapter is told to lead to one process it cannot spread over several.
-pub(super) const ADAPTERS_PROCESSES: u8 = 1;
+pub(super) const ADAPTERS_PROCESSES: Option<u8> = Some(1);
 /// Drivers of adapters that ef_vi drives.
 const ADAPTERS: [&str; 2] = ["sfc", "xilinx_efct"];
 
@@ -44,6 +44,8 @@ pub(super) struct Opening<'a> {
     pub(super) config: &'a Config,
     pub(super) names: &'a [&'a str],
     pub(super) limits: &'a Limits,
+    /// When those of AF_XDP are made: behind the driver the kernel numbers the queues as they come.
+    pub(super) sockets: Sockets,
 }
 
 impl Opening<'_> {
@@ -168,9 +170,9 @@ impl Opening<'_> {
         let for_adapters = self.config.backend == Backend::EfVi;
         let processes = if for_adapters { ADAPTERS_PROCESSES } else { self.config.processes };
         let plan = if behind {
-            Plan::new(self.names.len(), self.names.len() as u32, processes)
+            Plan::new(self.names.len(), self.names.len() as u32, processes, Sockets::AtOnce)
         } else {
-            Plan::on(self.names, processes)?
+            Plan::on(self.names, processes, self.sockets)?
         };
         let xdp = behind.then_some(XdpMode::Tc);
         let options = Options { xdp, offload: self.config.offload, ..plan.options() };

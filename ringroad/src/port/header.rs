@@ -36,6 +36,8 @@ enum Word {
     Home,
     ShelfInside,
     ShelfDoor,
+    DeskInbox,
+    Desk,
 }
 
 /// The word of the first slot's process; those of the others follow.
@@ -158,6 +160,18 @@ impl Header {
         for (word, fd) in [(Word::ShelfInside, inside), (Word::ShelfDoor, door)] {
             self.word(word).store(fd as u64, Ordering::Release);
         }
+    }
+
+    /// The ends of the keeper's desk: to read, to write. None where all that is to be had there was made with the port.
+    pub(super) fn desk(&self) -> Option<(RawFd, RawFd)> {
+        let end = |word| self.word(word).load(Ordering::Acquire) as RawFd;
+        Some((end(Word::DeskInbox), end(Word::Desk))).filter(|(_, write)| *write > 0)
+    }
+
+    /// Notes those numbers.
+    pub(super) fn set_desk(&self, (read, write): (RawFd, RawFd)) {
+        self.word(Word::DeskInbox).store(read as u64, Ordering::Release);
+        self.word(Word::Desk).store(write as u64, Ordering::Release);
     }
 
     /// The word that names the process that drives slot `slot`.

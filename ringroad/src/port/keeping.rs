@@ -5,11 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use af_xdp::{Interface, PortParts, Slot, XdpMode};
+use nic::Own;
 
 use crate::config::Backend;
 
 use super::backend::ADAPTERS_PROCESSES;
-use super::fds::borrow;
+use super::fds::{aside, borrow};
 use super::plan::Plan;
 use super::shelf::Shelf;
 use super::{Claimed, Port, Roster, claim, policy};
@@ -36,7 +37,7 @@ pub(crate) struct Guests {
 impl Port {
     /// Whether there can be a keeper.
     pub(crate) fn can_be_kept(&self) -> bool {
-        self.parts().is_ok_and(|parts| slot(parts.stacks()).is_some())
+        self.parts().is_ok_and(|parts| slot(parts.stacks).is_some())
     }
 
     /// The keeper's end of the line that everybody else at this port holds, if it was opened here.
@@ -55,10 +56,17 @@ impl Port {
     /// There can be none, or there is one.
     pub(crate) fn claim_keepers(self) -> Result<Claimed, StartError> {
         let step = "keeping the port";
-        let stacks = self.parts().map_err(|e| StartError::new(step, e))?.stacks();
+        let parts = self.parts().map_err(|e| StartError::new(step, e))?;
+        let stacks = parts.stacks;
         let slot = slot(stacks).ok_or_else(|| StartError::new(step, "it has one slot"))?;
         claim::claim(self.header.owner(slot)).map_err(|owner| StartError::busy(owner.pid))?;
-        Ok(Claimed { port: self, slot, stacks })
+        let sockets = if parts.has_slot(slot) {
+            Vec::new()
+        } else {
+            parts.open_slot(slot).map_err(|e| StartError::new(step, e))?
+        };
+        let sockets = sockets.into_iter().map(|fd| Own::new(aside(fd))).collect();
+        Ok(Claimed { port: self, slot, stacks, sockets })
     }
 
     /// Whether its interfaces are driven on the kernel's receive path.
@@ -68,7 +76,13 @@ impl Port {
 
     /// Whether the port is of these interfaces, as they are now, has so many frames, is for so many processes,
     /// and by this backend.
-    pub(crate) fn is_of(&self, interfaces: &[String], frames: u32, processes: u8, backend: Backend) -> bool {
+    pub(crate) fn is_of(
+        &self,
+        interfaces: &[String],
+        frames: u32,
+        processes: Option<u8>,
+        backend: Backend,
+    ) -> bool {
         let Ok(parts) = self.parts() else { return false };
         let mut wanted: Vec<&str> = interfaces.iter().map(String::as_str).collect();
         let mut here: Vec<&str> = parts.interfaces.iter().map(|p| p.interface.name.as_str()).collect();
@@ -96,13 +110,13 @@ impl Port {
         is_by
             && wanted == here
             && self.layout.frames == frames
-            && Plan::of(&parts) == Plan::new(here.len(), queues, processes)
+            && Plan::of(&parts) == Plan::new(here.len(), queues, processes, Plan::sockets_of(&parts))
             && parts.interfaces.iter().all(|p| is_still(&p.interface, p.open_on()))
     }
 
     /// Who is at the port besides the keeper.
     pub(crate) fn guests(&self) -> Guests {
-        let stacks = self.parts().map_or(0, |parts| parts.stacks());
+        let stacks = self.parts().map_or(0, |parts| parts.stacks);
         let mut guests = Guests::default();
         for owner in
             (0..slot(stacks).unwrap_or(stacks)).filter_map(|slot| claim::owner(self.header.owner(slot)))

@@ -9,6 +9,7 @@ mod again;
 mod backend;
 mod claim;
 mod commons;
+mod desk;
 mod fds;
 mod header;
 mod keeping;
@@ -43,11 +44,13 @@ use crate::config::Config;
 use crate::error::StartError;
 pub(crate) use backend::adapter_options;
 use backend::{Opened, Opening};
+pub(crate) use desk::Desk;
 pub(crate) use fds::{aside, borrow, close, socket_aside};
 use header::{HEADER, Header, Layout};
 pub(crate) use keeping::Guests;
 use numbers::high;
 use plan::Plan;
+pub(crate) use plan::Sockets;
 pub(crate) use policy::Texts;
 pub(crate) use post::{Letter, Post};
 pub(crate) use roster::Roster;
@@ -79,6 +82,8 @@ pub(crate) struct Claimed {
     slot: Slot,
     /// Processes that may drive the port.
     stacks: Slot,
+    /// The sockets of the slot, where they were not made with the port.
+    sockets: Vec<Own>,
 }
 
 /// What a claimed port is made of.
@@ -94,7 +99,12 @@ pub(crate) struct Driving {
 impl Port {
     /// Opens the configured interfaces, with `policy` in the port for whoever drives it; what is beyond `limits` stays
     /// the kernel's. Needs privilege.
-    pub(crate) fn open(config: &Config, policy: &str, limits: &Limits) -> Result<Self, StartError> {
+    pub(crate) fn open(
+        config: &Config,
+        policy: &str,
+        limits: &Limits,
+        sockets: Sockets,
+    ) -> Result<Self, StartError> {
         let step = || format!("opening {}", config.interfaces.join(", "));
         let count = config.interfaces.len();
         if count > MAX_IFACES {
@@ -125,7 +135,8 @@ impl Port {
             ))
         })?;
         let names: Vec<&str> = config.interfaces.iter().map(String::as_str).collect();
-        let Opened { port, why, adapters } = Opening { config, names: &names, limits }.open(&mut pool)?;
+        let opening = Opening { config, names: &names, limits, sockets };
+        let Opened { port, why, adapters } = opening.open(&mut pool)?;
         layout.adapters = adapters;
         let plan = Plan::opened(names.len(), &port);
         numbers::keep_for(&plan);
@@ -139,7 +150,7 @@ impl Port {
     }
 
     fn write(file: File, mut layout: Layout, parts: &PortParts, policy: &str) -> io::Result<Self> {
-        let stacks = parts.stacks();
+        let (stacks, sockets) = (parts.stacks, Plan::sockets_of(parts));
         let parts = description(parts)?;
         layout.parts_len = parts.len() as u64;
         file.write_all_at(parts.as_bytes(), HEADER as u64)?;
@@ -154,6 +165,9 @@ impl Port {
         post::make(&header, stacks)?;
         for slot in 0..stacks {
             header.set_bell(slot, high(&eventfd(0, EventfdFlags::NONBLOCK)?)?);
+        }
+        if sockets == Sockets::Later {
+            header.set_desk(desk::make()?);
         }
         let (line, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         header.set_line(high(&held)?);
@@ -207,10 +221,10 @@ impl Port {
             all.extend(&part.taps);
             all.extend(part.sockets.iter().map(|x| x.fd));
         }
-        for (read, write) in (0..parts.stacks()).map(|slot| self.header.post(slot)) {
+        for (read, write) in (0..parts.stacks).map(|slot| self.header.post(slot)).chain(self.header.desk()) {
             all.extend([read, write]);
         }
-        all.extend((0..parts.stacks()).map(|slot| self.header.bell(slot)));
+        all.extend((0..parts.stacks).map(|slot| self.header.bell(slot)));
         all.push(self.header.line());
         all
     }
@@ -289,22 +303,33 @@ impl Port {
             return Err(StartError::new("joining the port", reason));
         }
         let parts = self.parts().map_err(|e| StartError::new("taking over the port", e))?;
-        let stacks = parts.stacks();
+        let stacks = parts.stacks;
         let mut other = None;
         let slots = 0..keeping::slot(stacks).unwrap_or(stacks);
         // A dead one's slot is left to those who bury it while there are others.
         if let Some(slot) = slots.clone().find(|slot| claim::claim_free(self.header.owner(*slot))) {
-            return Ok(Claimed { port: self, slot, stacks });
+            return self.settle_in(slot, &parts);
         }
         for slot in slots {
             match claim::claim(self.header.owner(slot)) {
-                Ok(()) => return Ok(Claimed { port: self, slot, stacks }),
+                Ok(()) => return self.settle_in(slot, &parts),
                 Err(owner) => other = Some(owner.pid),
             }
         }
         let busy = StartError::busy(other.unwrap_or_default());
         let is_apart = parts.interfaces.iter().any(|part| part.xdp == XdpMode::Nowhere);
         Err(if is_apart { busy.remedy("a TAP device is for one process") } else { busy })
+    }
+
+    /// What has been claimed, with its sockets, which the keeper may have to make.
+    fn settle_in(self, slot: Slot, parts: &PortParts) -> Result<Claimed, StartError> {
+        match self.sockets_of(slot, parts) {
+            Ok(sockets) => Ok(Claimed { port: self, slot, stacks: parts.stacks, sockets }),
+            Err(error) => {
+                claim::release(self.header.owner(slot));
+                Err(StartError::new("asking the keeper for a place at the port", error))
+            }
+        }
     }
 }
 
@@ -371,6 +396,11 @@ impl Claimed {
         self.port.while_in_force(text, act)
     }
 
+    /// The description of the port, with the sockets of the slot.
+    fn parts(&self) -> io::Result<PortParts> {
+        self.port.parts_with(self.slot, &self.sockets)
+    }
+
     /// Takes the rings over, whoever drove them before.
     pub(crate) fn drive(&self) -> Result<Driving, StartError> {
         let step = "taking over the port";
@@ -381,7 +411,7 @@ impl Claimed {
         let arena =
             Arena::from_file(file, layout.arena_base, layout.frames, layout.frame_size).map_err(failed)?;
         let mut pool = Pool::new(arena);
-        let parts = self.port.parts().map_err(failed)?;
+        let parts = self.parts().map_err(failed)?;
         let slot = self.slot;
         let is_dead = |slot| self.port.is_dead(slot);
         // Who ends leads its flows to the keeper at once, whether that has a stack already or has to begin one.
@@ -403,7 +433,8 @@ impl Claimed {
 impl Drop for Claimed {
     fn drop(&mut self) {
         // Its frames are for the others now, not only when somebody takes the slot.
-        if let Err(error) = self.port.vacate(self.slot) {
+        let vacated = self.parts().and_then(|parts| self.port.vacate(self.slot, &parts));
+        if let Err(error) = vacated {
             tracing::debug!(%error, "returning the frames of this process");
         }
     }
@@ -440,7 +471,7 @@ mod tests {
         let steering = ":9".repeat(14);
         let text = |sockets: usize| {
             let sockets = " xsk:9:0:0:64:64:64:64".repeat(sockets);
-            format!("xdp6 9:10:64:4096:copy:0:0 if:lo:1:0:1500:1:0:unknown:native{steering}{sockets}")
+            format!("xdp7 9:10:64:4096:2:copy:0:0 if:lo:1:0:1500:1:0:unknown:native{steering}{sockets}")
         };
         let described = |sockets| description(&text(sockets).parse().unwrap());
         assert_eq!(described(2000).unwrap(), text(2000));
@@ -453,7 +484,7 @@ mod tests {
     fn no_more_interfaces_are_opened_than_rules_can_tell_apart() {
         let interfaces = (0..=MAX_IFACES).map(|n| format!("rr-none{n}")).collect();
         let config = Config { interfaces, ..Config::default() };
-        let error = Port::open(&config, "", &Limits::default()).unwrap_err();
+        let error = Port::open(&config, "", &Limits::default(), Sockets::AtOnce).unwrap_err();
         let expected = "opening 127 interfaces: rules tell 126 interfaces apart, and no more are driven";
         assert_eq!(error.to_string(), expected);
     }

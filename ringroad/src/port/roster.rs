@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use af_xdp::{Slot, Slots, SteeredFlow};
+use af_xdp::{PortParts, Slot, Slots, SteeredFlow};
 use nic::Own;
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -185,12 +185,12 @@ impl Port {
     }
 
     /// Gives up a slot that this process drives, and the frames there. Another's is left alone.
-    pub(super) fn vacate(&self, slot: Slot) -> io::Result<()> {
+    pub(super) fn vacate(&self, slot: Slot, parts: &PortParts) -> io::Result<()> {
         let word = self.header.owner(slot);
         if claim::owner(word) != Some(Owner::this()) {
             return Ok(());
         }
-        let port = af_xdp::Port::from_parts(&self.parts()?, slot);
+        let port = af_xdp::Port::from_parts(parts, slot);
         let returned = port.and_then(|port| {
             self.call(port.take_back(slot)?);
             port.vacate(slot, &|other| self.is_dead(other))
@@ -222,7 +222,9 @@ impl Port {
             return Ok(Vec::new());
         };
         let mut flows = Vec::new();
-        let settled = af_xdp::Port::from_parts(&self.parts()?, slot).and_then(|port| {
+        // The sockets are held until all is settled.
+        let (parts, _sockets) = self.parts_to_bury(slot)?;
+        let settled = af_xdp::Port::from_parts(&parts, slot).and_then(|port| {
             // Those who wait for its frames do not wait for all else.
             self.call(port.take_back(slot)?);
             port.settle(slot, me, &|other| self.is_dead(other), |flow| flows.extend(key(&flow)))

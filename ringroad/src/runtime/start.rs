@@ -37,7 +37,7 @@ use crate::log;
 use crate::metrics;
 use crate::netlink::{self, Driven, Netlink, Reopening};
 use crate::policy_file::{Bundle, Compiled, PolicyFile, image_of};
-use crate::port::{Claimed, Driving, Port, Post, Roster, adapter_options};
+use crate::port::{Claimed, Driving, Port, Post, Roster, Sockets, adapter_options};
 
 /// One start at a time.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -51,7 +51,7 @@ pub fn prepare(config: &Config) -> Result<(), StartError> {
     if Port::inherited(config).is_some() {
         return Ok(());
     }
-    open(config)?.keep().map_err(|e| StartError::new("keeping the port", e))
+    open(config, Sockets::AtOnce)?.keep().map_err(|e| StartError::new("keeping the port", e))
 }
 
 /// Whether the policy that the configuration names, if it does, can be carried out as it is.
@@ -68,7 +68,7 @@ pub fn port_descriptors(config: &Config) -> Vec<RawFd> {
 }
 
 /// Opens the configured interfaces, with the policy's text in the port, and what the steering programs carry out of it.
-pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
+pub(crate) fn open(config: &Config, sockets: Sockets) -> Result<Port, StartError> {
     if config.interfaces.is_empty() {
         return Err(no_interface());
     }
@@ -81,7 +81,8 @@ pub(crate) fn open(config: &Config) -> Result<Port, StartError> {
     let port = match keeper::share(config, &policy)? {
         Some(port) => port,
         // Who was faster than we are has the interfaces, and by now a keeper that shares them.
-        None => open_alone(config, &policy).or_else(|error| keeper::share(config, &policy)?.ok_or(error))?,
+        None => open_alone(config, &policy, sockets)
+            .or_else(|error| keeper::share(config, &policy)?.ok_or(error))?,
     };
     guard_from_the_start(&port, file.as_ref().map(PolicyFile::compiled).as_ref(), &policy)
         .map_err(|e| StartError::new("guarding what the policy hides", e))?;
@@ -99,14 +100,14 @@ fn offer(port: &Port, file: &PolicyFile, text: &str) -> io::Result<()> {
 }
 
 /// The same of what nobody of ours has.
-fn open_alone(config: &Config, policy: &str) -> Result<Port, StartError> {
+fn open_alone(config: &Config, policy: &str, sockets: Sockets) -> Result<Port, StartError> {
     // Who has the privilege needs no agent, nor who needs none.
     if config.backend != Backend::Tap && !rustix::process::geteuid().is_root() && config.agent.exists() {
         return agent::ask(&config.agent, config, policy);
     }
     // Another user's keeper shares nothing with us, but goes when root wants it to.
     keeper::make_way(&config.interfaces);
-    let port = Port::open(config, policy, &Limits::default())?;
+    let port = Port::open(config, policy, &Limits::default(), sockets)?;
     for line in netlink::hidden_vlans(&config.interfaces, port.is_behind()).unwrap_or_default() {
         log::tell(line);
     }
