@@ -12,7 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::FdFlags;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recvmsg, sendmsg, sendmsg_addr,
+    socketpair,
 };
 
 use crate::port::{aside, borrow};
@@ -192,6 +193,31 @@ pub(crate) fn send(
     enclosed: Option<&[u8]>,
     beside: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    with_control(enclosed, beside, |control| {
+        Ok(sendmsg(to, &[IoSlice::new(text)], control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    })
+}
+
+/// As [`send`], by a socket that is connected to nobody.
+pub(crate) fn send_to(
+    by: impl AsFd,
+    to: &SocketAddrUnix,
+    text: &[u8],
+    enclosed: Option<&[u8]>,
+    beside: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    with_control(enclosed, beside, |control| {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(sendmsg_addr(by, to, &[IoSlice::new(text)], control, flags)?)
+    })
+}
+
+/// Calls `act` with what goes beside a message.
+fn with_control(
+    enclosed: Option<&[u8]>,
+    beside: &[BorrowedFd<'_>],
+    act: impl FnOnce(&mut SendAncillaryBuffer<'_, '_, '_>) -> io::Result<usize>,
+) -> io::Result<()> {
     let file = enclosed.map(filed).transpose()?;
     let beside = beside.iter().copied();
     let fds: Vec<BorrowedFd<'_>> =
@@ -201,8 +227,7 @@ pub(crate) fn send(
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(&fds));
     }
-    sendmsg(to, &[IoSlice::new(text)], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
-    Ok(())
+    act(&mut control).map(|_| ())
 }
 
 /// Whether a message came, and what was beside it is lost. The line is as good as before.

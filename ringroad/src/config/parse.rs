@@ -139,7 +139,7 @@ mod tests {
         let (c, _) = parse(&[]);
         let vars: Vec<_> = ROWS
             .iter()
-            // One that is the profile's, or the host's, is no value.
+            // One that is the profile's, the host's or the port's is no value.
             .filter(|r| !r.default.ends_with("'s") && r.name != "RINGROAD_CONTROL_DIR")
             .map(|r| (r.name, r.default))
             .collect();

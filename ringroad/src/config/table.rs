@@ -161,8 +161,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "RINGROAD_PROCESSES",
-        default: "60, or 16",
-        doc: "Processes that may drive the interfaces side by side, 1 to 250. 16 where all is opened at the start (no keeper, the agent, --backend packet): 112 queues for all of them together, or, of more than 60 processes, 4096.",
+        default: "the port's",
+        doc: "Processes that may drive the interfaces side by side, 1 to 250; 250 where the keeper opens what each needs, 16 where all is opened at the start (the first process of a container, the agent, --backend packet): there, 112 queues for all of them together, or, of more than 60 processes, 4096.",
         parse: |c, v| {
             let processes = number(v).ok().filter(|n| (1..=250).contains(n)).ok_or("expected 1 to 250")?;
             c.processes = Some(processes as u8);

@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use af_xdp::{SLOTS, Slot};
 
+use super::boxes::Secret;
 use super::secret::Key;
 use super::words::Words;
 
 /// "RINGROAD" as bytes in memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"RINGROAD");
 /// Changes with the meaning of any word, and of what the steering program's maps hold.
-const VERSION: u64 = 12;
+const VERSION: u64 = 13;
 
 /// Bytes in front of the texts.
-pub(super) const HEADER: usize = 3 * 4096;
+pub(super) const HEADER: usize = 2 * 4096;
 
 /// The words of the header, by place.
 #[derive(Clone, Copy)]
@@ -38,15 +39,17 @@ enum Word {
     ShelfDoor,
     DeskInbox,
     Desk,
+    KeepersInbox,
+    KeepersBox,
+    SecretLow,
+    SecretHigh,
 }
 
 /// The word of the first slot's process; those of the others follow.
 const OWNERS: usize = 64;
-/// The words of the first slot's box for letters: the number of the end to read, and of the end to write.
-const POSTS: usize = OWNERS + SLOTS as usize;
-/// The word of the first slot's bell; those of the others follow.
-const BELLS: usize = POSTS + 2 * SLOTS as usize;
-const _: () = assert!((BELLS + SLOTS as usize) * size_of::<u64>() <= HEADER);
+/// The name of the first slot's box and bell; those of the others follow.
+const NAMES: usize = OWNERS + SLOTS as usize;
+const _: () = assert!((NAMES + SLOTS as usize) * size_of::<u64>() <= HEADER);
 
 /// How the file is laid out: header, description of the descriptors, arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,27 +182,41 @@ impl Header {
         self.at(OWNERS + usize::from(slot))
     }
 
-    /// The ends of a slot's box for letters: to read, to write.
-    pub(super) fn post(&self, slot: Slot) -> (RawFd, RawFd) {
-        let end = |n| self.at(POSTS + 2 * usize::from(slot) + n).load(Ordering::Acquire) as RawFd;
-        (end(0), end(1))
+    /// The ends of the keeper's box for letters: to read, to write. It has room for more than others'.
+    pub(super) fn keepers_box(&self) -> (RawFd, RawFd) {
+        let end = |word| self.word(word).load(Ordering::Acquire) as RawFd;
+        (end(Word::KeepersInbox), end(Word::KeepersBox))
     }
 
     /// Notes those numbers.
-    pub(super) fn set_post(&self, slot: Slot, ends: (RawFd, RawFd)) {
-        for (n, fd) in [ends.0, ends.1].into_iter().enumerate() {
-            self.at(POSTS + 2 * usize::from(slot) + n).store(fd as u64, Ordering::Release);
+    pub(super) fn set_keepers_box(&self, (read, write): (RawFd, RawFd)) {
+        self.word(Word::KeepersInbox).store(read as u64, Ordering::Release);
+        self.word(Word::KeepersBox).store(write as u64, Ordering::Release);
+    }
+
+    /// What the processes of the port know each other by.
+    pub(super) fn secret(&self) -> Secret {
+        let half = |word| self.word(word).load(Ordering::Relaxed).to_ne_bytes();
+        let (low, high) = (half(Word::SecretLow), half(Word::SecretHigh));
+        std::array::from_fn(|n| if n < 8 { low[n] } else { high[n - 8] })
+    }
+
+    /// Notes that.
+    pub(super) fn set_secret(&self, secret: Secret) {
+        let (halves, _) = secret.as_chunks::<8>();
+        for (word, half) in [Word::SecretLow, Word::SecretHigh].into_iter().zip(halves) {
+            self.word(word).store(u64::from_ne_bytes(*half), Ordering::Release);
         }
     }
 
-    /// The number of the eventfd that wakes whoever drives a slot.
-    pub(super) fn bell(&self, slot: Slot) -> RawFd {
-        self.at(BELLS + usize::from(slot)).load(Ordering::Acquire) as RawFd
+    /// The name of the box and the bell of whoever drives a slot.
+    pub(super) fn name(&self, slot: Slot) -> u64 {
+        self.at(NAMES + usize::from(slot)).load(Ordering::Acquire)
     }
 
-    /// Notes that number.
-    pub(super) fn set_bell(&self, slot: Slot, fd: RawFd) {
-        self.at(BELLS + usize::from(slot)).store(fd as u64, Ordering::Release);
+    /// Notes that name.
+    pub(super) fn set_name(&self, slot: Slot, name: u64) {
+        self.at(NAMES + usize::from(slot)).store(name, Ordering::Release);
     }
 
     fn word(&self, word: Word) -> &AtomicU64 {

@@ -10,6 +10,7 @@ use nic::Own;
 use crate::config::Backend;
 
 use super::backend::ADAPTERS_PROCESSES;
+use super::boxes::Place;
 use super::fds::{aside, borrow};
 use super::plan::Plan;
 use super::shelf::Shelf;
@@ -66,7 +67,8 @@ impl Port {
             parts.open_slot(slot).map_err(|e| StartError::new(step, e))?
         };
         let sockets = sockets.into_iter().map(|fd| Own::new(aside(fd))).collect();
-        Ok(Claimed { port: self, slot, stacks, sockets })
+        let place = Some(Place::make(&self.header, slot).map_err(|e| StartError::new(step, e))?);
+        Ok(Claimed { port: self, slot, stacks, sockets, place })
     }
 
     /// Whether its interfaces are driven on the kernel's receive path.

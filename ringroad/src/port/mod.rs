@@ -7,6 +7,7 @@
 
 mod again;
 mod backend;
+mod boxes;
 mod claim;
 mod commons;
 mod desk;
@@ -27,7 +28,7 @@ mod words;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -44,6 +45,8 @@ use crate::config::Config;
 use crate::error::StartError;
 pub(crate) use backend::adapter_options;
 use backend::{Opened, Opening};
+pub(crate) use boxes::Bells;
+use boxes::Place;
 pub(crate) use desk::Desk;
 pub(crate) use fds::{aside, borrow, close, socket_aside};
 use header::{HEADER, Header, Layout};
@@ -84,6 +87,8 @@ pub(crate) struct Claimed {
     stacks: Slot,
     /// The sockets of the slot, where they were not made with the port.
     sockets: Vec<Own>,
+    /// Where others reach this process, if there may be some.
+    place: Option<Place>,
 }
 
 /// What a claimed port is made of.
@@ -150,7 +155,7 @@ impl Port {
     }
 
     fn write(file: File, mut layout: Layout, parts: &PortParts, policy: &str) -> io::Result<Self> {
-        let (stacks, sockets) = (parts.stacks, Plan::sockets_of(parts));
+        let sockets = Plan::sockets_of(parts);
         let parts = description(parts)?;
         layout.parts_len = parts.len() as u64;
         file.write_all_at(parts.as_bytes(), HEADER as u64)?;
@@ -162,10 +167,10 @@ impl Port {
         header.set_roster(high(&roster)?);
         header.set_policy(high(&policy::create(policy)?)?);
         shelf::make(&header)?;
-        post::make(&header, stacks)?;
-        for slot in 0..stacks {
-            header.set_bell(slot, high(&eventfd(0, EventfdFlags::NONBLOCK)?)?);
-        }
+        let mut secret = [0; 16];
+        rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
+        header.set_secret(secret);
+        header.set_keepers_box(desk::make()?);
         if sockets == Sockets::Later {
             header.set_desk(desk::make()?);
         }
@@ -221,10 +226,9 @@ impl Port {
             all.extend(&part.taps);
             all.extend(part.sockets.iter().map(|x| x.fd));
         }
-        for (read, write) in (0..parts.stacks).map(|slot| self.header.post(slot)).chain(self.header.desk()) {
+        for (read, write) in [self.header.keepers_box()].into_iter().chain(self.header.desk()) {
             all.extend([read, write]);
         }
-        all.extend((0..parts.stacks).map(|slot| self.header.bell(slot)));
         all.push(self.header.line());
         all
     }
@@ -323,13 +327,16 @@ impl Port {
 
     /// What has been claimed, with its sockets, which the keeper may have to make.
     fn settle_in(self, slot: Slot, parts: &PortParts) -> Result<Claimed, StartError> {
-        match self.sockets_of(slot, parts) {
-            Ok(sockets) => Ok(Claimed { port: self, slot, stacks: parts.stacks, sockets }),
-            Err(error) => {
-                claim::release(self.header.owner(slot));
-                Err(StartError::new("asking the keeper for a place at the port", error))
-            }
-        }
+        let named = |step, error| {
+            claim::release(self.header.owner(slot));
+            StartError::new(step, error)
+        };
+        let sockets = self
+            .sockets_of(slot, parts)
+            .map_err(|e| named("asking the keeper for a place at the port", e))?;
+        let place = (parts.stacks > 1).then(|| Place::make(&self.header, slot)).transpose();
+        let place = place.map_err(|e| named("making a box for letters", e))?;
+        Ok(Claimed { port: self, slot, stacks: parts.stacks, sockets, place })
     }
 }
 
@@ -349,9 +356,10 @@ impl Claimed {
         self.stacks > 1
     }
 
-    /// What wakes whoever drives each slot, in their order.
-    pub(crate) fn bells(&self) -> io::Result<Vec<BorrowedFd<'static>>> {
-        (0..self.stacks).map(|slot| borrow(self.port.header.bell(slot))).collect()
+    /// What wakes whoever drives each slot; none where nobody else may.
+    pub(crate) fn bells(&self) -> io::Result<Option<Bells>> {
+        let bells = |place| Ok(Bells::new(Header::map(&self.port.file)?, self.slot, place));
+        self.place.map(bells).transpose()
     }
 
     /// The host's key of initial sequence numbers, as bytes.

@@ -1,23 +1,21 @@
-//! Letters between the processes of a port: a socket pair for each slot, which every process of the port holds and
-//! nobody else, so that whoever can write there may. A letter arrives whole or not at all, whoever is killed meanwhile,
-//! and only with the process that it was meant for: one that comes to the slot later finds it and throws it away.
+//! Letters between the processes of a port. Each has a box of its own (`boxes.rs`); that of the keeper, to which many write
+//! at once, is a socket pair that every process of the port holds. A letter arrives whole or not at all, whoever is killed
+//! meanwhile, and only with the process that it was meant for.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use af_xdp::Slot;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::claim;
+use super::boxes::{Place, Secret, letterbox};
 use super::fds::borrow;
-use super::header::Header;
-use super::{Claimed, Port, high, keeping};
+use super::{Claimed, Port, claim, keeping};
 use crate::link;
 
 /// A letter longer than this goes in a file of its own.
 const LONG: usize = 16 * 1024;
-/// The addressee's word.
-const HEAD: usize = size_of::<u64>();
+/// The port's secret, and the addressee's word.
+const HEAD: usize = size_of::<Secret>() + size_of::<u64>();
 const _: () = assert!(HEAD + LONG <= link::TEXT_MOST);
 
 /// What comes to a slot's box.
@@ -39,6 +37,8 @@ pub(crate) struct Post {
     port: Port,
     me: Slot,
     inbox: BorrowedFd<'static>,
+    /// To write by.
+    pen: BorrowedFd<'static>,
     /// The keeper's slot, where there is one.
     keepers: Option<Slot>,
 }
@@ -46,8 +46,9 @@ pub(crate) struct Post {
 impl Post {
     /// The place of the process that has `claimed`; `port` is the same port, mapped once more.
     pub(crate) fn new(port: Port, claimed: &Claimed) -> io::Result<Self> {
-        let inbox = borrow(port.header.post(claimed.slot).0)?;
-        Ok(Self { port, me: claimed.slot, inbox, keepers: keeping::slot(claimed.stacks) })
+        let Place { inbox, bell } = claimed.place.ok_or(io::ErrorKind::NotFound)?;
+        let inbox = if claimed.keeps() { borrow(port.header.keepers_box().0)? } else { inbox };
+        Ok(Self { port, me: claimed.slot, inbox, pen: bell, keepers: keeping::slot(claimed.stacks) })
     }
 
     /// Readable when a letter has come.
@@ -70,9 +71,9 @@ impl Post {
         self.keepers.filter(|slot| *slot != self.me && self.is_inhabited(*slot))
     }
 
-    /// The end of a slot's box that letters are put in: writable when there is room.
-    pub(crate) fn door(&self, slot: Slot) -> io::Result<BorrowedFd<'static>> {
-        borrow(self.port.header.post(slot).1)
+    /// The end of the keeper's box that letters are put in: writable when there is room.
+    pub(crate) fn keepers_door(&self) -> io::Result<BorrowedFd<'static>> {
+        borrow(self.port.header.keepers_box().1)
     }
 
     /// Whether a process drives the slot.
@@ -89,7 +90,7 @@ impl Post {
     /// Sends a letter to the process that drives `slot`; answers which that is.
     ///
     /// # Errors
-    /// `WouldBlock` when its box is full; `NotFound` when nobody drives the slot.
+    /// `WouldBlock` when its box is full; `NotFound` when nobody drives the slot; `ConnectionRefused` when who did has ended.
     pub(crate) fn send(&self, slot: Slot, letter: &[u8]) -> io::Result<u64> {
         self.put(slot, letter, None)
     }
@@ -104,20 +105,29 @@ impl Post {
 
     fn put(&self, slot: Slot, letter: &[u8], beside: Option<BorrowedFd<'_>>) -> io::Result<u64> {
         let owner = claim::owner(self.port.header.owner(slot)).ok_or(io::ErrorKind::NotFound)?;
-        let to = self.door(slot)?;
-        let mut text = owner.word().to_le_bytes().to_vec();
-        if letter.len() > LONG || beside.is_some() {
-            link::send(to, &text, Some(letter), beside.as_slice())?;
-        } else {
+        let mut text = self.head(owner).to_vec();
+        let enclosed = (letter.len() > LONG || beside.is_some()).then_some(letter);
+        if enclosed.is_none() {
             text.extend_from_slice(letter);
-            link::send(to, &text, None, &[])?;
+        }
+        if self.keepers == Some(slot) {
+            link::send(self.keepers_door()?, &text, enclosed, beside.as_slice())?;
+        } else {
+            let to = letterbox(&self.port.header, slot)?;
+            link::send_to(self.pen, &to, &text, enclosed, beside.as_slice())?;
         }
         Ok(owner.word())
     }
 
+    /// What a letter to this process begins with.
+    fn head(&self, owner: claim::Owner) -> [u8; HEAD] {
+        let (secret, word) = (self.port.header.secret(), owner.word().to_le_bytes());
+        std::array::from_fn(|n| secret.get(n).copied().unwrap_or_else(|| word[n - secret.len()]))
+    }
+
     /// The next letter to us.
     pub(crate) fn receive(&self) -> Option<Letter> {
-        let mine = claim::owner(self.port.header.owner(self.me))?.word().to_le_bytes();
+        let mine = self.head(claim::owner(self.port.header.owner(self.me))?);
         loop {
             let note = match link::receive(self.inbox) {
                 Ok(note) => note,
@@ -136,18 +146,4 @@ impl Post {
             }
         }
     }
-}
-
-/// Makes the boxes of `stacks` slots, at high numbers that an `exec` leaves open.
-pub(super) fn make(header: &Header, stacks: Slot) -> io::Result<()> {
-    for slot in 0..stacks {
-        let ends = socketpair(
-            AddressFamily::UNIX,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )?;
-        header.set_post(slot, (high(&ends.0)?, high(&ends.1)?));
-    }
-    Ok(())
 }

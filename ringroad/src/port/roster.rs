@@ -14,7 +14,7 @@ use stack::types::{FlowKey, Protocol};
 
 use super::claim::{self, Owner};
 use super::fds::{aside, borrow};
-use super::{Claimed, Port};
+use super::{Claimed, Port, boxes};
 
 /// How often a slot of this process's own past is tried to be buried: each time the lock is waited for.
 const TRIES: u32 = 5;
@@ -203,11 +203,7 @@ impl Port {
 
     /// Wakes whoever drives these slots.
     pub(super) fn call(&self, slots: Slots) {
-        for slot in slots {
-            if let Ok(bell) = borrow(self.header.bell(slot)) {
-                let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
-            }
-        }
+        boxes::call(&self.header, slots);
     }
 
     /// Settles what the dead process of a slot left behind, unless another process does already. The flows that

@@ -53,6 +53,9 @@ pub(super) struct Handover {
     ends: bool,
 }
 
+/// Who has ended before a letter came.
+const NOBODY: u64 = 0;
+
 /// A letter that went out.
 struct Kept {
     to: Slot,
@@ -83,7 +86,9 @@ impl Handover {
             Ok(_) if flows.is_empty() => {}
             Ok(addressee) => self.kept.push(Kept { to, addressee, letter, flows }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.outbox.push((to, letter, flows)),
-            Err(error) => tracing::debug!(to, %error, "a letter was lost"),
+            Err(error) if flows.is_empty() => tracing::debug!(to, %error, "a letter was lost"),
+            // It has ended just now: others take them.
+            Err(_) => self.kept.push(Kept { to, addressee: NOBODY, letter, flows }),
         }
     }
 
@@ -290,7 +295,8 @@ impl Core {
     /// Where letters to the keeper go, if there is one.
     pub(super) fn keepers_door(&self) -> Option<BorrowedFd<'static>> {
         let post = self.handover.post.as_ref()?;
-        post.door(post.keeper()?).ok()
+        post.keeper()?;
+        post.keepers_door().ok()
     }
 
     fn open(&mut self, now: Instant, letter: Letter) {

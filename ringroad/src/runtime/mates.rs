@@ -5,13 +5,15 @@
 //! each turn. What a mate writes to the bell may come late: so each sleep begins anew, with a bell that is silent.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use af_xdp::{Crossed, Crossing, Slot, Steering};
 use stack::engine::{Holder, Mates, Stack, ToMate};
 use stack::time::Instant;
 use stack::types::{FlowKey, IfaceId, Protocol};
+
+use crate::port::Bells;
 
 /// Frames taken at a time.
 const BURST: usize = 64;
@@ -54,21 +56,19 @@ impl Mates for Others {
 /// Frames to and from them.
 pub(super) struct Exchange {
     crossing: Crossing,
-    bells: Vec<BorrowedFd<'static>>,
-    mine: BorrowedFd<'static>,
+    bells: Bells,
     came: Vec<Crossed>,
 }
 
 impl Exchange {
-    /// The exchange of slot `me`; none where the slot has no bell.
-    pub(super) fn new(crossing: Crossing, bells: Vec<BorrowedFd<'static>>, me: Slot) -> Option<Self> {
-        let mine = *bells.get(usize::from(me))?;
-        Some(Self { crossing, bells, mine, came: Vec::with_capacity(BURST) })
+    /// The exchange of a slot, by its rings and its bell.
+    pub(super) fn new(crossing: Crossing, bells: Bells) -> Self {
+        Self { crossing, bells, came: Vec::with_capacity(BURST) }
     }
 
     /// To be polled by whoever sleeps on the interfaces.
     pub(super) fn fd(&self) -> RawFd {
-        self.mine.as_raw_fd()
+        self.bells.mine().as_raw_fd()
     }
 
     /// Hands over what the stack has for the others, and wakes those who sleep. What finds no room is lost, as on a wire.
@@ -84,9 +84,7 @@ impl Exchange {
             }
         }
         for slot in self.crossing.publish() {
-            if let Some(bell) = self.bells.get(usize::from(slot)) {
-                ring(*bell);
-            }
+            self.bells.ring(slot);
         }
     }
 
@@ -105,9 +103,8 @@ impl Exchange {
     /// A turn ends, and a thread sleeps on the bell, or none does.
     #[inline]
     pub(super) fn attend(&mut self, sleeps: bool) {
-        let mine = self.mine;
-        if self.crossing.attend(sleeps, || quiet(mine)) {
-            ring(mine);
+        if self.crossing.attend(sleeps, || self.bells.quiet()) {
+            self.bells.ring_mine();
         }
     }
 
@@ -129,14 +126,4 @@ impl Exchange {
             ("mates_stale", counters.stale),
         ]
     }
-}
-
-fn ring(bell: BorrowedFd<'_>) {
-    // It fails only by overflow, and then it rings already.
-    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
-}
-
-fn quiet(bell: BorrowedFd<'_>) {
-    // Nothing to read means that it is silent.
-    let _ = rustix::io::read(bell, &mut [0; 8]);
 }

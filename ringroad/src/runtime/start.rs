@@ -233,7 +233,7 @@ impl Runtime {
         let mut core = Core::new(stack, links, Box::new(steer), hold(config.profile));
         if claimed.is_shared() {
             let bells = claimed.bells().map_err(|e| StartError::new("taking over the port", e))?;
-            core.mates = Exchange::new(crossing, bells, claimed.slot());
+            core.mates = bells.map(|bells| Exchange::new(crossing, bells));
             let steerings = programs.iter().map(|program| Arc::clone(&program.steering)).collect();
             core.stack.set_mates(Box::new(Others::new(claimed.slot(), steerings)));
         }
