@@ -100,14 +100,13 @@ while True:
     peer.close()
 ";
 
-/// As many children at once have connections of their own, on a port for so many processes. How many sockets the parent
-/// has meanwhile, for which it takes no more threads.
-fn serves_a_crowd(name: &str, processes: u8, children: usize) -> usize {
+/// As many children at once have connections of their own, on a port that is set up so. How many sockets the parent has
+/// meanwhile, for which it takes no more threads.
+fn serves_a_crowd(name: &str, setting: &[&str], children: usize) -> usize {
     let lab = Lab::new(name);
     let (server, client) = lab.pair();
     let road = ringroad(&[], &["python3", "-c", CROWD]);
-    let most = format!("RINGROAD_PROCESSES={processes}");
-    let words = [&["prlimit", "--nofile=4096", "env", &most], &road[..]].concat();
+    let words = [&["prlimit", "--nofile=4096", "env"], setting, &road[..]].concat();
     let program = start_on(&server, &words, 80);
     let before = server.counters();
     let threads = || std::fs::read_dir(format!("/proc/{}/task", program.pid())).expect("its threads").count();
@@ -144,14 +143,14 @@ fn serves_a_crowd(name: &str, processes: u8, children: usize) -> usize {
 /// What most children find no place for is in their parent's stack.
 #[test]
 fn children_that_are_more_than_the_port_has_places_have_their_connections_too() {
-    let parents = serves_a_crowd("fork-crowd", 3, 40);
+    let parents = serves_a_crowd("fork-crowd", &["RINGROAD_PROCESSES=3"], 40);
     assert!(parents >= 40 - 2, "{parents} sockets in the parent's stack");
 }
 
-/// More than a word has bits, each with a stack of its own.
+/// More than a word has bits, each with a stack of its own, and nothing said of it.
 #[test]
-fn seventy_children_have_stacks_of_their_own() {
-    let parents = serves_a_crowd("fork-seventy", 80, 70);
+fn a_hundred_children_have_stacks_of_their_own() {
+    let parents = serves_a_crowd("fork-hundred", &[], 100);
     assert_eq!(parents, 1, "its listener alone");
 }
 

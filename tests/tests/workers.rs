@@ -59,11 +59,11 @@ fn calls(client: &Namespace) -> BTreeMap<u32, Vec<Call>> {
 }
 
 /// Waits until all workers have joined: each joins when it first waits for a connection.
-fn all_serve(server: &Namespace, nginx: &Running) {
-    eventually("a stack in every worker", 10, || {
+fn all_serve(server: &Namespace, nginx: &Running, workers: usize) {
+    eventually("a stack in every worker", 60, || {
         let children = nginx.children();
         let with = stacks(server).iter().filter(|s| is_one_of(s, &children)).count();
-        children.len() == WORKERS && with == WORKERS
+        children.len() == workers && with == workers
     });
 }
 
@@ -112,7 +112,7 @@ fn every_worker_serves_what_comes_by_any_queue() {
 fn all_of_them_serve(lab: &Lab, (server, client): &(Namespace, Namespace)) {
     let site = Site::with_workers(lab, 80, FILES, WORKERS);
     let nginx = on_road(server, &[], &site.nginx(), 80);
-    all_serve(server, &nginx);
+    all_serve(server, &nginx, WORKERS);
     let before = server.counters();
     let mut by_pid = calls(client);
     assert_eq!(by_pid.len(), WORKERS, "{:?}", by_pid.keys());
@@ -155,10 +155,10 @@ fn a_killed_worker_takes_only_its_own_connections_with_it() {
     let (server, client) = lab.pair();
     let site = Site::with_workers(&lab, 80, FILES, WORKERS);
     let nginx = on_road(&server, &[], &site.nginx(), 80);
-    all_serve(&server, &nginx);
+    all_serve(&server, &nginx, WORKERS);
     let (master, opened) = (nginx.pid(), descriptors(nginx.pid()));
     for _ in 0..deaths() {
-        all_serve(&server, &nginx);
+        all_serve(&server, &nginx, WORKERS);
         let before = server.counters();
         let mut by_pid = calls(&client);
         let (victim, lost) = by_pid.pop_first().expect("a worker");
@@ -173,7 +173,32 @@ fn a_killed_worker_takes_only_its_own_connections_with_it() {
         client.enter(|| (0..50).for_each(|_| assert_ne!(Call::open().pid, victim)));
         assert_bypassed(&server, &before);
     }
-    all_serve(&server, &nginx);
+    all_serve(&server, &nginx, WORKERS);
     assert_eq!(descriptors(master), opened, "descriptors of the master");
     eventually("frames that only stacks that live have", 10, || all_frames_are_accounted_for(&server));
+}
+
+/// There is nobody among them who could bury the others: the keeper does, and their places are others' again.
+#[test]
+fn many_workers_that_are_killed_at_once_leave_nothing_behind() {
+    const MANY: usize = 40;
+    let lab = Lab::new("killed-many");
+    let (server, client) = lab.pair();
+    let site = Site::with_workers(&lab, 80, FILES, MANY);
+    let nginx = on_road(&server, &[], &site.nginx(), 80);
+    all_serve(&server, &nginx, MANY);
+    let opened = descriptors(nginx.pid());
+    for _ in 0..3 {
+        let pids: Vec<String> = nginx.children().iter().map(u32::to_string).collect();
+        let words: Vec<&str> = ["kill", "-9"].into_iter().chain(pids.iter().map(String::as_str)).collect();
+        server.must(&words);
+        all_serve(&server, &nginx, MANY);
+    }
+    let (before, expected) = (server.counters(), sha256(&server, &site.path("big.bin")));
+    for _ in 0..8 {
+        assert_eq!(fetched_sha256(&client, &format!("http://{SERVER}/big.bin")), expected);
+    }
+    assert_bypassed(&server, &before);
+    assert_eq!(descriptors(nginx.pid()), opened, "descriptors of the master");
+    eventually("frames that only stacks that live have", 60, || all_frames_are_accounted_for(&server));
 }

@@ -48,6 +48,7 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
     let kept = !dies_with_its_program();
     let mut port = runtime::open(config, if kept { Sockets::Later } else { Sockets::AtOnce })?;
     let line = port.take_line().filter(|_| kept && port.can_be_kept());
+    let needs_keeper = port.needs_keeper();
     let fd = port.hand_over().map_err(|e| StartError::new("handing the port over", e))?;
     // A program that drops its privilege cannot make it; without it `stat` looks elsewhere.
     let _ = make_directory(Path::new(crate::control::RUN_DIR));
@@ -89,7 +90,10 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
     if let Some(line) = line
         && let Err(error) = keeper::begin(line, &variables, keeper)
     {
-        let lost = "what the program leaves when it ends is not gone on with";
+        let lost = match needs_keeper {
+            true => "what the program leaves when it ends is not gone on with, and one process alone is on the road",
+            false => "what the program leaves when it ends is not gone on with",
+        };
         log::tell(format_args!("no keeper: {error}; {lost}"));
     }
     Ok(variables)

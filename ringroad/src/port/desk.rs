@@ -85,6 +85,11 @@ impl Desk {
 }
 
 impl Port {
+    /// Whether there are sockets that the keeper has to make.
+    pub(crate) fn needs_keeper(&self) -> bool {
+        self.header.desk().is_some()
+    }
+
     /// The sockets of a slot that were not made with the port.
     ///
     /// # Errors
