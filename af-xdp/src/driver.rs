@@ -396,6 +396,10 @@ impl Nic for XskNic {
         self.shared.collect(pool);
     }
 
+    fn fetch(&mut self, pool: &mut Pool) {
+        self.shared.fetch(pool);
+    }
+
     fn rest(&mut self, pool: &mut Pool) {
         self.shared.rest(pool);
     }

@@ -276,7 +276,9 @@ impl Port {
         let (mut nics, steerings) = self.nics_of(slot)?;
         let found = settle(&mut nics, &ledger, (slot, slot), gone);
         let queues = nics.iter().map(|n| n.queues.len() as u32).sum();
-        let shares = shares(frames, queues, expected(stacks, slot));
+        // Who goes on with what others left has to take it in, whichever slot that is.
+        let rank = if heir.is_some() { 0 } else { slot };
+        let shares = shares(frames, queues, expected(stacks, rank));
         for nic in &mut nics {
             nic.start(pool, shares);
         }

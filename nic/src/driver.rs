@@ -80,6 +80,11 @@ pub trait Nic: Send {
     /// Books the frames that have been sent; cheap when there are none.
     fn reap(&mut self, pool: &mut Pool);
 
+    /// More frames are needed at once than the pool has: some come from where all stacks draw, if there is such a place.
+    fn fetch(&mut self, pool: &mut Pool) {
+        let _ = pool;
+    }
+
     /// Its driver is about to sleep: frames that it keeps for a busy time are for others, where there are others.
     fn rest(&mut self, pool: &mut Pool) {
         let _ = pool;

@@ -223,6 +223,10 @@ impl Nic for Adapter {
         self.beside.reap(pool);
     }
 
+    fn fetch(&mut self, pool: &mut Pool) {
+        self.beside.fetch(pool);
+    }
+
     fn rest(&mut self, pool: &mut Pool) {
         self.tend();
         if let Some(adapter) = self.working() {

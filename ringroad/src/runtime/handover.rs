@@ -168,6 +168,12 @@ impl Core {
                 self.give_up(now);
             }
         }
+        if !self.handover.inbox.is_empty() {
+            // A stack with little to do has few, and would never draw as many as it takes.
+            for link in &mut self.links {
+                link.nic.fetch(self.stack.pool_mut());
+            }
+        }
         for rest in std::mem::take(&mut self.handover.inbox) {
             self.open(now, rest);
         }
