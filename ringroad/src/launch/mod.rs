@@ -91,7 +91,9 @@ fn prepare(config: &Config, keeper: &[&str]) -> Result<Vec<(&'static str, OsStri
         && let Err(error) = keeper::begin(line, &variables, keeper)
     {
         let lost = match needs_keeper {
-            true => "what the program leaves when it ends is not gone on with, and one process alone is on the road",
+            true => {
+                "what the program leaves when it ends is not gone on with, and one process alone is on the road"
+            }
             false => "what the program leaves when it ends is not gone on with",
         };
         log::tell(format_args!("no keeper: {error}; {lost}"));

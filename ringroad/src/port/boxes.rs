@@ -1,20 +1,18 @@
-//! Boxes and bells: how the processes of a port reach each other. Whoever takes a slot makes a box for letters and a bell, and
-//! writes the name that both have into the port's file: so others need no descriptor to reach it, and a slot that nobody
-//! has costs none.
+//! Boxes and bells: how the processes of a port reach each other. Whoever takes a slot makes a box for letters, and writes its
+//! name into the port's file: so others need no descriptor to reach it, and a slot that nobody has costs none. A letter wakes
+//! a sleeper, too; who is rung for by letter answers with its bell, which is rung from then on.
 //!
-//! Everybody on the host can read such a name (an abstract Unix socket's). What is sent there has to begin with the port's
-//! secret, which only who holds the port can read: all else the kernel throws away where it is sent (a socket filter), so a
-//! stranger can neither write to anybody, nor fill a box, nor wake a sleeper.
+//! Everybody on the host can read the name of a box (an abstract Unix socket's). What is sent there has to begin with the
+//! port's secret, which only who holds the port can read: all else the kernel throws away where it is sent (a socket
+//! filter), so a stranger can neither write to anybody, nor fill a box.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use af_xdp::{Slot, Slots};
+use af_xdp::Slot;
 use nic::Own;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, recv, sendto,
-    socket_with,
-};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
 use super::fds::{admit, aside};
 use super::header::Header;
@@ -22,22 +20,14 @@ use super::header::Header;
 /// What everything that is sent begins with.
 pub(super) type Secret = [u8; 16];
 
-/// Rings that a bell takes before it is silenced; the kernel keeps fewer (net.unix.max_dgram_qlen), on most hosts.
-const RINGS: usize = 1024;
-
-/// What a name is of.
-#[derive(Clone, Copy)]
-enum Kind {
-    Box,
-    Bell,
-}
-
 /// A process's own box and bell, for its life.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
+    /// What others are written to by, too: it has no other end.
     pub(super) inbox: BorrowedFd<'static>,
-    /// What others are reached by, too: it has no other end.
-    pub(super) bell: BorrowedFd<'static>,
+    /// An eventfd. Who rings more than once asks for it.
+    bell: BorrowedFd<'static>,
+    name: u64,
 }
 
 impl Place {
@@ -46,95 +36,85 @@ impl Place {
         let mut name = [0; 8];
         rustix::rand::getrandom(&mut name, rustix::rand::GetRandomFlags::empty())?;
         let name = u64::from_ne_bytes(name);
-        let one = |kind| -> io::Result<BorrowedFd<'static>> {
-            let socket = pen()?;
-            admit(socket.as_fd(), header.secret())?;
-            bind(&socket, &address(kind, name)?)?;
-            // As with the port's own descriptors, whoever wrote its number down may use it until the process ends.
-            let socket: &'static Own = Box::leak(Box::new(Own::new(aside(socket))));
-            Ok(socket.as_fd())
-        };
-        let place = Self { inbox: one(Kind::Box)?, bell: one(Kind::Bell)? };
+        let inbox = pen()?;
+        admit(inbox.as_fd(), header.secret())?;
+        bind(&inbox, &address(name)?)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         header.set_name(slot, name);
-        Ok(place)
+        Ok(Self { inbox: for_life(inbox), bell: for_life(bell), name })
     }
 }
 
-/// The bells of a port, and one's own.
+/// As with the port's own descriptors, whoever wrote its number down may use it until the process ends.
+fn for_life(fd: OwnedFd) -> BorrowedFd<'static> {
+    let held: &'static Own = Box::leak(Box::new(Own::new(aside(fd))));
+    held.as_fd()
+}
+
+/// One's own bell, and those of others that have told it.
 pub(crate) struct Bells {
     header: Header,
-    me: Slot,
-    mine: BorrowedFd<'static>,
+    mine: Place,
+    /// By slot: the name of whose it is, and the bell.
+    known: Vec<Option<(u64, Own)>>,
 }
 
 impl Bells {
-    pub(super) fn new(header: Header, me: Slot, place: Place) -> Self {
-        Self { header, me, mine: place.bell }
+    pub(super) fn new(header: Header, mine: Place, stacks: Slot) -> Self {
+        Self { header, mine, known: (0..stacks).map(|_| None).collect() }
     }
 
-    /// Readable when somebody has rung for us.
-    pub(crate) fn mine(&self) -> BorrowedFd<'static> {
-        self.mine
+    /// Our own: readable when somebody has rung it; and by what name others know it.
+    pub(crate) fn mine(&self) -> (BorrowedFd<'static>, u64) {
+        (self.mine.bell, self.mine.name)
     }
 
-    /// Wakes whoever drives a slot.
-    pub(crate) fn ring(&self, slot: Slot) {
-        ring(&self.header, self.mine, slot);
+    /// Wakes whoever drives a slot. False when its bell is not known: a letter wakes it.
+    #[inline]
+    pub(crate) fn ring(&self, slot: Slot) -> bool {
+        let known = self.known.get(usize::from(slot)).and_then(Option::as_ref);
+        let Some((_, bell)) = known.filter(|(name, _)| *name == self.header.name(slot)) else { return false };
+        ring(bell.as_fd());
+        true
     }
 
-    /// Has our own bell ring.
+    /// The bell of who has told that it drives a slot by this name.
+    pub(crate) fn learn(&mut self, slot: Slot, name: u64, bell: OwnedFd) {
+        if let Some(known) = self.known.get_mut(usize::from(slot)) {
+            *known = Some((name, Own::new(aside(bell))));
+        }
+    }
+
+    /// Has our own ring.
     pub(crate) fn ring_mine(&self) {
-        self.ring(self.me);
+        ring(self.mine.bell);
     }
 
     /// Silences our own.
     pub(crate) fn quiet(&self) {
-        for _ in 0..RINGS {
-            if recv(self.mine, &mut [0; size_of::<Secret>()], RecvFlags::DONTWAIT).is_err() {
-                return;
-            }
-        }
+        // Nothing to read means that it is silent.
+        let _ = rustix::io::read(self.mine.bell, &mut [0; 8]);
     }
 }
 
-/// Wakes whoever drives these slots, from a process that may have none.
-pub(super) fn call(header: &Header, slots: Slots) {
-    if !slots.is_empty()
-        && let Ok(pen) = pen()
-    {
-        slots.into_iter().for_each(|slot| ring(header, pen.as_fd(), slot));
-    }
+fn ring(bell: BorrowedFd<'_>) {
+    // It fails only by overflow, and then it rings already.
+    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
 }
 
 /// Where letters to whoever drives a slot go.
 pub(super) fn letterbox(header: &Header, slot: Slot) -> io::Result<SocketAddrUnix> {
-    address(Kind::Box, header.name(slot))
+    address(header.name(slot))
 }
 
-fn ring(header: &Header, pen: BorrowedFd<'_>, slot: Slot) {
-    if let Ok(bell) = address(Kind::Bell, header.name(slot)) {
-        // It fails when it rings already, so often that there is no room; or there is nobody.
-        let _ = sendto(pen, &header.secret(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL, &bell);
-    }
-}
-
-/// A socket to send by, and to give a name.
-fn pen() -> io::Result<OwnedFd> {
+/// A socket to write by, and to give a name.
+pub(super) fn pen() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?)
 }
 
-/// Without a formatter: bells are rung on the way of packets.
-fn address(kind: Kind, name: u64) -> io::Result<SocketAddrUnix> {
-    let mut text = match kind {
-        Kind::Box => *b"ringroad/box/0000000000000000",
-        Kind::Bell => *b"ringroad/bel/0000000000000000",
-    };
-    let digits = text.len() - 16;
-    for (n, digit) in text[digits..].iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(name >> (60 - 4 * n)) as usize & 15];
-    }
-    Ok(SocketAddrUnix::new_abstract_name(&text)?)
+fn address(name: u64) -> io::Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new_abstract_name(format!("ringroad/box/{name:016x}").as_bytes())?)
 }
 
 #[cfg(test)]
@@ -142,17 +122,17 @@ mod tests {
     use std::fs::File;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::net::{SendFlags, sendto};
 
     use super::super::header::HEADER;
     use super::*;
 
-    fn header() -> Header {
+    fn file() -> File {
         let fd = rustix::fs::memfd_create("boxes", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let file = File::from(fd);
         file.set_len(HEADER as u64).unwrap();
-        let header = Header::map(&file).unwrap();
-        header.set_secret([7; 16]);
-        header
+        Header::map(&file).unwrap().set_secret([7; 16]);
+        file
     }
 
     fn waits(fd: BorrowedFd<'_>) -> bool {
@@ -161,36 +141,35 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_rings_for_its_slot_until_it_is_silenced() {
-        let header = header();
-        let places = [3, 250].map(|slot| Place::make(&header, slot).unwrap());
-        call(&header, [3].into_iter().collect());
-        assert_eq!(places.map(|place| waits(place.bell)), [true, false]);
-        let bells = Bells::new(header, 250, places[1]);
-        // More often than there is room.
-        (0..1000).for_each(|_| bells.ring(3));
-        bells.ring(4);
+    fn a_bell_rings_for_whom_it_is_known_until_another_has_the_slot() {
+        let file = file();
+        let header = Header::map(&file).unwrap();
+        let [mine, other] = [250, 3].map(|slot| Place::make(&header, slot).unwrap());
+        let mut bells = Bells::new(Header::map(&file).unwrap(), mine, 251);
+        assert!(!bells.ring(3) && !bells.ring(251));
+        bells.learn(3, other.name, other.bell.try_clone_to_owned().unwrap());
+        bells.learn(251, other.name, other.bell.try_clone_to_owned().unwrap());
+        assert!(bells.ring(3) && !bells.ring(251));
         bells.ring_mine();
-        assert_eq!(places.map(|place| waits(place.bell)), [true, true]);
+        assert_eq!([mine, other].map(|place| waits(place.bell)), [true, true]);
         bells.quiet();
-        assert_eq!(places.map(|place| waits(place.bell)), [true, false]);
-        assert_eq!(places.map(|place| waits(place.inbox)), [false, false]);
+        assert_eq!([mine, other].map(|place| waits(place.bell)), [false, true]);
+        Place::make(&header, 3).unwrap();
+        assert!(!bells.ring(3), "that is another process's slot now");
     }
 
     #[test]
     fn what_does_not_begin_with_the_secret_comes_to_nobody() {
-        let header = header();
+        let header = Header::map(&file()).unwrap();
         let place = Place::make(&header, 0).unwrap();
-        let pen = pen().unwrap();
-        let (inbox, bell) = (letterbox(&header, 0).unwrap(), address(Kind::Bell, header.name(0)).unwrap());
+        let (pen, inbox) = (pen().unwrap(), letterbox(&header, 0).unwrap());
         let mut nearly = [7; 24];
         nearly[15] = 8;
         for text in [&nearly[..], &[7; 15], &[0; 100], b"x", b""] {
-            for to in [&inbox, &bell] {
-                let _ = sendto(&pen, text, SendFlags::DONTWAIT, to);
-            }
+            // More than there is room for.
+            (0..100).for_each(|_| _ = sendto(&pen, text, SendFlags::DONTWAIT, &inbox));
         }
-        assert!(!waits(place.inbox) && !waits(place.bell));
+        assert!(!waits(place.inbox));
         assert_eq!(sendto(&pen, &[7; 17], SendFlags::DONTWAIT, &inbox), Ok(17));
         assert!(waits(place.inbox));
     }

@@ -55,7 +55,7 @@ use numbers::high;
 use plan::Plan;
 pub(crate) use plan::Sockets;
 pub(crate) use policy::Texts;
-pub(crate) use post::{Letter, Post};
+pub(crate) use post::{Letter, Post, RING};
 pub(crate) use roster::Roster;
 use shelf::Shelf;
 
@@ -356,9 +356,9 @@ impl Claimed {
         self.stacks > 1
     }
 
-    /// What wakes whoever drives each slot; none where nobody else may.
+    /// What wakes this process and others; none where nobody else may drive the port.
     pub(crate) fn bells(&self) -> io::Result<Option<Bells>> {
-        let bells = |place| Ok(Bells::new(Header::map(&self.port.file)?, self.slot, place));
+        let bells = |place| Ok(Bells::new(Header::map(&self.port.file)?, place, self.stacks));
         self.place.map(bells).transpose()
     }
 

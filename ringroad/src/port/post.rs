@@ -3,11 +3,11 @@
 //! meanwhile, and only with the process that it was meant for.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use af_xdp::Slot;
+use af_xdp::{Slot, Slots};
 
-use super::boxes::{Place, Secret, letterbox};
+use super::boxes::{Place, Secret, letterbox, pen};
 use super::fds::borrow;
 use super::{Claimed, Port, claim, keeping};
 use crate::link;
@@ -17,6 +17,9 @@ const LONG: usize = 16 * 1024;
 /// The port's secret, and the addressee's word.
 const HEAD: usize = size_of::<Secret>() + size_of::<u64>();
 const _: () = assert!(HEAD + LONG <= link::TEXT_MOST);
+
+/// The first byte of a letter that wakes a sleeper; the third is the slot of who wants to know its bell.
+pub(crate) const RING: u8 = 6;
 
 /// What comes to a slot's box.
 pub(crate) struct Letter {
@@ -46,9 +49,9 @@ pub(crate) struct Post {
 impl Post {
     /// The place of the process that has `claimed`; `port` is the same port, mapped once more.
     pub(crate) fn new(port: Port, claimed: &Claimed) -> io::Result<Self> {
-        let Place { inbox, bell } = claimed.place.ok_or(io::ErrorKind::NotFound)?;
-        let inbox = if claimed.keeps() { borrow(port.header.keepers_box().0)? } else { inbox };
-        Ok(Self { port, me: claimed.slot, inbox, pen: bell, keepers: keeping::slot(claimed.stacks) })
+        let Place { inbox: pen, .. } = claimed.place.ok_or(io::ErrorKind::NotFound)?;
+        let inbox = if claimed.keeps() { borrow(port.header.keepers_box().0)? } else { pen };
+        Ok(Self { port, me: claimed.slot, inbox, pen, keepers: keeping::slot(claimed.stacks) })
     }
 
     /// Readable when a letter has come.
@@ -73,7 +76,7 @@ impl Post {
 
     /// The end of the keeper's box that letters are put in: writable when there is room.
     pub(crate) fn keepers_door(&self) -> io::Result<BorrowedFd<'static>> {
-        borrow(self.port.header.keepers_box().1)
+        self.port.keepers_door()
     }
 
     /// Whether a process drives the slot.
@@ -92,7 +95,7 @@ impl Post {
     /// # Errors
     /// `WouldBlock` when its box is full; `NotFound` when nobody drives the slot; `ConnectionRefused` when who did has ended.
     pub(crate) fn send(&self, slot: Slot, letter: &[u8]) -> io::Result<u64> {
-        self.put(slot, letter, None)
+        self.port.put(self.pen, self.keepers == Some(slot), slot, letter, None)
     }
 
     /// As [`Post::send`], with a descriptor.
@@ -100,34 +103,12 @@ impl Post {
     /// # Errors
     /// As it says.
     pub(crate) fn send_with(&self, slot: Slot, letter: &[u8], beside: BorrowedFd<'_>) -> io::Result<u64> {
-        self.put(slot, letter, Some(beside))
-    }
-
-    fn put(&self, slot: Slot, letter: &[u8], beside: Option<BorrowedFd<'_>>) -> io::Result<u64> {
-        let owner = claim::owner(self.port.header.owner(slot)).ok_or(io::ErrorKind::NotFound)?;
-        let mut text = self.head(owner).to_vec();
-        let enclosed = (letter.len() > LONG || beside.is_some()).then_some(letter);
-        if enclosed.is_none() {
-            text.extend_from_slice(letter);
-        }
-        if self.keepers == Some(slot) {
-            link::send(self.keepers_door()?, &text, enclosed, beside.as_slice())?;
-        } else {
-            let to = letterbox(&self.port.header, slot)?;
-            link::send_to(self.pen, &to, &text, enclosed, beside.as_slice())?;
-        }
-        Ok(owner.word())
-    }
-
-    /// What a letter to this process begins with.
-    fn head(&self, owner: claim::Owner) -> [u8; HEAD] {
-        let (secret, word) = (self.port.header.secret(), owner.word().to_le_bytes());
-        std::array::from_fn(|n| secret.get(n).copied().unwrap_or_else(|| word[n - secret.len()]))
+        self.port.put(self.pen, self.keepers == Some(slot), slot, letter, Some(beside))
     }
 
     /// The next letter to us.
     pub(crate) fn receive(&self) -> Option<Letter> {
-        let mine = self.head(claim::owner(self.port.header.owner(self.me))?);
+        let mine = self.port.head(claim::owner(self.port.header.owner(self.me))?);
         loop {
             let note = match link::receive(self.inbox) {
                 Ok(note) => note,
@@ -145,5 +126,51 @@ impl Post {
                 _ => {}
             }
         }
+    }
+}
+
+impl Port {
+    /// Wakes whoever drives these slots.
+    pub(super) fn call(&self, slots: Slots) {
+        if slots.is_empty() {
+            return;
+        }
+        let (Ok(parts), Ok(pen)) = (self.parts(), pen()) else { return };
+        for slot in slots {
+            // Where there is no room it wakes to read.
+            let _ = self.put(pen.as_fd(), keeping::slot(parts.stacks) == Some(slot), slot, &[RING, 0], None);
+        }
+    }
+
+    fn keepers_door(&self) -> io::Result<BorrowedFd<'static>> {
+        borrow(self.header.keepers_box().1)
+    }
+
+    fn put(
+        &self,
+        pen: BorrowedFd<'_>,
+        is_keepers: bool,
+        slot: Slot,
+        letter: &[u8],
+        beside: Option<BorrowedFd<'_>>,
+    ) -> io::Result<u64> {
+        let owner = claim::owner(self.header.owner(slot)).ok_or(io::ErrorKind::NotFound)?;
+        let mut text = self.head(owner).to_vec();
+        let enclosed = (letter.len() > LONG || beside.is_some()).then_some(letter);
+        if enclosed.is_none() {
+            text.extend_from_slice(letter);
+        }
+        if is_keepers {
+            link::send(self.keepers_door()?, &text, enclosed, beside.as_slice())?;
+        } else {
+            link::send_to(pen, &letterbox(&self.header, slot)?, &text, enclosed, beside.as_slice())?;
+        }
+        Ok(owner.word())
+    }
+
+    /// What a letter to this process begins with.
+    fn head(&self, owner: claim::Owner) -> [u8; HEAD] {
+        let (secret, word) = (self.header.secret(), owner.word().to_le_bytes());
+        std::array::from_fn(|n| secret.get(n).copied().unwrap_or_else(|| word[n - secret.len()]))
     }
 }

@@ -14,7 +14,7 @@ use stack::types::{FlowKey, Protocol};
 
 use super::claim::{self, Owner};
 use super::fds::{aside, borrow};
-use super::{Claimed, Port, boxes};
+use super::{Claimed, Port};
 
 /// How often a slot of this process's own past is tried to be buried: each time the lock is waited for.
 const TRIES: u32 = 5;
@@ -199,11 +199,6 @@ impl Port {
         let found = returned.map_err(|e| io::Error::other(e.to_string()))?;
         tracing::debug!(slot, ?found, "left the port");
         Ok(())
-    }
-
-    /// Wakes whoever drives these slots.
-    pub(super) fn call(&self, slots: Slots) {
-        boxes::call(&self.header, slots);
     }
 
     /// Settles what the dead process of a slot left behind, unless another process does already. The flows that

@@ -260,7 +260,8 @@ impl Core {
             self.transmit(at);
         }
         if let Some(mates) = &mut self.mates {
-            mates.send(&mut self.stack);
+            let unknown = mates.send(&mut self.stack);
+            unknown.into_iter().for_each(|slot| self.handover.ring(slot));
         }
         let mut pumped = false;
         while let Some(wake) = self.stack.next_wake() {

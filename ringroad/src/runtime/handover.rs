@@ -20,7 +20,7 @@ use stack::types::{FlowKey, LocalKey, SocketId};
 use super::core::Core;
 use super::steer::Steer;
 use crate::link::Link;
-use crate::port::{Letter, Post, borrow};
+use crate::port::{Letter, Post, RING, borrow};
 
 /// How often to look whether the kernel still knows a listener that no process of the port hears.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,6 +34,8 @@ const WARD: u8 = 3;
 const LINE: u8 = 4;
 /// There is something in the log of what the gates saw, for whoever tells of it.
 pub(super) const SEEN: u8 = 5;
+/// The bell of a slot, whose name follows, for who has rung by a letter ([`RING`]).
+const BELL: u8 = 7;
 const HEAD: usize = 2;
 
 /// Letters to and fro.
@@ -78,6 +80,14 @@ impl Handover {
     /// Whether this process is the keeper.
     pub(super) fn keeps(&self) -> bool {
         self.post.as_ref().is_some_and(Post::keeps)
+    }
+
+    /// Wakes who drives a slot and whose bell is not known, and asks for that. Where there is no room for the letter it wakes
+    /// to read.
+    pub(super) fn ring(&self, to: Slot) {
+        if let Some(post) = &self.post {
+            let _ = post.send(to, &[RING, 0, post.slot()]);
+        }
     }
 
     fn send(&mut self, to: Slot, letter: Vec<u8>, flows: Vec<FlowKey>) {
@@ -243,6 +253,9 @@ impl Core {
         while let Some(letter) = self.handover.post.as_ref().and_then(Post::receive) {
             self.open(now, letter);
         }
+        if let Some(mates) = &self.mates {
+            mates.rouse();
+        }
         self.pulse.moves(self.stack.has_leavers() || self.handover.is_stuck());
     }
 
@@ -312,8 +325,23 @@ impl Core {
             [WARD, _, body @ ..] if self.keeps => self.open_ward(now, body, letter.beside),
             [LINE, _, body @ ..] if self.keeps => self.open_line(now, body, letter.beside),
             [SEEN, ..] => self.refuses(),
+            [RING, _, from] => self.give_bell(*from),
+            [BELL, _, slot, name @ ..] => {
+                if let (Some(mates), Some(bell), Ok(name)) =
+                    (&mut self.mates, letter.beside, <[u8; 8]>::try_from(name))
+                {
+                    mates.learn(*slot, u64::from_le_bytes(name), bell);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Tells our bell to who has rung by a letter. Who does not get it asks again.
+    fn give_bell(&self, to: Slot) {
+        let (Some(post), Some(mates)) = (&self.handover.post, &self.mates) else { return };
+        let (bell, name) = mates.bell();
+        let _ = post.send_with(to, &[&[BELL, 0, post.slot()], &name.to_le_bytes()[..]].concat(), bell);
     }
 
     /// Has the keeper answer an heir in this process's place, on our end of the line to it: what the heir calls each

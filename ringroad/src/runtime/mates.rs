@@ -5,10 +5,10 @@
 //! each turn. What a mate writes to the bell may come late: so each sleep begins anew, with a bell that is silent.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use af_xdp::{Crossed, Crossing, Slot, Steering};
+use af_xdp::{Crossed, Crossing, Slot, Slots, Steering};
 use stack::engine::{Holder, Mates, Stack, ToMate};
 use stack::time::Instant;
 use stack::types::{FlowKey, IfaceId, Protocol};
@@ -68,24 +68,46 @@ impl Exchange {
 
     /// To be polled by whoever sleeps on the interfaces.
     pub(super) fn fd(&self) -> RawFd {
-        self.bells.mine().as_raw_fd()
+        self.bells.mine().0.as_raw_fd()
     }
 
     /// Hands over what the stack has for the others, and wakes those who sleep. What finds no room is lost, as on a wire.
+    /// Those whose bells are not known are the caller's to wake.
     #[inline]
-    pub(super) fn send(&mut self, stack: &mut Stack) {
+    pub(super) fn send(&mut self, stack: &mut Stack) -> Slots {
         let (pool, queue) = stack.to_mates();
         if queue.is_empty() {
-            return;
+            return Slots::NONE;
         }
         while let Some(ToMate { to, iface, frame }) = queue.pop_front() {
             if let Err(frame) = self.crossing.send(pool, to, iface.0, frame) {
                 pool.take_back(frame);
             }
         }
+        let mut unknown = Slots::NONE;
         for slot in self.crossing.publish() {
-            self.bells.ring(slot);
+            if !self.bells.ring(slot) {
+                unknown.insert(slot);
+            }
         }
+        unknown
+    }
+
+    /// What frames that wait may have been announced by has come by another way: who sleeps looks.
+    pub(super) fn rouse(&self) {
+        if self.crossing.is_pending() {
+            self.bells.ring_mine();
+        }
+    }
+
+    /// Our bell, by the name that others know it by.
+    pub(super) fn bell(&self) -> (BorrowedFd<'static>, u64) {
+        self.bells.mine()
+    }
+
+    /// The bell of who has told that it drives a slot by this name.
+    pub(super) fn learn(&mut self, slot: Slot, name: u64, bell: OwnedFd) {
+        self.bells.learn(slot, name, bell);
     }
 
     /// Takes frames that have come. True when there are some, for [`Exchange::deliver`].
