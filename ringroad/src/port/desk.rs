@@ -99,7 +99,9 @@ impl Port {
             return Ok(Vec::new());
         }
         let gone = || io::Error::new(io::ErrorKind::NotFound, "there is none");
-        let keeper = keeping::slot(parts.stacks).and_then(|slot| claim::owner(self.header.owner(slot)));
+        // Who buries the keeper has its slot meanwhile, and would wait for itself.
+        let keepers = keeping::slot(parts.stacks).filter(|keepers| *keepers != slot);
+        let keeper = keepers.and_then(|slot| claim::owner(self.header.owner(slot)));
         if !keeper.is_some_and(claim::Owner::lives) {
             return Err(gone());
         }
