@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::wire::{Answer, LINE, Wish};
+use super::wire::{Answer, LINE, Wish, processes};
 use crate::config::{Backend, Config};
 use crate::error::StartError;
 use crate::port::Port;
@@ -37,7 +37,8 @@ pub(crate) fn ask(socket: &Path, config: &Config, policy: &str) -> Result<Port, 
     let stream = UnixStream::connect(socket).map_err(|e| {
         StartError::new(step(), e).remedy(format!("is `ringroad agent` running at {}?", socket.display()))
     })?;
-    let Config { frames, processes, .. } = *config;
+    let frames = config.frames;
+    let processes = config.processes.unwrap_or_else(self::processes);
     let wish = Wish { interfaces: config.interfaces.clone(), frames, processes };
     say(&stream, &wish).map_err(failed)?;
     match hear(Timed::new(&stream, OPENING), LINE).map_err(failed)? {

@@ -82,6 +82,7 @@ fn open(rules: &Path, asker: &Asker, wish: Wish) -> Result<Port, String> {
     // Whoever holds a TAP device may hand the kernel frames by it: that is not given away.
     let backend = Backend::AfXdp;
     let Wish { interfaces, frames, processes } = wish;
+    let processes = Some(processes);
     let config = Config { interfaces, frames, processes, offload, backend, ..Config::default() };
     keeper::make_way(&config.interfaces);
     Port::open(&config, "", &limits, Sockets::AtOnce).map_err(|e| e.to_string())

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::port::PROCESSES;
 
 /// The longest line.
 pub(super) const LINE: usize = 1 << 14;
@@ -18,7 +18,7 @@ pub(super) struct Wish {
 
 /// So many where nothing is said, by whoever wishes or permits.
 pub(super) fn processes() -> u8 {
-    Config::default().processes
+    PROCESSES
 }
 
 /// What the agent answers.

@@ -28,7 +28,7 @@ mod words;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -53,7 +53,7 @@ use header::{HEADER, Header, Layout};
 pub(crate) use keeping::Guests;
 use numbers::high;
 use plan::Plan;
-pub(crate) use plan::Sockets;
+pub(crate) use plan::{PROCESSES, Sockets};
 pub(crate) use policy::Texts;
 pub(crate) use post::{Letter, Post, RING};
 pub(crate) use roster::Roster;

@@ -3,7 +3,7 @@
 use af_xdp::{Interface, Options, Port, PortParts, RingSizes, SetupError, Slot};
 
 /// Processes of a port whose sockets are all made with it, and of one whose keeper makes them, unless the user says.
-pub(super) const PROCESSES: u8 = 16;
+pub(crate) const PROCESSES: u8 = 16;
 const PROCESSES_LATER: u8 = 250;
 /// Sockets of a port at the most, so that numbers are left for the application where its limit is 1024.
 const SOCKETS: u32 = 112;
