@@ -199,20 +199,25 @@ impl Helper {
             if fds[6].revents != 0 || now() >= self.pulse.pumps_due() {
                 self.runtime.pump();
             }
-            self.tell_again();
-            self.forget_bereaved();
-            self.neighbours();
-            let now = now();
-            if now >= self.alerts_due() {
-                self.heard = now;
-                self.alerts = self.runtime.hear(now);
-            }
-            if now >= self.flows_due() {
-                self.flows = self.runtime.tell_flows(now);
-            }
-            if now >= self.pulse.wards_due() {
-                self.runtime.look_after_wards();
-            }
+            self.do_what_is_due();
+        }
+    }
+
+    /// What has its time, whatever has come.
+    fn do_what_is_due(&mut self) {
+        self.tell_again();
+        self.forget_bereaved();
+        self.neighbours();
+        let now = now();
+        if now >= self.alerts_due() {
+            self.heard = now;
+            self.alerts = self.runtime.hear(now);
+        }
+        if now >= self.flows_due() {
+            self.flows = self.runtime.tell_flows(now);
+        }
+        if now >= self.pulse.wards_due() {
+            self.runtime.look_after_wards();
         }
     }
 
