@@ -476,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_description_that_would_reach_the_frames_is_refused() {
-        let steering = ":9".repeat(14);
+        let steering = ":9".repeat(15);
         let text = |sockets: usize| {
             let sockets = " xsk:9:0:0:64:64:64:64".repeat(sockets);
             format!("xdp7 9:10:64:4096:2:copy:0:0 if:lo:1:0:1500:1:0:unknown:native{steering}{sockets}")
