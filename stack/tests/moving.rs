@@ -448,10 +448,9 @@ fn what_nobody_accepts_is_offered_to_the_others() {
     assert!((20..25).contains(&twins.offered_after()));
 }
 
-/// Who accepts what is over hears so, as from Linux: it stays where it is. So does what waits where each listener has a queue of
-/// its own.
+/// Who accepts what is over hears so, as from Linux: it stays where it is.
 #[test]
-fn what_is_over_and_what_is_another_sockets_is_not_offered() {
+fn what_is_over_is_not_offered() {
     let mut twins = Twins::new(Link::default(), 1);
     let listener = twins.net.listen(1, 80, 16);
     let client = twins.net.connecting(0, 80);
@@ -464,16 +463,24 @@ fn what_is_over_and_what_is_another_sockets_is_not_offered() {
     assert!(twins.net.b().has_offers());
     assert!(twins.net.b().offer(now, |_| Some(7)).is_empty());
     assert!(twins.net.b().accept(now, listener).is_ok());
+}
 
-    let (id, now) = (twins.net.b().tcp_socket(1).unwrap(), twins.net.now);
-    twins.net.b().set_option(now, id, OptName::ReusePort, Value::Int(1)).unwrap();
-    let end = (twins.net.hosts[1].address, 81);
-    twins.net.b().bind(id, end.into()).unwrap();
-    twins.net.b().listen(id, 8).unwrap();
-    twins.net.connecting(0, 81);
-    twins.net.run_ms(3000);
-    assert_eq!(twins.net.b().waiting(id), 1);
-    assert!(!twins.net.b().has_offers());
+/// A listener that takes the place of one that left has what waited there, and offers it as if it had come just now.
+#[test]
+fn what_a_successor_has_is_offered_too() {
+    let mut twins = Twins::new(Link::default(), 1);
+    let old = twins.net.listen(1, 80, 16);
+    twins.net.connecting(0, 80);
+    while twins.net.b().waiting(old) == 0 {
+        twins.net.run_ms(1);
+    }
+    let now = twins.net.now;
+    twins.net.b().leave(now, old).unwrap();
+    let new = twins.net.listen(1, 80, 16);
+    assert_eq!(twins.net.b().waiting(new), 1);
+    assert!((2..=3).contains(&twins.offered_after()));
+    let now = twins.net.now;
+    assert_eq!(twins.net.b().offer(now, |_| Some(7)).len(), 1);
 }
 
 /// The keeper has it until then, whatever state it is in, and hands it on as who had it before would have.

@@ -117,6 +117,7 @@ impl Stack {
             listener.requests += handshakes;
             listener.queue.extend(queue);
         }
+        self.offer_later(id);
         self.wake(id);
         self.leavers.retain(|leaver| *leaver != old);
         self.crowds.leave(key, old);

@@ -3,7 +3,8 @@
 //! for a while is offered to the others, and so on, until one accepts. So a client waits neither for a worker that is busy
 //! or stuck, nor for a master that only looks whether somebody is there.
 //!
-//! Listeners that share a port, and not a socket (SO_REUSEPORT), have queues of their own in Linux, too: nothing is offered.
+//! Listeners that share a port and not a socket (SO_REUSEPORT) have queues of their own in Linux, too, but which they are cannot
+//! be told here: Postfix sets that option on the one socket that all its processes have.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ const LATE: Duration = Duration::from_millis(1280);
 /// When what waits in a listener is offered.
 #[derive(Debug)]
 pub(super) struct Offer {
-    /// `NEVER` where nothing waits.
+    /// `NEVER` where nothing waits, `ZERO` where that is to be reckoned yet.
     due: Instant,
     patience: Duration,
 }
@@ -68,6 +69,14 @@ impl Offers {
         self.due
     }
 
+    /// Something waits in a listener, and is offered then.
+    fn note(&mut self, id: SocketId, due: Instant) {
+        self.due = self.due.min(due);
+        if !self.listeners.contains(&id) {
+            self.listeners.push(id);
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -76,24 +85,27 @@ impl Offers {
 impl Stack {
     /// A connection waits for `accept` now. It may come from another stack, where nobody took it.
     pub(super) fn enqueue(&mut self, now: Instant, parent: SocketId, id: SocketId, came: bool) {
-        if let Some(entry) = self.table.get_mut(parent)
-            && let shared = !entry.options.reuse_port
-            && let Some(listener) = entry.listener_mut()
-        {
-            let first = listener.queue.is_empty();
+        if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
             listener.queue.push_back(id);
             if came {
                 listener.offer.slow();
             }
-            if first && shared {
+            if listener.queue.len() == 1 {
                 listener.offer.due = now + listener.offer.patience;
-                self.offers.due = self.offers.due.min(listener.offer.due);
-                if !self.offers.listeners.contains(&parent) {
-                    self.offers.listeners.push(parent);
-                }
+                self.offers.note(parent, listener.offer.due);
             }
         }
         self.wake(parent);
+    }
+
+    /// What waited in a listener that left waits in this one now.
+    pub(super) fn offer_later(&mut self, id: SocketId) {
+        if let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut)
+            && !listener.queue.is_empty()
+        {
+            listener.offer.due = Instant::ZERO;
+            self.offers.note(id, Instant::ZERO);
+        }
     }
 
     /// Whether connections have waited for long enough: see [`Stack::offer`].
@@ -135,8 +147,9 @@ impl Stack {
                 return false;
             }
             if listener.offer.due <= now {
+                let is_reckoned = listener.offer.due != Instant::ZERO;
                 listener.offer.due = now + listener.offer.patience;
-                if !offers.open.contains(id) {
+                if is_reckoned && !offers.open.contains(id) {
                     offers.open.push(*id);
                 }
             }
