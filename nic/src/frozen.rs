@@ -99,8 +99,10 @@ impl Frozen<u8> {
         if seals & SEALS != SEALS {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file may still be changed"));
         }
+        // It is mapped as if it was for us alone, which it is not, for nobody writes: until Linux 6.7 a file that is sealed
+        // against writing and was opened for it is not mapped to be shared, not even to be read (EPERM).
         // SAFETY: by the seals, which cannot be taken off, nobody writes to the file or changes its length.
-        let map = Arc::new(unsafe { MmapOptions::new().populate().map(file) }?);
+        let map = Arc::new(unsafe { MmapOptions::new().populate().map_copy_read_only(file) }?);
         Ok(Self::new(&map, Arc::<Mmap>::clone(&map)))
     }
 
@@ -157,6 +159,7 @@ mod tests {
         assert!(file.write_all(b"x").is_err() && file.set_len(200).is_err() && file.set_len(1).is_err());
         drop(file);
         assert_eq!(*mapped, *bytes);
+        assert!(is_private(mapped.as_ptr().addr()), "Linux before 6.7 shares no file that is sealed");
         let view = mapped.view::<u32>(8, 2).unwrap();
         drop(mapped);
         assert_eq!(*view, [u32::from_ne_bytes([8, 9, 10, 11]), u32::from_ne_bytes([12, 13, 14, 15])]);
@@ -169,6 +172,12 @@ mod tests {
         let mut unsealable = File::open("/proc/self/exe").unwrap();
         assert!(Frozen::map(&unsealable).is_err());
         assert!(unsealable.write_all(b"x").is_err());
+    }
+
+    /// Whether a mapping that begins there is of one that is not shared.
+    fn is_private(at: usize) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().any(|line| line.starts_with(&format!("{at:x}-")) && line.contains(" r--p "))
     }
 
     /// One without seals.
