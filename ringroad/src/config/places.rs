@@ -20,29 +20,33 @@ impl Config {
         let alerts = (!self.alerts.is_empty())
             .then(|| self.alerts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         // A comma ends a name: where the directory has one, whoever reads it must be there.
-        let alerts = alerts.filter(|_| self.alerts.iter().all(reads_back));
-        let of = |place: &Option<crate::flows::Place>| place.as_ref().map(ToString::to_string);
-        let said = [
+        let alerts =
+            alerts.filter(|_| self.alerts.iter().all(|sink| said(sink).is_some_and(|s| !s.contains(','))));
+        let of = |place: &Option<crate::flows::Place>| place.as_ref().and_then(said);
+        let all = [
             ("RINGROAD_ALERTS", alerts),
             ("RINGROAD_FLOWS", of(&self.flows)),
             ("RINGROAD_SHADOW", of(&self.shadow)),
-            ("RINGROAD_METRICS", self.metrics.as_ref().map(ToString::to_string)),
+            ("RINGROAD_METRICS", self.metrics.as_ref().and_then(said)),
         ];
-        let said = said.into_iter().filter_map(|(name, text)| Some((name, text?.into())));
+        let all = all.into_iter().filter_map(|(name, text)| Some((name, text?.into())));
         let files = [("RINGROAD_POLICY", &self.policy), ("RINGROAD_EF_VI_LIBRARY", &self.ef_vi_library)];
         let files =
             files.into_iter().filter_map(|(name, path)| Some((name, absolute(path.as_ref()?).into())));
-        said.chain(files).collect()
+        all.chain(files).collect()
     }
 }
 
-fn reads_back<T: Display + FromStr + PartialEq>(value: &T) -> bool {
+/// The text that is read as this; none where the directory is no text.
+fn said<T: Display + FromStr + PartialEq>(value: &T) -> Option<String> {
     let text = value.to_string();
-    !text.contains(',') && text.parse().is_ok_and(|same: T| same == *value)
+    text.parse().is_ok_and(|same: T| same == *value).then_some(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     fn of(vars: &[(&str, &str)]) -> Config {
@@ -91,5 +95,8 @@ mod tests {
         let config =
             Config { alerts: vec![crate::alerts::Sink::File("/a,b/alerts".into())], ..Config::default() };
         assert_eq!(config.places(), []);
+        let directory = std::ffi::OsStr::from_bytes(b"/caf\xe9").into();
+        let flows = Some(crate::flows::Place { directory, size: 1 << 20 });
+        assert_eq!(Config { flows, ..Config::default() }.places(), [], "another directory would be told");
     }
 }
