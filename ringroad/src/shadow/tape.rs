@@ -65,7 +65,10 @@ impl Tape {
         while let Some(packet) = self.next(reading, until) {
             self.put(&packet);
         }
-        self.try_to(|tape| tape.open.as_mut().map_or(Ok(()), Open::flush));
+        if self.try_to(|tape| tape.open.as_mut().map_or(Ok(()), Open::flush)) && self.open.is_some() {
+            // Not before: on a full disk there may be room for the head of a file, again and again.
+            self.failed = None;
+        }
         self.tell(reading);
     }
 
@@ -135,7 +138,6 @@ impl Tape {
                 open.flush()?;
             }
             self.open = Some(Open::begin(&self.shelf, &self.interfaces, now)?);
-            self.failed = None;
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         open.to.packet(&frame)?;
