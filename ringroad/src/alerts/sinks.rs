@@ -8,13 +8,15 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::absolute;
 use crate::control::model::Alert;
 use crate::log;
 use crate::runtime::without_signals;
 
+/// A place that takes some and others not, as a socket whose reader is slow, is told of no more often.
+const QUIET: Duration = Duration::from_secs(60);
 /// Alerts that wait to be written.
 const WAITING: usize = 1024;
 /// How long the end of a process waits for them.
@@ -116,10 +118,10 @@ impl Sinks {
 /// A place, and how it goes there.
 struct Place<'s> {
     sink: &'s Sink,
-    /// It has been told that it takes nothing.
-    failing: bool,
     /// Alerts that it did not take, since one that it took.
     missed: u64,
+    /// When it was told that it takes nothing.
+    told: Option<Instant>,
 }
 
 fn write_all(sinks: &[Sink], syslog: &Path, from: &Receiver<Alert>) {
@@ -127,8 +129,7 @@ fn write_all(sinks: &[Sink], syslog: &Path, from: &Receiver<Alert>) {
     if let Ok(socket) = &socket {
         let _ = socket.set_nonblocking(true);
     }
-    let mut places: Vec<Place<'_>> =
-        sinks.iter().map(|sink| Place { sink, failing: false, missed: 0 }).collect();
+    let mut places: Vec<Place<'_>> = sinks.iter().map(|sink| Place { sink, missed: 0, told: None }).collect();
     for alert in from {
         for place in &mut places {
             let counts = Alert { left_out: alert.left_out + place.missed, ..alert.clone() };
@@ -138,11 +139,12 @@ fn write_all(sinks: &[Sink], syslog: &Path, from: &Receiver<Alert>) {
                 Err(error) => Err(io::Error::from(error.kind())),
             };
             if let Err(error) = &written
-                && !place.failing
+                && place.missed == 0
+                && place.told.is_none_or(|at| at.elapsed() >= QUIET)
             {
+                place.told = Some(Instant::now());
                 log::tell(format_args!("an alert was not written to {}: {error}", place.sink));
             }
-            place.failing = written.is_err();
             place.missed = if written.is_err() { counts.left_out + 1 } else { 0 };
         }
     }
