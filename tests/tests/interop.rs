@@ -8,9 +8,8 @@
 //! wait for its timer, whose back-off of up to 60 s stays until a round trip of new data is measured. (10 MiB: of 34 waits
 //! over 0.9 s, 1,234 s in all, 31 ended with its timer; our 10 MiB were there after 3.6 s.) It computes for seconds.
 //!
-//! lwIP 2.1 has no SACK either, and when it opened the connection its first time-outs are 400 s and 800 s. It comes to them
-//! although segments behind the hole arrive: while we have data to send, what acknowledges those rides on it, and an ACK
-//! with data is no duplicate to it (RFC 5681 §2). A bare ACK besides, to who has no SACK, would spare it that; we send none.
+//! lwIP 2.1 has no SACK either, and when it opened the connection its first time-outs are 400 s and 800 s. Three duplicate ACKs
+//! spare it those; so ours, of what came from behind a hole, go by themselves even while we have data to send (RFC 5681 §2).
 
 use std::time::Duration;
 

@@ -79,8 +79,13 @@ fn flush<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
 
 #[inline(never)]
 fn flush_all<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
+    // With data an ACK tells of no hole: it is no duplicate then (RFC 5681 §2), and full segments leave SACK blocks no room.
+    let apart = !tcb.owed.may_wait() && tcb.reassembly.has_news();
+    if apart {
+        output::acknowledge(tcb, env);
+    }
     output::data(tcb, env, false);
-    if !(env.burst && tcb.owed.may_wait()) {
+    if !apart && !(env.burst && tcb.owed.may_wait()) {
         output::acknowledge(tcb, env);
     }
 }

@@ -53,6 +53,22 @@ fn an_answer_carries_the_acknowledgment_and_the_timer_is_off() {
     d.silent();
 }
 
+/// RFC 5681 §2, §4.2, RFC 2018 §4: an ACK with data is no duplicate, and beside a full segment there is no room for SACK blocks.
+/// So what came from behind a hole is told by itself, even when data goes out at the same moment.
+#[test]
+fn data_that_goes_out_does_not_hide_a_hole() {
+    for (options, blocks) in [("<mss 1000>", "<nothing>"), ("<mss 1000,sackOK>", "<sack 101:201>")] {
+        let mut d = Drill::in_flight(options, 13);
+        d.at(100);
+        d.inject(". 101:201(100) ack 1001");
+        d.expect(&format!(". 10001:10001(0) ack 1 {blocks}"));
+        d.expect_all(&[". 10001:11001(1000) ack 1", ". 11001:12001(1000) ack 1"]);
+        // What fills the hole is no news of one.
+        d.inject(". 1:101(100) ack 2001");
+        d.expect_all(&["P. 12001:13001(1000) ack 201"]);
+    }
+}
+
 /// RFC 9293 §3.10.7.4: what is out of order, or fills a hole, is acknowledged at once (RFC 5681 §4.2).
 #[test]
 fn holes_are_told_of_at_once() {
