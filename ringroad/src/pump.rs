@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionread, read};
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::net::sockopt::set_socket_oobinline;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair,
 };
@@ -115,6 +116,8 @@ impl Pump {
 
     fn new(id: SocketId, key: u64, ends: [OwnedFd; 3]) -> Arc<Self> {
         let [near, far, life] = ends.map(aside);
+        // An urgent octet that the reader sends goes with the others.
+        let _ = set_socket_oobinline(&near, true);
         Arc::new(Self { id, key, near, far, life, flow: Mutex::default() })
     }
 
@@ -235,13 +238,22 @@ impl Pump {
                 self.hear_end(turn, flow);
                 return true;
             }
-            let now = turn.now();
+            let (now, mut dry) = (turn.now(), false);
             let mut fill = |room: &mut [u8]| {
                 let most = room.len().min(waiting);
-                // So much is there: this does not wait.
-                read(&self.near, &mut room[..most]).map_err(|_| Fault)
+                // What is counted need not be there for a reader, as an urgent octet is not: nothing waits under this lock.
+                match recv(&self.near, &mut room[..most], RecvFlags::DONTWAIT) {
+                    Ok((_, n @ 1..)) => return Ok(n),
+                    told => dry = matches!(told, Ok(_) | Err(Errno::AGAIN)),
+                }
+                Err(Fault)
             };
-            match turn.stack().send(now, self.id, waiting, socket::SendFlags::default(), &mut fill) {
+            let sent = turn.stack().send(now, self.id, waiting, socket::SendFlags::default(), &mut fill);
+            if dry {
+                self.hear_end(turn, flow);
+                return true;
+            }
+            match sent {
                 Ok(0) => return self.fail(flow),
                 Ok(_) => {}
                 Err(SocketError::WouldBlock) => {

@@ -112,3 +112,37 @@ fn a_process_forks_in_its_sandbox() {
         format!("{heard} {code} {said}")
     });
 }
+
+/// A child that gives its descriptors up has its connection by way of a Unix socket. It sends an urgent octet there.
+const URGENT: &str = "
+import os, resource, socket
+listener = socket.create_server(('0.0.0.0', 80))
+peer, _ = listener.accept()
+if os.fork() == 0:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+    peer.send(b'child')
+    peer.send(b'!', socket.MSG_OOB)
+    peer.send(b' goes on')
+    os._exit(0)
+code = os.waitstatus_to_exitcode(os.wait()[1])
+peer.sendall(b', parent %d' % code)
+";
+
+/// Hears all, what is urgent in its place.
+const INLINE: &str = "
+import socket
+stream = socket.create_connection(('10.77.0.1', 80), timeout=20)
+stream.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+print(stream.makefile('rb').read())
+";
+
+#[test]
+fn an_urgent_octet_of_a_child_without_a_stack_stops_nobody() {
+    same_on_both("sandbox-urgent", |stage| {
+        let mut server = stage.serve(&["python3", "-c", URGENT], 80);
+        let heard = stage.client.must(&["python3", "-c", INLINE]);
+        let (code, said) = (server.ended(20), server.said());
+        stage.assert_served_past_the_kernel();
+        format!("{heard} {code} {said}")
+    });
+}
