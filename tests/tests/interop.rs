@@ -10,6 +10,7 @@
 //!
 //! lwIP 2.1 has no SACK either, and when it opened the connection its first time-outs are 400 s and 800 s. Three duplicate ACKs
 //! spare it those; so ours, of what came from behind a hole, go by themselves even while we have data to send (RFC 5681 §2).
+//! Some waits are left (512 KiB at 5 %: one of 400 s).
 
 use std::time::Duration;
 
