@@ -85,7 +85,7 @@ fn flush_all<E: Egress>(tcb: &mut Tcb, env: &mut Env<'_, E>) {
         output::acknowledge(tcb, env);
     }
     output::data(tcb, env, false);
-    if !apart && !(env.burst && tcb.owed.may_wait()) {
+    if !(apart || env.burst && tcb.owed.may_wait()) {
         output::acknowledge(tcb, env);
     }
 }
