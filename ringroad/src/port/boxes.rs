@@ -3,8 +3,10 @@
 //! a sleeper, too; who is rung for by letter answers with its bell, which is rung from then on.
 //!
 //! Everybody on the host can read the name of a box (an abstract Unix socket's). What is sent there has to begin with the
-//! port's secret, which only who holds the port can read: all else the kernel throws away where it is sent (a socket
-//! filter), so a stranger can neither write to anybody, nor fill a box.
+//! box's key, which is made of that name and the port's secret, and only who holds the port can read that: all else the kernel
+//! throws away where it is sent (a socket filter), so a stranger can neither write to anybody, nor fill a box. A stranger
+//! can give the name of a process that was killed to a socket of its own, until the slot is another's. So each box has a
+//! key of its own: what comes to the dead says nothing of how to write to the living.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,11 +15,12 @@ use af_xdp::Slot;
 use nic::Own;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
+use stack::hash::HashKey;
 
 use super::fds::{admit, aside};
 use super::header::Header;
 
-/// What everything that is sent begins with.
+/// What a port has, and what everything that is sent begins with.
 pub(super) type Secret = [u8; 16];
 
 /// A process's own box and bell, for its life.
@@ -37,7 +40,7 @@ impl Place {
         rustix::rand::getrandom(&mut name, rustix::rand::GetRandomFlags::empty())?;
         let name = u64::from_ne_bytes(name);
         let inbox = pen()?;
-        admit(inbox.as_fd(), header.secret())?;
+        admit(inbox.as_fd(), key(header, name))?;
         bind(&inbox, &address(name)?)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         header.set_name(slot, name);
@@ -102,9 +105,17 @@ fn ring(bell: BorrowedFd<'_>) {
     let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
 }
 
-/// Where letters to whoever drives a slot go.
-pub(super) fn letterbox(header: &Header, slot: Slot) -> io::Result<SocketAddrUnix> {
-    address(header.name(slot))
+/// Where letters to whoever drives a slot go, and what they begin with.
+pub(super) fn letterbox(header: &Header, slot: Slot) -> io::Result<(SocketAddrUnix, Secret)> {
+    let name = header.name(slot);
+    Ok((address(name)?, key(header, name)))
+}
+
+/// What letters to the box of this name begin with: who knows one cannot tell another.
+pub(super) fn key(header: &Header, name: u64) -> Secret {
+    let secret = HashKey::new(header.secret());
+    let [low, high] = [0, 1].map(|half| secret.sip24(&[name, half]).to_le_bytes());
+    std::array::from_fn(|n| if n < 8 { low[n] } else { high[n - 8] })
 }
 
 /// A socket to write by, and to give a name.
@@ -159,18 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_begin_with_the_secret_comes_to_nobody() {
+    fn what_does_not_begin_with_its_key_comes_to_nobody() {
         let header = Header::map(&file()).unwrap();
-        let place = Place::make(&header, 0).unwrap();
-        let (pen, inbox) = (pen().unwrap(), letterbox(&header, 0).unwrap());
-        let mut nearly = [7; 24];
-        nearly[15] = 8;
-        for text in [&nearly[..], &[7; 15], &[0; 100], b"x", b""] {
+        let [place, other] = [0, 1].map(|slot| Place::make(&header, slot).unwrap());
+        let (pen, (inbox, key)) = (pen().unwrap(), letterbox(&header, 0).unwrap());
+        let mut nearly = key;
+        nearly[15] ^= 1;
+        let others = super::key(&header, other.name);
+        for text in [&nearly[..], &others, &header.secret(), &key[..15], &[0; 100], b"x", b""] {
             // More than there is room for.
             (0..100).for_each(|_| _ = sendto(&pen, text, SendFlags::DONTWAIT, &inbox));
         }
         assert!(!waits(place.inbox));
-        assert_eq!(sendto(&pen, &[7; 17], SendFlags::DONTWAIT, &inbox), Ok(17));
+        assert_eq!(sendto(&pen, &key, SendFlags::DONTWAIT, &inbox), Ok(16));
         assert!(waits(place.inbox));
     }
 }

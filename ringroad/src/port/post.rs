@@ -7,14 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use af_xdp::{Slot, Slots};
 
-use super::boxes::{Place, Secret, letterbox, pen};
+use super::boxes::{self, Place, Secret, letterbox, pen};
 use super::fds::borrow;
 use super::{Claimed, Port, claim, keeping};
 use crate::link;
 
 /// A letter longer than this goes in a file of its own.
 const LONG: usize = 16 * 1024;
-/// The port's secret, and the addressee's word.
+/// The key of the box, and the addressee's word.
 const HEAD: usize = size_of::<Secret>() + size_of::<u64>();
 const _: () = assert!(HEAD + LONG <= link::TEXT_MOST);
 
@@ -108,7 +108,9 @@ impl Post {
 
     /// The next letter to us.
     pub(crate) fn receive(&self) -> Option<Letter> {
-        let mine = self.port.head(claim::owner(self.port.header.owner(self.me))?);
+        let header = &self.port.header;
+        let key = if self.keeps() { header.secret() } else { boxes::key(header, header.name(self.me)) };
+        let mine = head(key, claim::owner(header.owner(self.me))?);
         loop {
             let note = match link::receive(self.inbox) {
                 Ok(note) => note,
@@ -155,22 +157,22 @@ impl Port {
         beside: Option<BorrowedFd<'_>>,
     ) -> io::Result<u64> {
         let owner = claim::owner(self.header.owner(slot)).ok_or(io::ErrorKind::NotFound)?;
-        let mut text = self.head(owner).to_vec();
-        let enclosed = (letter.len() > LONG || beside.is_some()).then_some(letter);
-        if enclosed.is_none() {
-            text.extend_from_slice(letter);
-        }
+        let (enclosed, inside) =
+            if letter.len() > LONG || beside.is_some() { (Some(letter), &[][..]) } else { (None, letter) };
+        let text = |key| [&head(key, owner)[..], inside].concat();
         if is_keepers {
-            link::send(self.keepers_door()?, &text, enclosed, beside.as_slice())?;
+            // Nobody else can be at the other end of it, and it is there before the keeper has a name.
+            link::send(self.keepers_door()?, &text(self.header.secret()), enclosed, beside.as_slice())?;
         } else {
-            link::send_to(pen, &letterbox(&self.header, slot)?, &text, enclosed, beside.as_slice())?;
+            let (inbox, key) = letterbox(&self.header, slot)?;
+            link::send_to(pen, &inbox, &text(key), enclosed, beside.as_slice())?;
         }
         Ok(owner.word())
     }
+}
 
-    /// What a letter to this process begins with.
-    fn head(&self, owner: claim::Owner) -> [u8; HEAD] {
-        let (secret, word) = (self.header.secret(), owner.word().to_le_bytes());
-        std::array::from_fn(|n| secret.get(n).copied().unwrap_or_else(|| word[n - secret.len()]))
-    }
+/// What a letter to this process begins with, in the box that has this key.
+fn head(key: Secret, owner: claim::Owner) -> [u8; HEAD] {
+    let word = owner.word().to_le_bytes();
+    std::array::from_fn(|n| key.get(n).copied().unwrap_or_else(|| word[n - key.len()]))
 }
