@@ -214,7 +214,7 @@ impl Port {
         };
         let mut flows = Vec::new();
         // The sockets are held until all is settled.
-        let (parts, _sockets) = self.parts_to_bury(slot)?;
+        let (parts, _sockets) = self.parts_to_bury(slot).inspect_err(|_| claim::release(word))?;
         let settled = af_xdp::Port::from_parts(&parts, slot).and_then(|port| {
             // Those who wait for its frames do not wait for all else.
             self.call(port.take_back(slot)?);
