@@ -16,7 +16,7 @@ impl Owner {
     /// This process.
     pub(crate) fn this() -> Self {
         let pid = std::process::id();
-        Self { pid, start: start_time(pid).map_or(0, |(start, _)| start) }
+        Self { pid, start: look(pid).map_or(0, |(start, _)| start) }
     }
 
     fn from_word(word: u64) -> Option<Self> {
@@ -30,15 +30,36 @@ impl Owner {
 
     /// Whether the process still runs. Without /proc (a chroot) the pid alone must do.
     pub(super) fn lives(self) -> bool {
-        let Some(pid) = rustix::process::Pid::from_raw(self.pid as i32) else { return false };
+        self.state().is_some_and(|state| state != State::Dead)
+    }
+
+    /// Whether it does and nobody has stopped it.
+    pub(super) fn is_at_work(self) -> bool {
+        self.state() == Some(State::Runs)
+    }
+
+    /// What it is at; none when there is no such process any more.
+    fn state(self) -> Option<State> {
+        let pid = rustix::process::Pid::from_raw(self.pid as i32)?;
         if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
-            return false;
+            return None;
         }
-        match start_time(self.pid) {
-            Some((start, zombie)) => !zombie && (start == self.start || self.start == 0),
-            None => true,
+        match look(self.pid) {
+            Some((start, state)) => (start == self.start || self.start == 0).then_some(state),
+            None => Some(State::Runs),
         }
     }
+}
+
+/// What a process is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It runs, or waits for something.
+    Runs,
+    /// By a signal, or a debugger.
+    Stopped,
+    /// Not yet reaped.
+    Dead,
 }
 
 /// This process's PID namespace, by its inode: its number is one there. Zero without /proc.
@@ -93,20 +114,25 @@ pub(super) fn give_back(word: &AtomicU64, dead: Owner) {
     let _ = word.compare_exchange(Owner::this().word(), dead.word(), Ordering::AcqRel, Ordering::Relaxed);
 }
 
-/// When a process began, and whether it is dead but not yet reaped.
-fn start_time(pid: u32) -> Option<(u32, bool)> {
+/// When a process began, and what it is at.
+fn look(pid: u32) -> Option<(u32, State)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&stat)
 }
 
 /// proc_pid_stat(5): the command in parentheses may hold anything; the state comes behind the last one, the
 /// start time is the 22nd field.
-fn parse_stat(stat: &str) -> Option<(u32, bool)> {
+fn parse_stat(stat: &str) -> Option<(u32, State)> {
     let (_, behind) = stat.rsplit_once(')')?;
     let mut fields = behind.split_ascii_whitespace();
     let state = fields.next()?;
     let start: u64 = fields.nth(18)?.parse().ok()?;
-    Some((start as u32, matches!(state, "Z" | "X")))
+    let state = match state {
+        "Z" | "X" => State::Dead,
+        "T" | "t" => State::Stopped,
+        _ => State::Runs,
+    };
+    Some((start as u32, state))
 }
 
 #[cfg(test)]
@@ -128,9 +154,9 @@ mod tests {
 
     #[test]
     fn the_same_pid_later_is_another_process() {
-        assert!(Owner::this().lives());
+        assert!(Owner::this().lives() && Owner::this().is_at_work());
         let earlier = Owner { start: Owner::this().start.wrapping_add(1), ..Owner::this() };
-        assert!(!earlier.lives());
+        assert!(!earlier.lives() && !earlier.is_at_work());
         assert!(!Owner { pid: i32::MAX as u32, start: 1 }.lives());
     }
 
@@ -155,8 +181,11 @@ mod tests {
 
     #[test]
     fn a_command_may_hold_parentheses_and_spaces() {
-        let stat = "12 (a) b) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
-        assert_eq!(parse_stat(stat), Some((4242, true)));
+        let stat = |state| format!("12 (a) b) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20");
+        let states = [("Z", State::Dead), ("t", State::Stopped), ("T", State::Stopped), ("D", State::Runs)];
+        for (letter, state) in states {
+            assert_eq!(parse_stat(&stat(letter)), Some((4242, state)));
+        }
         assert_eq!(parse_stat("12 (x) R 1"), None);
     }
 }

@@ -84,6 +84,11 @@ impl Post {
         claim::owner(self.port.header.owner(slot)).is_some_and(claim::Owner::lives)
     }
 
+    /// The same, and it is not stopped.
+    pub(crate) fn is_at_work(&self, slot: Slot) -> bool {
+        claim::owner(self.port.header.owner(slot)).is_some_and(claim::Owner::is_at_work)
+    }
+
     /// Whether the process that a letter went to, by what [`Post::send`] answered, drives the slot still.
     pub(crate) fn is_home(&self, slot: Slot, addressee: u64) -> bool {
         let owner = claim::owner(self.port.header.owner(slot));

@@ -120,9 +120,17 @@ impl Handover {
 
     /// Another process that hears what is sent to `local`, each in its turn.
     fn mate(&mut self, steer: &dyn Steer, local: SocketAddr) -> Option<Slot> {
-        let post = self.post.as_ref()?;
+        self.next_of(&self.mates(steer, local, Post::is_inhabited))
+    }
+
+    /// All that hear it and are `fit`. Dear: the kernel is asked about each.
+    fn mates(&self, steer: &dyn Steer, local: SocketAddr, fit: fn(&Post, Slot) -> bool) -> Vec<Slot> {
+        let Some(post) = &self.post else { return Vec::new() };
         let others = steer.hearers(local).without(post.slot());
-        let mates: Vec<Slot> = others.into_iter().filter(|slot| post.is_inhabited(*slot)).collect();
+        others.into_iter().filter(|slot| fit(post, *slot)).collect()
+    }
+
+    fn next_of(&mut self, mates: &[Slot]) -> Option<Slot> {
         self.turn = self.turn.wrapping_add(1);
         mates.get(usize::from(self.turn) % mates.len().max(1)).copied()
     }
@@ -172,7 +180,7 @@ impl Core {
         self.stack.release_held();
         self.handover.send_again(&*self.steer);
         if self.stack.has_leavers() {
-            self.pass_round(|stack, address| stack.hand_over(now, address));
+            self.pass_round(Post::is_inhabited, |stack, address| stack.hand_over(now, address));
             if now.since(self.handover.looked) >= LOOK {
                 self.handover.looked = now;
                 self.give_up(now);
@@ -193,21 +201,30 @@ impl Core {
     /// Connections have waited here for long: another may take them.
     #[cold]
     pub(super) fn offer(&mut self, now: Instant) {
-        self.pass_round(|stack, address| stack.offer(now, address));
+        // One that is stopped (a debugger's) would keep it.
+        self.pass_round(Post::is_at_work, |stack, address| stack.offer(now, address));
         // Letters may be read late, and the helper looks after them.
         self.pulse.moves(self.stack.has_leavers() || self.handover.is_stuck());
     }
 
-    /// Sends what the stack lets go to others that hear it, each in its turn.
+    /// Sends what the stack lets go to others that hear it and are `fit`, each in its turn.
     fn pass_round(
         &mut self,
+        fit: fn(&Post, Slot) -> bool,
         let_go: impl FnOnce(&mut Stack, &mut dyn FnMut(&FlowKey) -> Option<Slot>) -> BTreeMap<Slot, Vec<u8>>,
     ) {
         let (handover, steer) = (&mut self.handover, &*self.steer);
         let mut flows: BTreeMap<Slot, Vec<FlowKey>> = BTreeMap::new();
+        let keeper = handover.keeper().filter(|_| handover.ends);
+        // Thousands may wait for one end: who hears it is looked up once.
+        let mut known = BTreeMap::new();
         // A flow that another stack has meanwhile is not ours to give: its peer asked twice, and was heard twice.
         let letters = let_go(&mut self.stack, &mut |key| {
-            let to = if steer.holds(key) { handover.taker(steer, key.local) } else { None };
+            if !steer.holds(key) {
+                return None;
+            }
+            let mates = known.entry(key.local).or_insert_with(|| handover.mates(steer, key.local, fit));
+            let to = handover.next_of(mates).or(keeper);
             to.inspect(|to| flows.entry(*to).or_default().push(*key))
         });
         for (to, body) in letters {
