@@ -93,8 +93,8 @@ impl Listener {
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The listener's, waiting for `accept`.
-    Queued(SocketId),
+    /// The listener's, waiting for `accept`; so many times it has waited in vain, here or elsewhere.
+    Queued(SocketId, u8),
     /// The application's.
     Owned,
     /// Nobody's any more: it delivers what is left and goes.

@@ -24,9 +24,10 @@ const AFTERGLOW: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What comes in a letter, by its first byte. A kind has another number whenever its bytes mean something else, as in
-/// `estate`. (1 and 2 were these two before handshakes had the headers of their SYN with them.)
+/// `estate`. (1 and 2 were these two before handshakes had the headers of their SYN with them; 4 was a connection before it was known
+/// how often it has waited.)
 const HANDSHAKE: u8 = 3;
-const CONNECTION: u8 = 4;
+const CONNECTION: u8 = 5;
 
 impl Stack {
     /// The application closes a listener, and others may take what waits in it: see [`Stack::hand_over`]. Nothing new
@@ -110,7 +111,7 @@ impl Stack {
         gone.requests = 0;
         for child in &queue {
             if let Some(connection) = self.table.get_mut(*child).and_then(Entry::connection_mut) {
-                connection.stage = Stage::Queued(id);
+                connection.stage = Stage::Queued(id, 0);
             }
         }
         if let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut) {
@@ -158,6 +159,7 @@ impl Stack {
         for child in core::mem::take(&mut stays) {
             let Some(connection) = self.table.get(child).and_then(Entry::connection) else { continue };
             let (key, over) = (connection.tcb.flow.key, connection.tcb.state == State::Closed);
+            let times = if let Stage::Queued(_, times) = connection.stage { times } else { 0 };
             if leaves && (over || !connection.attached) {
                 // Who accepts it learns nothing but that it is over.
                 self.remove(child);
@@ -166,7 +168,7 @@ impl Stack {
             let to = if self.may_travel(child) { address(&key) } else { None };
             match to.map(|to| letters.entry(to).or_default()) {
                 Some(letter) => {
-                    CONNECTION.put(letter);
+                    (CONNECTION, times.saturating_add(1)).put(letter);
                     let _ = self.export(now, child, letter);
                 }
                 None => stays.push_back(child),
@@ -248,13 +250,13 @@ impl Stack {
     pub fn end_of(mut letter: &[u8]) -> Option<SocketAddr> {
         match u8::take(&mut letter)? {
             HANDSHAKE => SocketAddr::take(&mut letter),
-            CONNECTION => Self::who_arrives(letter).map(|(key, _)| key.local),
+            CONNECTION => Self::who_arrives(letter.get(1..)?).map(|(key, _)| key.local),
             _ => None,
         }
     }
 
     fn take_connection(&mut self, now: Instant, from: &mut &[u8]) -> Result<()> {
-        let Some((key, behind)) = Self::who_arrives(from) else {
+        let Some((times, (key, behind))) = u8::take(from).zip(Self::who_arrives(from)) else {
             *from = &[];
             return Err(SocketError::Invalid);
         };
@@ -262,7 +264,7 @@ impl Stack {
             *from = behind;
             return Err(SocketError::ConnectionRefused);
         };
-        self.import(now, from, Taker::Listener(listener)).map(|_| ())
+        self.import(now, from, Taker::Listener(listener, times)).map(|_| ())
     }
 
     fn take_handshake(&mut self, now: Instant, from: &mut &[u8]) -> Result<()> {

@@ -46,8 +46,8 @@ plain!(Stored {
 pub enum Taker {
     /// The application's, with the cookie of its socket.
     Application(u64),
-    /// A listener's, to be accepted; it has that listener's options.
-    Listener(SocketId),
+    /// A listener's, to be accepted, which nobody has done where it was so many times; it has that listener's options.
+    Listener(SocketId, u8),
     /// Nobody's: it delivers what it has, and ends.
     Nobody,
 }
@@ -150,9 +150,9 @@ impl Stack {
             return Err(SocketError::NoBuffers);
         }
         let (options, stage) = match taker {
-            Taker::Listener(parent) => {
+            Taker::Listener(parent, times) => {
                 let (options, _) = self.listener(parent).ok_or(SocketError::Invalid)?;
-                (options, Stage::Queued(parent))
+                (options, Stage::Queued(parent, times))
             }
             Taker::Application(_) => (self.option_sets.same_as(&arrived.options), Stage::Owned),
             Taker::Nobody => (self.option_sets.same_as(&arrived.options), Stage::Orphan),
@@ -198,8 +198,8 @@ impl Stack {
         if stage == Stage::Orphan {
             self.orphans += 1;
         }
-        if let Stage::Queued(parent) = stage {
-            self.enqueue(now, parent, id, true);
+        if let Stage::Queued(parent, times) = stage {
+            self.enqueue(now, parent, id, times);
         }
         if let Some(connection) = self.table.get_mut(id).and_then(Entry::connection_mut) {
             parcel::go_on(&mut connection.tcb, &mut self.core.env(now, false));

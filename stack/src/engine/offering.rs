@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Stack;
-use super::entry::{Body, Entry};
+use super::entry::{Body, Entry, Stage};
 use crate::time::Instant;
 use crate::types::{FlowKey, SocketId};
 
@@ -26,25 +26,27 @@ const LATE: Duration = Duration::from_millis(1280);
 pub(super) struct Offer {
     /// `NEVER` where nothing waits, `ZERO` where that is to be reckoned yet.
     due: Instant,
-    patience: Duration,
+    /// Something was accepted here.
+    used: bool,
 }
 
 impl Default for Offer {
     fn default() -> Self {
-        Self { due: Instant::NEVER, patience: SOON }
+        Self { due: Instant::NEVER, used: false }
     }
 }
 
 impl Offer {
     /// A connection was taken out, and others wait still or do not.
     pub(super) fn accepted(&mut self, now: Instant, waits: bool) {
-        self.patience = BUSY;
-        self.due = if waits { now + self.patience } else { Instant::NEVER };
+        self.used = true;
+        self.due = if waits { now + BUSY } else { Instant::NEVER };
     }
 
-    /// It goes more slowly from here on: what waits was offered by another, or nobody is there to take it.
-    fn slow(&mut self) {
-        self.patience = (self.patience * 2).min(LATE);
+    /// How long a connection waits that has waited in vain so many times before.
+    fn patience(&self, times: u8) -> Duration {
+        let first = if self.used { BUSY } else { SOON };
+        first.saturating_mul(1 << times.min(16)).min(LATE)
     }
 }
 
@@ -83,16 +85,16 @@ impl Offers {
 }
 
 impl Stack {
-    /// A connection waits for `accept` now. It may come from another stack, where nobody took it.
-    pub(super) fn enqueue(&mut self, now: Instant, parent: SocketId, id: SocketId, came: bool) {
+    /// A connection waits for `accept` now. So many times it has waited elsewhere, and nobody took it.
+    pub(super) fn enqueue(&mut self, now: Instant, parent: SocketId, id: SocketId, times: u8) {
         if let Some(listener) = self.table.get_mut(parent).and_then(Entry::listener_mut) {
             listener.queue.push_back(id);
-            if came {
-                listener.offer.slow();
-            }
+            let due = listener.offer.due.min(now + listener.offer.patience(times));
+            listener.offer.due = due;
             if listener.queue.len() == 1 {
-                listener.offer.due = now + listener.offer.patience;
-                self.offers.note(parent, listener.offer.due);
+                self.offers.note(parent, due);
+            } else {
+                self.offers.due = self.offers.due.min(due);
             }
         }
         self.wake(parent);
@@ -123,13 +125,32 @@ impl Stack {
         let mut letters = BTreeMap::new();
         for id in core::mem::take(&mut self.offers.open) {
             self.hand_over_queue(now, id, &mut address, &mut letters);
-            if let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut)
-                && !listener.queue.is_empty()
-            {
-                listener.offer.slow();
-            }
+            self.wait_on(now, id);
         }
         letters
+    }
+
+    /// What waits in a listener still has waited in vain once more.
+    fn wait_on(&mut self, now: Instant, id: SocketId) {
+        let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut) else { return };
+        let queue = core::mem::take(&mut listener.queue);
+        let mut least = u8::MAX;
+        for child in &queue {
+            if let Some(connection) = self.table.get_mut(*child).and_then(Entry::connection_mut)
+                && let Stage::Queued(_, times) = &mut connection.stage
+            {
+                *times = times.saturating_add(1);
+                least = least.min(*times);
+            }
+        }
+        let Some(listener) = self.table.get_mut(id).and_then(Entry::listener_mut) else { return };
+        let waits = !queue.is_empty();
+        listener.queue = queue;
+        listener.offer.due = if waits { now + listener.offer.patience(least) } else { Instant::NEVER };
+        if waits {
+            let due = listener.offer.due;
+            self.offers.note(id, due);
+        }
     }
 
     /// Looks which listeners have kept their connections waiting.
@@ -148,7 +169,8 @@ impl Stack {
             }
             if listener.offer.due <= now {
                 let is_reckoned = listener.offer.due != Instant::ZERO;
-                listener.offer.due = now + listener.offer.patience;
+                // Unless somebody sees to the offer, and says when it is due again.
+                listener.offer.due = now + if is_reckoned { LATE } else { listener.offer.patience(0) };
                 if is_reckoned && !offers.open.contains(id) {
                     offers.open.push(*id);
                 }

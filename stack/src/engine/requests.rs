@@ -311,13 +311,19 @@ impl Stack {
     ) {
         let key = tcb.flow.key;
         let begin = if tcb.state == State::SynReceived { Begin::Early } else { Begin::Over };
-        let connection =
-            Connection { tcb, stage: Stage::Queued(parent), attached: true, steered, begin, urgent: false };
+        let connection = Connection {
+            tcb,
+            stage: Stage::Queued(parent, 0),
+            attached: true,
+            steered,
+            begin,
+            urgent: false,
+        };
         let entry = Entry::new(0, options, Body::Connection(connection));
         match self.table.insert(entry) {
             Ok(id) => {
                 self.attach(&key, id);
-                self.enqueue(now, parent, id, false);
+                self.enqueue(now, parent, id, 0);
                 self.settle(id);
                 if burst {
                     self.mark_dirty(id);
