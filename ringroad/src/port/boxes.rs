@@ -10,6 +10,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use af_xdp::Slot;
 use nic::Own;
@@ -85,6 +86,19 @@ impl Bells {
     pub(crate) fn learn(&mut self, slot: Slot, name: u64, bell: OwnedFd) {
         if let Some(known) = self.known.get_mut(usize::from(slot)) {
             *known = Some((name, Own::new(aside(bell))));
+        }
+    }
+
+    /// Closes the bells of those that drive no slot any more.
+    pub(crate) fn forget_dead(&mut self) {
+        for (slot, known) in self.known.iter_mut().enumerate() {
+            if let Some((name, _)) = known {
+                let (slot, name) = (slot as Slot, *name);
+                let gone = self.header.owner(slot).load(Ordering::Acquire) == 0;
+                if gone || self.header.name(slot) != name {
+                    *known = None;
+                }
+            }
         }
     }
 
@@ -165,8 +179,17 @@ mod tests {
         assert_eq!([mine, other].map(|place| waits(place.bell)), [true, true]);
         bells.quiet();
         assert_eq!([mine, other].map(|place| waits(place.bell)), [false, true]);
+        header.owner(3).store(7, Ordering::Release);
+        bells.forget_dead();
+        assert!(bells.ring(3));
         Place::make(&header, 3).unwrap();
         assert!(!bells.ring(3), "that is another process's slot now");
+        bells.forget_dead();
+        assert!(bells.known.iter().all(Option::is_none));
+        bells.learn(3, header.name(3), other.bell.try_clone_to_owned().unwrap());
+        header.owner(3).store(0, Ordering::Release);
+        bells.forget_dead();
+        assert!(!bells.ring(3), "nobody drives it");
     }
 
     #[test]

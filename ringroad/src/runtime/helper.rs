@@ -281,6 +281,9 @@ impl Helper {
         let mut turn = self.runtime.lock_quietly();
         let now = turn.now();
         turn.core().read_letters(now);
+        if let Some(mates) = &mut turn.core().mates {
+            mates.forget_dead();
+        }
         flows.append(&mut turn.core().deserted);
         flows.retain(|key| !turn.stack().knows(key));
         drop(turn);

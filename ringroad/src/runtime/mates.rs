@@ -110,6 +110,11 @@ impl Exchange {
         self.bells.learn(slot, name, bell);
     }
 
+    /// The bells of those that are gone will not be rung again.
+    pub(super) fn forget_dead(&mut self) {
+        self.bells.forget_dead();
+    }
+
     /// Takes frames that have come. True when there are some, for [`Exchange::deliver`].
     #[inline]
     pub(super) fn receive(&mut self, stack: &mut Stack) -> bool {
