@@ -1,7 +1,7 @@
 //! The end: closed connections deliver what they have, within a bounded time, and the port is given back.
 
 use std::io;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -102,6 +102,8 @@ impl Runtime {
         if self.lock_quietly().core().stopped {
             return;
         }
+        let pulse = Arc::clone(&self.lock_quietly().core().pulse);
+        pulse.end_burials();
         let mut turn = self.lock();
         let now = turn.now();
         turn.core().leave(now);

@@ -272,6 +272,11 @@ impl Helper {
         if self.leaves_it_to_others() {
             return;
         }
+        let pulse = Arc::clone(&self.pulse);
+        let Some(_burial) = pulse.burial() else {
+            self.duties.roster = None;
+            return;
+        };
         let Some(roster) = &mut self.duties.roster else { return };
         let mut flows = roster.attend();
         // What the dead had given back or left to us lives.

@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use stack::journal::News;
@@ -25,6 +25,8 @@ pub(crate) struct Pulse {
     asked: AtomicBool,
     /// Connections are on their way to other processes, or from them.
     moving: AtomicBool,
+    /// Held while the helper buries the dead. True: it does so no more.
+    burials_over: Mutex<bool>,
     /// What the helper attends to besides.
     guest: Mutex<Option<Guest>>,
     /// What the helper is to do next.
@@ -93,6 +95,16 @@ impl Pulse {
     /// Whether they do.
     pub(super) fn is_moving(&self) -> bool {
         self.moving.load(Ordering::Acquire)
+    }
+
+    /// The helper buries who has died, and tells their peers; none where the process ends: others do.
+    pub(super) fn burial(&self) -> Option<MutexGuard<'_, bool>> {
+        Some(self.burials_over.lock().unwrap_or_else(PoisonError::into_inner)).filter(|over| !**over)
+    }
+
+    /// The process ends, but not in the middle of a burial: what it had found nobody else would find again.
+    pub(super) fn end_burials(&self) {
+        *self.burials_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     /// What the helper is to call whenever a descriptor is readable.
