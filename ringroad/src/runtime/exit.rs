@@ -1,8 +1,8 @@
 //! The end: closed connections deliver what they have, within a bounded time, and the port is given back.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
