@@ -1,8 +1,11 @@
 //! Who drives a slot of a port: one process at a time, named by pid and start time, so that a dead one is known.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::fds::Aloof;
 
 /// A process: its pid, and the low half of its start time in clock ticks since boot, which tells it from
 /// another that got the same pid later. Zero is nobody.
@@ -116,8 +119,9 @@ pub(super) fn give_back(word: &AtomicU64, dead: Owner) {
 
 /// When a process began, and what it is at.
 fn look(pid: u32) -> Option<(u32, State)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&stat)
+    let mut stat = Vec::new();
+    Aloof::open(&format!("/proc/{pid}/stat")).ok()?.read_to_end(&mut stat).ok()?;
+    parse_stat(&String::from_utf8_lossy(&stat))
 }
 
 /// proc_pid_stat(5): the command in parentheses may hold anything; the state comes behind the last one, the
