@@ -124,6 +124,7 @@ pub(crate) fn runtime_or_silence() -> Result<&'static Runtime, Reason> {
     match started {
         Ok(runtime) => {
             runtime.observe(Box::new(Observer));
+            runtime.have_helper_do(guard::stay_inside);
             if !carry::is_under_way() {
                 runtime.bury_former();
             }

@@ -100,6 +100,12 @@ pub(crate) fn shield() {
     }
 }
 
+/// The calling thread is the library's own and stays inside: what it opens and closes is never the application's, whatever
+/// numbers that has closed past libc.
+pub(crate) fn stay_inside() {
+    core::mem::forget(enter());
+}
+
 /// Steps outside for a call of libc's that may block: handlers run as they come. The caller is inside.
 pub(crate) fn outside<R>(call: impl FnOnce() -> R) -> R {
     go_out();
