@@ -1,11 +1,8 @@
 //! Who drives a slot of a port: one process at a time, named by pid and start time, so that a dead one is known.
 
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::fds::Aloof;
 
 /// A process: its pid, and the low half of its start time in clock ticks since boot, which tells it from
 /// another that got the same pid later. Zero is nobody.
@@ -119,8 +116,8 @@ pub(super) fn give_back(word: &AtomicU64, dead: Owner) {
 
 /// When a process began, and what it is at.
 fn look(pid: u32) -> Option<(u32, State)> {
-    let mut stat = Vec::new();
-    Aloof::open(&format!("/proc/{pid}/stat")).ok()?.read_to_end(&mut stat).ok()?;
+    // A program may call itself by what is no text.
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&stat))
 }
 

@@ -1,7 +1,6 @@
 //! Descriptors known by number only, and numbers out of the application's way.
 
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use netlink_sys::Socket;
@@ -33,34 +32,6 @@ pub(crate) fn aside(fd: OwnedFd) -> OwnedFd {
 pub(crate) fn close(fd: RawFd) {
     // SAFETY: whoever calls it owned the descriptor, and is gone: the thread that did does not exist after the fork.
     unsafe { rustix::io::close(fd) }
-}
-
-/// A file that is read past libc. In a program with the shim libc's calls are the application's, which may have closed a number
-/// behind their back that is this file's now: whoever holds the lock of the stack would wait for himself.
-pub(crate) struct Aloof(ManuallyDrop<OwnedFd>);
-
-impl Aloof {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub(crate) fn open(path: &str) -> io::Result<Self> {
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
-        Ok(Self(ManuallyDrop::new(opened)))
-    }
-}
-
-impl io::Read for Aloof {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&*self.0, to)?)
-    }
-}
-
-impl Drop for Aloof {
-    fn drop(&mut self) {
-        close(self.0.as_raw_fd());
-    }
 }
 
 /// Has a socket take nothing that does not begin so: the kernel throws it away where it is sent.

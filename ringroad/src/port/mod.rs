@@ -48,7 +48,7 @@ use backend::{Opened, Opening};
 pub(crate) use boxes::Bells;
 use boxes::Place;
 pub(crate) use desk::Desk;
-pub(crate) use fds::{Aloof, aside, borrow, close, socket_aside};
+pub(crate) use fds::{aside, borrow, close, socket_aside};
 use header::{HEADER, Header, Layout};
 pub(crate) use keeping::Guests;
 use numbers::high;

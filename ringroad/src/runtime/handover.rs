@@ -4,6 +4,7 @@
 //! we are silent about it; so a letter that is lost with its reader costs what was in it and nothing else.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
@@ -19,7 +20,7 @@ use stack::types::{FlowKey, LocalKey, SocketId};
 use super::core::Core;
 use super::steer::Steer;
 use crate::link::Link;
-use crate::port::{Aloof, Letter, Post, RING, borrow};
+use crate::port::{Letter, Post, RING, borrow};
 
 /// How often to look whether the kernel still knows a listener that no process of the port hears.
 const LOOK: Duration = Duration::from_millis(100);
@@ -476,7 +477,7 @@ fn headed(kind: u8, hops: u8, body: &[u8]) -> Vec<u8> {
 /// Whether the kernel has a listening socket at this port, whoever holds it.
 fn kernel_listens(port: u16) -> bool {
     let tables =
-        ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().filter_map(|path| Aloof::open(path).ok());
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().filter_map(|path| File::open(path).ok());
     tables.map(BufReader::new).any(|table| listeners(table).any(|at| at == port))
 }
 
