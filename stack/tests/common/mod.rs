@@ -5,6 +5,7 @@
 pub mod book;
 #[path = "../../../tests/lab/src/bottleneck.rs"]
 mod bottleneck;
+pub mod twins;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
