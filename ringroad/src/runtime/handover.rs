@@ -138,7 +138,12 @@ impl Handover {
     /// Who takes what waits for `local` here: a mate, and where a process ends that nobody else hears, the keeper. Whoever comes
     /// next may be waiting for that end (a server that has as many processes as it may).
     fn taker(&mut self, steer: &dyn Steer, local: SocketAddr) -> Option<Slot> {
-        self.mate(steer, local).or_else(|| self.keeper().filter(|_| self.ends))
+        self.mate(steer, local).or_else(|| self.last_resort())
+    }
+
+    /// The keeper, where this process ends.
+    fn last_resort(&self) -> Option<Slot> {
+        if self.ends { self.keeper() } else { None }
     }
 
     /// The keeper, if that is another process.
@@ -215,7 +220,7 @@ impl Core {
     ) {
         let (handover, steer) = (&mut self.handover, &*self.steer);
         let mut flows: BTreeMap<Slot, Vec<FlowKey>> = BTreeMap::new();
-        let keeper = handover.keeper().filter(|_| handover.ends);
+        let keeper = handover.last_resort();
         // Thousands may wait for one end: who hears it is looked up once.
         let mut known = BTreeMap::new();
         // A flow that another stack has meanwhile is not ours to give: its peer asked twice, and was heard twice.
