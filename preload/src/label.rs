@@ -1,7 +1,7 @@
 //! A name on a kernel's socket, which whoever gets the socket can read: two numbers that any socket of TCP takes from anybody and
 //! gives back as they are, and that mean something only to one which sends (socket(7), SO_MAX_PACING_RATE; tcp(7),
 //! TCP_NOTSENT_LOWAT). They stand on sockets behind connections of the stack, which send nothing. (A packet filter's operands
-//! would do as well, but there are kernels that take filters from the privileged alone.)
+//! would do as well, but there are kernels that take filters on TCP's sockets from the privileged alone.)
 
 use libc::c_int;
 
